@@ -1,0 +1,1 @@
+"""Frozen snippet encoders: networks, weight files, and the preprocessing that travels with them."""
