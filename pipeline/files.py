@@ -1,0 +1,123 @@
+"""Files that are either whole or absent, and names that stay inside their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from pipeline.errors import PipelineError
+
+PARTIAL_SUFFIX = ".partial"
+_LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is left to suffixes and the temporary name
+
+
+def file_name_of(identifier: str) -> str:
+    """A file name (without suffix) for a video id: reversible, one path component, safe on every system.
+
+    Letters, digits and ``-_.`` stay as they are (so ordinary ids look the same on disk); all else is
+    percent-encoded, and so is a leading dot.
+
+    Raises:
+        PipelineError: the id is empty or too long for a file name.
+    """
+    name = quote(identifier, safe="-_. ()[]+,=@")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if not name or len(name.encode()) > _LONGEST_NAME_BYTES:
+        raise PipelineError(
+            f"video id must have 1 to {_LONGEST_NAME_BYTES} bytes as a file name, got {len(name.encode())}: "
+            f"{identifier[:60]!r}; rename the video"
+        )
+    return name
+
+
+def identifier_of(file_name: str) -> str:
+    """The video id that :func:`file_name_of` turned into ``file_name`` (given without suffix)."""
+    return unquote(file_name)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path``; when the block ends well it becomes ``path`` in one step.
+
+    The content is flushed to the disk before the rename, so that after a crash the file is the old one, the new
+    one or absent, never a torn one. When the block fails nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        yield partial
+        publish(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def partial_path(path: Path) -> Path:
+    """A temporary name in the folder of ``path`` that no other process on any host uses."""
+    unique = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return path.with_name(f".{path.name}.{unique}{PARTIAL_SUFFIX}")
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Flushes ``partial`` to the disk and renames it to ``path``, replacing what was there."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _fsync_folder(path.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is already durable enough here
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes ``text`` to ``path`` in one step."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes ``value`` as indented JSON to ``path`` in one step; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, what: str) -> Any:
+    """The JSON value in ``path``.
+
+    Args:
+        what: what the file is, for the message ("annotations", "detections", …).
+
+    Raises:
+        PipelineError: the file is absent, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise PipelineError(f"{what}: no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{what}: cannot read {path}: {error}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PipelineError(f"{what}: {path} is not JSON: {error}") from None
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

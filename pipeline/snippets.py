@@ -1,0 +1,95 @@
+"""Snippet arithmetic: which frames make snippet i, and which seconds it covers.
+
+Times are exact fractions of a second on the video's presentation clock; zero is the moment at which its
+first frame is shown. Snippet ``i`` covers the half-open interval ``[i * stride, i * stride + window)``.
+
+Frames are chosen by timestamp, never by index. The encoder sees the video on a regular grid of
+``fps`` cells a second: grid cell ``n`` shows the frame that a player shows in the middle of the cell, at
+``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is ``fps`` gives each
+of its frames exactly once even where its container has rounded the timestamps. Of the ``window_frames`` cells of a
+snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames`` equal parts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from pipeline.errors import PipelineError
+
+Tail = Literal["pad", "drop"]
+
+
+def exact(number: float | str | Fraction) -> Fraction:
+    """The fraction that a person means by a decimal number: 0.1 is 1/10, not the nearest binary float."""
+    return number if isinstance(number, Fraction) else Fraction(str(number))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnippetPlan:
+    """How a video is cut into snippets; all that is needed to say what feature row i means.
+
+    Args:
+        fps: cells a second of the sampling grid (the rate that the encoder was trained at).
+        window_frames: length of a snippet in grid cells, > 0; may be fractional when given in seconds.
+        stride_frames: distance between the starts of two snippets in grid cells, > 0.
+        num_frames: F, frames that the encoder takes from a snippet, 1 <= F <= window_frames.
+        tail: "pad" completes the last snippet by repeating the video's last frame; "drop" leaves it out.
+    """
+
+    fps: Fraction
+    window_frames: Fraction
+    stride_frames: Fraction
+    num_frames: int
+    tail: Tail = "pad"
+
+    def __post_init__(self) -> None:
+        for name in ("fps", "window_frames", "stride_frames"):
+            if getattr(self, name) <= 0:
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 1 <= self.num_frames <= self.window_frames:
+            raise PipelineError(
+                f"window must hold at least the encoder's {self.num_frames} frames at {float(self.fps):g} fps, "
+                f"got {float(self.window_frames):g} frames ({float(self.window_seconds):g} s); choose a longer window"
+            )
+        if self.tail not in ("pad", "drop"):
+            raise PipelineError(f"tail must be 'pad' or 'drop', got {self.tail!r}")
+
+    @property
+    def window_seconds(self) -> Fraction:
+        return self.window_frames / self.fps
+
+    @property
+    def stride_seconds(self) -> Fraction:
+        return self.stride_frames / self.fps
+
+    def count(self, duration: Fraction) -> int:
+        """T, the number of snippets of a video.
+
+        Args:
+            duration: seconds from the start of the first frame to the end of the last.
+
+        Returns:
+            ``ceil(duration / stride)``, at least 1, for tail "pad"; the number of whole windows, which may be
+            0, for tail "drop".
+        """
+        if self.tail == "pad":
+            return max(1, math.ceil(duration / self.stride_seconds))
+        return max(0, math.floor((duration - self.window_seconds) / self.stride_seconds) + 1)
+
+    def frame_times(self, snippet: int) -> list[Fraction]:
+        """The F moments, in seconds, whose frames make snippet ``snippet``, ascending."""
+        start = snippet * self.stride_frames
+        cells = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
+        return [(start + cell + Fraction(1, 2)) / self.fps for cell in cells]
+
+
+def tick_of(time: Fraction, time_base: Fraction) -> int:
+    """The timestamp, in ticks of ``time_base``, that is current at ``time`` seconds.
+
+    A frame is shown during ``[pts, next pts)``; with integer ticks it covers ``time`` exactly when
+    ``pts <= tick_of(time) < next pts``.
+    """
+    return math.floor(time / time_base)
