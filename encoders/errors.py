@@ -1,0 +1,5 @@
+"""The errors that a user of an encoder can cause and mend."""
+
+
+class EncoderError(ValueError):
+    """A setting, a weight file or an input does not fit; the message says which, what is accepted, what to do."""

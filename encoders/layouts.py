@@ -1,0 +1,180 @@
+"""The layouts that weight files come in: recognised by their keys, renamed to the network's own names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders.errors import EncoderError
+
+# Training scripts wrap the parameters in one of these keys, beside optimizer state and settings.
+OUTER_KEYS = ("model_state", "state_dict", "model", "module")
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of naming a network's parameters in a weight file.
+
+    Args:
+        name: how the layout is called in messages, with an example of its keys.
+        marker: a key that every file of this layout has, and no file of the encoder's other layouts.
+        classifier: prefixes of keys that belong to the classifier, which an encoder does without.
+        rename: gives the network's own name for a key; the identity by default.
+        reshape: gives the tensor as the network holds it; the identity by default.
+        spec_changes: fields of the encoder's spec that differ for networks trained in this layout.
+    """
+
+    name: str
+    marker: str
+    classifier: tuple[str, ...]
+    rename: Callable[[str], str] = str
+    reshape: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    spec_changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unwrap(content: object, *, where: str) -> dict[str, Tensor]:
+    """Returns the parameters by name, out of the outer key and without the prefix `module.`.
+
+    Args:
+        content: what the file held.
+        where: the file, for messages.
+
+    Raises:
+        EncoderError: there is no mapping of names to tensors.
+    """
+    for key in OUTER_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise EncoderError(f"{where} holds a {type(content).__name__}, expected named tensors (a state dict)")
+    state = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
+    if not state:
+        keys = ", ".join(str(k) for k in list(content)[:SHOWN])
+        raise EncoderError(
+            f"{where} holds no named tensors; its keys are {keys or '(none)'}, expected a state dict, bare or "
+            f"under one of {', '.join(OUTER_KEYS)}"
+        )
+    return state
+
+
+def recognise(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where: str) -> Layout:
+    """Returns the one of `layouts` that the keys of `state` show.
+
+    Raises:
+        EncoderError: none does.
+    """
+    for layout in layouts:
+        if layout.marker in state:
+            return layout
+    expected = "; ".join(f"{layout.name} (with a key {layout.marker})" for layout in layouts)
+    raise EncoderError(f"{where} is of another network: its keys are {_few(state)}; expected formats: {expected}")
+
+
+def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *, where: str) -> None:
+    """Copies `state` into `network`: every parameter must be there once, with its shape.
+
+    Args:
+        network: changed in place.
+        state: named tensors in `layout`.
+        layout: how they are named.
+        where: the file, for messages.
+
+    Raises:
+        EncoderError: keys are missing or unexpected (the classifier's aside), or shapes differ.
+    """
+    given = {
+        layout.rename(key): layout.reshape(tensor)
+        for key, tensor in state.items()
+        if not key.startswith(layout.classifier)
+    }
+    wanted = network.state_dict()
+    # The counter of batches is of no use to a frozen network, and older files lack it.
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in given if k not in wanted]
+    if missing or unexpected:
+        raise EncoderError(
+            f"{where} does not fit the network: missing keys: {_few(missing)}; unexpected keys: "
+            f"{_few(unexpected)}; expected format: {layout.name}"
+        )
+    shapes = [
+        f"{k} is {tuple(given[k].shape)}, expected {tuple(wanted[k].shape)}"
+        for k in wanted
+        if k in given and given[k].shape != wanted[k].shape
+    ]
+    if shapes:
+        raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
+    with torch.no_grad():
+        for key in given:
+            wanted[key].copy_(given[key])
+
+
+def _few(names: list[str] | Mapping[str, Tensor]) -> str:
+    """Returns the first few names, and how many more there are."""
+    shown = ", ".join(list(names)[:SHOWN]) or "none"
+    return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN} more"
+
+
+def pytorchvideo_layout(head: str) -> Layout:
+    """Returns the layout of pytorchvideo's model zoo.
+
+    Args:
+        head: prefix of the classifier's keys, e.g. "blocks.6.proj.".
+    """
+    return Layout(
+        'pytorchvideo {"model_state": {"blocks.0...."}}', "blocks.1.res_blocks.0.branch2.conv_a.weight", (head,)
+    )
+
+
+def _mmaction2_to_torchvision(key: str) -> str:
+    """Returns torchvision's name of an mmaction2 ResNet parameter: backbone.conv1.bn.weight is bn1.weight."""
+    key = key.removeprefix("backbone.")
+    key = key.replace("downsample.conv.", "downsample.0.").replace("downsample.bn.", "downsample.1.")
+    return re.sub(r"conv(\d)\.bn\.", r"bn\1.", re.sub(r"conv(\d)\.conv\.", r"conv\1.", key))
+
+
+def _c2d_to_torchvision(key: str) -> str:
+    """Returns torchvision's name of a parameter of pytorchvideo's c2d_r50, whose convolutions are all 2D."""
+    if key.startswith("blocks.0."):
+        return key.replace("blocks.0.conv.", "conv1.").replace("blocks.0.norm.", "bn1.")
+    match = re.fullmatch(r"blocks\.(\d)\.res_blocks\.(\d+)\.(.+)", key)
+    if match is None:
+        return key
+    block, index, rest = match.groups()
+    # Block 2 is a pooling layer, so that the stages are blocks 1, 3, 4 and 5.
+    layer = {"1": 1, "3": 2, "4": 3, "5": 4}.get(block, 0)
+    rest = rest.replace("branch1_conv.", "downsample.0.").replace("branch1_norm.", "downsample.1.")
+    for ours, theirs in (("a", "1"), ("b", "2"), ("c", "3")):
+        rest = rest.replace(f"branch2.conv_{ours}.", f"conv{theirs}.")
+        rest = rest.replace(f"branch2.norm_{ours}.", f"bn{theirs}.")
+    return f"layer{layer}.{index}.{rest}"
+
+
+def _without_time(tensor: Tensor) -> Tensor:
+    """Returns a convolution's weight [out, in, 1, kH, kW] as [out, in, kH, kW], others unchanged."""
+    return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
+
+
+RESNET50_LAYOUTS = (
+    Layout('torchvision ResNet-50 {"layer1.0.conv1.weight", ...}', "layer1.0.conv1.weight", ("fc.",)),
+    Layout(
+        'mmaction2 {"state_dict": {"backbone.layer1.0.conv1.conv.weight", ...}}',
+        "backbone.layer1.0.conv1.conv.weight",
+        ("cls_head.",),
+        rename=_mmaction2_to_torchvision,
+    ),
+    Layout(
+        'pytorchvideo c2d_r50 {"model_state": {"blocks.3.res_blocks.0.branch2.conv_a.weight", ...}}',
+        "blocks.3.res_blocks.0.branch2.conv_a.weight",
+        ("blocks.6.proj.",),
+        rename=_c2d_to_torchvision,
+        reshape=_without_time,
+        spec_changes={"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)},
+    ),
+)

@@ -1,0 +1,191 @@
+"""How a network is run: batch norm folded, channels last, half precision where it is fast and close enough."""
+
+from __future__ import annotations
+
+import operator
+import platform
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from encoders.errors import EncoderError
+from encoders.spec import EncoderSpec
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MIN_COSINE = 0.999
+CHECK_SNIPPETS = 2
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class SnippetNetwork(nn.Module):
+    """From bytes to features: normalisation, the network, and the mean over frames for 2D networks.
+
+    Args:
+        network: takes normalised frames as `spec.layout` says, returns [B, C].
+        spec: the encoder's.
+        dtype: that the network computes in.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, spec: EncoderSpec, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.per_frame = spec.layout == "frames"
+        self.dtype = dtype
+        memory_format = torch.channels_last if self.per_frame else torch.channels_last_3d
+        self.network = network.to(dtype=dtype).to(memory_format=memory_format)
+        # (x / 255 - mean) / std as one product and one sum.
+        scale = 1.0 / (255.0 * torch.tensor(spec.std, dtype=torch.float64))
+        offset = -torch.tensor(spec.mean, dtype=torch.float64) / torch.tensor(spec.std, dtype=torch.float64)
+        self.register_buffer("scale", scale.float(), persistent=False)
+        self.register_buffer("offset", offset.float(), persistent=False)
+
+    def forward(self, snippets: Tensor) -> Tensor:
+        """Returns features float32 [B, C].
+
+        Args:
+            snippets: RGB, uint8 [B, F, H, W, 3].
+        """
+        # Bytes come with the channels last in memory, and the views below keep them there.
+        pixels = (snippets.to(torch.float32) * self.scale + self.offset).to(self.dtype)
+        if not self.per_frame:
+            return self.network(pixels.permute(0, 4, 1, 2, 3)).float()
+        batch, frames = snippets.shape[:2]
+        features = self.network(pixels.flatten(0, 1).permute(0, 3, 1, 2)).float()
+        return features.view(batch, frames, -1).mean(dim=1)
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Returns the network with every batch norm that follows a convolution folded into it.
+
+    Activations then work in place where nothing else reads their input. The given network is left as it is.
+
+    Args:
+        network: in eval mode.
+
+    Raises:
+        EncoderError: its forward cannot be traced.
+    """
+    try:
+        graph_module = fx.symbolic_trace(network)
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise EncoderError(f"network {type(network).__name__} cannot be traced: {error}") from error
+    modules = dict(graph_module.named_modules())
+    calls: dict[str, int] = {}
+    for node in graph_module.graph.nodes:
+        if node.op == "call_module":
+            calls[node.target] = calls.get(node.target, 0) + 1
+    for node in list(graph_module.graph.nodes):
+        if node.op != "call_module" or not isinstance(modules[node.target], BATCH_NORMS):
+            continue
+        source = node.args[0]
+        alone = source.op == "call_module" and len(source.users) == 1 and calls[source.target] == 1
+        if not alone or not isinstance(modules[source.target], CONVOLUTIONS):
+            continue
+        graph_module.set_submodule(source.target, fuse_conv_bn_eval(modules[source.target], modules[node.target]))
+        node.replace_all_uses_with(source)
+        graph_module.graph.erase_node(node)
+    _work_in_place(graph_module)
+    graph_module.delete_all_unused_submodules()
+    graph_module.recompile()
+    return graph_module
+
+
+def _work_in_place(graph_module: fx.GraphModule) -> None:
+    """Lets ReLUs and sums overwrite an input that nothing else reads."""
+    modules = dict(graph_module.named_modules())
+    for node in graph_module.graph.nodes:
+        if node.op == "call_module" and isinstance(modules[node.target], nn.ReLU):
+            source = node.args[0]
+            if len(source.users) == 1 and source.op != "placeholder":
+                graph_module.set_submodule(node.target, nn.ReLU(inplace=True))
+        elif node.op == "call_function" and node.target is operator.add:
+            first, second = node.args
+            if isinstance(second, fx.Node) and len(second.users) == 1 and second.op == "call_module":
+                node.target, node.args = operator.iadd, (second, first)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Returns the device: "auto" is cuda where there is one, else cpu.
+
+    Raises:
+        EncoderError: the name is unknown, or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise EncoderError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}") from error
+    if resolved.type not in ("cpu", "cuda"):
+        raise EncoderError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (resolved.index or 0) >= count:
+            raise EncoderError(f"device {device} was asked for, but {count} CUDA devices are there; use cpu or auto")
+    return resolved
+
+
+def has_fast_bf16() -> bool:
+    """Returns whether the CPU computes in bfloat16 by itself, not by emulation."""
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    # oneDNN says yes to every AVX-512 machine and emulates bfloat16 on the older ones, slower than float32.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
+
+
+def candidate_precision(precision: str, device: torch.device) -> str:
+    """Returns the precision to try on `device`: what was asked for, or for "auto" the fastest one there.
+
+    Raises:
+        EncoderError: unknown, or the device has no such arithmetic.
+    """
+    if precision not in PRECISIONS:
+        raise EncoderError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if precision == "auto":
+            # float16 has three more bits of mantissa; activations of these networks stay within its range,
+            # which the check against float32 proves each time.
+            return "fp16"
+        if precision == "bf16" and not has_bf16:
+            raise EncoderError("precision bf16 is not there on this GPU; use auto, fp16 or fp32")
+        return precision
+    if precision == "auto":
+        return "bf16" if has_fast_bf16() else "fp32"
+    if precision == "bf16" and not has_fast_bf16():
+        raise EncoderError("precision bf16 is not there on this CPU (no bfloat16 instructions); use auto or fp32")
+    if precision == "fp16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        raise EncoderError("precision fp16 is not there on this CPU; use auto, bf16 or fp32")
+    return precision
+
+
+def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
+    """Returns smooth moving patterns with some noise, uint8 [count, F, H, W, 3], the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    size, frames = spec.crop_size, spec.num_frames
+    coarse = torch.rand((count, 3, 4, 8, 8), generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=(frames, size, size), mode="trilinear")
+    noise = torch.rand(smooth.shape, generator=generator)
+    pixels = (smooth * 0.85 + noise * 0.15) * 255.0
+    return pixels.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
+
+
+def lowest_cosine(features: Tensor, reference: Tensor) -> float:
+    """Returns the smallest cosine similarity of any snippet's two features; -1 when one is not finite.
+
+    Args:
+        features: [B, C].
+        reference: [B, C].
+    """
+    if not (torch.isfinite(features).all() and torch.isfinite(reference).all()):
+        return -1.0
+    return float(nn.functional.cosine_similarity(features.double(), reference.double(), dim=1).min())

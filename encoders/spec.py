@@ -1,0 +1,112 @@
+"""What an encoder expects of its input: the preprocessing that its weights were trained with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from encoders.errors import EncoderError
+
+LAYOUTS = ("clip", "frames")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """The fixed definition of one snippet encoder: name, feature dimension, frames, size, normalisation.
+
+    Frame k (of F = `num_frames`) of a snippet is frame floor((k + 0.5) * window_frames / F) of its window on a
+    grid of `fps` frames a second: the middle frame of the k-th of F equal parts, for every encoder alike.
+
+    Args:
+        name: the encoder's name in the catalogue.
+        version: number of this definition; it rises when features of the same weights would change.
+        feature_dim: C, the length of one feature vector.
+        num_frames: F, frames fed to the network for one snippet.
+        window_frames: the span of a snippet, in frames of the `fps` grid.
+        fps: frames a second of that grid.
+        short_side: the short side of a frame after scaling, in pixels.
+        crop_size: side of the square centre crop fed to the network, in pixels.
+        mean: per channel, subtracted from RGB in [0, 1].
+        std: per channel, divided by after the mean is subtracted.
+        layout: "clip" feeds [B, C, F, H, W] to the network; "frames" feeds every frame to a 2D network and
+            averages its features over the F frames of a snippet.
+        fixed_size: (height, width) in pixels that every frame is scaled to whatever its aspect ratio, for the
+            networks that were trained so; None keeps the aspect ratio by `short_side`.
+        modality: what the channels are; "rgb".
+        source: paper and reference implementation, one line.
+
+    Raises:
+        EncoderError: a number is not positive, or a name is not one of the accepted ones.
+    """
+
+    name: str
+    version: int
+    feature_dim: int
+    num_frames: int
+    window_frames: int
+    fps: float
+    short_side: int
+    crop_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layout: str
+    source: str
+    fixed_size: tuple[int, int] | None = None
+    modality: str = "rgb"
+
+    def __post_init__(self) -> None:
+        positive = ("version", "feature_dim", "num_frames", "window_frames", "fps", "short_side", "crop_size")
+        for field in positive:
+            if not getattr(self, field) > 0:
+                raise EncoderError(f"{field} must be > 0, got {getattr(self, field)!r}")
+        if self.layout not in LAYOUTS:
+            raise EncoderError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+        if self.modality != "rgb":
+            raise EncoderError(f"modality must be rgb, got {self.modality!r}")
+        if self.window_frames < self.num_frames:
+            raise EncoderError(f"window_frames must be >= num_frames ({self.num_frames}), got {self.window_frames}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+            raise EncoderError(
+                f"mean and std must be three numbers each, std > 0; got mean={self.mean}, std={self.std}"
+            )
+        if self.crop_size > min(self.fixed_size or (self.short_side,)):
+            raise EncoderError(f"crop_size must be <= the scaled short side, got {self.crop_size}")
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Returns (height, width) in pixels of a scaled frame: its short side is `short_side`.
+
+        The long side keeps the aspect ratio, rounded to the nearest pixel, halves up.
+
+        Args:
+            height: of the decoded frame, in pixels.
+            width: of the decoded frame, in pixels.
+
+        Raises:
+            EncoderError: a side is not positive.
+        """
+        if height <= 0 or width <= 0:
+            raise EncoderError(f"a frame's height and width must be > 0, got {height}x{width}")
+        if self.fixed_size is not None:
+            return self.fixed_size
+        short, long = min(height, width), max(height, width)
+        # Integers throughout: floor((2 * long * short_side + short) / (2 * short)) rounds halves up exactly.
+        scaled_long = (2 * long * self.short_side + short) // (2 * short)
+        return (self.short_side, scaled_long) if height <= width else (scaled_long, self.short_side)
+
+    def crop_box(self, height: int, width: int) -> tuple[int, int, int]:
+        """Returns (top, left, size) in pixels of the centre crop of a scaled frame, halves towards top left.
+
+        Args:
+            height: of the scaled frame, in pixels.
+            width: of the scaled frame, in pixels.
+
+        Raises:
+            EncoderError: the frame is smaller than the crop.
+        """
+        if min(height, width) < self.crop_size:
+            raise EncoderError(f"a scaled frame must be at least {self.crop_size} pixels, got {height}x{width}")
+        return (height - self.crop_size) // 2, (width - self.crop_size) // 2, self.crop_size
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the spec as JSON-ready values (tuples as lists), for provenance and comparison."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

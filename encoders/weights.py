@@ -1,0 +1,174 @@
+"""Where weights come from: a published name, a file, or a seed; and which bytes they were."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import pickle
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from encoders.errors import EncoderError
+
+SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
+TIMEOUT_SECONDS = 10.0
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights that can be had by name.
+
+    Args:
+        url: of the file; a name that ends in -<hex> promises the start of the file's SHA-256.
+        description: what they were trained on and by whom, one line.
+    """
+
+    url: str
+    description: str
+
+    @property
+    def file_name(self) -> str:
+        """Returns the name of the file in the cache."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsInfo:
+    """Which weights an encoder holds.
+
+    Args:
+        name: as asked for: a published name, "random", or the file's name.
+        path: of the file, None for random ones.
+        url: where a published file comes from, else None.
+        sha256: of the file's bytes, or of the tensors' canonical bytes for random ones.
+        random: whether they were drawn, not trained.
+        seed: of random weights, else None.
+    """
+
+    name: str
+    path: str | None
+    url: str | None
+    sha256: str
+    random: bool
+    seed: int | None
+
+
+def cache_folder() -> Path:
+    """Returns torch.hub's folder of weight files, which TORCH_HOME moves."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Path, str | None]:
+    """Returns the weight file's path, downloaded when it is a published one not yet there, and its URL if any.
+
+    Args:
+        weights: a name in `published`, or a path.
+        published: the encoder's published weights by name.
+
+    Raises:
+        EncoderError: neither a name nor a file; or the file is absent and cannot be fetched.
+    """
+    if weights in published:
+        source = published[weights]
+        path = cache_folder() / source.file_name
+        if not path.exists():
+            download(source.url, path)
+        return path, source.url
+    path = Path(weights).expanduser()
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise EncoderError(f"weights must be a file of type {', '.join(SUFFIXES)}, got {weights}")
+        return path, None
+    names = [*published, "random"]
+    close = difflib.get_close_matches(weights, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise EncoderError(f"weights must be one of {', '.join(names)}, or an existing file, got {weights!r}{hint}")
+
+
+def download(url: str, path: Path) -> None:
+    """Fetches `url` into `path`; the file appears there whole or not at all.
+
+    Raises:
+        EncoderError: it could not be fetched, or is not the promised one; says what to do by hand.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = _fetch(url, partial)
+        check_promised(path, sha256)
+        partial.replace(path)
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise EncoderError(
+            f"weights {path.name} are not in {path.parent} and could not be fetched from {url} ({reason}): "
+            f"download the file {path.name} by other means and put it into that folder, or give its path as "
+            "weights, or choose weights random"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_promised(path: Path, sha256: str) -> None:
+    """Raises EncoderError when the file's name promises another SHA-256, as torch.hub's names do."""
+    promised = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
+    if promised and not sha256.startswith(promised[1]):
+        raise EncoderError(
+            f"weights {path.name} must have a SHA-256 that starts with {promised[1]}, got {sha256}: the file is "
+            f"damaged or another; remove it from {path.parent} and fetch it again"
+        )
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Writes what `url` gives to `path` and returns its SHA-256; OSError when the answer is cut short."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
+        expected = answer.headers.get("Content-Length")
+        while chunk := answer.read(CHUNK_BYTES):
+            file.write(chunk)
+            digest.update(chunk)
+        received = file.tell()
+    if expected is not None and received != int(expected):
+        raise OSError(f"{received} of {expected} bytes came")
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_file(path: Path) -> object:
+    """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
+
+    Args:
+        path: a .safetensors file, or one written by torch.save.
+
+    Raises:
+        EncoderError: the file is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise EncoderError(
+            f"weights file {path} was refused: it is damaged, or holds Python objects beside tensors, which "
+            f"could run code ({str(error).strip().splitlines()[0]}); save its tensors alone as .safetensors"
+        ) from error
+    except Exception as error:
+        # torch and safetensors raise many types (RuntimeError, EOFError, SafetensorError, ...) on damaged files.
+        raise EncoderError(f"weights file {path} could not be read: {error}") from error
