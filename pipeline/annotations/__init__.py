@@ -1,0 +1,19 @@
+"""Ground truth: the segments in which actions happen, read from and written to the field's files."""
+
+from pipeline.annotations.match import Match, adopt_ids, match
+from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations, canonical_subset
+from pipeline.annotations.reading import fit_to_durations, read_annotations
+from pipeline.annotations.writing import write_annotations
+
+__all__ = [
+    "AMBIGUOUS",
+    "Annotations",
+    "Match",
+    "VideoAnnotations",
+    "adopt_ids",
+    "canonical_subset",
+    "fit_to_durations",
+    "match",
+    "read_annotations",
+    "write_annotations",
+]

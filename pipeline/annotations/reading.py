@@ -1,0 +1,119 @@
+"""Reading annotation files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations import activitynet
+from pipeline.annotations.checking import Fault, Notes, check, fit_segment, raise_faults
+from pipeline.annotations.model import Annotations
+from pipeline.annotations.raw import RawAnnotations
+from pipeline.errors import PipelineError
+from pipeline.localization.segments import Segment
+
+
+def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotations:
+    """The ground truth in ``path``.
+
+    Numbers may be strings. Segments that overshoot their video a little are clipped, segments of no length left
+    out; ``Annotations.problems`` counts both.
+
+    Args:
+        tolerance_seconds: how much a segment may overshoot its video, or 1 % of the duration where that is more.
+
+    Raises:
+        PipelineError: the file is absent or no annotation file; an id appears twice; a segment is reversed,
+            negative, not two finite numbers, without label, or beyond its video by more than the tolerance.
+    """
+    return check(_recognise(_load(path), str(path)), source=str(path), tolerance_seconds=tolerance_seconds)
+
+
+def fit_to_durations(
+    annotations: Annotations, durations: Mapping[str, float], *, tolerance_seconds: float = 0.5
+) -> Annotations:
+    """The annotations with the durations of the videos themselves, and segments clipped to them.
+
+    Args:
+        durations: seconds by video id, as measured on the videos; videos that it does not name stay as they are.
+        tolerance_seconds: as in :func:`read_annotations`.
+
+    Raises:
+        PipelineError: a segment lies beyond its video by more than the tolerance.
+    """
+    notes = Notes()
+    faults: list[str] = []
+    videos = dict(annotations.videos)
+    for name in (name for name in annotations.videos if name in durations):
+        clip = partial(_clip, name, float(durations[name]), tolerance_seconds, notes, faults)
+        video = videos[name]
+        videos[name] = replace(
+            video,
+            duration=float(durations[name]),
+            segments=clip(video.segments),
+            ambiguous=clip(video.ambiguous),
+        )
+    raise_faults(faults, source="against the videos")
+    return replace(annotations, videos=videos, problems=(*annotations.problems, *notes.lines()))
+
+
+def _clip(
+    video: str,
+    duration: float,
+    tolerance_seconds: float,
+    notes: Notes,
+    faults: list[str],
+    segments: tuple[Segment, ...],
+) -> tuple[Segment, ...]:
+    kept = []
+    for segment in segments:
+        try:
+            fitted = fit_segment(segment, duration, tolerance_seconds, video=video, notes=notes)
+        except Fault as fault:
+            faults.append(f"video {video!r}: {fault}")
+            continue
+        if fitted is not None:
+            kept.append(fitted)
+    return tuple(kept)
+
+
+def _recognise(content: Any, source: str) -> RawAnnotations:
+    if isinstance(content, dict) and "database" in content:
+        return activitynet.translate(content, source=source)
+    raise PipelineError(
+        f'annotations {source}: no "database" in it; expected the ActivityNet form '
+        '{"database": {id: {"subset", "duration", "annotations": [{"segment": [start, end], "label"}]}}}'
+    )
+
+
+def _load(path: Path) -> Any:
+    """The JSON value in ``path``; unlike ``json.loads`` alone it does not let a second key hide the first."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
+    except FileNotFoundError:
+        raise PipelineError(f"annotations: no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"annotations: cannot read {path}: {error}") from None
+    except _Duplicate as error:
+        raise PipelineError(f"annotations {path}: {error} appears twice; keep one of the two") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PipelineError(f"annotations: {path} is not JSON: {error}") from None
+
+
+class _Duplicate(Exception):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Duplicate(repr(key))
+            seen.add(key)
+    return result
