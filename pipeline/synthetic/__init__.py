@@ -1,0 +1,10 @@
+"""Small untrimmed videos with procedural actions at exactly known times: nothing to download, nothing to label.
+
+Every video pans over a dull, textured background. Now and then one of four actions takes place, which differ in
+motion and in appearance: a bar rotates, a ring expands, a square bounces, stripes drift. Strong colours occur in
+actions only, so the truth of every frame can be read off its pixels.
+"""
+
+from pipeline.synthetic.dataset import make_synthetic_dataset
+
+__all__ = ["make_synthetic_dataset"]

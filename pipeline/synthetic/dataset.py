@@ -1,0 +1,127 @@
+"""A folder of synthetic videos and their annotations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.files import read_json, whole_file, write_json
+from pipeline.snippets import exact
+from pipeline.synthetic.drawing import ACTIONS, background
+from pipeline.synthetic.plan import SyntheticSettings, SyntheticVideo, annotations_of, plan_videos
+
+ANNOTATIONS_NAME = "annotations.json"
+SETTINGS_NAME = "synthetic.json"
+
+
+def make_synthetic_dataset(
+    folder: Path,
+    *,
+    videos: int = 16,
+    seed: int = 0,
+    seconds: float = 25.0,
+    height: int = 256,
+    width: int = 320,
+    fps: int | str | Fraction = 30,
+) -> Path:
+    """Path of the annotations of a synthetic data set in ``folder``, which is made as far as it is not yet there.
+
+    The folder gets one ``<id>.mp4`` a video, the settings (``synthetic.json``) and, when all videos are whole, the
+    annotations (``annotations.json``, ActivityNet dialect). The same settings give the same videos.
+
+    Args:
+        folder: made where absent; one with a set of the same settings is completed, a complete one is kept.
+        videos, seed, seconds, height, width, fps: see :class:`SyntheticSettings`.
+
+    Raises:
+        PipelineError: a setting is out of range, or the folder holds a set with other settings.
+    """
+    settings = SyntheticSettings(
+        videos=videos, seed=seed, seconds=seconds, height=height, width=width, fps=str(exact(fps))
+    )
+    _claim_folder(folder, settings)
+    plans = plan_videos(settings)
+    missing = [plan for plan in plans if not _video_path(folder, plan).exists()]
+    # Drawing and encoding release Python's lock, so threads are enough; map cancels what is left when one fails.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(lambda plan: _make_video(_video_path(folder, plan), plan, settings), missing):
+            pass
+    annotations = folder / ANNOTATIONS_NAME
+    truth = annotations_of(plans, fps=exact(settings.fps))
+    if missing or not annotations.exists():
+        write_json(annotations, truth)
+    return annotations
+
+
+def _video_path(folder: Path, plan: SyntheticVideo) -> Path:
+    return folder / f"{plan.id}.mp4"
+
+
+def _claim_folder(folder: Path, settings: SyntheticSettings) -> None:
+    path, wanted = folder / SETTINGS_NAME, asdict(settings)
+    if path.exists():
+        found = read_json(path, what="settings of synthetic videos")
+        if found != wanted:
+            differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+            raise PipelineError(
+                f"{folder} holds synthetic videos with other settings ({', '.join(differing) or 'unknown ones'}); "
+                "choose another folder, or delete this one"
+            )
+        return
+    if folder.exists() and any(folder.glob("*.mp4")):
+        raise PipelineError(f"{folder} holds videos already; choose another folder for the synthetic ones")
+    write_json(path, wanted)
+
+
+def draw_frames(plan: SyntheticVideo, settings: SyntheticSettings) -> Iterator[np.ndarray]:
+    """The pictures of a video, one after another: uint8 [H, W, 3] RGB."""
+    rng = np.random.default_rng([settings.seed, plan.index, 1])
+    fps = float(exact(settings.fps))
+    picture_at = background(rng, settings.height, settings.width)
+    starts = {action.first_frame: action for action in plan.actions}
+    action, draw = None, None
+    for number in range(plan.frames):
+        frame = picture_at(number / fps)
+        if number in starts:
+            action = starts[number]
+            draw = ACTIONS[action.label](rng, settings.height, settings.width)
+        if action and draw and number < action.end_frame:
+            draw(frame, (number - action.first_frame) / fps)
+        yield frame
+
+
+def _make_video(path: Path, plan: SyntheticVideo, settings: SyntheticSettings) -> None:
+    with whole_file(path) as partial:
+        pictures = draw_frames(plan, settings)
+        write_video(partial, pictures, height=settings.height, width=settings.width, fps=exact(settings.fps))
+
+
+def write_video(path: Path, frames: Iterator[np.ndarray], *, height: int, width: int, fps: Fraction) -> None:
+    """Writes pictures as an MP4 video without sound: H.264 where the installed FFmpeg has x264, else MPEG-4 part 2.
+
+    Args:
+        path: any name; the container is MP4 whatever its suffix.
+        frames: uint8 [H, W, 3] RGB, one after another, each shown for ``1 / fps`` seconds.
+    """
+    x264 = "libx264" in av.codecs_available
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264" if x264 else "mpeg4", rate=fps)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.thread_count = 1  # videos are made side by side; and one thread gives the same bytes everywhere
+        if x264:
+            stream.options = {"preset": "ultrafast", "crf": "20"}
+        else:
+            stream.bit_rate = height * width * 30
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / fps
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
