@@ -1,0 +1,161 @@
+"""The options of the localization heads, of their training and of what is done with their output, each written once."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.errors import PipelineError
+from pipeline.localization.metrics import THUMOS_TIOUS
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The network of a localization head and how ground truth is assigned to its outputs."""
+
+    width: int = 256
+    """Channels inside the network; the features are projected to it."""
+    levels: int = 6
+    """Levels of the pyramid; level l has a stride of 2**l snippets."""
+    block: Literal["conv", "attention"] = "conv"
+    """What each level is made of: masked convolutions, or self-attention in a local window."""
+    kernel: int = 3
+    """Kernel of the convolutions, in positions of a level; odd."""
+    attention_window: int = 19
+    """Positions that one position attends to, itself in the middle; odd. For block=attention."""
+    attention_heads: int = 4
+    """Attention heads; divides width. For block=attention."""
+    position: Literal["none", "absolute"] = "none"
+    """Position encoding added after the projection: none, or sinusoids of the absolute position."""
+    stem_blocks: int = 2
+    """Blocks at full length before the pyramid begins."""
+    tower_layers: int = 2
+    """Hidden layers of the classification and of the regression head, which all levels share."""
+    dropout: float = 0.1
+    """Share of activations dropped in training, 0 to below 1."""
+    first_range_snippets: float = 4.0
+    """Level 0 answers for segments whose farther boundary is at most this many snippets from a point;
+    each further level doubles it, and the last level has no upper limit."""
+    centre_radius: float = 1.5
+    """Points within this distance of a segment's centre, in strides of the level, are its positives."""
+    focal_alpha: float = 0.25
+    """Weight of positives in the focal loss; negatives weigh 1 minus it."""
+    focal_gamma: float = 2.0
+    """Exponent that plays down easy points in the focal loss."""
+    regression_weight: float = 1.0
+    """Weight of the DIoU loss against the focal loss."""
+    max_train_snippets: int = 2304
+    """Longer sequences are cropped at random to this many snippets in training."""
+    max_test_snippets: int = 2304
+    """Longer sequences are covered by windows of this many snippets that overlap by half."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "levels", "attention_heads", "max_train_snippets"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("stem_blocks", "tower_layers", "focal_gamma", "regression_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        for name in ("kernel", "attention_window"):
+            value = getattr(self, name)
+            _require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
+        for name in ("first_range_snippets", "centre_radius"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
+        _require_choice(self.block, "block", ("conv", "attention"))
+        _require_choice(self.position, "position", ("none", "absolute"))
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
+        _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
+        _require(self.max_test_snippets >= 8, "max_test_snippets", self.max_test_snippets, ">= 8")
+        if self.block == "attention" and self.width % self.attention_heads:
+            raise PipelineError(
+                f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
+            )
+
+    @property
+    def ranges_snippets(self) -> tuple[tuple[float, float], ...]:
+        """(low, high] of the farther boundary's distance, in snippets, that each level answers for."""
+        highs = [self.first_range_snippets * 2**level for level in range(self.levels - 1)] + [float("inf")]
+        return tuple(zip([0.0, *highs[:-1]], highs, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostConfig:
+    """What happens between a head's output and the detections of a video."""
+
+    min_score: float = 0.001
+    """Candidates and detections below this score are dropped."""
+    pre_nms_topk: int = 2000
+    """Candidates of a video that enter the suppression, the best first."""
+    nms: Literal["soft", "linear", "hard", "none"] = "soft"
+    """Suppression of overlapping candidates of one class: soft (Gaussian decay of scores), linear (linear decay
+    above nms_tiou), hard (removal above nms_tiou), or none."""
+    sigma: float = 0.5
+    """Width of the Gaussian decay exp(-tIoU**2 / sigma). For nms=soft."""
+    nms_tiou: float = 0.5
+    """tIoU above which a weaker candidate is decayed (linear) or removed (hard)."""
+    voting_tiou: float = 0.7
+    """Each detection's boundaries become the mean, weighted by score and tIoU, over candidates of its class of at
+    least this tIoU; 0 switches voting off."""
+    max_detections: int = 200
+    """Detections kept for a video, the best first."""
+    multiclass: bool = True
+    """Suppress within each class only. Off: candidates of all classes suppress each other."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
+        for name in ("pre_nms_topk", "max_detections"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        _require_choice(self.nms, "nms", ("soft", "linear", "hard", "none"))
+        _require(self.sigma > 0, "sigma", self.sigma, "> 0")
+        for name in ("nms_tiou", "voting_tiou"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a head is trained."""
+
+    epochs: int = 30
+    """Passes over the videos (see min_steps_per_epoch)."""
+    min_steps_per_epoch: int = 40
+    """Optimiser steps that an epoch has at least: few videos are passed over several times in one epoch."""
+    batch_size: int = 4
+    """Videos in one optimiser step."""
+    learning_rate: float = 3e-4
+    """Highest learning rate of AdamW, reached after the warm-up; from there it falls as half a cosine."""
+    warmup_epochs: int = 2
+    """Epochs over which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW, on weights but not on biases and norms."""
+    max_gradient_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 switches it off."""
+    ema_decay: float = 0.999
+    """Decay per step of the moving average of the weights that is validated and kept; 0 switches it off."""
+    validate_every_epochs: int = 5
+    """Epochs between validations; the last epoch is always validated."""
+    validation_tious: tuple[float, ...] = THUMOS_TIOUS
+    """tIoU thresholds whose mean average precision chooses the best epoch."""
+    statistics_videos: int = 500
+    """Training videos, at most, whose features give the mean and deviation for standardising the input."""
+    seed: int = 0
+    """Seed of the initial weights, the order, the crops and the dropout."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1, ..."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """The network."""
+    post: PostConfig = field(default_factory=PostConfig)
+    """From its output to detections."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "min_steps_per_epoch", "batch_size", "validate_every_epochs", "statistics_videos"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
+
+
+def _require(holds: bool, name: str, value: Any, accepted: str) -> None:
+    if not holds:
+        raise PipelineError(f"{name} must be {accepted}, got {value}")
+
+
+def _require_choice(value: str, name: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise PipelineError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

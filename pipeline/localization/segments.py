@@ -1,0 +1,47 @@
+"""What training, detection and evaluation exchange: segments in seconds, and how seconds relate to snippets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One annotated action: ``segment`` is (start, end) in seconds of the video's own clock."""
+
+    segment: tuple[float, float]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One located action: ``segment`` is (start, end) in seconds; a higher ``score`` means more certain."""
+
+    segment: tuple[float, float]
+    label: str
+    score: float
+
+
+def seconds_to_snippets(seconds: Any, *, stride_seconds: float, window_seconds: float) -> Any:
+    """Snippet coordinates of times: row i's centre, ``i * stride + window / 2`` seconds, is coordinate i.
+
+    Args:
+        seconds: a number, array or tensor of times in seconds. Times before the first row's centre are negative.
+        stride_seconds: from one row to the next, > 0.
+        window_seconds: what one row covers, > 0.
+    """
+    _check_clock(stride_seconds, window_seconds)
+    return (seconds - window_seconds / 2) / stride_seconds
+
+
+def snippets_to_seconds(snippets: Any, *, stride_seconds: float, window_seconds: float) -> Any:
+    """Times in seconds of snippet coordinates: the inverse of `seconds_to_snippets`."""
+    _check_clock(stride_seconds, window_seconds)
+    return snippets * stride_seconds + window_seconds / 2
+
+
+def _check_clock(stride_seconds: float, window_seconds: float) -> None:
+    for name, value in (("stride_seconds", stride_seconds), ("window_seconds", window_seconds)):
+        if not value > 0:
+            raise PipelineError(f"{name} must be > 0, got {value}")

@@ -1,0 +1,225 @@
+"""Training of a localization head on plain items, with validation, the best state kept, and exact resuming."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+from pipeline.localization.batches import TrainItem, feature_statistics, make_batch
+from pipeline.localization.config import TrainConfig
+from pipeline.localization.head import AnchorFreeHead
+from pipeline.localization.inference import detect
+from pipeline.localization.metrics import MapResult, evaluate_map
+from pipeline.localization.schedule import epoch_batches, learning_rate_at, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What is known after an epoch (counted from 1); ``losses`` are means over its steps.
+
+    ``validation`` is None in epochs without one; ``is_best`` says that the kept weights are now this epoch's.
+    ``state`` makes the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
+    """
+
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    learning_rate: float
+    validation: MapResult | None
+    is_best: bool
+    state: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The trained ``head`` with its best weights, in evaluation mode.
+
+    ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
+    without validation videos; ``losses`` has one entry an epoch.
+    """
+
+    head: AnchorFreeHead
+    best_epoch: int
+    best_map: float | None
+    losses: list[dict[str, float]]
+
+
+def fit_head(
+    train_items: Sequence[TrainItem],
+    val_items: Sequence[TrainItem],
+    *,
+    labels: Sequence[str],
+    config: TrainConfig,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    resume: Mapping[str, Any] | None = None,
+) -> FitResult:
+    """Trains a head on ``train_items`` and keeps the weights that do best on ``val_items``.
+
+    The same items, labels and config give the same result on the same device and library versions, also when it is
+    stopped after any epoch and resumed from that epoch's state. The caller's random generators are left alone.
+
+    Args:
+        train_items: videos with segments; videos without any are background.
+        val_items: may be empty; the last epoch's weights are then kept.
+        labels: the classes, in the order of the head's outputs.
+        on_epoch: called after each epoch, for progress and for saving ``report.state()``.
+        resume: such a state; goes on after its epoch.
+
+    Raises:
+        PipelineError: nothing to learn from, unknown labels, a diverging loss, or a device that is not there.
+    """
+    if not any(len(item.segments) for item in train_items):
+        raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
+    device = _device(config.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        run = _start(train_items, labels, config, device)
+        if resume is not None:
+            run.load(resume)
+            if run.epoch > config.epochs:
+                raise PipelineError(f"epochs must be >= {run.epoch}, which the resumed state has, got {config.epochs}")
+        for epoch in range(run.epoch + 1, config.epochs + 1):
+            report = _run_epoch(run, epoch, train_items, val_items, labels, config, device)
+            if on_epoch is not None:
+                on_epoch(report)
+    run.head.load_state_dict(run.best["head"])
+    return FitResult(run.head.eval(), run.best["epoch"], run.best["map"], run.losses)
+
+
+class _Run:
+    """What changes while training; all of it goes into the state."""
+
+    def __init__(self, head: AnchorFreeHead, optimizer: torch.optim.Optimizer) -> None:
+        self.head, self.optimizer = head, optimizer
+        self.average = copy.deepcopy(head).requires_grad_(False)
+        self.step, self.epoch = 0, 0
+        self.best: dict[str, Any] = {"epoch": 0, "map": None, "head": {}}
+        self.losses: list[dict[str, float]] = []
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "head": _copy_to_cpu(self.head),
+            "average": _copy_to_cpu(self.average),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "best": dict(self.best),
+            "losses": list(self.losses),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.head.load_state_dict(state["head"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.best, self.losses = dict(state["best"]), list(state["losses"])
+
+
+def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfig, device: torch.device) -> _Run:
+    mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
+    head = AnchorFreeHead(len(mean), len(labels), config.head)
+    head.set_input_statistics(mean, std)
+    head.to(device)
+    decayed = [p for p in head.parameters() if p.ndim >= 2]
+    others = [p for p in head.parameters() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate))
+
+
+def _run_epoch(
+    run: _Run,
+    epoch: int,
+    train_items: Sequence[TrainItem],
+    val_items: Sequence[TrainItem],
+    labels: Sequence[str],
+    config: TrainConfig,
+    device: torch.device,
+) -> EpochReport:
+    # Each epoch has its own seed, so that resuming needs no state of random generators.
+    rng = np.random.default_rng([config.seed, epoch])
+    torch.manual_seed(int(rng.integers(2**62)))
+    run.head.train()
+    steps = []
+    for chosen in epoch_batches(len(train_items), config=config, rng=rng):
+        items = [train_items[index] for index in chosen]
+        batch = make_batch(items, labels=labels, max_snippets=config.head.max_train_snippets, rng=rng).to(device)
+        total_steps = config.epochs * steps_per_epoch(len(train_items), config)
+        rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
+        losses = run.head.loss(run.head(batch.features, batch.mask), batch.targets)
+        _optimise(run, losses, rate, config)
+        steps.append({name: value.item() for name, value in losses.items()})
+    mean_losses = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    run.losses.append(mean_losses)
+    run.epoch = epoch
+
+    validation = None
+    is_best = not val_items
+    if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
+        validation = validate(run.average, val_items, labels=labels, config=config)
+        is_best = run.best["map"] is None or validation.average > run.best["map"]
+    if is_best:
+        score = None if validation is None else validation.average
+        run.best = {"epoch": epoch, "map": score, "head": _copy_to_cpu(run.average)}
+    return EpochReport(epoch, config.epochs, mean_losses, rate, validation, is_best, run.state)
+
+
+def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: TrainConfig) -> None:
+    total = sum(losses.values(), start=torch.zeros((), device=next(run.head.parameters()).device))
+    if not torch.isfinite(total):
+        raise PipelineError(
+            f"the loss became {float(total)} at step {run.step}; lower learning_rate={config.learning_rate}"
+        )
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad()
+    total.backward()
+    if config.max_gradient_norm > 0:
+        nn.utils.clip_grad_norm_(run.head.parameters(), config.max_gradient_norm)
+    run.optimizer.step()
+    run.step += 1
+    # Early on the average would be ruled by the random start, so its memory grows with the steps.
+    _move_average(run.average, run.head, decay=min(config.ema_decay, run.step / (10 + run.step)))
+
+
+@torch.no_grad()
+def _move_average(average: nn.Module, head: nn.Module, *, decay: float) -> None:
+    for mean, value in zip(average.parameters(), head.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for kept, current in zip(average.buffers(), head.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def validate(
+    head: AnchorFreeHead, items: Sequence[TrainItem], *, labels: Sequence[str], config: TrainConfig
+) -> MapResult:
+    """Mean average precision of the head on the items."""
+    found = {
+        item.video_id: detect(
+            head,
+            [item.load()],
+            stride_seconds=item.stride_seconds,
+            window_seconds=item.window_seconds,
+            duration_seconds=item.duration_seconds,
+            labels=labels,
+            post=config.post,
+            device=config.device,
+        )
+        for item in items
+    }
+    truth = {item.video_id: item.segments for item in items}
+    return evaluate_map(truth, found, tious=config.validation_tious)
+
+
+def _copy_to_cpu(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _device(name: str) -> torch.device:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise PipelineError(f"device must be available, got {name!r} but no CUDA device is here; use device=cpu")
+    return torch.device(name)
