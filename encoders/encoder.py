@@ -128,7 +128,28 @@ def load_encoder(
         EncoderError: an unknown name, weights that are absent or do not fit, a device or precision that is not
             there, or a forced precision that does not agree with fp32.
     """
-    entry = catalog_entry(name)
+    return make_encoder(
+        catalog_entry(name),
+        weights=weights,
+        seed=seed,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        weights_sha256=weights_sha256,
+    )
+
+
+def make_encoder(
+    entry: CatalogEntry,
+    *,
+    weights: str,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    weights_sha256: str | None = None,
+) -> Encoder:
+    """Returns an encoder of an entry that need not be in the catalogue; else as `load_encoder`."""
     if batch_size is not None and batch_size < 1:
         raise EncoderError(f"batch_size must be >= 1, got {batch_size}")
     target = resolve_device(device)
@@ -136,7 +157,7 @@ def load_encoder(
     network, spec, info = load_network(entry, weights=weights, seed=seed)
     if weights_sha256 is not None and info.sha256 != weights_sha256:
         raise EncoderError(
-            f"weights {info.name} of {name} have SHA-256 {info.sha256}, but {weights_sha256} is required; "
+            f"weights {info.name} of {spec.name} have SHA-256 {info.sha256}, but {weights_sha256} is required; "
             "give the weights that it was made with"
         )
     size = batch_size or (GPU_BATCH_SIZE if target.type == "cuda" else CPU_BATCH_SIZE)
