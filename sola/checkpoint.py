@@ -1,0 +1,83 @@
+"""The state of an unfinished fit on disk, and the refusal of one that belongs to another fit."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sola.config import SolaConfig, config_to_dict
+from sola.errors import SolaError
+from sola.files import write_atomically
+from sola.sampling import FeatureSource
+
+FORMAT = "sola-checkpoint-1"
+
+# These say how long and where to train and how much to report. They do not change what a step does, so a fit may
+# go on with others: with more steps, for one.
+FREE_OPTIONS = ("epochs", "steps", "device", "checkpoint_every_steps", "log_every_steps")
+
+
+def fit_identity(
+    source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int
+) -> dict[str, Any]:
+    """What a checkpoint must share with the fit that goes on from it, by name.
+
+    The data are known by their number, lengths, channels, and by the values of a few rows: enough to tell other
+    data apart without reading it all.
+    """
+    identity = {name: value for name, value in config_to_dict(config).items() if name not in FREE_OPTIONS}
+    identity["data: channels"] = channels
+    identity["data: videos"] = len(lengths)
+    identity["data: lengths"] = hashlib.sha256(lengths.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for index in np.unique(np.linspace(0, len(lengths) - 1, 16).astype(int)):
+        middle = int(lengths[index]) // 2
+        digest.update(
+            np.ascontiguousarray(source.rows(int(index), middle, middle + 1), dtype=np.float32).tobytes()
+        )
+    identity["data: values"] = digest.hexdigest()
+    return identity
+
+
+def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Writes the state (tensors and plain values) and whose it is; a reader sees the old one or the whole new one."""
+    content = {"format": FORMAT, "identity": dict(identity), "state": dict(state)}
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state saved for a fit of this identity, on the CPU.
+
+    Raises:
+        SolaError: the file is not a checkpoint, or belongs to other settings or other data; all differences are named.
+    """
+    try:
+        # weights_only: tensors and plain values, so that no checkpoint can run code.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler and zip reader meet
+        raise SolaError(f"{path} is not a readable checkpoint ({error}): delete it to start anew") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SolaError(
+            f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file"
+        )
+    saved = content["identity"]
+    differing = [
+        f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"
+        for name in sorted(saved.keys() | identity.keys())
+        if saved.get(name) != identity.get(name)
+    ]
+    if differing:
+        raise SolaError(
+            f"the checkpoint {path} belongs to another fit; these differ: {', '.join(differing)}. "
+            "Use its settings and data to go on, or delete it to start anew"
+        )
+    state: dict[str, Any] = content["state"]
+    return state
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else text[:12] + "…"

@@ -1,0 +1,167 @@
+"""The options of the SoLa module and of its fitting, each written once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from sola.errors import SolaError
+
+Precision = Literal["auto", "fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolaConfig:
+    """Options of the SoLa module and of similarity matching; the defaults are the published ones.
+
+    Raises:
+        SolaError: a value is out of range, or two options contradict each other.
+
+    Source: Kang et al., "Soft-Landing Strategy for Alleviating the Task Discrepancy Problem in Temporal
+        Action Localization Tasks", CVPR 2023, section 4 and the authors' settings for HACS.
+    """
+
+    hidden: int = 512
+    """Channels of the module's hidden layers."""
+
+    kernel_sizes: tuple[int, ...] = (5, 1, 1)
+    """Kernel size in snippets of each convolution, odd; their number is the number of layers."""
+
+    dilations: tuple[int, ...] = (1, 1, 1)
+    """Dilation in snippets of each convolution."""
+
+    window_snippets: int = 23
+    """Consecutive snippets in a training window."""
+
+    start: int = 4
+    """First compared position in the window, counted from 0."""
+
+    step: int = 2
+    """Snippets between compared positions."""
+
+    size: int = 8
+    """Number of compared positions: the side of the temporal self-similarity matrix."""
+
+    k: float = 16.0
+    """Sharpness K of the target sigmoid(K / d²), d the interval in steps: larger means alike for longer."""
+
+    predictor: bool = True
+    """Compare through a predictor (training only); without it the loss is symmetric but for the stop-gradient."""
+
+    predictor_hidden: int = 512
+    """Channels of the predictor's hidden layer."""
+
+    learning_rate: float = 1e-4
+    """Learning rate of AdamW."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+
+    batch_size: int = 256
+    """Most windows in an optimiser step; an epoch is cut into steps of nearly equal size."""
+
+    epochs: int = 150
+    """Passes over the videos, used when `steps` is not given."""
+
+    steps: int | None = None
+    """Optimiser steps, in place of `epochs`; 150 epochs of HACS are about 22,000."""
+
+    windows_per_video: int = 1
+    """Windows drawn from each video in an epoch."""
+
+    precision: Precision = "fp32"
+    """Arithmetic of the convolutions in training: fp32, bf16 (autocast), or auto (bf16 where hardware has it)."""
+
+    device: Device = "auto"
+    """Where to train; auto takes cuda when there is one."""
+
+    seed: int = 0
+    """Seed of the initial weights and of the windows drawn."""
+
+    checkpoint_every_steps: int = 500
+    """Optimiser steps between checkpoints."""
+
+    log_every_steps: int = 10
+    """Optimiser steps between entries of the training curve."""
+
+    def __post_init__(self) -> None:
+        _check_literals(self)
+        at_least_one = (
+            "hidden", "window_snippets", "step", "size", "predictor_hidden", "batch_size", "epochs",
+            "windows_per_video", "checkpoint_every_steps", "log_every_steps",
+        )  # fmt: skip
+        for name in at_least_one:
+            _check_integer(self, name, least=1)
+        for name in ("start", "seed"):
+            _check_integer(self, name, least=0)
+        if self.steps is not None:
+            _check_integer(self, "steps", least=1)
+        _check_layers(self.kernel_sizes, self.dilations)
+        _check_positive(self, "k")
+        _check_positive(self, "learning_rate")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise SolaError(f"weight_decay must be >= 0, got {self.weight_decay}")
+        if self.positions[-1] >= self.window_snippets:
+            raise SolaError(
+                f"the last compared position, start + (size - 1) * step = {self.positions[-1]}, must be less than "
+                f"window_snippets, got {self.window_snippets}: lengthen the window or compare fewer positions"
+            )
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The compared positions of a window."""
+        return tuple(range(self.start, self.start + self.size * self.step, self.step))
+
+
+def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
+    """The configuration that `dataclasses.asdict` and JSON have turned into a mapping.
+
+    Raises:
+        SolaError: a name is unknown, or a value is not accepted.
+    """
+    known = {field.name for field in fields(SolaConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SolaError(f"unknown options {', '.join(unknown)}; accepted are {', '.join(sorted(known))}")
+    options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return SolaConfig(**options)
+
+
+def config_to_dict(config: SolaConfig) -> dict[str, Any]:
+    """The configuration as a mapping of JSON's types."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+
+
+def _check_literals(config: SolaConfig) -> None:
+    for name, accepted in (("precision", get_args(Precision)), ("device", get_args(Device))):
+        value = getattr(config, name)
+        if value not in accepted:
+            raise SolaError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
+
+
+def _check_integer(config: SolaConfig, name: str, *, least: int) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SolaError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def _check_positive(config: SolaConfig, name: str) -> None:
+    value = getattr(config, name)
+    if not (math.isfinite(value) and value > 0):
+        raise SolaError(f"{name} must be > 0, got {value}")
+
+
+def _check_layers(kernel_sizes: tuple[int, ...], dilations: tuple[int, ...]) -> None:
+    if not kernel_sizes or len(kernel_sizes) != len(dilations):
+        raise SolaError(
+            "kernel_sizes and dilations must have one entry for each layer, "
+            f"got {len(kernel_sizes)} kernel sizes and {len(dilations)} dilations"
+        )
+    for size in kernel_sizes:
+        if size < 1 or size % 2 == 0:
+            raise SolaError(
+                f"kernel_sizes must be odd and >= 1, so that a window has a middle, got {kernel_sizes}"
+            )
+    if min(dilations) < 1:
+        raise SolaError(f"dilations must be >= 1, got {dilations}")

@@ -1,0 +1,116 @@
+"""Running a fitted module over feature sequences of any length, in memory that does not depend on the length."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from sola.errors import SolaError
+from sola.gather import GatherPlan, gathered_forward, plan_gather
+from sola.module import SolaModule
+
+BLOCK_SNIPPETS = 1024
+
+
+def enhance(module: SolaModule, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The enhanced sequence [T, C] of one video in blocks of 1024 rows (the last shorter), of the input's dtype.
+
+    What each block is computed from depends on the sequence alone: any chunking of the same rows gives the same
+    bits. The module's arithmetic is that of its own dtype and device.
+
+    Args:
+        module: a fitted module.
+        chunks: the sequence in consecutive pieces [any number of rows, C], float16, float32 or float64.
+
+    Raises:
+        SolaError: a chunk has another number of channels, or another dtype than the one before.
+    """
+    reader = _RowBuffer(module.channels)
+    radius = module.receptive_radius
+    start = 0
+    plans: dict[int, GatherPlan] = {}
+    for chunk in chunks:
+        reader.append(chunk)
+        # A block is ready when its right halo has come.
+        while reader.end >= start + BLOCK_SNIPPETS + radius:
+            yield _enhance_block(module, reader, start, BLOCK_SNIPPETS, plans)
+            start += BLOCK_SNIPPETS
+            reader.forget_before(start - radius)
+    while start < reader.end:
+        size = min(BLOCK_SNIPPETS, reader.end - start)
+        yield _enhance_block(module, reader, start, size, plans)
+        start += size
+
+
+def enhance_array(module: SolaModule, features: np.ndarray) -> np.ndarray:
+    """The enhanced features [T, C] of one video, of the input's dtype.
+
+    Raises:
+        SolaError: the features are not [T >= 1, C] floats of the module's channels.
+    """
+    blocks = list(enhance(module, [features]))
+    if not blocks:
+        raise SolaError("features must have at least one snippet, got none")
+    return np.concatenate(blocks)
+
+
+def _enhance_block(
+    module: SolaModule, reader: "_RowBuffer", start: int, size: int, plans: dict[int, GatherPlan]
+) -> np.ndarray:
+    parameter = module.alpha
+    radius = module.receptive_radius
+    if size not in plans:
+        plans[size] = plan_gather(module, range(size)).to(parameter.device)
+    # Always the same shape, zeros beyond the sequence: what is computed cannot depend on what has arrived.
+    rows = torch.zeros(1, size + 2 * radius, module.channels, dtype=parameter.dtype)
+    first, end = max(start - radius, 0), min(start + size + radius, reader.end)
+    rows[0, first - start + radius : end - start + radius] = torch.from_numpy(reader.rows(first, end))
+    with torch.inference_mode():
+        x, correction = gathered_forward(
+            module,
+            rows.to(parameter.device),
+            plans[size],
+            first=torch.tensor([-start]),
+            end=torch.tensor([reader.end - start]),
+        )
+        output: np.ndarray = (x + correction)[0].cpu().numpy()
+    return output.astype(reader.dtype, copy=False)
+
+
+class _RowBuffer:
+    """The rows of a sequence that are still needed, addressed by their place in the sequence."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.dtype: np.dtype | None = None
+        self.begin = 0
+        self.end = 0
+        self._chunks: deque[np.ndarray] = deque()
+
+    def append(self, chunk: np.ndarray) -> None:
+        if chunk.ndim != 2 or chunk.shape[1] != self.channels:
+            raise SolaError(f"features must be [T, C = {self.channels}], got {list(chunk.shape)}")
+        if not np.issubdtype(chunk.dtype, np.floating):
+            raise SolaError(f"features must be floats, got {chunk.dtype}")
+        if self.dtype not in (None, chunk.dtype):
+            raise SolaError(
+                f"all chunks of a sequence must have one dtype, got {self.dtype} and {chunk.dtype}"
+            )
+        self.dtype = chunk.dtype
+        if len(chunk):
+            self._chunks.append(chunk)
+            self.end += len(chunk)
+
+    def forget_before(self, row: int) -> None:
+        while self._chunks and self.begin + len(self._chunks[0]) <= row:
+            self.begin += len(self._chunks.popleft())
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        parts, begin = [], self.begin
+        for chunk in self._chunks:
+            low, high = max(start - begin, 0), min(stop - begin, len(chunk))
+            if low < high:
+                parts.append(chunk[low:high])
+            begin += len(chunk)
+        return np.concatenate(parts)

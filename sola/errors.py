@@ -1,0 +1,5 @@
+"""The errors that a user of this package can cause and mend."""
+
+
+class SolaError(ValueError):
+    """A setting, a file or the data is wrong; the message says what, where, and what to do."""

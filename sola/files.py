@@ -1,0 +1,106 @@
+"""The fitted module on disk: one safetensors file with its configuration inside."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sola.config import SolaConfig, config_from_dict, config_to_dict
+from sola.errors import SolaError
+from sola.module import SolaModule
+
+FORMAT = "sola-module"
+VERSION = "1"
+
+
+def save_module(
+    path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None
+) -> None:
+    """Writes the module and its configuration; a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file, by custom *.safetensors.
+        module: its weights are written in float32.
+        config: what it was built and fitted with.
+        extra: more to keep with it, such as where its features come from.
+    """
+    weights = {
+        name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "channels": str(module.channels),
+        "config": json.dumps(config_to_dict(config)),
+        "extra": json.dumps(dict(extra or {})),
+    }
+    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
+
+
+def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
+    """The module, its configuration and the extras of a file that `save_module` wrote; on the CPU, float32.
+
+    Raises:
+        SolaError: the file is absent, of another kind or version, or its weights do not fit its configuration.
+    """
+    metadata, weights = _read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise SolaError(
+            f"{path} is not a saved SoLa module: its format is {metadata.get('format')!r}, not {FORMAT!r}"
+        )
+    if metadata.get("version") != VERSION:
+        raise SolaError(
+            f"{path} has version {metadata.get('version')!r} of the format; this program reads {VERSION!r}"
+        )
+    try:
+        config = config_from_dict(json.loads(metadata["config"]))
+        channels = int(metadata["channels"])
+        extra = {str(name): str(value) for name, value in json.loads(metadata["extra"]).items()}
+    except (KeyError, json.JSONDecodeError, SolaError) as error:
+        raise SolaError(f"{path} has a configuration that this program cannot read: {error}") from error
+    module = SolaModule(channels, config)
+    fill_weights(module, weights, where=str(path))
+    return module, config, extra
+
+
+def fill_weights(module: SolaModule, weights: Mapping[str, object], *, where: str) -> None:
+    """Puts the weights into the module.
+
+    Raises:
+        SolaError: a name is missing or unknown, or a shape differs; all of them are named.
+    """
+    expected = module.state_dict()
+    problems = [f"missing {name}" for name in sorted(expected.keys() - weights.keys())]
+    problems += [f"unknown {name}" for name in sorted(weights.keys() - expected.keys())]
+    for name in sorted(expected.keys() & weights.keys()):
+        given = tuple(getattr(weights[name], "shape", ()))
+        if given != tuple(expected[name].shape):
+            problems.append(f"{name} has shape {list(given)}, expected {list(expected[name].shape)}")
+    if problems:
+        raise SolaError(f"the weights of {where} do not fit the module: {'; '.join(problems)}")
+    module.load_state_dict(weights)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls write(temporary), then gives the temporary file its name; nothing half-written can be seen or left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, object]]:
+    if not path.is_file():
+        raise SolaError(f"there is no module file {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise SolaError(f"{path} is not a readable safetensors file: {error}") from error

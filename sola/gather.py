@@ -1,0 +1,99 @@
+"""The module's output at chosen positions only, from the inputs and hidden rows which these depend on.
+
+Training compares 8 of a window's 23 positions; a whole convolution would compute the rest for nothing. The same
+function serves long sequences block by block: there the positions are a block, and what it depends on its halo.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sola.module import SolaModule
+
+
+@dataclass(frozen=True)
+class GatherPlan:
+    """Which positions each layer reads and computes.
+
+    `positions[l]` are the positions of layer l's input, ascending, the last entry those of the output;
+    `taps[l]` [N, K] are the rows of layer l's input that each of its N outputs reads; `centres` are the
+    rows of the first input that stand at the output's own positions.
+    """
+
+    positions: tuple[Tensor, ...]
+    taps: tuple[Tensor, ...]
+    centres: Tensor
+
+    def to(self, device: torch.device) -> "GatherPlan":
+        """The same plan with its indices on a device; positions stay on the CPU, where masks are decided."""
+        return GatherPlan(self.positions, tuple(t.to(device) for t in self.taps), self.centres.to(device))
+
+
+def plan_gather(module: SolaModule, positions: Sequence[int]) -> GatherPlan:
+    """The plan that computes the module's output at ascending positions."""
+    needed = [list(positions)]
+    offsets: list[list[int]] = []
+    for layer in reversed(module.convolutions):
+        kernel_size, dilation = layer.kernel_size[0], layer.dilation[0]
+        offsets.insert(0, [(tap - kernel_size // 2) * dilation for tap in range(kernel_size)])
+        needed.insert(0, sorted({p + offset for p in needed[0] for offset in offsets[0]}))
+    taps = []
+    for inputs, outputs, layer_offsets in zip(needed[:-1], needed[1:], offsets, strict=True):
+        row = {position: index for index, position in enumerate(inputs)}
+        taps.append(torch.tensor([[row[p + offset] for offset in layer_offsets] for p in outputs]))
+    row = {position: index for index, position in enumerate(needed[0])}
+    return GatherPlan(
+        positions=tuple(torch.tensor(p) for p in needed),
+        taps=tuple(taps),
+        centres=torch.tensor([row[p] for p in positions]),
+    )
+
+
+def gathered_forward(
+    module: SolaModule, rows: Tensor, plan: GatherPlan, *, first: Tensor, end: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The input and the module's correction tanh(alpha) * h(x) at the plan's positions, [B, S, C] each.
+
+    Their sum is what the module gives when it runs on the sequence [first, end) with "same" padding.
+
+    Args:
+        module: the SoLa module.
+        rows: features [B, R, C] at `plan.positions[0]`; rows outside the sequence may hold anything finite.
+        plan: for this module, on the device of the rows.
+        first: [B] int64 on the CPU, the sequence's first position.
+        end: [B] int64 on the CPU, one past the sequence's last position.
+    """
+    hidden = rows
+    if torch.is_autocast_enabled(rows.device.type):
+        # Before rows are repeated for the taps, so that half the bytes are moved.
+        hidden = hidden.to(torch.get_autocast_dtype(rows.device.type))
+    for index, (layer, taps) in enumerate(zip(module.convolutions, plan.taps, strict=True)):
+        if index > 0:
+            hidden = F.relu(hidden)
+        if taps.shape[1] > 1:
+            # What a layer's padding would hold: without a mask a hidden row outside would hold its bias.
+            hidden = _zero_outside(hidden, plan.positions[index], first, end)
+        hidden = _convolve_at(hidden, layer, taps)
+    return rows[:, plan.centres], module.gate() * hidden
+
+
+def _zero_outside(hidden: Tensor, positions: Tensor, first: Tensor, end: Tensor) -> Tensor:
+    if bool(first.max() <= positions[0]) and bool(positions[-1] < end.min()):
+        return hidden
+    inside = (positions >= first[:, None]) & (positions < end[:, None])
+    return hidden.masked_fill(~inside.to(hidden.device)[:, :, None], 0)
+
+
+def _convolve_at(hidden: Tensor, layer: nn.Conv1d, taps: Tensor) -> Tensor:
+    # One matrix product over the taps: measured 1.6 to 2 times as fast on a CPU as a strided convolution,
+    # and the same for every kernel size and dilation.
+    outputs, kernel_size = taps.shape
+    if kernel_size == 1:
+        return F.linear(hidden, layer.weight[:, :, 0], layer.bias)
+    batch, _, channels = hidden.shape
+    unfolded = hidden[:, taps.flatten()].reshape(batch, outputs, kernel_size * channels)
+    weight = layer.weight.transpose(1, 2).reshape(layer.out_channels, kernel_size * channels)
+    return F.linear(unfolded, weight, layer.bias)

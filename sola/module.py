@@ -1,0 +1,100 @@
+"""The SoLa module, a light residual network over a feature sequence, and the predictor used to fit it."""
+
+import torch
+from torch import Tensor, nn
+
+from sola.config import SolaConfig
+from sola.errors import SolaError
+
+
+class SolaModule(nn.Module):
+    """x + tanh(alpha) * h(x), with h a stack of "same" convolutions over time; the identity until it is fitted.
+
+    Args:
+        channels: C, channels of the features.
+        config: widths, kernel sizes and dilations.
+
+    Source: Kang et al., CVPR 2023, section 3.2. The parameters carry the names of the reference
+        implementation (`conv_network.*`, `alpha`).
+    """
+
+    def __init__(self, channels: int, config: SolaConfig) -> None:
+        super().__init__()
+        if channels < 1:
+            raise SolaError(f"channels must be >= 1, got {channels}")
+        layers: list[nn.Module] = []
+        inputs = channels
+        for index, (kernel_size, dilation) in enumerate(
+            zip(config.kernel_sizes, config.dilations, strict=True)
+        ):
+            last = index == len(config.kernel_sizes) - 1
+            outputs = channels if last else config.hidden
+            radius = dilation * (kernel_size - 1) // 2
+            layers.append(nn.Conv1d(inputs, outputs, kernel_size, dilation=dilation, padding=radius))
+            if not last:
+                layers.append(nn.ReLU())
+            inputs = outputs
+        self.conv_network = nn.Sequential(*layers)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    @property
+    def channels(self) -> int:
+        """C, the channels of input and output."""
+        return self.convolutions[0].in_channels
+
+    @property
+    def convolutions(self) -> list[nn.Conv1d]:
+        """The convolutions in the order in which they are applied; a ReLU stands between two of them."""
+        return [layer for layer in self.conv_network if isinstance(layer, nn.Conv1d)]
+
+    @property
+    def receptive_radius(self) -> int:
+        """Snippets to either side that an output depends on."""
+        return sum(layer.dilation[0] * (layer.kernel_size[0] - 1) // 2 for layer in self.convolutions)
+
+    def gate(self) -> Tensor:
+        """tanh(alpha), the weight of the correction."""
+        return torch.tanh(self.alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The enhanced features, shaped as the input.
+
+        Args:
+            x: features [B, T, C], T >= 1, of the module's own dtype.
+        """
+        if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != self.channels:
+            raise SolaError(f"features must be [B, T >= 1, C = {self.channels}], got {list(x.shape)}")
+        correction = self.conv_network(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.gate() * correction
+
+
+class SimilarityPredictor(nn.Module):
+    """Linear, ReLU, Linear over the channels; sits behind the module during fitting and is then dropped.
+
+    Source: Kang et al., CVPR 2023, section 3.3, after the predictor of SimSiam (Chen and He, CVPR 2021).
+    """
+
+    def __init__(self, channels: int, config: SolaConfig) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(channels, config.predictor_hidden),
+            nn.ReLU(),
+            nn.Linear(config.predictor_hidden, channels),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Predictions [..., C] for unit vectors z [..., C]."""
+        predictions: Tensor = self.network(z)
+        return predictions
+
+
+def initial_networks(channels: int, config: SolaConfig) -> tuple[SolaModule, nn.Module]:
+    """The module and the predictor (an identity when the configuration has none) with the seed's initial weights.
+
+    The caller's random state is neither used nor changed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        module = SolaModule(channels, config)
+        predictor = SimilarityPredictor(channels, config) if config.predictor else nn.Identity()
+    return module, predictor

@@ -1,0 +1,173 @@
+"""Which windows of which videos a training step sees, and reading them.
+
+What an epoch draws depends on the seed, the epoch's number and the videos' lengths alone, never on what was drawn
+before. That is why an interrupted fit can go on exactly where it stopped without saving a random state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sola.config import SolaConfig
+from sola.errors import SolaError
+
+
+class FeatureSource(Protocol):
+    """Feature sequences by number; memory-mapped files do, so that a window reads only its own rows."""
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        ...
+
+    def length(self, index: int) -> int:
+        """T, the snippets of a video."""
+        ...
+
+    def rows(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Features [stop - start, C] of the snippets [start, stop) of a video, float16 or float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows by video and by the snippet of the video at the window's position 0.
+
+    `firsts` is negative where a window begins before a short video does.
+    """
+
+    videos: np.ndarray
+    firsts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Rows [B, R, C] of windows at the positions asked for, and where in the window the video lies.
+
+    `first` and `end` [B] bound the video's positions, half-open; rows outside are zero.
+    """
+
+    rows: Tensor
+    first: Tensor
+    end: Tensor
+
+    def inside(self, positions: Tensor) -> Tensor:
+        """Whether each position [S] lies in the video, [B, S] bool."""
+        return (positions >= self.first[:, None]) & (positions < self.end[:, None])
+
+
+def lengths_of(source: FeatureSource) -> np.ndarray:
+    """The snippets of every video, int64.
+
+    Raises:
+        SolaError: there is no video, or one without snippets.
+    """
+    lengths = np.array([source.length(index) for index in range(len(source))], dtype=np.int64)
+    if len(lengths) == 0:
+        raise SolaError("there are no feature sequences to fit on: give at least one video")
+    if lengths.min() < 1:
+        raise SolaError(f"video number {int(lengths.argmin())} has no snippets: leave it out of the data")
+    return lengths
+
+
+def draw_epoch(lengths: np.ndarray, config: SolaConfig, epoch: int) -> Windows:
+    """The windows of an epoch, shuffled: `windows_per_video` of each video.
+
+    A video of at least the window's length gets a window inside it, all equally likely. A shorter one lies
+    whole inside its window, at any place that puts one of its snippets at a compared position, all equally
+    likely: so it is seen as at inference, with the convolution's own padding at its ends, and its snippets take
+    turns at being compared instead of always the first ones. What is compared beyond its ends does not count.
+
+    Args:
+        lengths: [V] int64, snippets of each video.
+        config: the window, the positions, the seed.
+        epoch: counted from 0.
+    """
+    random = np.random.default_rng([config.seed, epoch])
+    videos = np.tile(np.arange(len(lengths)), config.windows_per_video)
+    videos = videos[random.permutation(len(videos))]
+    # One number for each window, whatever its kind, so that one video's length does not move another's draw.
+    fractions = random.random(len(videos))
+    lengths = lengths[videos]
+    firsts = np.floor(fractions * (lengths - config.window_snippets + 1)).astype(np.int64)
+    for length in np.unique(lengths[lengths < config.window_snippets]):
+        places = _places_of_short_video(int(length), config)
+        chosen = lengths == length
+        firsts[chosen] = -places[np.floor(fractions[chosen] * len(places)).astype(np.int64)]
+    return Windows(videos, firsts)
+
+
+def _places_of_short_video(length: int, config: SolaConfig) -> np.ndarray:
+    places = np.arange(config.window_snippets - length + 1)
+    positions = np.array(config.positions)
+    compared = (positions >= places[:, None]) & (positions < places[:, None] + length)
+    return places[compared.any(axis=1)]
+
+
+def split_into_steps(windows: Windows, batch_size: int) -> list[Windows]:
+    """The windows in steps of nearly equal size, at most batch_size, so that no step is left with a few."""
+    parts = -(-len(windows) // batch_size)
+    return [
+        Windows(videos, firsts)
+        for videos, firsts in zip(
+            np.array_split(windows.videos, parts), np.array_split(windows.firsts, parts), strict=True
+        )
+    ]
+
+
+def steps_in_epoch(videos: int, config: SolaConfig) -> int:
+    """Optimiser steps in an epoch over this many videos."""
+    return -(-videos * config.windows_per_video // config.batch_size)
+
+
+def read_windows(
+    source: FeatureSource,
+    windows: Windows,
+    positions: Sequence[int],
+    *,
+    channels: int,
+    window_snippets: int,
+    dtype: type[np.floating] = np.float32,
+) -> WindowBatch:
+    """The rows of the windows at ascending positions, read in one piece for each window.
+
+    Args:
+        source: the videos.
+        windows: what to read.
+        positions: of the window; those outside [0, window_snippets) give zeros, as padding does.
+        channels: C.
+        window_snippets: the window's length.
+        dtype: of the rows given back.
+
+    Raises:
+        SolaError: a video does not have C channels.
+    """
+    low, span = positions[0], positions[-1] - positions[0] + 1
+    lengths = np.array([source.length(int(video)) for video in windows.videos])
+    first = np.maximum(0, -windows.firsts)
+    end = np.minimum(window_snippets, lengths - windows.firsts)
+    rows = np.zeros((len(windows), span, channels), dtype=dtype)
+    for item, (video, offset) in enumerate(zip(windows.videos, windows.firsts, strict=True)):
+        start, stop = max(low, int(first[item])), min(low + span, int(end[item]))
+        if start >= stop:
+            continue
+        block = source.rows(int(video), start + int(offset), stop + int(offset))
+        if block.shape != (stop - start, channels):
+            raise SolaError(
+                f"video number {int(video)} gave features of shape {list(block.shape)} for {stop - start} snippets; "
+                f"all videos of one fit must have {channels} channels"
+            )
+        rows[item, start - low : stop - low] = block
+    wanted = torch.tensor(positions) - low
+    tensor = torch.from_numpy(rows)
+    return WindowBatch(
+        rows=tensor if len(wanted) == span else tensor[:, wanted],
+        first=torch.from_numpy(first),
+        end=torch.from_numpy(end),
+    )

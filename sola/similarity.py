@@ -1,0 +1,81 @@
+"""Temporal self-similarity matrices (TSM), their target, and the loss between the two."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sola.errors import SolaError
+
+
+def target_tsm(size: int, k: float) -> Tensor:
+    """The similarity [S, S] in [0, 1] that two snippets should have by their interval alone, float64.
+
+    1 on the diagonal, else sigmoid(k / d²) with d = |i - j|: near snippets alike, far ones towards 0.5,
+    which is cosine 0: unrelated, not opposed.
+
+    Args:
+        size: S, compared positions.
+        k: sharpness, > 0.
+
+    Source: Kang et al., CVPR 2023, section 3.3.
+    """
+    position = torch.arange(size, dtype=torch.float64)
+    interval = (position[:, None] - position[None, :]).abs()
+    # On the diagonal k / 0 is infinite, and its sigmoid the wanted 1.
+    return torch.sigmoid(k / interval.square())
+
+
+def predicted_tsm(z: Tensor, p: Tensor) -> Tensor:
+    """The similarity [B, S, S] in [0, 1] between fixed features and predictions: (1 + cos(z_i, p_j)) / 2.
+
+    No gradient flows into z here; that and the predictor keep similarity matching from collapsing.
+
+    Args:
+        z: features [B, S, C] of the compared positions.
+        p: their predictions [B, S, C].
+    """
+    cosine = F.normalize(z.detach(), dim=-1) @ F.normalize(p, dim=-1).transpose(-1, -2)
+    # Rounding can carry a cosine past 1 by some 1e-7, where the logarithm of 1 - P has no value.
+    return ((1 + cosine) / 2).clamp(0, 1)
+
+
+def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """The mean binary cross-entropy between predicted and target TSM, a scalar.
+
+    Every pair of valid positions counts the same, so a short video weighs as much as the pairs that it has.
+
+    Args:
+        z: features [B, S, C] of the compared positions.
+        p: their predictions [B, S, C].
+        target: [S, S] or [B, S, S] in [0, 1].
+        valid: [B, S] bool, positions inside the video; all when None.
+    """
+    predicted = predicted_tsm(z, p)
+    target = target.to(predicted).expand_as(predicted)
+    if valid is None:
+        return F.binary_cross_entropy(predicted, target)
+    pairs = (valid[:, :, None] & valid[:, None, :]).to(predicted)
+    entropy = F.binary_cross_entropy(predicted, target, reduction="none")
+    return (entropy * pairs).sum() / pairs.sum()
+
+
+def self_similarity(features: np.ndarray) -> np.ndarray:
+    """The temporal self-similarity matrix [T, T] in [0, 1] of a feature sequence, float32, for looking at.
+
+    Entry (i, j) is (1 + cos(x_i, x_j)) / 2: symmetric, 1 on the diagonal, blind to the length of the vectors.
+    A row of zeros has no direction and counts as unrelated (0.5) to the others.
+
+    Args:
+        features: [T, C], any float dtype.
+    """
+    if features.ndim != 2:
+        raise SolaError(f"features must be [T, C], got {list(features.shape)}")
+    rows = features.astype(np.float64)
+    # Two divisions: a row's largest value first, so that squaring can neither overflow nor vanish.
+    rows /= np.maximum(np.abs(rows).max(axis=1, keepdims=True, initial=0.0), np.finfo(np.float64).tiny)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    matrix = (1 + rows @ rows.T) / 2
+    matrix = np.clip((matrix + matrix.T) / 2, 0, 1)
+    np.fill_diagonal(matrix, 1)
+    return matrix.astype(np.float32)
