@@ -1,0 +1,133 @@
+"""Who may import whom: read from the source, and tried in a fresh interpreter where loading torch would be slow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("encoders", "sola", "pipeline")
+
+# What a package may import beside itself and the standard library; None: anything but scripts.
+MAY_IMPORT: dict[str, set[str] | None] = {
+    "encoders": {"torch", "torchvision", "pytorchvideo", "numpy", "safetensors"},
+    "sola": {"torch", "numpy", "safetensors"},
+    "pipeline": None,
+    "tests": None,
+}
+
+# Command-line help and the processes that decode videos load these; they must start in tens of milliseconds.
+WITHOUT_TORCH = (
+    "pipeline.cli",
+    "pipeline.config",
+    "encoders.spec",
+    "sola.config",
+    "pipeline.localization.config",
+    *sorted(
+        "pipeline.video" + ("" if path.stem == "__init__" else f".{path.stem}")
+        for path in (ROOT / "pipeline" / "video").glob("*.py")
+    ),
+)
+
+
+def imports_of(source: str, module: str) -> Iterator[tuple[int, str]]:
+    """Line and absolute name of each module that ``source`` imports anywhere, functions and strings included.
+
+    Args:
+        module: dotted name of the source; that of a package ends in ``.__init__``.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            stem = [*base, node.module] if node.module else base
+            yield from ((node.lineno, ".".join([*stem, alias.name])) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.lineno, node.args[0].value
+
+
+def offences(source: str, module: str) -> list[str]:
+    """The imports of ``source`` that its package may not have, one line each."""
+    package = module.split(".")[0]
+    allowed = MAY_IMPORT[package]
+    found = []
+    for line, name in imports_of(source, module):
+        top = name.split(".")[0]
+        known = top == package or top in sys.stdlib_module_names
+        if top == "scripts" or (allowed is not None and not known and top not in allowed):
+            found.append(f"{module}:{line} imports {name}")
+    return found
+
+
+def modules_of(package: str) -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_each_package_imports_only_what_it_may_know(package: str) -> None:
+    modules = list(modules_of(package))
+    assert modules, f"no modules found in {package}"
+    assert [offence for module, source in modules for offence in offences(source, module)] == []
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_module_is_imported_without_torch(module: str) -> None:
+    assert heavy_modules_after(f"import {module}") == ""
+
+
+def heavy_modules_after(statement: str) -> str:
+    code = f"import sys\n{statement}\nprint(*[m for m in ('torch', 'torchvision', 'pytorchvideo') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+# --- the checkers themselves ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("sola.fit", "import pipeline"),
+        ("sola.fit", "import os, pipeline.store as s"),
+        ("sola.fit", "from encoders.spec import EncoderSpec"),
+        ("sola.fit", "import torchvision"),
+        ("encoders.encoder", "from sola import config"),
+        ("encoders.encoder", "def late():\n    from pipeline.files import write_json"),
+        ("encoders.encoder", "from importlib import import_module\nimport_module('pipeline.store')"),
+        ("encoders.__init__", "if True:\n    import av"),
+        ("encoders.deep.inner", "from ... import pipeline"),
+        ("pipeline.run", "from scripts import quickstart"),
+        ("pipeline.run", "import scripts.quickstart"),
+        ("tests.test_x", "import scripts"),
+    ],
+)
+def test_the_checker_sees_a_forbidden_import(module: str, source: str) -> None:
+    assert len(offences(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("sola.fit", "import math, torch\nfrom sola.module import SolaModule\nfrom . import sampling"),
+        ("sola.__init__", "from .module import SolaModule"),
+        ("encoders.encoder", "from collections.abc import Mapping\nimport pytorchvideo.models.hub"),
+        ("encoders.encoder", "pipeline = 'import pipeline'  # import sola"),
+        ("pipeline.run", "import encoders, sola.fit\nimport av\nfrom .store import FeatureStore"),
+    ],
+)
+def test_the_checker_lets_a_permitted_import_pass(module: str, source: str) -> None:
+    assert offences(source, module) == []
+
+
+def test_the_checker_sees_torch_being_loaded() -> None:
+    assert heavy_modules_after("import torch").split() == ["torch"]
