@@ -36,7 +36,7 @@ def predicted_tsm(z: Tensor, p: Tensor) -> Tensor:
         p: their predictions [B, S, C].
     """
     cosine = F.normalize(z.detach(), dim=-1) @ F.normalize(p, dim=-1).transpose(-1, -2)
-    # Rounding can carry a cosine past 1 by some 1e-7, where the logarithm of 1 - P has no value.
+    # Rounding can carry a cosine past 1 by some 1e-7.
     return ((1 + cosine) / 2).clamp(0, 1)
 
 
@@ -53,11 +53,19 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
     """
     predicted = predicted_tsm(z, p)
     target = target.to(predicted).expand_as(predicted)
+    entropy = _binary_cross_entropy(predicted, target)
     if valid is None:
-        return F.binary_cross_entropy(predicted, target)
+        return entropy.mean()
     pairs = (valid[:, :, None] & valid[:, None, :]).to(predicted)
-    entropy = F.binary_cross_entropy(predicted, target, reduction="none")
     return (entropy * pairs).sum() / pairs.sum()
+
+
+def _binary_cross_entropy(predicted: Tensor, target: Tensor) -> Tensor:
+    # Not torch's function: on NaN that one aborts with no step named, on CUDA together with the whole process.
+    # The bound keeps the logarithms finite; at 0 and 1 the cosine has an extremum, so no gradient is lost there.
+    least = torch.finfo(predicted.dtype).eps
+    bounded = predicted.clamp(least, 1 - least)
+    return -(target * bounded.log() + (1 - target) * (1 - bounded).log())
 
 
 def self_similarity(features: np.ndarray) -> np.ndarray:

@@ -176,7 +176,9 @@ def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtyp
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=tolerance)
     for name, parameter in parameters.items():
-        assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), name
+        assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), (
+            name
+        )
         assert weights[name].grad.abs().sum() > 0, f"{name} does not take part"
 
     train_step(learner, whole_batch(windows.to(dtype)), step=1)

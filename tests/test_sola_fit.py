@@ -1,0 +1,301 @@
+"""Drawing windows, fitting, resuming and refusing."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sola import SolaConfig, SolaError, StepRecord, fit
+from sola.interrupt import interrupt_held_back
+from sola.sampling import (
+    Windows,
+    draw_epoch,
+    lengths_of,
+    read_windows,
+    split_into_steps,
+    steps_in_epoch,
+)
+
+CHANNELS = 10
+SMALL = SolaConfig(
+    hidden=8, predictor_hidden=8, batch_size=4, steps=7, learning_rate=1e-2, log_every_steps=1, device="cpu"
+)
+MIXED_LENGTHS = (1, 2, 5, 22, 23, 24, 90)
+
+
+class Videos:
+    """Random feature sequences in memory."""
+
+    def __init__(self, lengths: tuple[int, ...], *, seed: int = 0, channels: int = CHANNELS) -> None:
+        random = np.random.default_rng(seed)
+        self.sequences = [random.normal(size=(n, channels)).astype(np.float32) for n in lengths]
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def length(self, index: int) -> int:
+        return len(self.sequences[index])
+
+    def rows(self, index: int, start: int, stop: int) -> np.ndarray:
+        assert 0 <= start < stop <= self.length(index), "only rows of the video may be asked for"
+        return self.sequences[index][start:stop]
+
+
+# Drawing
+
+
+def test_an_epoch_sees_every_video_as_often_as_configured() -> None:
+    drawn = draw_epoch(np.array(MIXED_LENGTHS), replace(SMALL, windows_per_video=3), 0)
+    assert sorted(drawn.videos.tolist()) == sorted(list(range(7)) * 3)
+
+
+def test_an_epoch_depends_on_the_seed_and_its_number_only() -> None:
+    lengths = np.array([50] * 40)
+    one, same = draw_epoch(lengths, SMALL, 3), draw_epoch(lengths, SMALL, 3)
+    assert np.array_equal(one.videos, same.videos) and np.array_equal(one.firsts, same.firsts)
+    for other in (draw_epoch(lengths, SMALL, 4), draw_epoch(lengths, replace(SMALL, seed=1), 3)):
+        assert not np.array_equal(one.videos, other.videos)
+        assert not np.array_equal(one.firsts, other.firsts)
+
+
+def test_windows_of_long_videos_lie_inside_and_take_every_place_alike() -> None:
+    drawn = draw_epoch(np.array([26]), replace(SMALL, windows_per_video=8000), 0)
+    places, counts = np.unique(drawn.firsts, return_counts=True)
+    assert places.tolist() == [0, 1, 2, 3]
+    assert counts.min() > 1850 and counts.max() < 2150  # 2000 expected, standard deviation 39
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 22])
+def test_a_short_video_lies_whole_in_its_window_with_something_to_compare(length: int) -> None:
+    drawn = draw_epoch(np.array([length]), replace(SMALL, windows_per_video=2000), 0)
+    places = -drawn.firsts
+    assert places.min() >= 0 and places.max() + length <= 23
+    compared = [sum(p <= position < p + length for position in SMALL.positions) for p in np.unique(places)]
+    assert min(compared) >= 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_the_snippets_of_a_short_video_are_compared_equally_often(length: int) -> None:
+    drawn = draw_epoch(np.array([length]), replace(SMALL, windows_per_video=20000), 0)
+    times = np.zeros(length)
+    for place in -drawn.firsts:
+        for position in SMALL.positions:
+            if place <= position < place + length:
+                times[position - place] += 1
+    assert times.min() > 0.95 * times.max()
+
+
+def test_steps_are_of_nearly_equal_size_and_lose_nothing() -> None:
+    windows = Windows(np.arange(257), np.zeros(257, dtype=np.int64))
+    steps = split_into_steps(windows, 256)
+    assert [len(step) for step in steps] == [129, 128]
+    assert np.array_equal(np.concatenate([step.videos for step in steps]), windows.videos)
+    assert steps_in_epoch(257, replace(SMALL, batch_size=256)) == 2
+    assert steps_in_epoch(12, replace(SMALL, batch_size=256)) == 1
+
+
+def test_windows_hold_the_rows_of_their_video_and_zeros_outside() -> None:
+    videos = Videos((5, 40))
+    windows = Windows(np.array([0, 1]), np.array([-7, 11]))
+    batch = read_windows(videos, windows, [6, 7, 9, 11, 12, 25], channels=CHANNELS, window_snippets=23)
+    short, long = videos.sequences
+    zero = np.zeros(CHANNELS, np.float32)
+    assert np.array_equal(batch.rows[0], [zero, short[0], short[2], short[4], zero, zero])
+    assert np.array_equal(batch.rows[1], [long[17], long[18], long[20], long[22], long[23], zero])
+    assert batch.first.tolist() == [7, 0] and batch.end.tolist() == [12, 23]
+    assert batch.inside(torch.tensor([6, 7, 11, 12])).tolist() == [[False, True, True, False], [True] * 4]
+
+
+def test_a_source_with_nothing_in_it_is_refused() -> None:
+    with pytest.raises(SolaError, match="at least one video"):
+        lengths_of(Videos(()))
+    with pytest.raises(SolaError, match="video number 1 has no snippets"):
+        lengths_of(Videos((3, 0)))
+
+
+# Fitting
+
+
+def weights_of(checkpoint: Path) -> list[tuple[str, torch.Tensor]]:
+    """Every tensor of a checkpoint's state: module, predictor, optimiser."""
+    found: list[tuple[str, torch.Tensor]] = []
+
+    def walk(name: str, value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found.append((name, value))
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}.{key}", inner)
+
+    walk("", torch.load(checkpoint, weights_only=True)["state"])
+    return found
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    first, second = weights_of(one), weights_of(other)
+    assert len(first) == 11 + 3 * 11, "eleven parameters, each with the optimiser's step and two moments"
+    for (name, a), (_, b) in zip(first, second, strict=True):
+        assert torch.equal(a, b), name
+
+
+def stop_after(step: int) -> object:
+    def on_step(record: StepRecord, total: int) -> None:
+        if record.step == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path: Path, step: int) -> None:
+    source = Videos(MIXED_LENGTHS)
+    whole = fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "cut", on_step=stop_after(step))
+    seen: list[int] = []
+    resumed = fit(
+        source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "cut",
+        on_step=lambda record, total: seen.append(record.step),
+    )  # fmt: skip
+    assert seen == list(range(step + 1, 8))
+    assert_same_state(tmp_path / "whole", tmp_path / "cut")
+    assert resumed.history == whole.history
+    assert [record.step for record in whole.history] == list(range(1, 8))
+
+
+def test_a_stopped_fit_says_so_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    source = Videos(MIXED_LENGTHS)
+    stopped = fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "cut", should_stop=lambda: True)
+    assert (stopped.finished, stopped.steps) == (False, 1)
+    assert fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "cut").finished
+    assert fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "whole").finished
+    assert_same_state(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_periodic_checkpoint_is_enough_to_go_on_after_a_crash(tmp_path: Path) -> None:
+    def crash(record: StepRecord, total: int) -> None:
+        if record.step == 5:
+            raise RuntimeError("power cut")
+
+    source = Videos(MIXED_LENGTHS)
+    often = replace(SMALL, checkpoint_every_steps=2)
+    with pytest.raises(RuntimeError):
+        fit(source, often, channels=CHANNELS, checkpoint=tmp_path / "cut", on_step=crash)
+    assert torch.load(tmp_path / "cut", weights_only=True)["state"]["step"] == 4
+    fit(source, often, channels=CHANNELS, checkpoint=tmp_path / "cut")
+    fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "whole")
+    assert_same_state(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_finished_fit_can_be_given_more_steps(tmp_path: Path) -> None:
+    source = Videos(MIXED_LENGTHS)
+    fit(source, replace(SMALL, steps=3), channels=CHANNELS, checkpoint=tmp_path / "more")
+    fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "more")
+    fit(source, SMALL, channels=CHANNELS, checkpoint=tmp_path / "whole")
+    assert_same_state(tmp_path / "whole", tmp_path / "more")
+    with pytest.raises(SolaError, match="has taken 7 steps"):
+        fit(source, replace(SMALL, steps=3), channels=CHANNELS, checkpoint=tmp_path / "more")
+
+
+def test_a_checkpoint_of_other_settings_is_refused_with_the_differences_named(tmp_path: Path) -> None:
+    source, path = Videos(MIXED_LENGTHS), tmp_path / "c"
+    fit(source, SMALL, channels=CHANNELS, checkpoint=path)
+    with pytest.raises(SolaError, match=r"k \(checkpoint 16.0, now 9.0\), seed \(checkpoint 0, now 1\)"):
+        fit(source, replace(SMALL, seed=1, k=9.0), channels=CHANNELS, checkpoint=path)
+
+
+def test_a_checkpoint_of_other_data_is_refused_with_the_differences_named(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    fit(Videos(MIXED_LENGTHS), SMALL, channels=CHANNELS, checkpoint=path)
+    with pytest.raises(SolaError, match=r"differ: data: values"):
+        fit(Videos(MIXED_LENGTHS, seed=1), SMALL, channels=CHANNELS, checkpoint=path)
+    with pytest.raises(SolaError, match=r"data: lengths .*, data: videos \(checkpoint 7, now 6\)"):
+        fit(Videos(MIXED_LENGTHS[:-1]), SMALL, channels=CHANNELS, checkpoint=path)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(SolaError, match="not a readable checkpoint"):
+        fit(Videos(MIXED_LENGTHS), SMALL, channels=CHANNELS, checkpoint=path)
+    assert path.read_bytes() == b"not a checkpoint"
+
+
+def test_a_checkpoint_leaves_no_other_file(tmp_path: Path) -> None:
+    fit(
+        Videos(MIXED_LENGTHS),
+        replace(SMALL, checkpoint_every_steps=1),
+        channels=CHANNELS,
+        checkpoint=tmp_path / "c",
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 22])
+def test_one_short_video_alone_can_be_fitted(length: int) -> None:
+    result = fit(Videos((length,)), SMALL, channels=CHANNELS)
+    assert result.finished and result.steps == 7
+    assert all(np.isfinite([r.loss, r.gate, r.correction_ratio]).all() for r in result.history)
+    assert result.history[-1].gate != 0, "the fit must move the gate"
+
+
+def test_fitting_lowers_the_loss_on_slowly_changing_features() -> None:
+    random = np.random.default_rng(0)
+    source = Videos((60,) * 8)
+    for sequence in source.sequences:
+        sequence[:] = np.cumsum(random.normal(size=sequence.shape), axis=0)
+    history = fit(source, replace(SMALL, steps=150, batch_size=8), channels=CHANNELS).history
+    first, last = (np.mean([r.loss for r in part]) for part in (history[:20], history[-20:]))
+    assert last < first - 0.02
+    assert history[0].gate == 0 and history[0].correction_ratio == 0
+    assert history[-1].correction_ratio > 0.01
+
+
+def test_the_training_curve_numbers_its_epochs_and_keeps_every_nth_step() -> None:
+    config = replace(SMALL, steps=9, log_every_steps=4)  # 7 videos in batches of 4: two steps an epoch
+    history = fit(Videos(MIXED_LENGTHS), config, channels=CHANNELS).history
+    assert [(r.step, r.epoch) for r in history] == [(1, 0), (4, 1), (8, 3), (9, 4)]
+
+
+def test_the_budget_is_epochs_unless_steps_are_given() -> None:
+    assert fit(Videos(MIXED_LENGTHS), replace(SMALL, steps=None, epochs=3), channels=CHANNELS).steps == 6
+
+
+def test_nan_features_stop_the_fit_with_the_step_named() -> None:
+    source = Videos((40,) * 4)
+    source.sequences[2][:] = np.nan
+    with pytest.raises(SolaError, match=r"nan at step 1; 1 of its 4 windows hold NaN"):
+        fit(source, SMALL, channels=CHANNELS)
+
+
+def test_features_of_other_channels_are_refused_with_the_video_named() -> None:
+    with pytest.raises(SolaError, match=r"video number \d+ gave features of shape \[\d+, 10\].*12 channels"):
+        fit(Videos((40, 40)), SMALL, channels=12)
+
+
+def test_a_fit_without_a_predictor_and_in_bf16_works() -> None:
+    config = replace(SMALL, predictor=False, precision="bf16")
+    half = fit(Videos((40,) * 4), config, channels=CHANNELS).history
+    full = fit(Videos((40,) * 4), replace(config, precision="fp32"), channels=CHANNELS).history
+    assert [r.loss for r in half] == pytest.approx([r.loss for r in full], rel=2e-2)
+    assert [r.loss for r in half] != [r.loss for r in full]
+
+
+def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end() -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), interrupt_held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached = True
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupt_held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second Ctrl-C was held back")
