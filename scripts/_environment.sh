@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# Sourced by quickstart and test. Gives $project, and $python: an interpreter in whose environment the project is
+# installed. An active environment is reused; without one, .venv in the project is.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "error: $*"
+    exit 2
+}
+
+is_supported() { # PYTHON
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+}
+
+new_environment() { # FOLDER
+    local candidate
+    for candidate in python3.12 python3.11 python3.10 python3 python; do
+        is_supported "$candidate" || continue
+        say "making $1 with $("$candidate" --version)"
+        # Debian and Ubuntu ship venv apart from Python.
+        "$candidate" -m venv --clear "$1" || die "$candidate cannot make an environment; on Debian and Ubuntu:" \
+            "sudo apt install $("$candidate" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+        return
+    done
+    die "Python 3.10, 3.11 or 3.12 is needed and none was found (tried python3.12, python3.11, python3.10, python3," \
+        "python); install one, or activate an environment that has one"
+}
+
+choose_python() {
+    local environment=${VIRTUAL_ENV:-}
+    # conda's base is active in every shell and shared by everything; it is no place for this project.
+    if [[ -z $environment && ${CONDA_DEFAULT_ENV:-base} != base ]]; then
+        environment=${CONDA_PREFIX:-}
+    fi
+    if [[ -z $environment ]]; then
+        environment=$project/.venv
+        [[ -x $environment/bin/python ]] || new_environment "$environment"
+    fi
+    python=$environment/bin/python
+    [[ -x $python ]] || die "the active environment $environment has no bin/python; deactivate it, or activate another"
+    is_supported "$python" || die "$environment has $("$python" --version 2>&1); Python 3.10 to 3.12 is needed:" \
+        "activate another environment, or remove .venv and run this again"
+}
+
+# An installed torch stays as it is: pip is held to its version. In an environment that somebody else made, a build
+# from another index (2.13.0+cpu) without torchvision is refused, since only that index has the torchvision for it.
+torch_constraints() {
+    "$python" - "$project/.venv" <<'PY'
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+
+def installed(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+torch, torchvision = installed("torch"), installed("torchvision")
+if torch and "+" in torch and not torchvision and sys.prefix != sys.argv[1]:
+    index = f"https://download.pytorch.org/whl/{torch.partition('+')[2]}"
+    sys.exit(
+        f"error: torch {torch} is installed without torchvision, and both must come from the same index; install it, "
+        f"for example: {sys.executable} -m pip install torchvision torch=={torch} --index-url {index}"
+    )
+for name, found in (("torch", torch), ("torchvision", torchvision)):
+    if found:
+        print(f"{name}=={found}")
+PY
+}
+
+# What an installation depends on, and the extra; compared with what the last one in this environment left.
+wanted_stamp() { # EXTRA
+    "$python" - "$project" "$1" <<'PY'
+import hashlib, pathlib, sys
+
+project, extra = sys.argv[1:]
+print(hashlib.sha256(pathlib.Path(project, "pyproject.toml").read_bytes()).hexdigest(), extra or "-", project)
+PY
+}
+
+is_installed() { # STAMP_FILE EXTRA
+    [[ -f $1 ]] || return 1
+    local found
+    found=$(<"$1")
+    # An environment with the extra has all that is needed without it.
+    [[ $found == "$(wanted_stamp "$2")" || $found == "$(wanted_stamp dev)" ]] || return 1
+    "$python" -c 'from importlib.metadata import version; version("sola-pipeline")' 2>/dev/null
+}
+
+prepare_environment() { # [EXTRA]
+    local extra=${1:-} stamp constraints
+    choose_python
+    stamp=$("$python" -c 'import sys; print(sys.prefix)')/.sola-pipeline-installed
+    is_installed "$stamp" "$extra" && return
+    say "installing the project into ${python%/bin/python} (the first time several GB, most of it torch)"
+    # Environments made by uv have no pip.
+    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null
+    constraints=${stamp%/*}/.sola-pipeline-constraints
+    torch_constraints >"$constraints" || exit 2
+    local quiet=()
+    [[ -t 2 ]] || quiet=(--quiet --progress-bar off)
+    "$python" -m pip install --no-input "${quiet[@]+"${quiet[@]}"}" --constraint "$constraints" \
+        --editable "$project${extra:+[$extra]}" >&2 ||
+        die "the installation failed, see above; the same command goes on from there"
+    rm -f "$constraints"
+    wanted_stamp "$extra" >"$stamp"
+}
