@@ -46,7 +46,7 @@ def test_every_field_of_the_activitynet_form_is_read(tmp_path):
     annotations = read_annotations(path)
     assert annotations.version == "1"
     assert annotations.labels == ("jump", "run")
-    assert annotations.problems == ()
+    assert annotations.problems == ("the file's field 'taxonomy' is not kept",)
     a, b, c = annotations.videos.values()
     assert a.segments == (Segment((1.0, 2.0), "jump"), Segment((5.0, 6.5), "run"))
     assert (a.id, a.subset, a.duration, a.frames, a.fps) == ("a", "training", 10.0, 250, 25.0)

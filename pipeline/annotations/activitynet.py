@@ -1,34 +1,46 @@
-"""The ActivityNet dialect, which the project writes and most of the field reads."""
+"""The ActivityNet dialect and its relatives: ``{"database": {id: {..., "annotations": [{"segment", "label"}]}}}``.
+
+HACS writes it with durations as strings; the THUMOS14 conversions of the field write it with segment times as strings
+or without durations; ActionFormer adds ``fps`` and an integer ``label_id``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
 
+_FILE_FIELDS = frozenset({"version", "database"})
+_VIDEO_FIELDS = frozenset({"subset", "duration", "fps", "frame", "annotations"})
+_SEGMENT_FIELDS = frozenset({"segment", "label", "label_id"})
+_THUMOS_ID = re.compile(r"video_(test|validation)_\d+")
+
 
 def translate(content: dict[str, Any], *, source: str) -> RawAnnotations:
-    """The content of ``{"version", "database": {id: {"subset", "duration", "annotations": [...]}}}``.
+    """The file's values; fields that the annotations have no place for are named as losses.
 
     Raises:
         PipelineError: the database is no object of objects, or annotations are no list of objects.
     """
     database = content["database"]
     if not isinstance(database, dict):
-        found = _kind(database)
-        raise PipelineError(f'annotations {source}: "database" must be an object of videos by id, got {found}')
-    version = content.get("version", "")
+        raise PipelineError(f'annotations {source}: "database" must be an object of videos by id, got {kind(database)}')
+    videos = [_video(name, entry, source) for name, entry in database.items()]
+    version = content.get("version")
     return RawAnnotations(
-        dialect="activitynet",
-        videos=[_video(name, entry, source) for name, entry in database.items()],
+        dialect=_dialect(database),
+        videos=videos,
         version="" if version is None else str(version),
+        losses=_losses(content, database),
     )
 
 
 def _video(name: str, entry: Any, source: str) -> RawVideo:
     if not isinstance(entry, dict):
-        raise PipelineError(f"annotations {source}: video {name!r} must be an object, got {_kind(entry)}")
+        raise PipelineError(f"annotations {source}: video {name!r} must be an object, got {kind(entry)}")
     return RawVideo(
         id=name,
         segments=raw_segments(name, entry, source),
@@ -53,5 +65,31 @@ def raw_segments(name: str, entry: dict[str, Any], source: str) -> list[RawSegme
     return [RawSegment(item.get("segment"), item.get("label"), item.get("label_id")) for item in items]
 
 
-def _kind(value: Any) -> str:
+def _dialect(database: dict[str, Any]) -> str:
+    entries = list(database.values())
+    segments = (item for entry in entries for item in entry.get("annotations") or ())
+    if any("label_id" in item for item in segments):
+        return "actionformer"
+    if entries and all(_THUMOS_ID.fullmatch(name) for name in database):
+        return "thumos14"
+    if entries and all(isinstance(entry.get("duration"), str) for entry in entries):
+        return "hacs"
+    return "activitynet"
+
+
+def _losses(content: dict[str, Any], database: dict[str, Any]) -> tuple[str, ...]:
+    lines = [f"the file's field {name!r} is not kept" for name in content if name not in _FILE_FIELDS]
+    lines += lost_fields(database.values(), _VIDEO_FIELDS, "videos")
+    segments = (item for entry in database.values() for item in entry.get("annotations") or ())
+    return (*lines, *lost_fields(segments, _SEGMENT_FIELDS, "segments"))
+
+
+def lost_fields(objects: Any, kept: frozenset[str], what: str) -> list[str]:
+    """One line for each field that is not kept: the number of objects that have it, its name."""
+    counts = Counter(name for item in objects for name in item if name not in kept)
+    return [f"{count} {what} have a field {name!r}, which is not kept" for name, count in sorted(counts.items())]
+
+
+def kind(value: Any) -> str:
+    """What a JSON value is, in few characters, for messages."""
     return "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations import activitynet
+from pipeline.annotations import activitynet, bsn, thumos
 from pipeline.annotations.checking import Fault, Notes, check, fit_segment, raise_faults
 from pipeline.annotations.model import Annotations
 from pipeline.annotations.raw import RawAnnotations
@@ -18,10 +18,11 @@ from pipeline.localization.segments import Segment
 
 
 def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotations:
-    """The ground truth in ``path``.
+    """The ground truth in ``path``: a file of the ActivityNet family or of BSN, or a folder of THUMOS14 text files.
 
-    Numbers may be strings. Segments that overshoot their video a little are clipped, segments of no length left
-    out; ``Annotations.problems`` counts both.
+    The dialect is recognised; what it says and :class:`Annotations` cannot hold is named in ``problems``. Numbers
+    may be strings. Segments that overshoot their video a little are clipped, segments of no length left out;
+    ``problems`` counts both.
 
     Args:
         tolerance_seconds: how much a segment may overshoot its video, or 1 % of the duration where that is more.
@@ -30,7 +31,7 @@ def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotatio
         PipelineError: the file is absent or no annotation file; an id appears twice; a segment is reversed,
             negative, not two finite numbers, without label, or beyond its video by more than the tolerance.
     """
-    return check(_recognise(_load(path), str(path)), source=str(path), tolerance_seconds=tolerance_seconds)
+    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds)
 
 
 def fit_to_durations(
@@ -81,12 +82,19 @@ def _clip(
     return tuple(kept)
 
 
-def _recognise(content: Any, source: str) -> RawAnnotations:
+def _translate(path: Path) -> RawAnnotations:
+    """The file's own values, from whichever dialect it is in."""
+    if path.is_dir() or path.suffix.lower() == ".txt":
+        return thumos.translate(path)
+    content = _load(path)
     if isinstance(content, dict) and "database" in content:
-        return activitynet.translate(content, source=source)
+        return activitynet.translate(content, source=str(path))
+    if bsn.recognises(content):
+        return bsn.translate(content, source=str(path), subsets=path.with_name(bsn.SUBSETS_NAME))
     raise PipelineError(
-        f'annotations {source}: no "database" in it; expected the ActivityNet form '
-        '{"database": {id: {"subset", "duration", "annotations": [{"segment": [start, end], "label"}]}}}'
+        f'annotations {path}: no "database" in it; accepted are the ActivityNet form '
+        '{"database": {id: {"subset", "duration", "annotations": [{"segment": [start, end], "label"}]}}} (also of '
+        'HACS, THUMOS14, ActionFormer), BSN\'s {id: {"duration_second", ...}}, and a folder of THUMOS14 text files'
     )
 
 

@@ -1,0 +1,61 @@
+"""The dialect of BSN and its successors (BMN, G-TAD, DBG) for ActivityNet.
+
+``{id: {"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}]}}``; the subsets
+stand in a second file, ``video_info_new.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations.activitynet import kind, lost_fields, raw_segments
+from pipeline.annotations.raw import RawAnnotations, RawVideo
+from pipeline.errors import PipelineError
+
+SUBSETS_NAME = "video_info_new.csv"
+_FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset"})
+
+
+def recognises(content: Any) -> bool:
+    """Whether a JSON value is an object of videos in this dialect."""
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(entry, dict) and "duration_second" in entry for entry in content.values())
+    )
+
+
+def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path) -> RawAnnotations:
+    """The file's values, with the subsets from the CSV file ``subsets`` where it exists.
+
+    Raises:
+        PipelineError: annotations are no list of objects, or the CSV file has not the columns video and subset.
+    """
+    by_video = _read_subsets(subsets) if subsets.is_file() else {}
+    videos = [
+        RawVideo(
+            id=name,
+            segments=raw_segments(name, entry, source),
+            subset=entry.get("subset", by_video.get(name)),
+            duration=entry["duration_second"],
+            frames=entry.get("duration_frame"),
+        )
+        for name, entry in content.items()
+    ]
+    losses = lost_fields(content.values(), _FIELDS, "videos")
+    unknown = sum(video.subset is None for video in videos)
+    if unknown:
+        losses.append(f"{unknown} videos have no subset: this dialect keeps them in {SUBSETS_NAME}, beside the file")
+    return RawAnnotations(dialect="bsn", videos=videos, losses=tuple(losses))
+
+
+def _read_subsets(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row["video"]: row["subset"] for row in csv.DictReader(file)}
+    except KeyError as error:
+        raise PipelineError(f"annotations: {path} must have the columns video and subset, lacks {error}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PipelineError(f"annotations: cannot read {path}: {kind(str(error))}") from None

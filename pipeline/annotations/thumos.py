@@ -1,0 +1,60 @@
+"""THUMOS14's own text files: ``<Class>_val.txt`` and ``<Class>_test.txt`` with lines ``<video id> <start> <end>``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
+from pipeline.errors import PipelineError
+
+_NAME = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt", re.IGNORECASE)
+_SUBSETS = {"val": "validation", "test": "test"}
+
+
+def translate(path: Path) -> RawAnnotations:
+    """The values of a folder of such files, or of one of them.
+
+    The class is the file's name up to the last underscore; the subset is what follows it. Times are seconds.
+
+    Raises:
+        PipelineError: there is no such file, one cannot be read, or a line is not an id and two times.
+    """
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    matches = [(file, match) for file in files if (match := _NAME.fullmatch(file.name))]
+    if not matches:
+        raise PipelineError(
+            f"annotations: {path} has no THUMOS14 files; expected names like HighJump_val.txt and HighJump_test.txt"
+        )
+    segments: dict[str, list[RawSegment]] = {}
+    subsets: dict[str, str] = {}
+    for file, match in matches:
+        subset = _SUBSETS[match["subset"].lower()]
+        for video, start, end in _lines(file):
+            if subsets.setdefault(video, subset) != subset:
+                raise PipelineError(f"annotations: {file}: video {video!r} is in {subset} and {subsets[video]}")
+            segments.setdefault(video, []).append(RawSegment((start, end), match["label"]))
+    videos = [RawVideo(id=video, segments=segments[video], subset=subsets[video]) for video in sorted(segments)]
+    skipped = [file.name for file in files if not _NAME.fullmatch(file.name)]
+    losses = [f"{len(skipped)} other text files are not read ({', '.join(skipped[:3])})"] if skipped else []
+    losses.append("these files say no durations, and nothing of videos without segments")
+    return RawAnnotations(dialect="thumos14-text", videos=videos, losses=tuple(losses))
+
+
+def _lines(file: Path) -> list[tuple[str, str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"annotations: cannot read {file}: {error}") from None
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        match line.split():
+            case []:
+                continue
+            case [video, start, end]:
+                rows.append((video, start, end))
+            case _:
+                raise PipelineError(
+                    f"annotations: {file}, line {number}: expected a video id, start and end, got {line.strip()!r:.80}"
+                )
+    return rows
