@@ -1,0 +1,245 @@
+"""The command line: thin commands over the stages. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, Parameter
+from cyclopts.config import Toml
+
+from encoders.errors import EncoderError
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
+from pipeline.errors import PipelineError
+from pipeline.localization.config import TrainConfig
+from sola.config import SolaConfig
+from sola.errors import SolaError
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+HELP = """Raw, untrimmed videos in; located actions out.
+
+The steps: extract (videos to features), sola (features to enhanced features), train (a head on them),
+localize (videos or features to detections), evaluate (mAP). `run` does them all.
+
+Every command takes --config FILE.toml: its table [command] holds the options, with underscores for dashes.
+Exit codes: 0 all done, 1 some videos failed or something does not check, 2 bad input, 130 interrupted.
+"""
+
+app = App(name="python -m pipeline", help=HELP, version_flags=["--version"])
+Flat = Parameter(name="*")
+
+
+@app.command(name="extract", sort_key=1)
+def extract(
+    videos: list[Path],
+    /,
+    *,
+    out: Path,
+    settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
+) -> int:
+    """Raw videos to snippet features.
+
+    Running it again goes on where it was and takes up new and changed videos. A video that fails is listed and
+    costs only itself.
+
+    Args:
+        videos: Video files, folders (searched below), or text files of paths.
+        out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
+            means in seconds.
+    """
+    from pipeline.commands import run_extract
+
+    return run_extract(videos, out, settings)
+
+
+@app.command(name="sola", sort_key=2)
+def fit_sola(
+    store: Path,
+    /,
+    *,
+    out: Path,
+    module: Path | None = None,
+    settings: Annotated[SolaConfig, Flat] = SolaConfig(),
+) -> int:
+    """Fit SoLa on a store, without labels, and write the enhanced store.
+
+    Ctrl-C keeps a checkpoint; the same command goes on from it.
+
+    Args:
+        store: A feature store that `extract` wrote.
+        out: The enhanced store, a folder; the module is in it as sola.safetensors.
+        module: Apply this fitted module instead of fitting one.
+    """
+    from pipeline.commands import run_sola
+
+    return run_sola(store, out, settings, module)
+
+
+@app.command(name="train", sort_key=3)
+def train(
+    store: Path,
+    /,
+    *,
+    annotations: Path,
+    out: Path,
+    settings: Annotated[TrainConfig, Flat] = TrainConfig(),
+) -> int:
+    """Train a localization head on a store and annotations.
+
+    Args:
+        store: A feature store, plain or enhanced.
+        annotations: Ground truth in the ActivityNet dialect; its subsets training and validation are used.
+        out: The model, a folder with all that is needed to locate actions in an unseen video.
+    """
+    from pipeline.commands import run_train
+
+    return run_train(store, annotations, out, settings)
+
+
+@app.command(name="localize", sort_key=4)
+def localize(
+    videos_or_store: list[Path],
+    /,
+    *,
+    model: Path,
+    out: Path,
+    settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
+) -> int:
+    """Locate actions in raw videos (on the fly, nothing written in between) or in a feature store.
+
+    Args:
+        videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
+        model: The folder that `train` wrote.
+        out: Detections, a JSON file in ActivityNet's submission form.
+    """
+    from pipeline.commands import run_localize
+
+    return run_localize(videos_or_store, model, out, settings)
+
+
+@app.command(name="evaluate", sort_key=5)
+def evaluate(
+    detections: Path,
+    /,
+    *,
+    annotations: Path,
+    out: Path | None = None,
+    settings: Annotated[EvaluateConfig, Flat] = EvaluateConfig(),
+) -> int:
+    """Mean average precision by ActivityNet's definition, per class and per tIoU.
+
+    Args:
+        detections: A JSON file in ActivityNet's submission form.
+        annotations: Ground truth in the ActivityNet dialect.
+        out: Also write the result here, as JSON.
+    """
+    from pipeline.commands import run_evaluate
+
+    return run_evaluate(detections, annotations, out, settings)
+
+
+@app.command(name="run", sort_key=6)
+def run(config: Path | None = None, /, *, settings: Annotated[RunConfig, Flat]) -> int:
+    """All stages in order: extract, sola, train, localize, evaluate.
+
+    A stage is skipped when its inputs and settings have not changed. One folder holds the results.
+
+    Args:
+        config: A TOML file with videos, annotations, out, and the tables [extract], [sola], [train], [localize],
+            [evaluate]. Options on the command line win over it.
+    """
+    from pipeline.commands import run_run
+
+    return run_run(settings)
+
+
+@app.command(name="verify", sort_key=7)
+def verify(
+    store: Path,
+    /,
+    *,
+    deep: bool = False,
+    videos: list[Path] | None = None,
+    annotations: Path | None = None,
+    repair: bool = False,
+) -> int:
+    """Check a feature store: sizes, shapes, specs; exit code 1 if something does not check.
+
+    Args:
+        store: The feature store.
+        deep: Also read every array: hashes, finite values, number of rows against the duration.
+        videos: Also compare with these videos: missing, failed, superfluous.
+        annotations: Also compare with these annotations.
+        repair: Remove what does not check, so that the stage makes it again.
+    """
+    from pipeline.commands import run_verify
+
+    return run_verify(store, deep=deep, videos=videos, annotations=annotations, repair=repair)
+
+
+@app.command(name="encoders", sort_key=8)
+def list_encoders() -> int:
+    """List the encoders: dimensions, frames, windows, and where their weights are looked for."""
+    from pipeline.commands import run_encoders
+
+    return run_encoders()
+
+
+@app.command(name="annotations", sort_key=9)
+def show_annotations(file: Path, /) -> int:
+    """Summarise an annotation file: videos, subsets, classes, segments, problems.
+
+    Args:
+        file: Ground truth, in any of the dialects that are known.
+    """
+    from pipeline.commands import run_annotations
+
+    return run_annotations(file)
+
+
+def main(tokens: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits with its code; what the user can mend is one line on standard error."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(app(_take_config(list(sys.argv[1:] if tokens is None else tokens))))
+    except KeyboardInterrupt:
+        _fail("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
+    except (PipelineError, EncoderError, SolaError) as error:
+        _fail(str(error), BAD_INPUT)
+    except OSError as error:
+        remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}{remedy}", BAD_INPUT)
+
+
+def _take_config(tokens: list[str]) -> list[str]:
+    """Takes the TOML file out of the command's words and makes it the source of options not given there."""
+    app.config = ()
+    if tokens[:1] == ["run"] and len(tokens) > 1 and not tokens[1].startswith("-"):
+        app.config = (_toml(Path(tokens[1]), use_commands_as_keys=False),)
+    for index, token in enumerate(tokens):
+        if token == "--config" and index + 1 < len(tokens):
+            # `run` reads the whole file, every other command its own table.
+            app.config = (_toml(Path(tokens[index + 1]), use_commands_as_keys=tokens[0] != "run"),)
+            return tokens[:index] + tokens[index + 2 :]
+    return tokens
+
+
+def _toml(path: Path, *, use_commands_as_keys: bool) -> Any:
+    if not path.is_file():
+        raise PipelineError(f"--config: no file {path}")
+    return Toml(path, must_exist=True, use_commands_as_keys=use_commands_as_keys)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}" if code != INTERRUPTED else message, file=sys.stderr)  # noqa: T201
+    sys.exit(code)

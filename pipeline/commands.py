@@ -1,0 +1,175 @@
+"""What each command does and prints: results on standard output, progress and warnings on standard error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from encoders.catalog import CATALOG
+from encoders.weights import cache_folder
+from pipeline.annotations import read_annotations
+from pipeline.cli import FAILED
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
+from pipeline.detections import write_detections
+from pipeline.enhance import enhance_store
+from pipeline.evaluate import Evaluation, evaluate
+from pipeline.extract import extract
+from pipeline.files import write_json
+from pipeline.localization.config import TrainConfig
+from pipeline.localize import localize
+from pipeline.model import load_model
+from pipeline.progress import progress
+from pipeline.run import run
+from pipeline.store import FeatureStore
+from pipeline.train import train
+from pipeline.verify import repair as remove_files
+from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
+from sola.config import SolaConfig
+
+# Lines are not folded to the terminal: paths and reasons stay whole for whoever searches them.
+_out = Console(soft_wrap=True, highlight=False)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def _say(text: str) -> None:
+    _out.print(text, markup=False)
+
+
+def _note(text: str) -> None:
+    _err.print(f"note: {text}", markup=False)
+
+
+def _say_failures(failed: dict[str, str]) -> int:
+    """Lists the videos that failed; returns the exit code."""
+    for video_id, reason in sorted(failed.items()):
+        _err.print(f"failed: {video_id}: {reason}", markup=False)
+    return FAILED if failed else 0
+
+
+def run_extract(videos: list[Path], out: Path, settings: ExtractConfig) -> int:
+    with progress("extract", total=1) as report:
+        store, summary = extract(videos, out, settings, report=report)
+    for line in summary.notes:
+        _note(line)
+    _say(f"{store.path}: {summary.text()}")
+    return _say_failures(summary.failed)
+
+
+def run_sola(store: Path, out: Path, settings: SolaConfig, module: Path | None) -> int:
+    with progress("sola", total=1) as report:
+        enhanced, summary = enhance_store(FeatureStore.open(store), out, settings, module_file=module, report=report)
+    _say(f"{enhanced.path}: {summary.text()}")
+    if summary.history:
+        first, last = summary.history[0], summary.history[-1]
+        _say(f"loss {first['loss']:.4f} -> {last['loss']:.4f}, gate tanh(alpha) {last['gate']:.4f}")
+    return 0
+
+
+def run_train(store: Path, annotations: Path, out: Path, settings: TrainConfig) -> int:
+    with progress("train", total=1) as report:
+        summary = train(FeatureStore.open(store), annotations, out, settings, report=report)
+    for line in summary.notes:
+        _note(line)
+    _say(f"{out}: {summary.text()}")
+    return 0
+
+
+def run_localize(inputs: list[Path], model: Path, out: Path, settings: LocalizeConfig) -> int:
+    loaded = load_model(model)
+    with progress("localize", total=1) as report:
+        summary = localize(inputs, loaded, settings, report=report)
+    for line in summary.notes:
+        _note(line)
+    write_detections(out, summary.detections, extra={"model": loaded.identity})
+    count = sum(map(len, summary.detections.values()))
+    _say(f"{out}: {count} detections in {len(summary.detections)} videos, {len(summary.failed)} videos failed")
+    return _say_failures(summary.failed)
+
+
+def run_evaluate(detections: Path, annotations: Path, out: Path | None, settings: EvaluateConfig) -> int:
+    result = evaluate(detections, annotations, settings)
+    _print_evaluation(result)
+    if out is not None:
+        write_json(out, result.as_json())
+        _say(f"written: {out}")
+    return 0
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    for line in evaluation.notes:
+        _note(line)
+    for name, result in evaluation.results.items():
+        table = Table(title=f"AP in %, {name}, {evaluation.videos} videos of subset {evaluation.subset}")
+        table.add_column("class")
+        table.add_column("segments", justify="right")
+        for tiou in result.tious:
+            table.add_column(f"{tiou:g}", justify="right")
+        table.add_column("mean", justify="right")
+        for k, label in enumerate(result.labels):
+            values = result.per_class[k]
+            table.add_row(label, str(result.segments[k]), *_percents(values), *_percents([values.mean()]))
+        table.add_section()
+        table.add_row("mAP", str(result.segments.sum()), *_percents(result.map), *_percents([result.average]))
+        # A table is as wide as it needs to be, also when it goes to a file.
+        Console(width=max(_out.width, 24 + 8 * len(result.tious))).print(table)
+
+
+def _percents(values: object) -> list[str]:
+    return [f"{100 * value:.1f}" for value in values]  # type: ignore[attr-defined]
+
+
+def run_run(settings: RunConfig) -> int:
+    result = run(settings, say=_say)
+    for title, file in result.evaluations.items():
+        _say(f"results {title}: {file}")
+    return FAILED if result.failed else 0
+
+
+def run_verify(
+    path: Path, *, deep: bool, videos: list[Path] | None, annotations: Path | None, repair: bool
+) -> int:
+    store = FeatureStore.open(path)
+    with progress("verify", total=1) as report:
+        problems = verify_store(store, deep=deep, report=report)
+    if videos:
+        problems += verify_against_videos(store, videos)
+    if annotations:
+        problems += verify_against_annotations(store, annotations)
+    for problem in problems:
+        _say(f"{problem.kind}: {problem.id}: {problem.detail}")
+    how = "read and compared" if deep else "compared by size and shape"
+    _say(f"{path}: {len(store.ids())} sequences {how}, {len(problems)} problems")
+    if repair:
+        removed = remove_files(problems)
+        _say(f"{removed} files removed; run the stage again to make them anew")
+    return FAILED if problems else 0
+
+
+def run_encoders() -> int:
+    folder = cache_folder()
+    table = Table(title=f"Encoders; published weights are looked for in {folder}")
+    for name in ("encoder", "C", "frames", "window", "input", "weights", "file", "there"):
+        table.add_column(name, overflow="fold")
+    for name, entry in CATALOG.items():
+        spec = entry.spec
+        window = f"{spec.window_frames} at {spec.fps:g} fps = {spec.window_frames / spec.fps:.3f} s"
+        for number, (weights, published) in enumerate(entry.published.items()):
+            there = "yes" if (folder / published.file_name).is_file() else "no"
+            columns = (name, str(spec.feature_dim), str(spec.num_frames), window, f"{spec.crop_size} px")
+            first = columns if number == 0 else ("",) * len(columns)
+            table.add_row(*first, weights, published.file_name, there)
+    Console(width=max(_out.width, 150)).print(table)
+    return 0
+
+
+def run_annotations(file: Path) -> int:
+    annotations = read_annotations(file)
+    segments = sum(len(video.segments) for video in annotations.videos.values())
+    _say(f"{file}: {len(annotations.videos)} videos, {segments} segments, {len(annotations.labels)} classes")
+    for subset, count in sorted(annotations.subsets().items()):
+        _say(f"  subset {subset or '(none)'}: {count} videos")
+    for line in annotations.problems:
+        _say(f"  problem: {line}")
+    return 0

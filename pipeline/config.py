@@ -1,0 +1,183 @@
+"""The settings of the stages. Each option is written once, with its unit and default.
+
+From here it reaches the command line and its help, TOML files, and the provenance that is saved with results. (The
+settings of SoLa are :class:`sola.config.SolaConfig`, those of the head are in ``pipeline.localization.config``.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from encoders.spec import EncoderSpec
+from pipeline.errors import PipelineError
+from pipeline.localization.config import TrainConfig
+from pipeline.snippets import SnippetPlan, exact
+from sola.config import SolaConfig
+
+DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """How raw videos become feature sequences."""
+
+    encoder: str = "i3d_r50"
+    """Snippet encoder; `python -m pipeline encoders` lists them."""
+
+    weights: str = "kinetics400"
+    """Published weights by name, a weight file, or "random" (for trials; marked in the store)."""
+
+    seed: int = 0
+    """Seed of random weights; used with --weights random only."""
+
+    window_seconds: float | None = None
+    """Length of a snippet in seconds. Default: the span the encoder was trained on."""
+
+    window_frames: float | None = None
+    """The same in frames at the encoder's rate (30 a second for Kinetics networks)."""
+
+    stride_seconds: float | None = None
+    """Distance between the starts of two snippets in seconds. Default: 16 frames at the encoder's rate."""
+
+    stride_frames: float | None = None
+    """The same in frames at the encoder's rate."""
+
+    tail: Literal["pad", "drop"] = "pad"
+    """Last snippet, where the video ends inside it: complete it with the last frame, or leave it out."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of the stored features."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the encoder; auto takes the fastest that the hardware has and that agrees with fp32."""
+
+    device: str = "auto"
+    """Where the encoder runs: auto, cpu, cuda, cuda:1, …"""
+
+    batch_size: int | None = None
+    """Snippets encoded at once. Default: chosen for the device."""
+
+    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    """Video decoder; auto takes decord where it is exact, PyAV elsewhere."""
+
+    workers: int | None = None
+    """Processes that decode videos side by side. Default: chosen for the machine."""
+
+    timeout_seconds: float = 120.0
+    """A video whose decoder makes no progress for this long is given up."""
+
+    max_corrupt: float = 0.05
+    """A video fails when more than this share of its frames is damaged."""
+
+    ids: Literal["stem", "path"] = "stem"
+    """A video's id: the file's name without suffix, or its path below the folder given."""
+
+    retry_failed: bool = False
+    """Try videos again that are recorded as failed."""
+
+    def __post_init__(self) -> None:
+        for unit in ("window", "stride"):
+            seconds, frames = getattr(self, f"{unit}_seconds"), getattr(self, f"{unit}_frames")
+            if seconds is not None and frames is not None:
+                raise PipelineError(f"give {unit}_seconds or {unit}_frames, not both; got {seconds} and {frames}")
+        positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
+        for name in (*positive, "batch_size", "workers", "timeout_seconds"):
+            value = getattr(self, name)
+            # The comparison is this way round so that NaN is refused too.
+            if value is not None and not 0 < value < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {value}")
+        if not 0 <= self.max_corrupt <= 1:
+            raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
+
+    def plan(self, spec: EncoderSpec) -> SnippetPlan:
+        """How videos are cut into snippets for the encoder ``spec``."""
+        fps = exact(spec.fps)
+        return SnippetPlan(
+            fps=fps,
+            window_frames=_frames(self.window_seconds, self.window_frames, fps, default=spec.window_frames),
+            stride_frames=_frames(self.stride_seconds, self.stride_frames, fps, default=DEFAULT_STRIDE_FRAMES),
+            num_frames=spec.num_frames,
+            tail=self.tail,
+        )
+
+
+def _frames(seconds: float | None, frames: float | None, fps: Fraction, *, default: float) -> Fraction:
+    if seconds is not None:
+        return exact(seconds) * fps
+    return exact(default if frames is None else frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizeConfig:
+    """How a trained model is applied. The encoder, its snippets and the suppression are the model's own."""
+
+    weights: str | None = None
+    """Where the encoder's weights are now; they must be those the model was trained with. Default: as recorded."""
+
+    device: str = "auto"
+    """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
+
+    batch_size: int | None = None
+    """Snippets encoded at once. Default: chosen for the device."""
+
+    timeout_seconds: float = 120.0
+    """A video whose decoder makes no progress for this long is given up."""
+
+    max_corrupt: float = 0.05
+    """A video fails when more than this share of its frames is damaged."""
+
+    ids: Literal["stem", "path"] = "stem"
+    """A video's id: the file's name without suffix, or its path below the folder given."""
+
+    def __post_init__(self) -> None:
+        # The limits are those of extraction, checked there.
+        ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How detections are compared with ground truth."""
+
+    subset: str = "validation"
+    """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
+
+    tious: tuple[float, ...] = ()
+    """tIoU thresholds of a set of your own, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
+
+    def __post_init__(self) -> None:
+        for tiou in self.tious:
+            if not 0 < tiou <= 1:
+                raise PipelineError(f"tious must be > 0 and <= 1, got {tiou}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What `run` is given: inputs, the folder of results, and the settings of every stage."""
+
+    videos: list[Path]
+    """Video files, folders (searched below), or text files of paths."""
+
+    out: Path
+    """Folder of results."""
+
+    annotations: Path | None = None
+    """Ground truth in the ActivityNet dialect. Without it, `run` ends after extract and sola."""
+
+    use_sola: bool = True
+    """Train the head on enhanced features; --no-use-sola takes them as the encoder gives them."""
+
+    baseline: bool = False
+    """Also train and evaluate a head on the features without SoLa, in OUT/baseline, to see what SoLa adds."""
+
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+
+    sola: SolaConfig = field(default_factory=SolaConfig)
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    localize: LocalizeConfig = field(default_factory=LocalizeConfig)
+
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -1,0 +1,193 @@
+"""Stage: feature store → fitted SoLa module + enhanced feature store.
+
+The module is fitted on the store's own sequences, without labels, and stands in the enhanced store as
+``sola.safetensors``. Then every sequence goes through it once: same ids, same shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.files import sha256_of_file, write_json
+from pipeline.progress import Report, silent
+from pipeline.store import FeatureSequence, FeatureStore, video_details
+from sola.config import SolaConfig, config_to_dict
+from sola.enhance import enhance
+from sola.files import load_module, save_module
+from sola.fit import fit
+from sola.module import SolaModule
+
+MODULE_FILE = "sola.safetensors"
+HISTORY_FILE = "sola_history.json"
+_CHECKPOINT_FILE = ".sola_checkpoint"
+_CHUNK_ROWS = 4096
+
+
+@dataclass
+class EnhanceSummary:
+    """What was done: ids enhanced now, how many were enhanced before, and how the module came about."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: int = 0
+    module: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line of counts."""
+        return f"module {self.module}; {len(self.done)} sequences enhanced, {self.skipped} were enhanced before"
+
+
+class StoreSource:
+    """The sequences of a store, read window by window, as the fitting of SoLa wants them."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        self._ids = store.ids()
+        self._lengths = [store.read(video_id).features.shape[0] for video_id in self._ids]
+        # A few hundred open memory maps: windows are drawn over and over from the same files.
+        self._features = lru_cache(maxsize=256)(lambda index: store.read(self._ids[index]).features)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def length(self, index: int) -> int:
+        """T of sequence ``index``."""
+        return self._lengths[index]
+
+    def rows(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Rows [start, stop) of sequence ``index``, [stop - start, C]."""
+        return self._features(index)[start:stop]
+
+
+def enhance_store(
+    source: FeatureStore,
+    out: Path,
+    config: SolaConfig,
+    *,
+    module_file: Path | None = None,
+    report: Report = silent,
+) -> tuple[FeatureStore, EnhanceSummary]:
+    """Fits SoLa on ``source`` (or takes a fitted module) and writes the enhanced store ``out``.
+
+    Args:
+        source: a store of plain features.
+        config: of the fitting; not used when ``module_file`` is given.
+        module_file: a module fitted before, applied as it is.
+        report: told the share that is done, 0 to 1.
+
+    Raises:
+        PipelineError, SolaError: nothing to fit on, ``out`` holds something else, the module does not fit.
+    """
+    if source.spec.sola is not None:
+        raise PipelineError(f"{source.path} is already enhanced; give the store that `extract` wrote")
+    if not source.ids():
+        raise PipelineError(f"{source.path} has no features yet; run `extract` first")
+    if out.resolve() == source.path.resolve():
+        raise PipelineError(f"--out must be another folder than the store itself, got {out}")
+    summary = EnhanceSummary()
+    fitted = out / MODULE_FILE
+    if module_file is not None:
+        module, config = _take_module(module_file, source)
+        summary.module = f"taken from {module_file}"
+        _check_same_module(fitted, module_file)
+        save_module(fitted, module, config, _fitted_on(module_file))
+    else:
+        module, config = _fitted_module(source, fitted, config, summary, report)
+    sola = {"module_sha256": sha256_of_file(fitted), "settings": config_to_dict(config)}
+    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE})
+    (out / _CHECKPOINT_FILE).unlink(missing_ok=True)
+    ids = source.ids()
+    for number, video_id in enumerate(ids):
+        _enhance_one(source.read(video_id), module, store, summary)
+        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    return store, summary
+
+
+def _fitted_module(
+    source: FeatureStore, fitted: Path, config: SolaConfig, summary: EnhanceSummary, report: Report
+) -> tuple[SolaModule, SolaConfig]:
+    """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
+    origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
+    if fitted.exists():
+        module, earlier, extra = load_module(fitted)
+        if extra.get("fitted_on") != origin["fitted_on"]:
+            raise PipelineError(
+                f"{fitted} was fitted on other features than {source.path} now holds; choose another --out, "
+                f"or apply it to them with --module {fitted} and another --out"
+            )
+        if differing := _differences(earlier, config):
+            raise PipelineError(f"{fitted} was fitted with other settings ({differing}); choose another --out")
+        summary.module = f"fitted before ({fitted})"
+        return module, earlier
+    fitted.parent.mkdir(parents=True, exist_ok=True)
+    result = fit(
+        StoreSource(source),
+        config,
+        channels=source.spec.channels,
+        checkpoint=fitted.parent / _CHECKPOINT_FILE,
+        on_step=lambda record, steps: report(
+            record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
+        ),
+    )
+    history = [asdict(record) for record in result.history]
+    write_json(fitted.parent / HISTORY_FILE, history)
+    save_module(fitted, result.module, config, origin)
+    summary.module = f"fitted on {len(source.ids())} sequences"
+    summary.history = history
+    return result.module, config
+
+
+def _take_module(path: Path, source: FeatureStore) -> tuple[SolaModule, SolaConfig]:
+    module, config, _ = load_module(path)
+    if module.channels != source.spec.channels:
+        raise PipelineError(
+            f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
+        )
+    return module, config
+
+
+def _fitted_on(module_file: Path) -> dict[str, str]:
+    _, _, extra = load_module(module_file)
+    return extra
+
+
+def _check_same_module(fitted: Path, module_file: Path) -> None:
+    if fitted.exists() and sha256_of_file(fitted) != sha256_of_file(module_file):
+        raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
+
+
+def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
+    before, after = config_to_dict(earlier), config_to_dict(now)
+    # These change how long it takes and what is logged, not the result.
+    ignored = {"device", "checkpoint_every_steps", "log_every_steps"}
+    return "; ".join(
+        f"{name}: {before[name]!r} there, {after[name]!r} asked for"
+        for name in before
+        if name not in ignored and before[name] != after[name]
+    )
+
+
+def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore, summary: EnhanceSummary) -> None:
+    origin = {"array_sha256": sequence.sidecar["sha256"]}
+    before = store.sidecar(sequence.id)
+    if before is not None and before.get("enhanced_from") == origin:
+        summary.skipped += 1
+        return
+    with store.writer(sequence.id) as writer:
+        for rows in enhance(module, chunks_of(sequence.features)):
+            writer.append(rows)
+        writer.commit({**video_details(sequence.sidecar), "enhanced_from": origin})
+    summary.done.append(sequence.id)
+
+
+def chunks_of(features: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of a (memory-mapped) sequence [T, C], some thousand at a time."""
+    for start in range(0, len(features), _CHUNK_ROWS):
+        yield np.asarray(features[start : start + _CHUNK_ROWS])

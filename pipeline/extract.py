@@ -1,0 +1,213 @@
+"""Stage: raw videos → feature store.
+
+Each video is decoded and encoded once and published when it is whole. Running the stage again goes on where it
+was: videos that are done are skipped, those whose file has changed are made again.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import PipelineError
+from pipeline.features import Rows, encode_videos, open_encoder
+from pipeline.files import sha256_of_file
+from pipeline.progress import Report, silent
+from pipeline.store import FeatureStore, SequenceWriter
+from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.pool import Failed, Finished
+
+
+@dataclass
+class ExtractSummary:
+    """What became of each video.
+
+    Args:
+        done: ids of the videos that were encoded now.
+        skipped: number of videos that were done before.
+        changed: ids of videos that were done before but whose file has changed since; they were made again.
+        failed: id → "kind: reason" of the videos that failed, now or earlier.
+        snippets: number of rows written now.
+        notes: what the user should know about the encoder.
+    """
+
+    done: list[str] = field(default_factory=list)
+    skipped: int = 0
+    changed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    snippets: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line of counts."""
+        again = f" ({len(self.changed)} again, their files have changed)" if self.changed else ""
+        counts = f"{len(self.done)} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
+        return f"{counts}; {self.snippets} snippets"
+
+
+def extract(
+    inputs: Sequence[Path], out: Path, config: ExtractConfig, *, report: Report = silent
+) -> tuple[FeatureStore, ExtractSummary]:
+    """Encodes videos into the feature store ``out``.
+
+    Args:
+        inputs: video files, folders (searched below), text files of paths.
+        report: told after each batch the share of the work that is done, 0 to 1, by bytes of video.
+
+    Returns:
+        The store, and what became of each video; a video that fails costs only itself.
+
+    Raises:
+        PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
+    """
+    videos = find_videos(inputs, ids=config.ids)
+    encoder, spec = open_encoder(config)
+    store = FeatureStore.create(out, spec)
+    summary = ExtractSummary(notes=list(encoder.notes))
+    if encoder.weights.random:
+        summary.notes.append("weights are random: the features are for trials only, and the store says so")
+    job = _Job(store, summary, videos, report=report)
+    todo = (video for video in videos if job.must_do(video, retry_failed=config.retry_failed))
+    job.run(encode_videos(todo, encoder, spec.plan, config))
+    return store, summary
+
+
+class _Job:
+    """One run of the stage: which videos are in progress, and what became of the others."""
+
+    def __init__(
+        self, store: FeatureStore, summary: ExtractSummary, videos: Sequence[VideoFile], *, report: Report
+    ) -> None:
+        self._store = store
+        self._summary = summary
+        self._report = report
+        self._writers: dict[str, SequenceWriter] = {}
+        # Videos differ in length: their bytes tell better than their number how much is left.
+        self._videos = len(videos)
+        self._bytes = sum(_size(video.path) for video in videos)
+        self._bytes_done = 0
+
+    def must_do(self, video: VideoFile, *, retry_failed: bool) -> bool:
+        """Whether ``video`` is still to be encoded; notes it in the summary if not."""
+        sidecar = self._store.sidecar(video.id)
+        if sidecar is not None:
+            if _is_unchanged(video.path, sidecar.get("source", {})):
+                self._summary.skipped += 1
+                self._tell(video)
+                return False
+            self._summary.changed.append(video.id)
+            return True
+        failure = self._store.failure(video.id)
+        if failure is None or retry_failed or not _is_unchanged(video.path, failure.get("source", {})):
+            return True
+        self._summary.failed[video.id] = f"{failure['kind']}: {failure['reason']} (earlier; --retry-failed tries again)"
+        self._tell(video)
+        return False
+
+    def run(self, events: Iterator[Rows | Finished | Failed]) -> None:
+        """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
+        try:
+            for event in events:
+                self._take(event)
+        finally:
+            for writer in self._writers.values():
+                writer.discard()
+
+    def _take(self, event: Rows | Finished | Failed) -> None:
+        video = event.video
+        if video.id in self._summary.failed:  # its later rows and its end: nobody waits for them
+            return
+        if isinstance(event, Failed):
+            self._fail(video, event.kind, event.reason)
+        elif isinstance(event, Finished):
+            self._writer(video).commit(_details(video, event))
+            del self._writers[video.id]
+            self._summary.done.append(video.id)
+            self._tell(video)
+        else:
+            try:
+                self._writer(video).append(event.features)
+            except PipelineError as error:
+                self._fail(video, "not_finite", str(error))
+                return
+            self._summary.snippets += len(event.features)
+            self._tell()
+
+    def _writer(self, video: VideoFile) -> SequenceWriter:
+        if video.id not in self._writers:
+            self._writers[video.id] = self._store.writer(video.id)
+        return self._writers[video.id]
+
+    def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
+        if video.id in self._writers:
+            self._writers.pop(video.id).discard()
+        self._store.write_failure(video.id, kind=kind, reason=reason, source=source_of(video.path))
+        self._summary.failed[video.id] = f"{kind}: {reason}"
+        self._tell(video)
+
+    def _tell(self, ended: VideoFile | None = None) -> None:
+        self._bytes_done += _size(ended.path) if ended else 0
+        s = self._summary
+        ended_videos = len(s.done) + s.skipped + len(s.failed)
+        share = self._bytes_done / max(1, self._bytes)
+        self._report(share, f"{ended_videos}/{self._videos} videos, {s.snippets} snippets")
+
+
+def _details(video: VideoFile, event: Finished) -> dict[str, Any]:
+    """What the sidecar says of one video beyond the spec."""
+    report, info = event.report, event.info
+    return {
+        "duration_seconds": float(report.duration),
+        "duration_exact": str(report.duration),
+        "video_fps": float(info.fps) if info.fps else None,
+        "decoder": {
+            "backend": report.backend,
+            "version": report.backend_version,
+            "reason": report.backend_reason,
+            "decoded_frames": report.decoded_frames,
+            "corrupt_frames": report.corrupt_frames,
+            "notes": list(report.notes),
+        },
+        "source": source_of(video.path),
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},
+        },
+    }
+
+
+def source_of(path: Path) -> dict[str, Any]:
+    """The identity of a source file; sizes and hash are null when it cannot be read."""
+    try:
+        stat = path.stat()
+        return {
+            "path": str(path.resolve()),
+            "bytes": stat.st_size,
+            "modified_ns": stat.st_mtime_ns,
+            "sha256": sha256_of_file(path),
+        }
+    except OSError:
+        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
+
+
+def _is_unchanged(path: Path, source: dict[str, Any]) -> bool:
+    """Whether the file is still the one that ``source`` describes; read only if size or time say otherwise."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return source.get("bytes") is None
+    if stat.st_size != source.get("bytes"):
+        return False
+    return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,183 @@
+"""Stage: raw videos or a feature store + MODEL → detections.
+
+A raw video is decoded, encoded, enhanced and searched as it streams by: nothing is written in between, and memory
+does not depend on its length. From a store the same arithmetic runs on the rows that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.config import ExtractConfig, LocalizeConfig
+from pipeline.enhance import chunks_of
+from pipeline.errors import PipelineError
+from pipeline.features import Rows, encode_videos, open_encoder
+from pipeline.localization.inference import detect
+from pipeline.localization.segments import Detection
+from pipeline.model import LocalizationModel
+from pipeline.progress import Report, silent
+from pipeline.store import FeatureStore
+from pipeline.video.find import find_videos
+from pipeline.video.pool import Failed, Finished
+from sola.enhance import enhance
+from sola.module import SolaModule
+
+
+@dataclass
+class LocalizeSummary:
+    """Detections by video id, the videos that failed (id → "kind: reason"), and what to know about the encoder."""
+
+    detections: dict[str, list[Detection]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def localize(
+    inputs: Sequence[Path], model: LocalizationModel, config: LocalizeConfig, *, report: Report = silent
+) -> LocalizeSummary:
+    """Locates actions in raw videos, or in the videos of one feature store.
+
+    Args:
+        inputs: videos as for `extract`, or one store, plain or enhanced.
+        report: told the share of videos done, 0 to 1.
+
+    Raises:
+        PipelineError, EncoderError: the input was made with other settings than the model's; no weights; no videos.
+    """
+    stores = [path for path in inputs if (path / "store.json").is_file()]
+    if not stores:
+        return _from_videos(inputs, model, config, report)
+    if len(inputs) > 1:
+        raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
+    return _from_store(FeatureStore.open(stores[0]), model, config, report)
+
+
+def _from_store(
+    store: FeatureStore, model: LocalizationModel, config: LocalizeConfig, report: Report
+) -> LocalizeSummary:
+    expected = model.plain_features if store.spec.sola is None else model.features
+    if differing := store.spec.differences(expected):
+        raise PipelineError(
+            f"{store.path} was made with other settings than the model's; extract with the model's. "
+            f"Here is the store, there the model: {'; '.join(differing)}"
+        )
+    module = model.sola if store.spec.sola is None else None
+    summary = LocalizeSummary()
+    ids = store.ids()
+    if not ids:
+        raise PipelineError(f"{store.path} has no features yet; run `extract` first")
+    for number, video_id in enumerate(ids):
+        sequence = store.read(video_id)
+        summary.detections[video_id] = _detect(
+            chunks_of(sequence.features), model, module, sequence.duration_seconds, config
+        )
+        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
+    return summary
+
+
+def _from_videos(
+    inputs: Sequence[Path], model: LocalizationModel, config: LocalizeConfig, report: Report
+) -> LocalizeSummary:
+    videos = find_videos(inputs, ids=config.ids)
+    settings = extract_config(model, config)
+    encoder, spec = open_encoder(settings, weights_sha256=model.features.weights["sha256"])
+    if differing := spec.differences(model.plain_features):
+        raise PipelineError(
+            "this machine cannot make the features that the model was trained on. "
+            f"Here is this machine, there the model: {'; '.join(differing)}"
+        )
+    summary = LocalizeSummary(notes=list(encoder.notes))
+    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True))
+    while (first := events.next_video()) is not None:
+        rows = events.rows()
+        # Rows become what a store would hold, so that both ways give the same detections.
+        chunks = (features.astype(spec.dtype) for features in rows)
+        try:
+            found = _detect(chunks, model, model.sola, events.duration_seconds, config)
+        except _VideoFailedError as error:
+            summary.failed[first] = str(error)
+        else:
+            summary.detections[first] = found
+        ended = len(summary.detections) + len(summary.failed)
+        report(ended / len(videos), f"{ended}/{len(videos)} videos")
+    return summary
+
+
+def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:
+    """The settings with which the model's features were extracted, on the present machine."""
+    features = model.features
+    return ExtractConfig(
+        encoder=features.encoder["name"],
+        weights=config.weights or features.weights["name"],
+        seed=features.weights["seed"] or 0,
+        window_frames=float(features.plan.window_frames),
+        stride_frames=float(features.plan.stride_frames),
+        tail=features.plan.tail,
+        dtype=features.dtype,
+        precision=features.precision,  # type: ignore[arg-type]
+        decoder=features.decoder,  # type: ignore[arg-type]
+        device=config.device,
+        batch_size=config.batch_size,
+        timeout_seconds=config.timeout_seconds,
+        max_corrupt=config.max_corrupt,
+    )
+
+
+class _VideoFailedError(Exception):
+    """The video whose rows are being read has failed."""
+
+
+class _Events:
+    """The events of videos that come one after the other, as one stream of rows for each video."""
+
+    def __init__(self, events: Iterator[Rows | Finished | Failed]) -> None:
+        self._events = events
+        self._held: Rows | Finished | Failed | None = None
+        self._duration = 0.0
+
+    def next_video(self) -> str | None:
+        """Id of the next video, None after the last."""
+        self._held = next(self._events, None)
+        return None if self._held is None else self._held.video.id
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """The rows of the video that :meth:`next_video` named."""
+        event = self._held
+        while event is not None:
+            if isinstance(event, Failed):
+                raise _VideoFailedError(f"{event.kind}: {event.reason}")
+            if isinstance(event, Finished):
+                self._duration = float(event.report.duration)
+                return
+            yield event.features
+            event = next(self._events, None)
+
+    def duration_seconds(self) -> float:
+        """Duration of the video whose rows have come to their end."""
+        return self._duration
+
+
+def _detect(
+    chunks: Iterable[np.ndarray],
+    model: LocalizationModel,
+    module: SolaModule | None,
+    duration_seconds: float | Callable[[], float],
+    config: LocalizeConfig,
+) -> list[Detection]:
+    plan = model.features.plan
+    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return detect(
+        model.head,
+        chunks if module is None else enhance(module, chunks),
+        stride_seconds=float(plan.stride_seconds),
+        window_seconds=float(plan.window_seconds),
+        duration_seconds=duration_seconds,
+        labels=model.labels,
+        post=model.post,
+        device=device,
+    )

@@ -1,0 +1,129 @@
+"""All stages in order, each skipped when its inputs and settings have not changed; one folder of results.
+
+    OUT/features/           feature store                    OUT/model/            trained head
+    OUT/enhanced/           enhanced store, SoLa module      OUT/detections.json   OUT/evaluation.json
+    OUT/run.json            what each stage was given, how long it took, its peak memory
+
+With ``--baseline`` a head is also trained on the features as they are, and evaluated: OUT/baseline/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.config import RunConfig
+from pipeline.detections import write_detections
+from pipeline.enhance import enhance_store
+from pipeline.errors import PipelineError
+from pipeline.evaluate import evaluate
+from pipeline.extract import ExtractSummary, extract
+from pipeline.files import sha256_of_file, write_json
+from pipeline.localize import localize
+from pipeline.model import load_model
+from pipeline.progress import progress
+from pipeline.stages import Say, Stages
+from pipeline.store import FeatureStore
+from pipeline.train import train
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where the results are, and how many videos failed in extraction."""
+
+    out: Path
+    failed: dict[str, str]
+    evaluations: dict[str, Path]
+
+
+def run(config: RunConfig, *, say: Say) -> RunResult:
+    """Runs the stages that ``config`` asks for; ``say`` is told what each one did.
+
+    Raises:
+        PipelineError, EncoderError, SolaError: a stage cannot be done; what came before it is kept.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    if config.annotations is not None and not config.annotations.is_file():
+        raise PipelineError(f"annotations: no file {config.annotations}")
+    stages = Stages(config.out / "run.json", say)
+    store, summary = _extract(config, stages)
+    evaluations: dict[str, Path | None] = {}
+    if config.baseline or not config.use_sola:
+        folder = config.out / "baseline" if config.use_sola else config.out
+        evaluations["without SoLa"] = _locate(config, store, folder, "without SoLa", stages)
+    if config.use_sola:
+        enhanced = _enhance(config, store, stages)
+        evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
+    if config.annotations is None:
+        say("no annotations: the features are ready, no head is trained")
+    return RunResult(config.out, summary.failed, {title: file for title, file in evaluations.items() if file})
+
+
+def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSummary]:
+    """Never skipped as a whole: the stage itself skips each video that is done, and finds new and changed ones."""
+    started = time.perf_counter()
+    with progress("extract", total=1) as report:
+        store, summary = extract(config.videos, config.out / "features", config.extract, report=report)
+    stages.finish("extract", summary.text(), seconds=time.perf_counter() - started)
+    for line in summary.notes:
+        stages.say(f"  note: {line}")
+    for video_id, reason in summary.failed.items():
+        stages.say(f"  failed: {video_id}: {reason}")
+    if not store.ids():
+        raise PipelineError(f"no video could be extracted, {len(summary.failed)} failed")
+    return store, summary
+
+
+def _enhance(config: RunConfig, store: FeatureStore, stages: Stages) -> FeatureStore:
+    out = config.out / "enhanced"
+
+    def work(is_stale: bool) -> str:
+        if is_stale:
+            shutil.rmtree(out, ignore_errors=True)
+        with progress("sola", total=1) as report:
+            _, summary = enhance_store(store, out, config.sola, report=report)
+        return summary.text()
+
+    stages.do("sola", [store.fingerprint(), asdict(config.sola)], work, result=out / "store.json")
+    return FeatureStore.open(out)
+
+
+def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stages: Stages) -> Path | None:
+    """Trains on ``store``, locates actions in its videos, evaluates; returns the evaluation's file."""
+    if config.annotations is None:
+        return None
+    annotations_file = config.annotations
+    model, detections, evaluation = out / "model", out / "detections.json", out / "evaluation.json"
+    truth = sha256_of_file(annotations_file)
+
+    def do_train(_: bool) -> str:
+        with progress(f"train {title}", total=1) as report:
+            summary = train(store, annotations_file, model, config.train, report=report)
+        for line in summary.notes:
+            stages.say(f"  note: {line}")
+        return summary.text()
+
+    def do_localize(_: bool) -> str:
+        loaded = load_model(model)
+        with progress(f"localize {title}", total=1) as report:
+            summary = localize([store.path], loaded, config.localize, report=report)
+        write_detections(detections, summary.detections, extra={"model": loaded.identity})
+        return f"{sum(map(len, summary.detections.values()))} detections in {len(summary.detections)} videos"
+
+    def do_evaluate(_: bool) -> str:
+        result = evaluate(detections, annotations_file, config.evaluate)
+        write_json(evaluation, result.as_json())
+        return result.text()
+
+    suffix = f" {title}"
+    stages.do(
+        "train" + suffix, [store.fingerprint(), truth, asdict(config.train)], do_train, result=model / "model.json"
+    )
+    trained = sha256_of_file(model / "model.json")
+    given = [trained, store.fingerprint(), asdict(config.localize)]
+    stages.do("localize" + suffix, given, do_localize, result=detections)
+    given = [sha256_of_file(detections), truth, asdict(config.evaluate)]
+    stages.do("evaluate" + suffix, given, do_evaluate, result=evaluation)
+    return evaluation

@@ -1,0 +1,376 @@
+"""The feature store: a folder of feature sequences that explain themselves.
+
+    STORE/store.json            the spec that all rows share
+    STORE/features/<id>.npy     float32 or float16 [T, C], plain ``np.load``
+    STORE/features/<id>.json    the sidecar: what row i means, provenance, shape, SHA-256 of the array
+    STORE/failures/<id>.json    a video that could not be done: class of failure and reason
+
+The array is published first, its sidecar last, each in one step. So a sidecar whose array has the stated size means
+*done*; anything else means *not done*, and is made again. No locks: processes that share a store write equal files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json
+from pipeline.snippets import SnippetPlan, exact
+
+SCHEMA = 1
+ROW_MEANING = (
+    "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
+    "frame; its centre is i * stride_seconds + first_center_seconds"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSpec:
+    """What all rows of a store share; two sequences may stand in one store only if their specs are equal.
+
+    Args:
+        channels: C, width of a row.
+        dtype: of the arrays.
+        plan: how videos were cut into snippets.
+        encoder: name, version and preprocessing of the snippet encoder.
+        weights: name and SHA-256 of its weights; whether they are random, and their seed.
+        precision: of the encoder's arithmetic.
+        decoder: the decoder asked for; which one ran stands in each sidecar.
+        sola: None for plain features; else the SHA-256 of the SoLa module that they went through.
+    """
+
+    channels: int
+    dtype: Literal["float32", "float16"]
+    plan: SnippetPlan
+    encoder: dict[str, Any]
+    weights: dict[str, Any]
+    precision: str
+    decoder: str
+    sola: dict[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The spec as plain JSON values; fractions are text like "30000/1001", seconds are added for readers."""
+        return {
+            "channels": self.channels,
+            "dtype": self.dtype,
+            "rows": rows_as_json(self.plan),
+            "encoder": self.encoder,
+            "weights": self.weights,
+            "precision": self.precision,
+            "decoder_asked": self.decoder,
+            "sola": self.sola,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], *, where: Path) -> StoreSpec:
+        """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
+        try:
+            rows = value["rows"]
+            plan = SnippetPlan(
+                fps=exact(rows["fps"]),
+                window_frames=exact(rows["window_frames"]),
+                stride_frames=exact(rows["stride_frames"]),
+                num_frames=rows["num_frames"],
+                tail=rows["tail"],
+            )
+            names = ("channels", "dtype", "encoder", "weights", "precision", "sola")
+            return cls(plan=plan, decoder=value["decoder_asked"], **{name: value[name] for name in names})
+        except (KeyError, TypeError, ValueError) as error:
+            raise PipelineError(f"{where} is not the spec of a feature store: {error!r}") from None
+
+    def differences(self, other: StoreSpec) -> list[str]:
+        """One line for each field that differs: ``encoder.name: 'a' here, 'b' there``."""
+        here, there = _flat(self.as_json()), _flat(other.as_json())
+        keys = sorted(here.keys() | there.keys())
+        return [
+            f"{key}: {here.get(key)!r} here, {there.get(key)!r} there"
+            for key in keys
+            if here.get(key) != there.get(key)
+        ]
+
+
+def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
+    """What a row means, for spec and sidecar."""
+    return {
+        "meaning": ROW_MEANING,
+        "stride_seconds": float(plan.stride_seconds),
+        "window_seconds": float(plan.window_seconds),
+        "first_center_seconds": float(plan.window_seconds / 2),
+        "fps": str(plan.fps),
+        "stride_frames": str(plan.stride_frames),
+        "window_frames": str(plan.window_frames),
+        "num_frames": plan.num_frames,
+        "tail": plan.tail,
+    }
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSequence:
+    """The feature sequence of one video.
+
+    Args:
+        id: the video's id.
+        features: [T, C] float32 or float16; memory-mapped when it comes from a store.
+        sidecar: what the sidecar says (``rows``, ``duration_seconds``, ``source``, ``decoder``, …).
+    """
+
+    id: str
+    features: np.ndarray
+    sidecar: dict[str, Any]
+
+    @property
+    def duration_seconds(self) -> float:
+        return float(self.sidecar["duration_seconds"])
+
+
+def video_details(sidecar: dict[str, Any]) -> dict[str, Any]:
+    """What a sidecar says about its video, as opposed to its array: what features made from it inherit."""
+    names = ("duration_seconds", "duration_exact", "video_fps", "decoder", "source", "libraries")
+    return {name: sidecar[name] for name in names if name in sidecar}
+
+
+class FeatureStore:
+    """A feature store on disk. Use :meth:`create` or :meth:`open`."""
+
+    def __init__(self, path: Path, spec: StoreSpec) -> None:
+        self.path = path
+        self.spec = spec
+
+    @classmethod
+    def open(cls, path: Path) -> FeatureStore:
+        """The store in folder ``path``.
+
+        Raises:
+            PipelineError: there is none, or its schema is newer than this program.
+        """
+        if not (path / "store.json").is_file():
+            raise PipelineError(f"{path} is not a feature store: it has no store.json (make one with `extract`)")
+        value = read_json(path / "store.json", what="feature store")
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            found = value.get("schema") if isinstance(value, dict) else None
+            raise PipelineError(f"{path / 'store.json'}: schema must be {SCHEMA}, got {found!r}")
+        return cls(path, StoreSpec.from_json(value, where=path / "store.json"))
+
+    @classmethod
+    def create(cls, path: Path, spec: StoreSpec, *, beside: Collection[str] = ()) -> FeatureStore:
+        """The store in ``path``, made when absent.
+
+        Args:
+            beside: names of other files that may stand in the folder already.
+
+        Raises:
+            PipelineError: the folder holds a store of another spec (the differing fields are named) or other files.
+        """
+        if (path / "store.json").exists():
+            store = cls.open(path)
+            if differing := store.spec.differences(spec):
+                raise PipelineError(
+                    f"{path} holds features of other settings; choose another --out, or the same settings. "
+                    f"Here is the store, there what was asked for: " + "; ".join(differing)
+                )
+            return store
+        if path.exists() and (not path.is_dir() or _foreign(path, beside)):
+            raise PipelineError(f"{path} exists and is not a feature store; choose another --out")
+        (path / "features").mkdir(parents=True, exist_ok=True)
+        write_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
+        return cls(path, spec)
+
+    def array_path(self, video_id: str) -> Path:
+        return self.path / "features" / f"{file_name_of(video_id)}.npy"
+
+    def sidecar_path(self, video_id: str) -> Path:
+        return self.path / "features" / f"{file_name_of(video_id)}.json"
+
+    def failure_path(self, video_id: str) -> Path:
+        return self.path / "failures" / f"{file_name_of(video_id)}.json"
+
+    def ids(self) -> list[str]:
+        """Ids of the videos that have a sidecar, sorted."""
+        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "features"))
+
+    def failed_ids(self) -> list[str]:
+        """Ids of the videos that are recorded as failed, sorted."""
+        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
+
+    def sidecar(self, video_id: str) -> dict[str, Any] | None:
+        """The sidecar of a video that is done, or None: absent, unreadable, or its array has another size."""
+        try:
+            value = read_json(self.sidecar_path(video_id), what="sidecar")
+            rows, channels = value["shape"]
+            expected = len(_array_header(self.spec, rows)) + rows * channels * np.dtype(self.spec.dtype).itemsize
+            done = channels == self.spec.channels and self.array_path(video_id).stat().st_size == expected
+        except (PipelineError, OSError, KeyError, TypeError, ValueError):
+            return None
+        return value if done else None
+
+    def failure(self, video_id: str) -> dict[str, Any] | None:
+        """What is recorded about a failed video, or None."""
+        try:
+            value = read_json(self.failure_path(video_id), what="failure")
+        except PipelineError:
+            return None
+        return value if isinstance(value, dict) else None
+
+    def read(self, video_id: str) -> FeatureSequence:
+        """The sequence of a video, its features memory-mapped.
+
+        Raises:
+            PipelineError: the video is not in the store, or its files do not fit each other.
+        """
+        sidecar = self.sidecar(video_id)
+        if sidecar is None:
+            known = ", ".join(self.ids()[:3]) or "none"
+            raise PipelineError(
+                f"{self.path} has no complete features of {video_id!r} (it has: {known}, …); run `verify`"
+            )
+        features = np.load(self.array_path(video_id), mmap_mode="r", allow_pickle=False)
+        if list(features.shape) != sidecar["shape"]:
+            raise PipelineError(
+                f"{self.array_path(video_id)} is {list(features.shape)}, its sidecar says {sidecar['shape']}; "
+                "run `verify --repair`"
+            )
+        return FeatureSequence(id=video_id, features=features, sidecar=sidecar)
+
+    def sequences(self) -> Iterator[FeatureSequence]:
+        """All sequences, in the order of their ids."""
+        for video_id in self.ids():
+            yield self.read(video_id)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the spec and all sequences (ids and array hashes): equal for stores of equal content."""
+        digest = hashlib.sha256(json.dumps(self.spec.as_json(), sort_keys=True).encode())
+        for video_id in self.ids():
+            sidecar = self.sidecar(video_id)
+            digest.update(json.dumps([video_id, sidecar["sha256"] if sidecar else None]).encode())
+        return digest.hexdigest()
+
+    def writer(self, video_id: str) -> SequenceWriter:
+        """A writer for the sequence of a video; rows go to the disk as they come."""
+        return SequenceWriter(self, video_id)
+
+    def write_failure(self, video_id: str, *, kind: str, reason: str, source: dict[str, Any]) -> None:
+        """Records that a video failed, how often, and why."""
+        earlier = self.failure(video_id) or {}
+        attempts = int(earlier.get("attempts", 0)) + 1
+        value = {"id": video_id, "kind": kind, "reason": reason, "attempts": attempts, "source": source}
+        write_json(self.failure_path(video_id), value)
+
+
+class SequenceWriter:
+    """Writes one sequence row by row; nothing is visible in the store before :meth:`commit`.
+
+    As a context manager it discards what was not committed.
+    """
+
+    def __init__(self, store: FeatureStore, video_id: str) -> None:
+        self._store = store
+        self._id = video_id
+        self._rows = 0
+        self._digest = hashlib.sha256()
+        self._partial = partial_path(store.array_path(video_id))
+        self._file: BinaryIO = self._partial.open("wb")
+        self._file.write(_array_header(store.spec, 0))
+
+    def __enter__(self) -> SequenceWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes what was written; does nothing after a commit."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    def append(self, features: np.ndarray) -> None:
+        """Adds rows [n, C]; they are converted to the store's dtype.
+
+        Raises:
+            PipelineError: another width, or values that are not finite in the store's dtype.
+        """
+        spec = self._store.spec
+        if features.ndim != 2 or features.shape[1] != spec.channels:
+            raise PipelineError(f"{self._id}: features must be [n, {spec.channels}], got {list(features.shape)}")
+        with np.errstate(over="ignore"):  # reported below, with the remedy
+            rows = np.ascontiguousarray(features, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+        if not np.isfinite(rows).all():
+            raise PipelineError(
+                f"{self._id}: features from row {self._rows} on are not finite in {spec.dtype}; "
+                "use --dtype float32, and --precision fp32 if that does not help"
+            )
+        data = rows.tobytes()
+        self._digest.update(data)
+        self._file.write(data)
+        self._rows += len(rows)
+
+    def commit(self, details: dict[str, Any]) -> None:
+        """Publishes the array, then the sidecar.
+
+        Args:
+            details: of this video: ``duration_seconds``, ``source``, ``decoder``, …; the rest is added here.
+        """
+        store, spec = self._store, self._store.spec
+        self._file.seek(0)
+        self._file.write(_array_header(spec, self._rows))
+        self._file.close()
+        # An older sidecar must not vouch for the new array.
+        store.sidecar_path(self._id).unlink(missing_ok=True)
+        publish(self._partial, store.array_path(self._id))
+        sidecar = {
+            "schema": SCHEMA,
+            "id": self._id,
+            "shape": [self._rows, spec.channels],
+            "sha256": self._digest.hexdigest(),
+            **spec.as_json(),
+            **details,
+        }
+        write_json(store.sidecar_path(self._id), sidecar)
+        store.failure_path(self._id).unlink(missing_ok=True)
+
+
+def _array_header(spec: StoreSpec, rows: int) -> bytes:
+    """The .npy header of a [rows, C] array.
+
+    NumPy leaves room for the first axis to grow, so the length is the same for every number of rows: rows can be
+    written before their number is known.
+    """
+    buffer = io.BytesIO()
+    header = {
+        "descr": np.dtype(spec.dtype).newbyteorder("<").str,
+        "fortran_order": False,
+        "shape": (rows, spec.channels),
+    }
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def _foreign(folder: Path, known: Collection[str]) -> bool:
+    """Whether the folder holds visible files that are not a store's (an interrupted start leaves `features/`)."""
+    own = {"features", "failures", *known}
+    return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (p for p in folder.iterdir() if p.suffix == ".json" and not p.name.startswith("."))

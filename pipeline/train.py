@@ -1,0 +1,194 @@
+"""Stage: feature store + annotations → MODEL, a folder with a trained localization head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.annotations import Annotations, adopt_ids, canonical_subset, fit_to_durations, match, read_annotations
+from pipeline.errors import PipelineError
+from pipeline.files import sha256_of_file, whole_file
+from pipeline.localization.batches import TrainItem
+from pipeline.localization.config import TrainConfig
+from pipeline.localization.training import EpochReport, fit_head
+from pipeline.model import save_model
+from pipeline.progress import Report, silent
+from pipeline.store import FeatureStore
+
+_CHECKPOINT_FILE = ".train_checkpoint"
+
+
+@dataclass
+class TrainSummary:
+    """How training went: numbers of videos, the best epoch and its validation mAP, and what to know about the data."""
+
+    training_videos: int = 0
+    validation_videos: int = 0
+    labels: tuple[str, ...] = ()
+    best_epoch: int = 0
+    best_map: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line: the data and the best epoch."""
+        score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
+        data = f"{self.training_videos} training and {self.validation_videos} validation videos"
+        return f"{data}, {len(self.labels)} classes; kept epoch {self.best_epoch}, {score}"
+
+
+def train(
+    store: FeatureStore, annotations_file: Path, out: Path, config: TrainConfig, *, report: Report = silent
+) -> TrainSummary:
+    """Trains a head on the store's training videos and writes the MODEL folder ``out``.
+
+    The epoch that does best on the validation videos is kept. Interrupted, the same command goes on after the last
+    finished epoch.
+
+    Args:
+        store: plain or enhanced features.
+        annotations_file: ground truth; its subsets "training" and "validation" are used.
+        report: told the share of epochs done, 0 to 1.
+
+    Raises:
+        PipelineError: no training video with features, bad annotations, a store that does not check.
+    """
+    annotations, notes = annotations_for(store, annotations_file)
+    train_items = _items(store, annotations, "training")
+    val_items = _items(store, annotations, "validation")
+    if not train_items:
+        raise PipelineError(
+            f"none of the videos in {store.path} is in the training subset of {annotations_file} "
+            f"(subsets there: {annotations.subsets() or 'none'})"
+        )
+    if not val_items:
+        notes.append("no validation video has features: the last epoch is kept, unchecked")
+    labels = _labels(annotations)
+    if unseen := sorted({s.label for item in val_items for s in item.segments} - set(labels)):
+        notes.append(f"classes without training segments, all missed in validation: {', '.join(unseen)}")
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = _Checkpoint(out / _CHECKPOINT_FILE, _identity(store, annotations_file, config))
+    result = fit_head(
+        train_items,
+        val_items,
+        labels=labels,
+        config=config,
+        on_epoch=_each_epoch(checkpoint, report),
+        resume=checkpoint.load(),
+    )
+    summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, notes)
+    training = {
+        "settings": asdict(config),
+        "annotations_sha256": sha256_of_file(annotations_file),
+        "training_videos": len(train_items),
+        "validation_videos": len(val_items),
+        "best_epoch": result.best_epoch,
+        "best_validation_map": result.best_map,
+        "losses": result.losses,
+    }
+    save_model(out, head=result.head, labels=labels, store=store, post=config.post, training=training)
+    checkpoint.remove()
+    return summary
+
+
+def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[str]]:
+    """The annotations under the store's ids and with the measured durations, and what to know about them.
+
+    Raises:
+        PipelineError: bad annotations, or none of their videos is in the store.
+    """
+    ids = store.ids()
+    annotations = adopt_ids(read_annotations(file), ids)
+    found = match(annotations, ids)
+    if not found.both:
+        raise PipelineError(f"no video of {file} is in {store.path}: {found.message()}")
+    durations = {video_id: store.read(video_id).duration_seconds for video_id in found.both}
+    annotations = fit_to_durations(annotations, durations)
+    notes = list(annotations.problems)
+    if found.only_in_annotations or found.only_in_store:
+        notes.append(found.message())
+    return annotations, notes
+
+
+def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:
+    if subset not in {canonical_subset(name) for name in annotations.subsets()}:
+        return []
+    plan = store.spec.plan
+    done = set(store.ids())
+    items = []
+    for video_id, video in annotations.in_subset(subset).videos.items():
+        if video_id not in done:
+            continue
+        sequence = store.read(video_id)
+        if len(sequence.features) == 0:
+            continue
+        items.append(
+            TrainItem(
+                video_id=video_id,
+                features=_reader(sequence.features),
+                segments=video.segments,
+                stride_seconds=float(plan.stride_seconds),
+                window_seconds=float(plan.window_seconds),
+                duration_seconds=sequence.duration_seconds,
+            )
+        )
+    return items
+
+
+def _reader(features: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: features
+
+
+def _labels(annotations: Annotations) -> tuple[str, ...]:
+    """The classes that occur in training; a class of the validation videos alone cannot be learned."""
+    seen = {s.label for video in annotations.in_subset("training").videos.values() for s in video.segments}
+    return tuple(label for label in annotations.labels if label in seen)
+
+
+def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
+    facts = [store.fingerprint(), sha256_of_file(annotations_file), asdict(config)]
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _each_epoch(checkpoint: _Checkpoint, report: Report) -> Callable[[EpochReport], None]:
+    best: list[float] = []
+
+    def on_epoch(epoch: EpochReport) -> None:
+        checkpoint.save(epoch.state())
+        if epoch.validation is not None and epoch.is_best:
+            best[:] = [epoch.validation.average]
+        loss = sum(epoch.losses.values())
+        score = f", best validation mAP {100 * best[0]:.1f}%" if best else ""
+        report(epoch.epoch / epoch.epochs, f"epoch {epoch.epoch}/{epoch.epochs}, loss {loss:.3f}{score}")
+
+    return on_epoch
+
+
+class _Checkpoint:
+    """The state of an unfinished training; one of other data or settings is not used."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path = path
+        self._identity = identity
+
+    def save(self, state: dict[str, Any]) -> None:
+        with whole_file(self._path) as partial:
+            torch.save({"identity": self._identity, "state": state}, partial)
+
+    def load(self) -> dict[str, Any] | None:
+        if not self._path.is_file():
+            return None
+        try:
+            value = torch.load(self._path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, ValueError, EOFError) as error:
+            raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
+        return value["state"] if value.get("identity") == self._identity else None
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)

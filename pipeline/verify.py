@@ -1,0 +1,158 @@
+"""Checks a feature store against itself, against the videos it was made from, and against annotations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.annotations.reading import read_annotations
+from pipeline.errors import PipelineError
+from pipeline.files import PARTIAL_SUFFIX, identifier_of, read_json
+from pipeline.progress import Report, silent
+from pipeline.store import FeatureStore
+from pipeline.video.find import find_videos
+
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that does not check.
+
+    Args:
+        id: the video's id, or a file's name for files that belong to no video.
+        kind: one word or two: "torn", "hash", "missing", …
+        detail: what was found and what was expected.
+        files: the files that ``--repair`` removes, so that the stage makes them again; empty where removal is no cure.
+    """
+
+    id: str
+    kind: str
+    detail: str
+    files: tuple[Path, ...] = ()
+
+
+def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = silent) -> list[Problem]:
+    """What does not check inside a store.
+
+    Args:
+        deep: also read every array: its SHA-256, finite values, and T against the duration. Without it names, sizes,
+            shapes and specs are compared.
+        report: told the share that is done, 0 to 1.
+    """
+    problems = list(_loose_files(store))
+    ids = store.ids()
+    for number, video_id in enumerate(ids):
+        problems.extend(_check_sequence(store, video_id, deep=deep))
+        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    return problems
+
+
+def verify_against_videos(store: FeatureStore, inputs: Sequence[Path], *, ids: str = "stem") -> list[Problem]:
+    """Videos that the store lacks, has as failed, or has although there is no such video (any more)."""
+    videos = {video.id for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    done, failed = set(store.ids()), set(store.failed_ids())
+    problems = [
+        Problem(i, "missing", "a video without features; run `extract`") for i in sorted(videos - done - failed)
+    ]
+    for video_id in sorted((videos & failed) - done):
+        failure = store.failure(video_id) or {}
+        problems.append(Problem(video_id, "failed", f"{failure.get('kind')}: {failure.get('reason')}"))
+    problems += [Problem(i, "superfluous", "features without a video") for i in sorted(done - videos)]
+    return problems
+
+
+def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
+    """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
+    known = read_annotations(annotations).videos
+    done = set(store.ids())
+    problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
+    problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
+    tolerance = float(store.spec.plan.stride_seconds) + 1.0
+    for video_id in sorted(done & known.keys()):
+        stated, sidecar = known[video_id].duration, store.sidecar(video_id)
+        if stated is None or sidecar is None:
+            continue
+        measured = sidecar["duration_seconds"]
+        if abs(stated - measured) > tolerance:
+            problems.append(Problem(video_id, "duration", f"{measured:.2f} s measured, {stated:.2f} s annotated"))
+    return problems
+
+
+def repair(problems: Sequence[Problem]) -> int:
+    """Removes the files that do not check, so that the stage makes them again; returns how many were removed."""
+    files = [file for problem in problems for file in problem.files if file.exists()]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
+
+
+def _loose_files(store: FeatureStore) -> Iterator[Problem]:
+    """Files that no sidecar vouches for."""
+    for folder in (store.path / "features", store.path / "failures", store.path):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name.endswith(PARTIAL_SUFFIX):
+                yield Problem(path.name, "leftover", "of an interrupted write", (path,))
+            elif path.suffix == ".npy" and folder.name == "features" and not path.with_suffix(".json").exists():
+                detail = "an array without a sidecar: its video was interrupted"
+                yield Problem(identifier_of(path.name[: -len(".npy")]), "torn", detail, (path,))
+
+
+def _check_sequence(store: FeatureStore, video_id: str, *, deep: bool) -> Iterator[Problem]:
+    files = (store.sidecar_path(video_id), store.array_path(video_id))
+    if not files[1].exists():
+        yield Problem(video_id, "torn", "a sidecar without its array", files)
+        return
+    sidecar = store.sidecar(video_id)
+    if sidecar is None:
+        yield Problem(video_id, "torn", "the sidecar is unreadable, or the array has another size", files)
+        return
+    if sidecar.get("id") != video_id:
+        yield Problem(video_id, "name", f"the sidecar is that of {sidecar.get('id')!r}", files)
+    for difference in _spec_differences(store, sidecar):
+        yield Problem(video_id, "spec", difference, files)
+    try:
+        features = np.load(files[1], mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        yield Problem(video_id, "torn", f"the array cannot be read: {error}", files)
+        return
+    if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
+        detail = f"the array is {features.dtype} {list(features.shape)}, the sidecar says {sidecar['shape']}"
+        yield Problem(video_id, "shape", detail, files)
+        return
+    if deep:
+        for kind, detail in _check_content(store, features, sidecar):
+            yield Problem(video_id, kind, detail, files)
+
+
+def _spec_differences(store: FeatureStore, sidecar: dict[str, Any]) -> Iterator[str]:
+    expected = read_json(store.path / "store.json", what="feature store")
+    for name, value in expected.items():
+        if sidecar.get(name) != value:
+            yield f"{name} of the sidecar differs from the store's"
+
+
+def _check_content(store: FeatureStore, features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    digest, finite = hashlib.sha256(), True
+    for start in range(0, len(features), _BLOCK_ROWS):
+        block = np.ascontiguousarray(features[start : start + _BLOCK_ROWS])
+        digest.update(block.tobytes())
+        finite = finite and bool(np.isfinite(block).all())
+    if digest.hexdigest() != sidecar.get("sha256"):
+        yield "hash", f"the array's SHA-256 is {digest.hexdigest()[:12]}…, the sidecar says {sidecar.get('sha256')}"
+    if not finite:
+        yield "not finite", "the array holds NaN or infinite values"
+    try:
+        duration = Fraction(sidecar["duration_exact"])
+        expected = store.spec.plan.count(duration)
+    except (KeyError, ValueError, TypeError, PipelineError) as error:
+        yield "duration", f"the sidecar has no usable duration: {error!r}"
+        return
+    if expected != len(features):
+        yield "length", f"{float(duration):.3f} s make {expected} rows, the array has {len(features)}"
