@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders import EncoderError, EncoderSpec
 from encoders.catalog import CATALOG, CatalogEntry
 from encoders.encoder import make_encoder
+from encoders.errors import EncoderError
 from encoders.runtime import fold_batch_norm, has_fast_bf16
+from encoders.spec import EncoderSpec
 
 needs_bf16 = pytest.mark.skipif(not has_fast_bf16(), reason="this CPU has no bfloat16 instructions")
 

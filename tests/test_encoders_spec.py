@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from encoders import EncoderError, encoder_names, encoder_spec
+from encoders.catalog import encoder_names, encoder_spec
+from encoders.errors import EncoderError
 
 SPEC = encoder_spec("i3d_r50")
 

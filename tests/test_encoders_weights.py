@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from encoders import EncoderError, load_encoder
 from encoders.catalog import CATALOG
-from encoders.encoder import load_network
+from encoders.encoder import load_encoder, load_network
+from encoders.errors import EncoderError
 from encoders.layouts import load_into, recognise, unwrap
 from encoders.random_weights import fill_random, state_sha256
 from encoders.weights import PublishedWeights, download, locate, read_file

@@ -8,10 +8,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sola import SolaConfig, SolaError, SolaModule, load_module, save_module
-from sola.config import config_from_dict, config_to_dict
-from sola.files import write_atomically
-from sola.module import initial_networks
+from sola.config import SolaConfig, config_from_dict, config_to_dict
+from sola.errors import SolaError
+from sola.files import load_module, save_module, write_atomically
+from sola.module import SolaModule, initial_networks
 
 CONFIG = SolaConfig(hidden=6, kernel_sizes=(3, 1), dilations=(2, 1), steps=40, k=9.5, precision="auto")
 

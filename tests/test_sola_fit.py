@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from sola import SolaConfig, SolaError, StepRecord, fit
+from sola.config import SolaConfig
+from sola.errors import SolaError
+from sola.fit import StepRecord, fit
 from sola.interrupt import interrupt_held_back
 from sola.sampling import (
     Windows,

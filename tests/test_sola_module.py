@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from sola import SolaConfig, SolaError, SolaModule, enhance, enhance_array
-from sola.enhance import BLOCK_SNIPPETS
+from sola.config import SolaConfig
+from sola.enhance import BLOCK_SNIPPETS, enhance, enhance_array
+from sola.errors import SolaError
 from sola.gather import gathered_forward, plan_gather
-from sola.module import initial_networks
+from sola.module import SolaModule, initial_networks
 
 CHANNELS = 12
 SHAPES = [

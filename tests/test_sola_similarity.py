@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sola import SolaConfig, SolaError, predicted_tsm, self_similarity, similarity_loss, target_tsm
+from sola.config import SolaConfig
+from sola.errors import SolaError
 from sola.learner import batch_loss, new_learner, train_step
 from sola.sampling import WindowBatch
+from sola.similarity import predicted_tsm, self_similarity, similarity_loss, target_tsm
 
 # Three snippets of two channels: x right, y up, and the diagonal between them.
 Z = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]]], dtype=torch.float64)
