@@ -172,7 +172,7 @@ def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: Trai
     total = sum(losses.values(), start=torch.zeros((), device=next(run.head.parameters()).device))
     if not torch.isfinite(total):
         raise PipelineError(
-            f"the loss became {float(total)} at step {run.step}; lower learning_rate={config.learning_rate}"
+            f"the loss became {total.item()} at step {run.step}; lower learning_rate={config.learning_rate}"
         )
     for group in run.optimizer.param_groups:
         group["lr"] = rate
