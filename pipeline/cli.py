@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from cyclopts import App, Parameter
-from cyclopts.config import Toml
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
@@ -18,6 +18,11 @@ from pipeline.errors import PipelineError
 from pipeline.localization.config import TrainConfig
 from sola.config import SolaConfig
 from sola.errors import SolaError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -207,7 +212,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code; what the user can mend is one line on standard error."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(app(_take_config(list(sys.argv[1:] if tokens is None else tokens))))
+        words = take_config(list(sys.argv[1:] if tokens is None else tokens))
+        sys.exit(app(words, exit_on_error=False, print_error=False))
+    except CycloptsError as error:
+        _fail(f"{error} (--help shows the options)", BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
     except (PipelineError, EncoderError, SolaError) as error:
@@ -217,23 +225,35 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}{remedy}", BAD_INPUT)
 
 
-def _take_config(tokens: list[str]) -> list[str]:
-    """Takes the TOML file out of the command's words and makes it the source of options not given there."""
+def take_config(tokens: list[str]) -> list[str]:
+    """Takes the TOML file out of a command's words and makes it the source of options that are not given there.
+
+    `run` is given the whole file, every other command its own table.
+
+    Raises:
+        PipelineError: no such file, or it is not TOML.
+    """
     app.config = ()
-    if tokens[:1] == ["run"] and len(tokens) > 1 and not tokens[1].startswith("-"):
-        app.config = (_toml(Path(tokens[1]), use_commands_as_keys=False),)
-    for index, token in enumerate(tokens):
-        if token == "--config" and index + 1 < len(tokens):
-            # `run` reads the whole file, every other command its own table.
-            app.config = (_toml(Path(tokens[index + 1]), use_commands_as_keys=tokens[0] != "run"),)
-            return tokens[:index] + tokens[index + 2 :]
+    if "--config" in tokens:
+        place = tokens.index("--config")
+        file, tokens = tokens[place + 1 : place + 2], tokens[:place] + tokens[place + 2 :]
+        if not file:
+            raise PipelineError("--config must be followed by a TOML file")
+    else:
+        file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
+    if file:
+        values = _read_toml(Path(file[0]))
+        app.config = (Dict({"run": values} if tokens[0] == "run" else values, source=file[0]),)
     return tokens
 
 
-def _toml(path: Path, *, use_commands_as_keys: bool) -> Any:
-    if not path.is_file():
-        raise PipelineError(f"--config: no file {path}")
-    return Toml(path, must_exist=True, use_commands_as_keys=use_commands_as_keys)
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"settings: no file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PipelineError(f"settings: {path} is not TOML: {error}") from None
 
 
 def _interrupt(*_: object) -> None:

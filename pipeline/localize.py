@@ -6,13 +6,14 @@ does not depend on its length. From a store the same arithmetic runs on the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from encoders.catalog import catalog_entry
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
@@ -111,9 +112,15 @@ def _from_videos(
 def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:
     """The settings with which the model's features were extracted, on the present machine."""
     features = model.features
+    name = features.weights["name"]
+    if config.weights is None and not features.weights["random"] and name not in _published(features.encoder["name"]):
+        raise PipelineError(
+            f"the model's encoder has weights from a file, {name} (SHA-256 {features.weights['sha256']}); "
+            "say where it is with --weights FILE"
+        )
     return ExtractConfig(
         encoder=features.encoder["name"],
-        weights=config.weights or features.weights["name"],
+        weights=config.weights or name,
         seed=features.weights["seed"] or 0,
         window_frames=float(features.plan.window_frames),
         stride_frames=float(features.plan.stride_frames),
@@ -126,6 +133,10 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
         timeout_seconds=config.timeout_seconds,
         max_corrupt=config.max_corrupt,
     )
+
+
+def _published(encoder: str) -> Collection[str]:
+    return catalog_entry(encoder).published
 
 
 class _VideoFailedError(Exception):
