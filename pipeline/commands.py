@@ -127,9 +127,7 @@ def run_run(settings: RunConfig) -> int:
     return FAILED if result.failed else 0
 
 
-def run_verify(
-    path: Path, *, deep: bool, videos: list[Path] | None, annotations: Path | None, repair: bool
-) -> int:
+def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations: Path | None, repair: bool) -> int:
     store = FeatureStore.open(path)
     with progress("verify", total=1) as report:
         problems = verify_store(store, deep=deep, report=report)

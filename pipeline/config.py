@@ -6,8 +6,10 @@ settings of SoLa are :class:`sola.config.SolaConfig`, those of the head are in `
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -75,8 +77,15 @@ class ExtractConfig:
     ids: Literal["stem", "path"] = "stem"
     """A video's id: the file's name without suffix, or its path below the folder given."""
 
+    shard: str = "1/1"
+    """Do only part i of n, "i/n" with i from 1 to n: for job arrays. Ids are dealt out by their hash, so that a
+    video stays in its part when others are added."""
+
     retry_failed: bool = False
     """Try videos again that are recorded as failed."""
+
+    max_attempts: int = 3
+    """With --retry-failed: a video that has failed this often is left alone."""
 
     def __post_init__(self) -> None:
         for unit in ("window", "stride"):
@@ -84,13 +93,26 @@ class ExtractConfig:
             if seconds is not None and frames is not None:
                 raise PipelineError(f"give {unit}_seconds or {unit}_frames, not both; got {seconds} and {frames}")
         positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
-        for name in (*positive, "batch_size", "workers", "timeout_seconds"):
+        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts"):
             value = getattr(self, name)
             # The comparison is this way round so that NaN is refused too.
             if value is not None and not 0 < value < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {value}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """The shard as (i, n), 1 <= i <= n."""
+        match = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise PipelineError(f"shard must be i/n with 1 <= i <= n, such as 2/8, got {self.shard!r}")
+        return int(match[1]), int(match[2])
+
+    def is_mine(self, video_id: str) -> bool:
+        """Whether a video belongs to this shard."""
+        part, parts = self.part()
+        return parts == 1 or int.from_bytes(sha256(video_id.encode()).digest()[:8], "big") % parts == part - 1
 
     def plan(self, spec: EncoderSpec) -> SnippetPlan:
         """How videos are cut into snippets for the encoder ``spec``."""

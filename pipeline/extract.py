@@ -7,8 +7,9 @@ was: videos that are done are skipped, those whose file has changed are made aga
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.features import Rows, encode_videos, open_encoder
 from pipeline.files import sha256_of_file
 from pipeline.progress import Report, silent
+from pipeline.runlog import RunLog
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished
@@ -47,7 +49,9 @@ class ExtractSummary:
         """One line of counts."""
         again = f" ({len(self.changed)} again, their files have changed)" if self.changed else ""
         counts = f"{len(self.done)} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
-        return f"{counts}; {self.snippets} snippets"
+        kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
+        by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
+        return f"{counts}{by_kind}; {self.snippets} snippets"
 
 
 def extract(
@@ -65,14 +69,14 @@ def extract(
     Raises:
         PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
     """
-    videos = find_videos(inputs, ids=config.ids)
+    videos = [video for video in find_videos(inputs, ids=config.ids) if config.is_mine(video.id)]
     encoder, spec = open_encoder(config)
     store = FeatureStore.create(out, spec)
     summary = ExtractSummary(notes=list(encoder.notes))
     if encoder.weights.random:
         summary.notes.append("weights are random: the features are for trials only, and the store says so")
-    job = _Job(store, summary, videos, report=report)
-    todo = (video for video in videos if job.must_do(video, retry_failed=config.retry_failed))
+    job = _Job(store, summary, videos, config, report=report)
+    todo = (video for video in videos if job.must_do(video))
     job.run(encode_videos(todo, encoder, spec.plan, config))
     return store, summary
 
@@ -81,10 +85,18 @@ class _Job:
     """One run of the stage: which videos are in progress, and what became of the others."""
 
     def __init__(
-        self, store: FeatureStore, summary: ExtractSummary, videos: Sequence[VideoFile], *, report: Report
+        self,
+        store: FeatureStore,
+        summary: ExtractSummary,
+        videos: Sequence[VideoFile],
+        config: ExtractConfig,
+        *,
+        report: Report,
     ) -> None:
         self._store = store
         self._summary = summary
+        self._config = config
+        self._log = RunLog(store.path / "logs")
         self._report = report
         self._writers: dict[str, SequenceWriter] = {}
         # Videos differ in length: their bytes tell better than their number how much is left.
@@ -92,7 +104,7 @@ class _Job:
         self._bytes = sum(_size(video.path) for video in videos)
         self._bytes_done = 0
 
-    def must_do(self, video: VideoFile, *, retry_failed: bool) -> bool:
+    def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
         sidecar = self._store.sidecar(video.id)
         if sidecar is not None:
@@ -103,18 +115,27 @@ class _Job:
             self._summary.changed.append(video.id)
             return True
         failure = self._store.failure(video.id)
-        if failure is None or retry_failed or not _is_unchanged(video.path, failure.get("source", {})):
+        if failure is None or not _is_unchanged(video.path, failure.get("source", {})):
             return True
-        self._summary.failed[video.id] = f"{failure['kind']}: {failure['reason']} (earlier; --retry-failed tries again)"
+        attempts, most = int(failure.get("attempts", 1)), self._config.max_attempts
+        if self._config.retry_failed and attempts < most:
+            return True
+        remedy = f"{attempts} times, the most" if self._config.retry_failed else "earlier; --retry-failed tries again"
+        self._summary.failed[video.id] = f"{failure['kind']}: {failure['reason']} ({remedy})"
         self._tell(video)
         return False
 
     def run(self, events: Iterator[Rows | Finished | Failed]) -> None:
         """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
+        self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(self._config))
+        end = "interrupted"
         try:
             for event in events:
                 self._take(event)
+            end = "end"
         finally:
+            s = self._summary
+            self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
             for writer in self._writers.values():
                 writer.discard()
 
@@ -125,9 +146,11 @@ class _Job:
         if isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            self._writer(video).commit(_details(video, event))
+            writer = self._writer(video)
+            writer.commit(_details(video, event))
             del self._writers[video.id]
             self._summary.done.append(video.id)
+            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
             self._tell(video)
         else:
             try:
@@ -148,6 +171,7 @@ class _Job:
             self._writers.pop(video.id).discard()
         self._store.write_failure(video.id, kind=kind, reason=reason, source=source_of(video.path))
         self._summary.failed[video.id] = f"{kind}: {reason}"
+        self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
         self._tell(video)
 
     def _tell(self, ended: VideoFile | None = None) -> None:

@@ -4,6 +4,7 @@
     STORE/features/<id>.npy     float32 or float16 [T, C], plain ``np.load``
     STORE/features/<id>.json    the sidecar: what row i means, provenance, shape, SHA-256 of the array
     STORE/failures/<id>.json    a video that could not be done: class of failure and reason
+    STORE/logs/                 one log of JSON lines for each process that worked on the store
 
 The array is published first, its sidecar last, each in one step. So a sidecar whose array has the stated size means
 *done*; anything else means *not done*, and is made again. No locks: processes that share a store write equal files.
@@ -367,7 +368,7 @@ def _array_header(spec: StoreSpec, rows: int) -> bytes:
 
 def _foreign(folder: Path, known: Collection[str]) -> bool:
     """Whether the folder holds visible files that are not a store's (an interrupted start leaves `features/`)."""
-    own = {"features", "failures", *known}
+    own = {"features", "failures", "logs", *known}
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
 
 
