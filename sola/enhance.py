@@ -6,22 +6,27 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
+from sola.config import Precision
+from sola.device import resolve_precision
 from sola.errors import SolaError
-from sola.gather import GatherPlan, gathered_forward, plan_gather
+from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.module import SolaModule
 
 BLOCK_SNIPPETS = 1024
 
 
-def enhance(module: SolaModule, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def enhance(
+    module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Precision = "fp32"
+) -> Iterator[np.ndarray]:
     """The enhanced sequence [T, C] of one video in blocks of 1024 rows (the last shorter), of the input's dtype.
 
     What each block is computed from depends on the sequence alone: any chunking of the same rows gives the same
-    bits. The module's arithmetic is that of its own dtype and device.
+    bits. The module computes on its own device.
 
     Args:
         module: a fitted module.
         chunks: the sequence in consecutive pieces [any number of rows, C], float16, float32 or float64.
+        precision: of the matrix products; bf16 rounds the correction to three digits, never the input itself.
 
     Raises:
         SolaError: a chunk has another number of channels, or another dtype than the one before.
@@ -29,53 +34,63 @@ def enhance(module: SolaModule, chunks: Iterable[np.ndarray]) -> Iterator[np.nda
     reader = _RowBuffer(module.channels)
     radius = module.receptive_radius
     start = 0
-    plans: dict[int, GatherPlan] = {}
+    block = _BlockEnhancer(module, precision)
     for chunk in chunks:
         reader.append(chunk)
         # A block is ready when its right halo has come.
         while reader.end >= start + BLOCK_SNIPPETS + radius:
-            yield _enhance_block(module, reader, start, BLOCK_SNIPPETS, plans)
+            yield block.enhance(reader, start, BLOCK_SNIPPETS)
             start += BLOCK_SNIPPETS
             reader.forget_before(start - radius)
     while start < reader.end:
         size = min(BLOCK_SNIPPETS, reader.end - start)
-        yield _enhance_block(module, reader, start, size, plans)
+        yield block.enhance(reader, start, size)
         start += size
 
 
-def enhance_array(module: SolaModule, features: np.ndarray) -> np.ndarray:
+def enhance_array(module: SolaModule, features: np.ndarray, *, precision: Precision = "fp32") -> np.ndarray:
     """The enhanced features [T, C] of one video, of the input's dtype.
 
     Raises:
         SolaError: the features are not [T >= 1, C] floats of the module's channels.
     """
-    blocks = list(enhance(module, [features]))
+    blocks = list(enhance(module, [features], precision=precision))
     if not blocks:
         raise SolaError("features must have at least one snippet, got none")
     return np.concatenate(blocks)
 
 
-def _enhance_block(
-    module: SolaModule, reader: "_RowBuffer", start: int, size: int, plans: dict[int, GatherPlan]
-) -> np.ndarray:
-    parameter = module.alpha
-    radius = module.receptive_radius
-    if size not in plans:
-        plans[size] = plan_gather(module, range(size)).to(parameter.device)
-    # Always the same shape, zeros beyond the sequence: what is computed cannot depend on what has arrived.
-    rows = torch.zeros(1, size + 2 * radius, module.channels, dtype=parameter.dtype)
-    first, end = max(start - radius, 0), min(start + size + radius, reader.end)
-    rows[0, first - start + radius : end - start + radius] = torch.from_numpy(reader.rows(first, end))
-    with torch.inference_mode():
-        x, correction = gathered_forward(
-            module,
-            rows.to(parameter.device),
-            plans[size],
-            first=torch.tensor([-start]),
-            end=torch.tensor([reader.end - start]),
-        )
-        output: np.ndarray = (x + correction)[0].cpu().numpy()
-    return output.astype(reader.dtype, copy=False)
+class _BlockEnhancer:
+    """Enhances blocks of a sequence with weights that are converted once."""
+
+    def __init__(self, module: SolaModule, precision: Precision) -> None:
+        self.module = module
+        self.device = module.alpha.device
+        compute_dtype = resolve_precision(precision, self.device)
+        with torch.inference_mode():
+            self.weights = layer_weights(module, torch.bfloat16 if compute_dtype == torch.bfloat16 else None)
+            self.gate = module.gate()
+        self._plans: dict[int, GatherPlan] = {}
+
+    def enhance(self, reader: "_RowBuffer", start: int, size: int) -> np.ndarray:
+        radius = self.module.receptive_radius
+        if size not in self._plans:
+            self._plans[size] = plan_gather(self.module, range(size)).to(self.device)
+        # Always the same shape, zeros beyond the sequence: what is computed cannot depend on what has arrived.
+        rows = torch.zeros(1, size + 2 * radius, self.module.channels, dtype=self.module.alpha.dtype)
+        first, end = max(start - radius, 0), min(start + size + radius, reader.end)
+        rows[0, first - start + radius : end - start + radius] = torch.from_numpy(reader.rows(first, end))
+        with torch.inference_mode():
+            x, correction = gathered_forward(
+                self.weights,
+                self.gate,
+                rows.to(self.device),
+                self._plans[size],
+                first=torch.tensor([-start]),
+                end=torch.tensor([reader.end - start]),
+            )
+            output: np.ndarray = (x + correction)[0].cpu().numpy()
+        return output.astype(reader.dtype, copy=False)
 
 
 class _RowBuffer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sola.module import SolaModule
 
@@ -52,32 +52,59 @@ def plan_gather(module: SolaModule, positions: Sequence[int]) -> GatherPlan:
     )
 
 
+@dataclass(frozen=True)
+class LayerWeights:
+    """A convolution's weight as a matrix [out, K * in], taps outermost, and its bias [out]."""
+
+    matrix: Tensor
+    bias: Tensor
+
+
+def layer_weights(module: SolaModule, dtype: torch.dtype | None = None) -> list[LayerWeights]:
+    """The module's weights in the form of `gathered_forward`, with gradients, in a dtype (None: their own)."""
+    weights = []
+    for layer in module.convolutions:
+        assert layer.bias is not None, "the module builds every convolution with a bias"
+        matrix = layer.weight.transpose(1, 2).reshape(layer.out_channels, -1)
+        weights.append(LayerWeights(matrix.to(dtype or matrix.dtype), layer.bias.to(dtype or matrix.dtype)))
+    return weights
+
+
 def gathered_forward(
-    module: SolaModule, rows: Tensor, plan: GatherPlan, *, first: Tensor, end: Tensor
+    weights: Sequence[LayerWeights],
+    gate: Tensor,
+    rows: Tensor,
+    plan: GatherPlan,
+    *,
+    first: Tensor,
+    end: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The input and the module's correction tanh(alpha) * h(x) at the plan's positions, [B, S, C] each.
 
-    Their sum is what the module gives when it runs on the sequence [first, end) with "same" padding.
+    Their sum is what the module gives when it runs on the sequence [first, end) with "same" padding. The matrix
+    products are computed in the dtype of the weights; input and correction have the dtype of the rows.
 
     Args:
-        module: the SoLa module.
-        rows: features [B, R, C] at `plan.positions[0]`; rows outside the sequence may hold anything finite.
+        weights: of the module, from `layer_weights`.
+        gate: scalar tanh(alpha).
+        rows: features [B, R, C] at `plan.positions[0]`; rows outside the sequence may hold anything.
         plan: for this module, on the device of the rows.
         first: [B] int64 on the CPU, the sequence's first position.
         end: [B] int64 on the CPU, one past the sequence's last position.
     """
-    hidden = rows
-    if torch.is_autocast_enabled(rows.device.type):
-        # Before rows are repeated for the taps, so that half the bytes are moved.
-        hidden = hidden.to(torch.get_autocast_dtype(rows.device.type))
-    for index, (layer, taps) in enumerate(zip(module.convolutions, plan.taps, strict=True)):
+    # Converted before rows are repeated for the taps, so that in bf16 half the bytes are moved.
+    hidden = rows.to(weights[0].matrix.dtype)
+    for index, (weight, taps) in enumerate(zip(weights, plan.taps, strict=True)):
         if index > 0:
             hidden = F.relu(hidden)
         if taps.shape[1] > 1:
             # What a layer's padding would hold: without a mask a hidden row outside would hold its bias.
             hidden = _zero_outside(hidden, plan.positions[index], first, end)
-        hidden = _convolve_at(hidden, layer, taps)
-    return rows[:, plan.centres], module.gate() * hidden
+            # One matrix product over all taps: measured 1.6 to 2 times as fast on a CPU as a strided
+            # convolution, and the same for every kernel size and dilation.
+            hidden = hidden[:, taps.flatten()].reshape(len(rows), len(taps), -1)
+        hidden = F.linear(hidden, weight.matrix, weight.bias)
+    return rows[:, plan.centres], gate * hidden.to(rows.dtype)
 
 
 def _zero_outside(hidden: Tensor, positions: Tensor, first: Tensor, end: Tensor) -> Tensor:
@@ -85,15 +112,3 @@ def _zero_outside(hidden: Tensor, positions: Tensor, first: Tensor, end: Tensor)
         return hidden
     inside = (positions >= first[:, None]) & (positions < end[:, None])
     return hidden.masked_fill(~inside.to(hidden.device)[:, :, None], 0)
-
-
-def _convolve_at(hidden: Tensor, layer: nn.Conv1d, taps: Tensor) -> Tensor:
-    # One matrix product over the taps: measured 1.6 to 2 times as fast on a CPU as a strided convolution,
-    # and the same for every kernel size and dilation.
-    outputs, kernel_size = taps.shape
-    if kernel_size == 1:
-        return F.linear(hidden, layer.weight[:, :, 0], layer.bias)
-    batch, _, channels = hidden.shape
-    unfolded = hidden[:, taps.flatten()].reshape(batch, outputs, kernel_size * channels)
-    weight = layer.weight.transpose(1, 2).reshape(layer.out_channels, kernel_size * channels)
-    return F.linear(unfolded, weight, layer.bias)

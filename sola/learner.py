@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sola.config import SolaConfig
 from sola.device import resolve_device, resolve_precision
 from sola.errors import SolaError
-from sola.gather import GatherPlan, gathered_forward, plan_gather
+from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.module import SolaModule, initial_networks
 from sola.sampling import WindowBatch
 from sola.similarity import similarity_loss, target_tsm
@@ -51,19 +51,30 @@ def new_learner(channels: int, config: SolaConfig) -> Learner:
 
 def batch_loss(learner: Learner, batch: WindowBatch) -> tuple[Tensor, Tensor]:
     """The similarity-matching loss of a batch, a scalar, and |correction| / |input| over its compared positions."""
-    device = learner.module.alpha.device
-    rows = batch.rows.to(device)
-    with torch.autocast(device.type, learner.compute_dtype, enabled=learner.compute_dtype != torch.float32):
-        x, correction = gathered_forward(learner.module, rows, learner.plan, first=batch.first, end=batch.end)
-        z = F.normalize(x + correction, dim=-1)
+    module = learner.module
+    device = module.alpha.device
+    half = learner.compute_dtype == torch.bfloat16
+    x, correction = gathered_forward(
+        layer_weights(module, torch.bfloat16 if half else None),
+        module.gate(),
+        batch.rows.to(device),
+        learner.plan,
+        first=batch.first,
+        end=batch.end,
+    )
+    z = F.normalize(x + correction, dim=-1)
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
         p = learner.predictor(z)
     inside = batch.inside(learner.plan.positions[-1])
     valid = None if bool(inside.all()) else inside.to(device)
     loss = similarity_loss(z, p.to(z.dtype), learner.target, valid)
-    with torch.no_grad():
-        weight = 1 if valid is None else valid[:, :, None]
-        ratio = (correction * weight).norm() / (x * weight).norm().clamp_min(torch.finfo(x.dtype).tiny)
-    return loss, ratio
+    return loss, _length_ratio(correction.detach(), x, valid)
+
+
+def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is not None:
+        correction, x = correction[valid], x[valid]
+    return correction.norm() / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def train_step(learner: Learner, batch: WindowBatch, *, step: int) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sola.errors import SolaError
@@ -35,9 +34,16 @@ def predicted_tsm(z: Tensor, p: Tensor) -> Tensor:
         z: features [B, S, C] of the compared positions.
         p: their predictions [B, S, C].
     """
-    cosine = F.normalize(z.detach(), dim=-1) @ F.normalize(p, dim=-1).transpose(-1, -2)
+    z = z.detach()
+    # Divided by the lengths after the product: S numbers a row instead of C. Zero vectors get cosine 0.
+    lengths = _lengths(z)[:, :, None] * _lengths(p)[:, None, :]
+    cosine = z @ p.transpose(-1, -2) / lengths
     # Rounding can carry a cosine past 1 by some 1e-7.
     return ((1 + cosine) / 2).clamp(0, 1)
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=-1).clamp_min(1e-12)
 
 
 def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from sola.config import SolaConfig
 from sola.enhance import BLOCK_SNIPPETS, enhance, enhance_array
 from sola.errors import SolaError
-from sola.gather import gathered_forward, plan_gather
+from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.module import SolaModule, initial_networks
 
 CHANNELS = 12
@@ -36,6 +36,12 @@ def opened_module(config: SolaConfig, *, seed: int = 0) -> SolaModule:
 
 def features(length: int, *, batch: int = 1, seed: int = 0) -> torch.Tensor:
     return torch.randn(batch, length, CHANNELS, generator=torch.Generator().manual_seed(seed))
+
+
+def gathered(
+    module: SolaModule, rows: torch.Tensor, plan: GatherPlan, *, first: torch.Tensor, end: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return gathered_forward(layer_weights(module), module.gate(), rows, plan, first=first, end=end)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 22, 23, 200])
@@ -97,7 +103,7 @@ def test_gathered_positions_equal_the_full_window(
         if 0 <= position < 23:
             rows[:, row] = window[:, position]
     first, end = torch.zeros(4, dtype=torch.int64), torch.full((4,), 23)
-    x, correction = gathered_forward(module, rows, plan, first=first, end=end)
+    x, correction = gathered(module, rows, plan, first=first, end=end)
     full = module(window)[:, list(config.positions)]
     assert (x + correction - full).abs().max() < 1e-6 * full.abs().max()
 
@@ -117,7 +123,7 @@ def test_gathered_positions_in_a_short_video_equal_the_module_on_the_whole_video
         for row, position in enumerate(plan.positions[0].tolist()):
             if place <= position < place + length:
                 rows[0, row] = video[0, position - place]
-        x, correction = gathered_forward(
+        x, correction = gathered(
             module, rows, plan, first=torch.tensor([place]), end=torch.tensor([place + length])
         )
         for index, position in enumerate(config.positions):
