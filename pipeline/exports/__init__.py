@@ -1,0 +1,15 @@
+"""Feature stores for other toolkits, and feature stores from other toolkits' features."""
+
+from pipeline.exports.config import ExportConfig, ImportConfig
+from pipeline.exports.exporting import ExportReport, export
+from pipeline.exports.importing import ImportReport, import_export, import_features
+
+__all__ = [
+    "ExportConfig",
+    "ExportReport",
+    "ImportConfig",
+    "ImportReport",
+    "export",
+    "import_export",
+    "import_features",
+]

@@ -1,0 +1,94 @@
+"""Export for ActionFormer (release of the authors): one .npy a video, one JSON, one YAML section.
+
+ActionFormer takes row i for the moment ``(i * feat_stride + num_frames / 2) / fps`` seconds. It has one loader for each
+data set; the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving, there), so any other data goes
+through the loader for ActivityNet, which with ``feat_stride > 0`` reads rows of any number.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.exports.arrays import FEATURES, check_arrays, training_length, write_arrays
+from pipeline.exports.job import Job, database
+from pipeline.files import read_json, write_json, write_text
+
+ANNOTATIONS, CONFIG = "annotations.json", "dataset.yaml"
+_DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"
+
+
+def write(job: Job, folder: Path) -> tuple[str, ...]:
+    """Writes the export to ``folder`` and returns notes for the user."""
+    write_arrays(job, folder)
+    _, train, val = _loader(job)
+    write_json(folder / ANNOTATIONS, database(job, train=train, val=val, skip_empty_training=True))
+    write_text(folder / CONFIG, _configuration(job))
+    return _notes(job)
+
+
+def check(job: Job, folder: Path) -> list[str]:
+    """What is wrong with the export in ``folder``, read as ActionFormer reads it."""
+    videos = read_json(folder / ANNOTATIONS, what="export")["database"]
+    faults = check_arrays(job, folder, videos)
+    class_ids = {item["label"]: item["label_id"] for entry in videos.values() for item in entry["annotations"]}
+    if sorted(class_ids.values()) != list(range(len(job.labels))):
+        faults.append(f"class indices must be 0 to {len(job.labels) - 1}, got {sorted(class_ids.values())}")
+    stride, num_frames = job.clock.stride, 2 * job.clock.offset
+    for name, entry in videos.items():
+        for item in entry["annotations"]:
+            for seconds in item["segment"]:
+                row = (seconds * entry["fps"] - 0.5 * num_frames) / stride
+                again = (row * stride + 0.5 * num_frames) / entry["fps"]
+                inside = -job.clock.offset / stride <= row <= (entry["frame"] - job.clock.offset) / stride + 1
+                if abs(again - seconds) > job.clock.stride_seconds / 2 or not inside:
+                    faults.append(f"{name}: {seconds} s comes back as {again} s, row {row}")
+    return faults
+
+
+def _loader(job: Job) -> tuple[str, str, str]:
+    """The loader's name and what it calls the subsets."""
+    is_thumos = len(job.labels) > _DROPPED_INDEX and job.labels[_DROPPED_INDEX] == _DROPPED_LABEL
+    return ("thumos", "validation", "test") if is_thumos else ("anet", "training", "validation")
+
+
+def _notes(job: Job) -> tuple[str, ...]:
+    notes = []
+    empty = sum(not video.annotations.segments for video in job.subset(training=True))
+    if empty:
+        notes.append(f"{empty} training videos without segments are left out: ActionFormer cannot train on them")
+    validated = {s.label for video in job.subset(training=False) for s in video.annotations.segments}
+    if missing := [label for label in job.labels if label not in validated]:
+        notes.append(
+            f"{len(missing)} classes do not occur in the validation subset ({', '.join(missing[:3])}): ActionFormer's "
+            "evaluation renumbers classes, so detections of these count for others; use `evaluate` instead"
+        )
+    return tuple(notes)
+
+
+def _configuration(job: Job) -> str:
+    loader, train, val = _loader(job)
+    home, clock = job.home, job.clock
+    prefix = json.dumps(job.config.prefix) if job.config.prefix else "~"
+    return f"""# Section for an ActionFormer configuration. One "frame" is 1/{clock.rate} s.
+dataset_name: {loader}
+train_split: ['{train}']
+val_split: ['{val}']
+dataset: {{
+  json_file: {json.dumps(str(home / ANNOTATIONS))},
+  feat_folder: {json.dumps(str(home / FEATURES))},
+  file_prefix: {prefix},
+  file_ext: .npy,
+  num_classes: {len(job.labels)},
+  input_dim: {job.store.spec.channels},
+  feat_stride: {clock.stride},
+  num_frames: {2 * clock.offset},
+  default_fps: ~,
+  downsample_rate: 1,
+  force_upsampling: False,
+  trunc_thresh: 0.5,
+  crop_ratio: [0.9, 1.0],
+  # the longest video has {job.longest} rows; a multiple of 576 suits n_mha_win_size 19 and six levels
+  max_seq_len: {training_length(job)},
+}}
+"""

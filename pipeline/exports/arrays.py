@@ -1,0 +1,54 @@
+"""Feature files as OpenTAD and ActionFormer read them, and the check that they are all there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.exports.job import ExportVideo, Job
+from pipeline.files import whole_file
+
+FEATURES = "features"
+
+
+def write_arrays(job: Job, folder: Path) -> None:
+    """Copies the arrays of all videos to ``folder/features/<prefix><name>.npy``."""
+    for video in job.videos:
+        with whole_file(array_path(job, folder, video)) as partial:
+            shutil.copyfile(job.store.array_path(video.id), partial)
+
+
+def array_path(job: Job, folder: Path, video: ExportVideo) -> Path:
+    """Where a consumer looks for the features of ``video``."""
+    return folder / FEATURES / f"{job.config.prefix}{video.name}.npy"
+
+
+def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
+    """What is wrong with the feature files of the videos called ``names``; empty when nothing is."""
+    faults = []
+    by_name = {video.name: video for video in job.videos}
+    for name in names:
+        video = by_name[name]
+        path = array_path(job, folder, video)
+        try:
+            features = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            faults.append(f"{path.name} cannot be read: {error}")
+            continue
+        expected = (video.rows, job.store.spec.channels)
+        if features.shape != expected:
+            faults.append(f"{path.name} is {list(features.shape)}, expected {list(expected)}")
+    return faults
+
+
+def training_length(job: Job, *, unit: int = 576, limit: int = 2304) -> int:
+    """The sequence length to train ActionFormer-like heads with: what holds all training videos, at most ``limit``.
+
+    Args:
+        unit: its divisor: 32 (the stride of the sixth pyramid level) times 18 (twice the half of window 19).
+    """
+    longest = max(video.rows for video in job.subset(training=True))
+    return min(limit, -(-longest // unit) * unit)

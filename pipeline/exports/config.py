@@ -1,0 +1,71 @@
+"""The settings of export and import. Each option is written once, here, with its unit and default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import PipelineError
+
+Consumer = Literal["opentad", "actionformer", "gtad", "fiftyone"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What is exported for whom."""
+
+    to: Consumer
+    """The toolkit that is to read the features and annotations."""
+
+    train: str = "training"
+    """Subset of the annotations that the toolkit trains on (THUMOS14: validation)."""
+
+    val: str = "validation"
+    """Subset of the annotations that the toolkit validates on (THUMOS14: test)."""
+
+    prefix: str = ""
+    """Put before the id in the names of feature files, as ActivityNet's v_ (opentad, actionformer)."""
+
+    def __post_init__(self) -> None:
+        if self.train == self.val:
+            raise PipelineError(f"train and val must be two subsets, got {self.train!r} twice")
+        if "/" in self.prefix or self.prefix.startswith("."):
+            raise PipelineError(f"prefix must be part of a file name, got {self.prefix!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """How published features were made; the files themselves do not say it."""
+
+    fps: float
+    """Frames a second of the videos that the features were made from, as the encoder saw them."""
+
+    stride_frames: float
+    """Distance between the starts of two snippets in frames."""
+
+    window_frames: float
+    """Length of a snippet in frames; row 0 is taken to cover [0, window)."""
+
+    format: Literal["auto", "npy", "npz", "h5", "pkl"] = "auto"
+    """Kind of the files. pkl must be asked for by name, and may hold nothing but NumPy arrays."""
+
+    key: str | None = None
+    """Name of the array in an npz file, or in a video's group of an HDF5 file. Default: feats, or the only one."""
+
+    prefix: str = ""
+    """Taken off the names of the files to get the ids, as ActivityNet's v_."""
+
+    channels_first: bool = False
+    """Arrays are C x T instead of T x C."""
+
+    encoder: str = "imported"
+    """Name of the encoder, for the store's provenance."""
+
+    tail: Literal["pad", "drop"] = "drop"
+    """Whether the last snippet of a video was completed or left out."""
+
+    def __post_init__(self) -> None:
+        for name in ("fps", "stride_frames", "window_frames"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {value}")

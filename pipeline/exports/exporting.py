@@ -1,0 +1,95 @@
+"""Stage: feature store + annotations → what another toolkit reads, checked before it is called done."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations import Annotations
+from pipeline.errors import PipelineError
+from pipeline.exports import actionformer, fiftyone, gtad, opentad
+from pipeline.exports.config import ExportConfig
+from pipeline.exports.job import Job, prepare
+from pipeline.files import partial_path, write_json
+from pipeline.store import FeatureStore
+
+RECORD = "export.json"
+_CONSUMERS: dict[str, Any] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    Args:
+        training, validation: number of videos of each subset.
+        segments, classes: in both.
+        notes: what was left out, mended, or must be known to read it.
+    """
+
+    out: Path
+    training: int
+    validation: int
+    segments: int
+    classes: int
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The same as text, line by line."""
+        return [
+            f"{self.out}: {self.training} training and {self.validation} validation videos, {self.segments} segments "
+            f"of {self.classes} classes, checked",
+            *(f"  {note}" for note in self.notes),
+        ]
+
+
+def export(store: FeatureStore, annotations: Annotations, out: Path, config: ExportConfig) -> ExportReport:
+    """Writes the features of ``store`` and ``annotations`` to the folder ``out`` as ``config.to`` reads them.
+
+    The folder appears when it is complete and has passed its check: every video there with the right number of
+    rows, class indices without gaps, and each time equal to itself, to within half a stride, in the consumer's formula.
+
+    Raises:
+        PipelineError: ``out`` is not empty, nothing can be exported, or the check fails.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PipelineError(f"{out} exists and is not empty; choose another --out")
+    job = prepare(store, annotations, config, home=out.resolve())
+    consumer = _CONSUMERS[config.to]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(out)
+    try:
+        notes = (*job.notes, *consumer.write(job, partial))
+        if faults := consumer.check(job, partial):
+            raise PipelineError(f"the export for {config.to} does not check, nothing is kept: {_some(faults)}")
+        write_json(partial / RECORD, _record(job))
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return ExportReport(
+        out=out,
+        training=len(job.subset(training=True)),
+        validation=len(job.subset(training=False)),
+        segments=sum(len(video.annotations.segments) for video in job.videos),
+        classes=len(job.labels),
+        notes=notes,
+    )
+
+
+def _record(job: Job) -> dict[str, Any]:
+    """What made the export; with it the import of an export gives the store back."""
+    return {
+        "to": job.config.to,
+        "prefix": job.config.prefix,
+        "labels": list(job.labels),
+        "spec": job.store.spec.as_json(),
+        "sidecars": {video.name: job.store.sidecar(video.id) for video in job.videos},
+    }
+
+
+def _some(faults: list[str], limit: int = 3) -> str:
+    return "; ".join(faults[:limit]) + (f"; and {len(faults) - limit} more" if len(faults) > limit else "")

@@ -1,0 +1,158 @@
+"""Export for G-TAD's THUMOS14 code: HDF5 files of rows, CSV files of segments in frames.
+
+G-TAD takes row i for frame ``skip_videoframes * i`` and time for frame / rate, so row 0 is at 0 s: the first row is
+repeated until row i is centred on ``i * stride`` seconds to within half a stride. A frame is a row here
+(``skip_videoframes`` 1). It reads two streams and joins them, flow before rgb: the channels are cut in two halves.
+It looks for a video in the file that its *name* tells ("val" before "test"), and takes the features of the video before
+where the name has neither: names that would mislead it are changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.exports.hdf5 import open_hdf5
+from pipeline.exports.job import ExportVideo, Job
+from pipeline.files import whole_file, write_text
+
+COLUMNS = ("video", "type", "type_idx", "start", "end", "startFrame", "endFrame")
+TRUTH_COLUMNS = ("video-name", "frame-rate", "video-frames", "f-init", "f-end", "label")
+TRUTH, NAMES, OPTIONS = "thumos14_test_groundtruth.csv", "names.csv", "options.txt"
+_SPLITS = {"val": True, "test": False}  # what G-TAD calls the subsets: it trains on val
+
+
+def write(job: Job, folder: Path) -> tuple[str, ...]:
+    """Writes the export to ``folder`` and returns notes for the user."""
+    if job.store.spec.channels < 2:
+        raise PipelineError(f"G-TAD needs two streams, so at least 2 channels; got {job.store.spec.channels}")
+    names = gtad_names(job)
+    for split, training in _SPLITS.items():
+        videos = [video for video in job.subset(training=training) if video.annotations.segments]
+        _write_streams(job, folder, split, videos, names)
+        write_text(folder / f"{split}_Annotation.csv", _annotation_csv(job, videos, names))
+    tested = [video for video in job.subset(training=False) if video.annotations.segments]
+    write_text(folder / TRUTH, _truth_csv(job, tested, names))
+    write_text(folder / NAMES, _csv(("id", "video"), sorted((video_id, name) for video_id, name in names.items())))
+    write_text(folder / OPTIONS, _options(job))
+    return _notes(job, names)
+
+
+def check(job: Job, folder: Path) -> list[str]:
+    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    faults = []
+    expected = {name: video for video in job.videos if (name := gtad_names(job)[video.id])}
+    h5py = open_hdf5()
+    streams = {key: h5py.File(folder / f"{key}.h5", "r") for key in _stream_names()}
+    try:
+        for split in _SPLITS:
+            with (folder / f"{split}_Annotation.csv").open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            for name in sorted({row["video"] for row in rows}):
+                named = "val" if "val" in name else "test"
+                parts = [streams[f"{stream}_{named}"].get(name) for stream in ("flow", "rgb")]
+                if any(part is None for part in parts):
+                    faults.append(f"{name} is not in the HDF5 files for {named}")
+                    continue
+                shape = (len(parts[0]), sum(part.shape[1] for part in parts))
+                wanted = (expected[name].rows + leading_rows(job), job.store.spec.channels)
+                if shape != wanted:
+                    faults.append(f"{name} is {list(shape)}, expected {list(wanted)}")
+            for row in rows:
+                back = [float(row[column]) * job.clock.stride_seconds for column in ("startFrame", "endFrame")]
+                if max(abs(back[0] - float(row["start"])), abs(back[1] - float(row["end"]))) > 1e-3:
+                    faults.append(f"{row['video']}: [{row['start']}, {row['end']}] s comes back as {back}")
+    finally:
+        for stream in streams.values():
+            stream.close()
+    return faults
+
+
+def gtad_names(job: Job) -> dict[str, str]:
+    """The name of each video by its id, such that G-TAD finds it in the right file."""
+    names = {}
+    for place, video in enumerate(job.videos):
+        wanted = "val" if video.training else "test"
+        found = next((split for split in _SPLITS if split in video.name), None)
+        names[video.id] = video.name if found == wanted else f"video_{wanted}_{place:07d}"
+    if len(set(names.values())) < len(names):
+        names = {v.id: f"video_{'val' if v.training else 'test'}_{i:07d}" for i, v in enumerate(job.videos)}
+    return names
+
+
+def leading_rows(job: Job) -> int:
+    """How many copies of the first row put row i nearest to ``i * stride`` seconds."""
+    return round(job.clock.offset / job.clock.stride)
+
+
+def _stream_names() -> list[str]:
+    return [f"{stream}_{split}" for stream in ("flow", "rgb") for split in _SPLITS]
+
+
+def _write_streams(job: Job, folder: Path, split: str, videos: list[ExportVideo], names: dict[str, str]) -> None:
+    half = job.store.spec.channels // 2
+    h5py = open_hdf5()
+    for stream, columns in (("flow", slice(0, half)), ("rgb", slice(half, None))):
+        with whole_file(folder / f"{stream}_{split}.h5") as partial, h5py.File(partial, "w") as file:
+            for video in videos:
+                features = job.store.read(video.id).features[:, columns]
+                lead = np.repeat(features[:1], leading_rows(job), axis=0)
+                file.create_dataset(names[video.id], data=np.concatenate([lead, features]).astype(np.float32))
+
+
+def _annotation_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> str:
+    rows = []
+    for video in videos:
+        for segment in video.annotations.segments:
+            start, end = segment.segment
+            frames = [repr(round(seconds / job.clock.stride_seconds, 6)) for seconds in (start, end)]
+            place = job.labels.index(segment.label) + 1  # 0 is G-TAD's "Ambiguous"
+            rows.append((names[video.id], segment.label, place, repr(start), repr(end), *frames))
+    return _csv(COLUMNS, rows)
+
+
+def _truth_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> str:
+    rows = []
+    for video in videos:
+        for segment in video.annotations.segments:
+            frames = [round(seconds / job.clock.stride_seconds, 6) for seconds in segment.segment]
+            rate = 1 / job.clock.stride_seconds
+            rows.append((names[video.id], rate, video.rows + leading_rows(job), *frames, segment.label))
+    return _csv(TRUTH_COLUMNS, rows)
+
+
+def _csv(columns: tuple[str, ...], rows: list[Any]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _options(job: Job) -> str:
+    copies, stride = leading_rows(job), f"{job.clock.stride_seconds:g}"
+    return f"""# Options for G-TAD's THUMOS14 code. One frame is one row, {stride} s.
+# Row i is centred on i * {stride} s to within half of that; for it, {copies} copies of the first row come before it.
+--feature_path {job.home}
+--video_info {job.home}/
+--video_anno {job.home}/
+--feat_dim {job.store.spec.channels}
+--skip_videoframes 1
+--override True
+"""
+
+
+def _notes(job: Job, names: dict[str, str]) -> tuple[str, ...]:
+    notes = []
+    empty = sum(not video.annotations.segments for video in job.videos)
+    if empty:
+        notes.append(f"{empty} videos without segments are left out: G-TAD's CSV files cannot name them")
+    renamed = sum(names[video.id] != video.name for video in job.videos)
+    if renamed:
+        notes.append(f"{renamed} videos have other names, since G-TAD tells the subset by the name ({NAMES})")
+    return tuple(notes)

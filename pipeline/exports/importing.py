@@ -1,0 +1,175 @@
+"""Stage: published features → feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.annotations import Annotations, adopt_ids
+from pipeline.errors import PipelineError
+from pipeline.exports.arrayfiles import BadArray, as_rows, find_arrays
+from pipeline.exports.config import ImportConfig
+from pipeline.exports.exporting import RECORD
+from pipeline.files import identifier_of, read_json
+from pipeline.snippets import SnippetPlan, exact
+from pipeline.store import FeatureStore, StoreSpec
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass
+class ImportReport:
+    """What became of each file.
+
+    Args:
+        done: ids of the videos that were imported.
+        failed: id → reason.
+        notes: what must be known about the result.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_features(
+    source: Path, out: Path, config: ImportConfig, *, annotations: Annotations | None = None
+) -> tuple[FeatureStore, ImportReport]:
+    """Makes the feature store ``out`` of the feature files in ``source``.
+
+    Args:
+        source: a folder (searched below) of npy, npz or HDF5 files, or one of them. A file is a video; in HDF5, a key.
+        annotations: say the durations of the videos. Without them a video is taken to end with its last row.
+
+    Returns:
+        The store, and what became of each file; a bad file costs only itself.
+
+    Raises:
+        PipelineError: there are no such files, or ``out`` holds something else.
+    """
+    report = ImportReport()
+    store: FeatureStore | None = None
+    durations: dict[str, float] = {}
+    files = find_arrays(source, config)
+    if annotations is not None:
+        adopted = adopt_ids(annotations, [_id(name, config) for name, _, _ in files])
+        durations = {name: video.duration for name, video in adopted.videos.items() if video.duration}
+    seen: set[str] = set()
+    for name, file, read in files:
+        video_id = _id(name, config)
+        if video_id in seen:
+            raise PipelineError(f"{source} has two feature files of video {video_id!r}: rename or remove one")
+        seen.add(video_id)
+        try:
+            features = as_rows(read(), config)
+        except BadArray as error:
+            report.failed[video_id] = f"{file.name} {error}"
+            continue
+        if store is None:
+            store = FeatureStore.create(out, _spec(features, config))
+        if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
+            report.failed[video_id] = f"{file.name} is {features.dtype}, the store float16: import it apart"
+            continue
+        _add(store, video_id, features, file, durations.get(video_id), report)
+    if store is None:
+        first = next(iter(report.failed.values()))
+        raise PipelineError(f"no file in {source} holds features; the first: {first}")
+    unknown = sum(video_id not in durations for video_id in report.done)
+    if unknown:
+        report.notes.append(f"{unknown} videos are taken to end with their last row: give annotations with durations")
+    return store, report
+
+
+def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
+    """Makes the store ``out`` of an export for OpenTAD or ActionFormer: the same content as the exported store.
+
+    Raises:
+        PipelineError: ``source`` is no such export, or its arrays are not those that were exported.
+    """
+    record = read_json(source / RECORD, what="export")
+    if not isinstance(record, dict) or record.get("to") not in ("opentad", "actionformer"):
+        raise PipelineError(
+            f"{source} is no export for opentad or actionformer: only these keep the arrays as they are"
+        )
+    store = FeatureStore.create(out, StoreSpec.from_json(record["spec"], where=source / RECORD))
+    report = ImportReport()
+    shared = {"schema", "id", "shape", "sha256", *store.spec.as_json()}
+    for name, sidecar in record["sidecars"].items():
+        features = np.load(source / "features" / f"{record['prefix']}{name}.npy", mmap_mode="r", allow_pickle=False)
+        video_id = identifier_of(name)
+        _write(store, video_id, features, {key: value for key, value in sidecar.items() if key not in shared})
+        written = store.sidecar(video_id) or {}
+        if written.get("sha256") != sidecar["sha256"]:
+            raise PipelineError(f"{source}: the features of {video_id!r} are not those that were exported")
+        report.done.append(video_id)
+    return store, report
+
+
+def _id(name: str, config: ImportConfig) -> str:
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.removeprefix(config.prefix)
+
+
+def _spec(features: np.ndarray, config: ImportConfig) -> StoreSpec:
+    plan = SnippetPlan(
+        fps=exact(config.fps),
+        window_frames=exact(config.window_frames),
+        stride_frames=exact(config.stride_frames),
+        num_frames=max(1, int(config.window_frames)),
+        tail=config.tail,
+    )
+    dtype: Literal["float16", "float32"] = "float16" if features.dtype == np.float16 else "float32"
+    return StoreSpec(
+        channels=features.shape[1],
+        dtype=dtype,
+        plan=plan,
+        encoder={"name": config.encoder, "imported": True},
+        weights={"name": "unknown", "sha256": None, "random": False},
+        precision="unknown",
+        decoder="unknown",
+    )
+
+
+def _add(
+    store: FeatureStore,
+    video_id: str,
+    features: np.ndarray,
+    file: Path,
+    duration: float | None,
+    report: ImportReport,
+) -> None:
+    plan = store.spec.plan
+    last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
+    exact_duration: Fraction = last_row_ends if duration is None else exact(duration)
+    details: dict[str, Any] = {
+        "duration_seconds": float(exact_duration),
+        "duration_exact": str(exact_duration),
+        "duration_from": "rows" if duration is None else "annotations",
+        "video_fps": None,
+        "source": {"features": str(file.resolve())},
+    }
+    try:
+        _write(store, video_id, features, details)
+    except PipelineError as error:
+        store.write_failure(video_id, kind="bad_features", reason=str(error), source=details["source"])
+        report.failed[video_id] = str(error)
+        return
+    report.done.append(video_id)
+    expected = plan.count(exact_duration)
+    if abs(expected - len(features)) > 1:
+        report.notes.append(
+            f"{video_id} has {len(features)} rows where its {float(exact_duration):g} s give {expected}: "
+            "look at fps, stride, window and tail"
+        )
+
+
+def _write(store: FeatureStore, video_id: str, features: np.ndarray, details: Mapping[str, Any]) -> None:
+    with store.writer(video_id) as writer:
+        for start in range(0, len(features), _ROWS_AT_ONCE):
+            writer.append(features[start : start + _ROWS_AT_ONCE])
+        writer.commit(dict(details))

@@ -1,0 +1,149 @@
+"""What is to be exported: the videos that have features and annotations, with the classes that occur in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids, canonical_subset, fit_to_durations, match
+from pipeline.errors import PipelineError
+from pipeline.exports.clock import Clock
+from pipeline.exports.config import ExportConfig
+from pipeline.files import file_name_of
+from pipeline.snippets import exact
+from pipeline.store import FeatureSequence, FeatureStore
+
+
+@dataclass(frozen=True)
+class ExportVideo:
+    """A video of an export.
+
+    Args:
+        name: its id in the export: the store's id, percent-encoded where that could not be a file name.
+        id: its id in the store.
+        training: whether it is in the training subset (else in the one for validation).
+        duration: seconds, as measured on the video.
+        rows: T.
+        annotations: within [0, duration].
+    """
+
+    name: str
+    id: str
+    training: bool
+    duration: float
+    rows: int
+    annotations: VideoAnnotations
+
+
+@dataclass(frozen=True)
+class Job:
+    """An export that is possible.
+
+    Args:
+        labels: the classes that occur in ``videos``; their place is the class index, from 0 without gaps.
+        notes: what was left out or mended, one line each.
+        home: where the export will stand, for the paths in its configuration.
+    """
+
+    store: FeatureStore
+    config: ExportConfig
+    clock: Clock
+    videos: tuple[ExportVideo, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    home: Path
+
+    def subset(self, *, training: bool) -> list[ExportVideo]:
+        """The videos of one of the two subsets."""
+        return [video for video in self.videos if video.training == training]
+
+    @property
+    def longest(self) -> int:
+        """T of the longest video."""
+        return max(video.rows for video in self.videos)
+
+
+def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig, *, home: Path) -> Job:
+    """The export of the videos that are in ``store`` and in one of the two subsets of ``annotations``.
+
+    Raises:
+        PipelineError: a subset does not exist or has no features, a segment lies outside its video, or no segment
+            is left.
+    """
+    annotations = adopt_ids(annotations, store.ids())
+    both = annotations.in_subset(config.train, config.val)
+    in_one = annotations.in_subset(config.train), annotations.in_subset(config.val)  # each must exist
+    found = match(both, store.ids())
+    for subset, name in zip(in_one, (config.train, config.val), strict=True):
+        if not set(subset.videos) & set(found.both):
+            raise PipelineError(f"no video of subset {name!r} has features in {store.path}: {found.message()}")
+    sequences = {video_id: store.read(video_id) for video_id in found.both}
+    fitted = fit_to_durations(both, {video_id: s.duration_seconds for video_id, s in sequences.items()})
+    train = canonical_subset(config.train)
+    videos = tuple(
+        ExportVideo(
+            name=file_name_of(video_id),
+            id=video_id,
+            training=canonical_subset(fitted.videos[video_id].subset) == train,
+            duration=sequence.duration_seconds,
+            rows=len(sequence.features),
+            annotations=fitted.videos[video_id],
+        )
+        for video_id, sequence in sequences.items()
+    )
+    occurring = {segment.label for video in videos for segment in video.annotations.segments}
+    if not occurring:
+        raise PipelineError(f"no segment is annotated in the {len(videos)} videos that have features in {store.path}")
+    notes = list(fitted.problems)
+    if found.only_in_annotations or found.only_in_store:
+        notes.append(f"left out: {found.message()}")
+    odd = [
+        f"{video.id}: {video.rows}, not {_rows(store, sequences[video.id])}"
+        for video in videos
+        if abs(video.rows - _rows(store, sequences[video.id])) > 1
+    ]
+    if odd:
+        notes.append(f"{len(odd)} videos have another number of rows than their duration gives ({'; '.join(odd[:3])})")
+    renamed = [f"{video.id!r} is {video.name!r}" for video in videos if video.name != video.id]
+    if renamed:
+        notes.append(f"{len(renamed)} ids are written differently to be file names ({', '.join(renamed[:3])})")
+    return Job(
+        store=store,
+        config=config,
+        clock=Clock.of(store.spec.plan),
+        videos=videos,
+        labels=tuple(label for label in annotations.labels if label in occurring),
+        notes=tuple(notes),
+        home=home,
+    )
+
+
+def _rows(store: FeatureStore, sequence: FeatureSequence) -> int:
+    """T as the snippet plan gives it for the video's duration."""
+    return store.spec.plan.count(exact(sequence.sidecar.get("duration_exact", sequence.duration_seconds)))
+
+
+def database(job: Job, *, train: str, val: str, skip_empty_training: bool = False) -> dict[str, Any]:
+    """The annotation JSON that OpenTAD and ActionFormer share: times in seconds, ``frame`` and ``fps`` in ticks.
+
+    Args:
+        train, val: what the subsets are called in it.
+        skip_empty_training: leave out training videos without segments.
+    """
+    class_ids = {label: place for place, label in enumerate(job.labels)}
+    entries = {}
+    for video in job.videos:
+        if skip_empty_training and video.training and not video.annotations.segments:
+            continue
+        entries[video.name] = {
+            "subset": train if video.training else val,
+            "duration": video.duration,
+            "frame": job.clock.ticks(video.duration),
+            "fps": float(job.clock.rate),
+            "annotations": [
+                {"segment": list(segment.segment), "label": segment.label, "label_id": class_ids[segment.label]}
+                for segment in video.annotations.segments
+            ],
+        }
+    return {"version": "1", "database": entries}
