@@ -97,6 +97,7 @@ def enhance_store(
         module, config = _take_module(module_file, source)
         summary.module = f"taken from {module_file}"
         _check_same_module(fitted, module_file)
+        out.mkdir(parents=True, exist_ok=True)
         save_module(fitted, module, config, _fitted_on(module_file))
     else:
         module, config = _fitted_module(source, fitted, config, summary, report)

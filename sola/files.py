@@ -14,6 +14,7 @@ from sola.module import SolaModule
 
 FORMAT = "sola-module"
 VERSION = "1"
+METADATA_KEY = "sola"
 
 
 def save_module(
@@ -30,13 +31,15 @@ def save_module(
     weights = {
         name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()
     }
-    metadata = {
+    facts = {
         "format": FORMAT,
         "version": VERSION,
         "channels": str(module.channels),
         "config": json.dumps(config_to_dict(config)),
         "extra": json.dumps(dict(extra or {})),
     }
+    # One entry: safetensors writes several in random order, and equal modules must make equal files.
+    metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
     write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
 
 
@@ -101,6 +104,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, object]]:
         raise SolaError(f"there is no module file {path}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return _facts(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise SolaError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _facts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What `save_module` wrote about the module; empty for any other file."""
+    try:
+        facts = json.loads(metadata.get(METADATA_KEY, "{}"))
+    except json.JSONDecodeError:
+        return {}
+    return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}

@@ -89,3 +89,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
         write_atomically(path, half_way)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_equal_modules_make_equal_files(tmp_path: Path) -> None:
+    module, extra = random_module(), {"fitted_on": "a", "note": "b", "more": "c"}
+    contents = set()
+    for number in range(8):
+        save_module(tmp_path / f"{number}.safetensors", module, CONFIG, extra)
+        contents.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(contents) == 1
