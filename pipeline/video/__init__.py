@@ -1,1 +1,1 @@
-"""Raw videos: finding, probing and decoding them, with the decoders kept apart from the job."""
+"""Finding, probing and decoding videos; decoders run in processes of their own that can be killed."""

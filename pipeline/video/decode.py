@@ -1,0 +1,243 @@
+"""One video, front to back: from a file to the frames that its snippets need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.snippets import SnippetPlan
+from pipeline.video import decord_backend, pyav_backend
+from pipeline.video.errors import VideoError
+from pipeline.video.pictures import Framing, Geometry
+from pipeline.video.probe import Progress, VideoInfo, no_progress
+from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.report import DecodeReport, refuse_truncated
+from pipeline.video.schedule import Schedule, SnippetFrames
+
+Decoder = Literal["auto", "decord", "pyav"]
+DECODERS = ("auto", "decord", "pyav")
+
+FRAMES_A_CHUNK = 16
+_SNIPPETS_A_CHUNK = 64  # a frame that is shown for hours completes thousands at once
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames that snippets need, each once, and the snippets that they complete.
+
+    Args:
+        first_ordinal: ordinal of the first of these frames among the video's kept frames.
+        frames: uint8 [n, H, W, 3], RGB; n may be 0.
+        snippets: completed with this chunk, rows ascending; their ordinals may lie in earlier chunks.
+        keep_from: no later snippet needs a frame with a smaller ordinal.
+    """
+
+    first_ordinal: int
+    frames: NDArray[np.uint8]
+    snippets: tuple[SnippetFrames, ...]
+    keep_from: int
+
+
+def decode(
+    path: Path,
+    info: VideoInfo,
+    plan: SnippetPlan,
+    spec: Framing,
+    *,
+    decoder: Decoder = "auto",
+    threads: int = 1,
+    first_row: int = 0,
+    complaints: Callable[[], str] | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[Chunk | DecodeReport]:
+    """The frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
+
+    Only frames that a snippet needs are converted, scaled and cropped, each once. Where decord meets damage, PyAV
+    goes on at the next row (decord shows a frame only after it has said what it conceals in it, so the rows so far
+    are sound).
+
+    Args:
+        info: what :func:`pipeline.video.probe.probe` found in ``path``.
+        spec: the encoder's ``resized`` and ``crop_box``.
+        decoder: "auto" takes decord where it is exact and PyAV for the rest.
+        threads: of the decoder; several pay only where one video is decoded at a time.
+        first_row: earlier rows are left out; they are at hand already.
+        complaints: gives what this process's decoder has written about ``info.codec`` to its standard error
+            since the video was begun. Without it damage that decord conceals would go unnoticed, so "auto"
+            does not use decord then.
+        progress: called often, while work goes on.
+
+    Raises:
+        VideoError: decode_error, too_large, too_short, truncated.
+        PipelineError: decord is asked for and not installed.
+    """
+    refuse_truncated(info)
+    run = _Run(path, info, plan, spec, threads, progress)
+    use_decord, reason = choose_backend(info, decoder, watched=complaints is not None)
+    kept = 0
+    if use_decord:
+        try:
+            for item in run.with_decord(reason, first_row, complaints, strict=decoder == "auto"):
+                if isinstance(item, Chunk):
+                    kept = item.first_ordinal + len(item.frames)
+                    first_row = max([first_row, *(s.row + 1 for s in item.snippets)])
+                yield item
+            return
+        except _UnfitError as unfit:
+            reason = str(unfit)
+    yield from run.with_pyav(reason, first_row, kept)
+
+
+class _UnfitError(Exception):
+    """decord turned out not to be exact for this file."""
+
+
+def choose_backend(info: VideoInfo, decoder: Decoder, *, watched: bool) -> tuple[bool, str]:
+    """Whether decord is to be used, and why it is not, in words."""
+    if decoder == "pyav":
+        return False, "asked for"
+    if decoder == "decord":
+        if not decord_backend.is_installed():
+            raise PipelineError("decoder is 'decord', which is not installed; use decoder='auto' or 'pyav'")
+        return True, "asked for"
+    if not decord_backend.is_installed():
+        return False, ""
+    if not watched:
+        return False, "decord's complaints are not watched here"
+    why_not = decord_backend.why_not_exact(info)
+    return why_not is None, why_not or ""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One pass over a video; the parts that both backends share."""
+
+    path: Path
+    info: VideoInfo
+    plan: SnippetPlan
+    spec: Framing
+    threads: int
+    progress: Progress
+
+    def with_decord(
+        self, reason: str, first_row: int, complaints: Callable[[], str] | None, *, strict: bool
+    ) -> Iterator[Chunk | DecodeReport]:
+        geometry = Geometry.of(self.info, self.spec)
+        tally = Tally()
+        shown = decord_backend.shown_frames(
+            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
+        )
+        try:
+            for item in self._chunks(shown, geometry, tally, first_row, 0):
+                # decord complains before it hands over a frame, so what is clean now stays clean.
+                words = complaints().splitlines() if complaints is not None else []
+                if words and strict:
+                    raise _UnfitError(f"decord reports damage: {words[0]}")
+                tally.flagged = len(words)  # about one a damaged frame, when PyAV is not allowed to count them
+                yield self._report("decord", reason, tally, item) if isinstance(item, _End) else item
+        except VideoError as error:
+            if strict and error.kind == "decode_error":
+                raise _UnfitError(error.reason) from None
+            raise
+
+    def with_pyav(self, reason: str, first_row: int, first_ordinal: int) -> Iterator[Chunk | DecodeReport]:
+        geometry = Geometry.of(self.info, self.spec)
+        tally = Tally()
+        shown = pyav_backend.shown_frames(
+            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
+        )
+        for item in self._chunks(shown, geometry, tally, first_row, first_ordinal):
+            if first_row and tally.first_tick != self.info.timestamps[0]:
+                raise VideoError("decode_error", f"{reason}; and PyAV cannot decode the first frame")
+            if not isinstance(item, _End):
+                yield item
+                continue
+            if item.rows < first_row:
+                raise VideoError("decode_error", f"{reason}; and PyAV cannot decode as much as decord could")
+            yield self._report("decord+pyav" if first_row else "pyav", reason, tally, item)
+
+    def _report(self, backend: str, reason: str, tally: Tally, end: _End) -> DecodeReport:
+        versions = {"decord": decord_backend.version, "pyav": pyav_backend.version}
+        return DecodeReport(
+            backend=backend,
+            backend_version=" + ".join(versions[name]() for name in backend.split("+")),
+            backend_reason=reason,
+            decoded_frames=tally.decoded,
+            corrupt_frames=tally.corrupt(self.info),
+            duration=end.duration,
+            num_snippets=end.rows,
+            notes=_notes(self.info, tally),
+        )
+
+    def _chunks(
+        self, shown: Iterator[Shown], geometry: Geometry, tally: Tally, first_row: int, first_ordinal: int
+    ) -> Iterator[Chunk | _End]:
+        schedule = Schedule(self.plan, self.info.time_base, first_row=first_row, first_ordinal=first_ordinal)
+        pictures: list[NDArray[np.uint8]] = []
+        complete: list[SnippetFrames] = []
+        end: _End | None = None
+        for frame in shown:
+            if frame.end is None:
+                end = _end(frame.start, tally.first_tick, self.info, self.plan)
+            needed, done = schedule.advance(frame.start, frame.end, rows=end.rows if end else None)
+            if needed:
+                pictures.append(frame.picture())
+            complete.extend(done)
+            if len(pictures) == FRAMES_A_CHUNK or len(complete) >= _SNIPPETS_A_CHUNK:
+                yield from _split(pictures, complete, schedule, geometry.size)
+                pictures, complete = [], []
+        assert end is not None, "a backend gives at least one frame and marks the last"
+        if pictures or complete:
+            yield from _split(pictures, complete, schedule, geometry.size)
+        yield end
+
+
+@dataclass(frozen=True)
+class _End:
+    """What is known when the last frame has come: the duration in seconds, and T."""
+
+    duration: Fraction
+    rows: int
+
+
+def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _End:
+    tick = first_tick + start
+    # Where frames are missing at the end, the last one is shown until the next one was due.
+    stop = next((t for t in info.timestamps if t > tick), tick + info.last_duration)
+    duration = (stop - first_tick) * info.time_base
+    rows = plan.count(duration)
+    if rows == 0:
+        window = float(plan.window_seconds)
+        raise VideoError(
+            "too_short", f"{float(duration):.3f} s hold no window of {window:.3f} s; tail='pad' keeps the video"
+        )
+    return _End(duration, rows)
+
+
+def _notes(info: VideoInfo, tally: Tally) -> tuple[str, ...]:
+    notes = list(info.notes)
+    if tally.disordered:
+        notes.append(f"{tally.disordered} frames left out: not later than the frame before")
+    if tally.refused:
+        notes.append(f"{tally.refused} packets refused: {tally.words}")
+    return tuple(notes)
+
+
+def _split(
+    pictures: list[NDArray[np.uint8]], complete: list[SnippetFrames], schedule: Schedule, size: int
+) -> Iterator[Chunk]:
+    frames = np.stack(pictures) if pictures else np.empty((0, size, size, 3), np.uint8)
+    first = schedule.kept - len(frames)
+    parts = [complete[i : i + _SNIPPETS_A_CHUNK] for i in range(0, len(complete), _SNIPPETS_A_CHUNK)] or [[]]
+    needed_still = min((s.ordinals[0] for s in complete), default=schedule.oldest)
+    chunk = Chunk(first, frames, (), min(needed_still, schedule.oldest))
+    for part in parts:
+        yield replace(chunk, snippets=tuple(part), keep_from=schedule.oldest if part is parts[-1] else chunk.keep_from)
+        chunk = replace(chunk, first_ordinal=schedule.kept, frames=frames[:0])

@@ -1,0 +1,116 @@
+"""decord: the default where it is exact. It shares no code with PyAV at run time; it bundles FFmpeg 4.1."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.video.errors import VideoError
+from pipeline.video.pictures import Geometry
+from pipeline.video.probe import Progress, VideoInfo, no_progress
+from pipeline.video.pyav_backend import Shown, Tally
+
+_CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))
+_FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
+_PIXEL_FORMATS = frozenset(("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"))
+_MATRICES = frozenset(("unspecified", "bt601", "bt709"))
+_WHERE_AND_WHEN = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")  # so that equal runs give equal words
+
+
+def is_installed() -> bool:
+    return importlib.util.find_spec("decord") is not None
+
+
+def version() -> str:
+    import decord
+
+    return str(decord.__version__)
+
+
+def why_not_exact(info: VideoInfo) -> str | None:
+    """What keeps decord from showing exactly what PyAV shows, in words; None: nothing does."""
+    reasons = (
+        (info.codec not in _CODECS, f"codec {info.codec}"),
+        (info.format not in _FORMATS, f"container {info.format}"),
+        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
+        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
+        (not info.constant_rate, "variable frame rate"),
+        (info.rotation != 0, f"rotated by {info.rotation} degrees"),
+        (info.interlaced, "interlaced"),
+        (info.discarded > 0, "an edit list hides packets"),
+        (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
+        (not info.clean_start, "does not start with a key frame"),
+        (len(set(info.timestamps)) != info.num_frames, "two frames have one timestamp"),
+    )
+    return next((words for applies, words in reasons if applies), None)
+
+
+def shown_frames(
+    path: Path,
+    info: VideoInfo,
+    geometry: Geometry,
+    tally: Tally,
+    *,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Iterator[Shown]:
+    """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
+
+    Raises:
+        VideoError: decode_error, when decord cannot read the file or sees other frames than the probe.
+    """
+    reader = _open(path, info, geometry, threads)
+    first = tally.first_tick = info.timestamps[0]
+    skipped = 0
+    taken: list[bool] = []
+
+    def picture() -> NDArray[np.uint8]:
+        taken.append(True)
+        if skipped:
+            _call(lambda: reader.skip_frames(skipped))
+        array: NDArray[np.uint8] = _call(lambda: reader.next().asnumpy())
+        return np.ascontiguousarray(geometry.crop(array))
+
+    for index, tick in enumerate(info.timestamps):
+        progress()
+        last = index + 1 == info.num_frames
+        taken.clear()
+        yield Shown(tick - first, None if last else info.timestamps[index + 1] - first, picture)
+        skipped = 0 if taken else skipped + 1
+        tally.decoded += 1
+
+
+def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
+    import decord
+
+    # At this level decord's FFmpeg says everything that it conceals; at ERROR it keeps some damage to itself.
+    decord.logging.set_level(decord.logging.INFO)
+    url = str(path.absolute())
+    reader = _call(lambda: decord.VideoReader(url, width=geometry.width, height=geometry.height, num_threads=threads))
+    if len(reader) != info.num_frames:
+        raise VideoError("decode_error", f"decord sees {len(reader)} frames, the container holds {info.num_frames}")
+    seconds = np.asarray(_call(lambda: reader.get_frame_timestamp(range(len(reader)))), dtype=np.float64)[:, 0]
+    ticks = np.frombuffer(info.timestamps, dtype=np.int64)
+    expected = (ticks - ticks[0]) * float(info.time_base)
+    # AVI stores no presentation times, so there is nothing to compare.
+    if not info.by_order and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
+        raise VideoError("decode_error", "decord shows frames at other times than the container says")
+    return reader
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    """The result of a call into decord, whose errors have many types."""
+    import decord
+
+    try:
+        return function()
+    except (decord.DECORDError, RuntimeError, StopIteration, IndexError, AssertionError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        words = _WHERE_AND_WHEN.sub("", lines[0]) if lines else type(error).__name__
+        raise VideoError("decode_error", f"decord: {words}") from None

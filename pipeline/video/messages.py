@@ -1,0 +1,110 @@
+"""What the main process and its decoder processes tell each other: JSON, never pickles of a process that may have
+been taken over by a hostile file."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.snippets import SnippetPlan
+from pipeline.video.probe import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
+from pipeline.video.report import DecodeReport
+
+_LONGEST_MESSAGE = 1 << 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """When a video is given up.
+
+    Args:
+        timeout_seconds: time without any progress after which the decoder is killed.
+        memory_bytes: address space that a decoder may use beyond what it has after starting.
+        max_pixels: most pixels a frame.
+        max_seconds: longest video.
+        max_corrupt: largest accepted share of damaged frames, 0 to 1.
+    """
+
+    timeout_seconds: float = 60.0
+    memory_bytes: int = 4 << 30
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_seconds: int = DEFAULT_MAX_SECONDS
+    max_corrupt: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_seconds", "memory_bytes", "max_pixels", "max_seconds"):
+            if not getattr(self, name) > 0:
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.max_corrupt <= 1:
+            raise PipelineError(f"max_corrupt must be from 0 to 1, got {self.max_corrupt}")
+
+
+def send(connection: Connection, *message: Any) -> None:
+    """Sends a message: its name, then its values, all JSON."""
+    connection.send_bytes(json.dumps(message).encode())
+
+
+def receive(connection: Connection) -> list[Any]:
+    """The next message.
+
+    Raises:
+        EOFError, OSError: the other side is gone.
+        ValueError: what it sends is not JSON.
+    """
+    message: list[Any] = json.loads(connection.recv_bytes(_LONGEST_MESSAGE))
+    return message
+
+
+def pack_plan(plan: SnippetPlan) -> dict[str, Any]:
+    return {f.name: _plain(getattr(plan, f.name)) for f in fields(plan)}
+
+
+def unpack_plan(packed: dict[str, Any]) -> SnippetPlan:
+    fractions = {name: Fraction(packed[name]) for name in ("fps", "window_frames", "stride_frames")}
+    return SnippetPlan(**{**packed, **fractions})
+
+
+def pack_spec(spec: Any) -> dict[str, Any]:
+    """The class (by name) and the fields of a dataclass such as ``encoders.spec.EncoderSpec``."""
+    return {"module": type(spec).__module__, "class": type(spec).__qualname__, "fields": asdict(spec)}
+
+
+def unpack_spec(packed: dict[str, Any]) -> Any:
+    import importlib
+
+    kind = getattr(importlib.import_module(packed["module"]), packed["class"])
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in packed["fields"].items()})
+
+
+def pack_info(info: VideoInfo) -> tuple[dict[str, Any], bytes]:
+    """The fields as JSON values, and the timestamps as bytes."""
+    values = {f.name: _plain(getattr(info, f.name)) for f in fields(info) if f.name != "timestamps"}
+    return values, info.timestamps.tobytes()
+
+
+def unpack_info(values: dict[str, Any], timestamps: bytes) -> VideoInfo:
+    ticks = array("q")
+    ticks.frombytes(timestamps)
+    fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached")
+    exact = {name: None if values[name] is None else Fraction(values[name]) for name in fractions}
+    rest = {"path": Path(values["path"]), "notes": tuple(values["notes"]), "timestamps": ticks}
+    return VideoInfo(**{**values, **exact, **rest})
+
+
+def pack_report(report: DecodeReport) -> dict[str, Any]:
+    return {f.name: _plain(getattr(report, f.name)) for f in fields(report)}
+
+
+def unpack_report(values: dict[str, Any]) -> DecodeReport:
+    exact = {"duration": Fraction(values["duration"]), "notes": tuple(values["notes"])}
+    return DecodeReport(**{**values, **exact})
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, (Fraction, Path)) else value

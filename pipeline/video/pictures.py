@@ -1,0 +1,88 @@
+"""From a decoded picture to what the encoder is fed: scaled once, rotated, cropped, RGB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from pipeline.video.errors import VideoError
+from pipeline.video.probe import VideoInfo
+
+# What decord's filter graph uses too, so that the two backends scale alike. On shrinking, swscale widens the
+# filter to the scale, so nothing is skipped.
+INTERPOLATION = Interpolation.BILINEAR
+
+_MOST_SCALED_PIXELS = 8192 * 8192
+
+
+class Framing(Protocol):
+    """What decoding needs to know of an encoder; ``encoders.spec.EncoderSpec`` has it."""
+
+    @property
+    def crop_size(self) -> int: ...
+
+    def resized(self, height: int, width: int) -> tuple[int, int]: ...
+
+    def crop_box(self, height: int, width: int) -> tuple[int, int, int]: ...
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the pictures of one video are scaled and cropped, in pixels of the upright picture.
+
+    Args:
+        height, width: after scaling; top, left, size: the square that is kept; rotation: as in VideoInfo.
+    """
+
+    height: int
+    width: int
+    top: int
+    left: int
+    size: int
+    rotation: int
+
+    @classmethod
+    def of(cls, info: VideoInfo, spec: Framing) -> Geometry:
+        """The geometry of one video.
+
+        Raises:
+            VideoError: too_large, when a very long and thin picture would have to be blown up.
+        """
+        height, width = spec.resized(*info.display_size)
+        if height * width > _MOST_SCALED_PIXELS:
+            raise VideoError("too_large", f"{info.width}x{info.height} pixels become {width}x{height} after scaling")
+        return cls(height, width, *spec.crop_box(height, width), info.rotation)
+
+    def crop(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The kept square of an upright scaled picture [H, W, 3], as a view."""
+        return picture[self.top : self.top + self.size, self.left : self.left + self.size]
+
+
+class Scaler:
+    """Turns PyAV frames into pictures. One scaler is kept for a whole video; building one costs more than using it.
+
+    The range (limited, full) and the matrix (BT.601, BT.709, …) that a frame names are honoured; a frame that
+    names no matrix is read as BT.601, as FFmpeg and decord do.
+    """
+
+    def __init__(self, geometry: Geometry, *, threads: int = 1) -> None:
+        self._geometry = geometry
+        self._threads = threads
+        self._reformatter = VideoReformatter()
+
+    def picture(self, frame: Any) -> NDArray[np.uint8]:
+        """The kept square of ``frame``, uint8 [size, size, 3], RGB, upright."""
+        g = self._geometry
+        sideways = g.rotation in (90, 270)
+        width, height = (g.height, g.width) if sideways else (g.width, g.height)
+        scaled = self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation=INTERPOLATION, threads=self._threads
+        )
+        plane = scaled.planes[0]
+        lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
+        upright = np.rot90(lines.reshape(height, width, 3), g.rotation // 90)
+        return np.ascontiguousarray(g.crop(upright))

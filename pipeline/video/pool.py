@@ -1,0 +1,229 @@
+"""Videos decoded side by side in processes that can be killed; snippets arrive in the main process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.snippets import SnippetPlan
+from pipeline.video import decord_backend
+from pipeline.video.decode import DECODERS, Decoder
+from pipeline.video.errors import FailureKind
+from pipeline.video.find import VideoFile
+from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_report
+from pipeline.video.pictures import Framing
+from pipeline.video.probe import VideoInfo
+from pipeline.video.process import Job, Process
+from pipeline.video.report import DecodeReport
+
+__all__ = ["DecodeLimits", "DecodePool", "DecodeReport", "Event", "Failed", "Finished", "Snippets", "VideoInfo"]
+
+_MOST_WORKERS = 16
+_ROWS_AN_EVENT = 8
+_JOBS_A_WORKER = 2  # the one at work and the next, so that a worker need not wait for the main process between them
+_WORKER = "pipeline.video.worker:main"
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """Consecutive snippets of one video; its rows arrive in order, each once, those of several videos interleaved.
+
+    Args:
+        first_row: row of ``frames[0]``.
+        frames: uint8 [m, F, H, W, 3], RGB, m >= 1.
+    """
+
+    video: VideoFile
+    first_row: int
+    frames: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All ``report.num_snippets`` rows of a video have arrived."""
+
+    video: VideoFile
+    info: VideoInfo
+    report: DecodeReport
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A video is given up; rows that arrived are void."""
+
+    video: VideoFile
+    kind: FailureKind
+    reason: str
+
+
+Event = Snippets | Finished | Failed
+
+
+class DecodePool:
+    """Decodes videos in worker processes; a context manager.
+
+    Memory is bounded by ``workers`` times one window of frames, whatever the videos' number and length: a worker
+    waits while its ring is full. On Linux a worker dies with the thread that started it, so ``decode`` must be
+    used by one thread from its beginning to its end.
+
+    Args:
+        workers: processes; None takes one less than there are cores, at most 16.
+        spec: the encoder's definition (a dataclass with crop_size, resized and crop_box).
+        plan: how videos are cut into snippets.
+        decoder: "auto", "decord" or "pyav".
+        limits: when a video is given up.
+        threads: decoding threads in each worker.
+
+    Raises:
+        PipelineError: a setting is not accepted, or decord is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        workers: int | None,
+        spec: Framing,
+        plan: SnippetPlan,
+        decoder: Decoder = "auto",
+        limits: DecodeLimits | None = None,
+        *,
+        threads: int = 1,
+        entry: str = _WORKER,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise PipelineError(f"workers must be >= 1, got {workers}")
+        if threads < 1:
+            raise PipelineError(f"threads must be >= 1, got {threads}")
+        if decoder not in DECODERS:
+            raise PipelineError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
+        if decoder == "decord" and not decord_backend.is_installed():
+            raise PipelineError("decoder is 'decord', which is not installed; use 'auto' or 'pyav'")
+        self.workers = workers if workers is not None else default_workers()
+        self._spec = spec
+        self._plan = plan
+        self._decoder: Decoder = decoder
+        self._limits = limits or DecodeLimits()
+        self._threads = threads
+        self._entry = entry
+        self._processes: list[Process] = []
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills the workers at once; what they were at is dropped."""
+        while self._processes:
+            self._processes.pop().kill()
+
+    def decode(self, videos: Iterable[VideoFile]) -> Iterator[Event]:
+        """The events of all videos; each video ends with one Finished or one Failed.
+
+        The videos are asked for one by one as workers become free. An iterator that is closed or abandoned kills
+        the workers.
+        """
+        if self._processes:
+            raise PipelineError("a pool decodes one sequence of videos at a time; exhaust or close the first")
+        waiting: deque[Job] = deque()
+        source = iter(videos)
+        try:
+            while True:
+                self._hand_out(waiting, source)
+                busy = [process for process in self._processes if process.jobs]
+                if not busy:
+                    return
+                patience = min(p.last_heard for p in busy) + self._limits.timeout_seconds - time.monotonic()
+                heard = wait([process.connection for process in busy], timeout=max(0.0, patience))
+                now = time.monotonic()
+                for process in busy:
+                    if process.connection in heard:
+                        process.last_heard = now
+                        yield from self._hear(process, waiting)
+                    elif now - process.last_heard > self._limits.timeout_seconds:
+                        seconds = self._limits.timeout_seconds
+                        yield from self._lose(process, waiting, "timeout", f"no progress for {seconds:g} s")
+        finally:
+            self.close()
+
+    def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile]) -> None:
+        """Gives jobs to idle workers, then to new ones, then a next one to the busy ones."""
+        for room in range(1, _JOBS_A_WORKER + 1):
+            while True:
+                process = next((p for p in self._processes if len(p.jobs) < room), None)
+                if process is None and len(self._processes) >= self.workers:
+                    break
+                job = waiting.popleft() if waiting else self._next_job(source)
+                if job is None:
+                    return
+                if process is None:
+                    process = Process(self._spec, self._plan, self._limits, threads=self._threads, entry=self._entry)
+                    self._processes.append(process)
+                process.give(job)
+
+    def _next_job(self, source: Iterator[VideoFile]) -> Job | None:
+        video = next(source, None)
+        return None if video is None else Job(video, self._decoder)
+
+    def _hear(self, process: Process, waiting: deque[Job]) -> Iterator[Event]:
+        """The events of one message of a worker."""
+        try:
+            name, *values = receive(process.connection)
+            timestamps = process.connection.recv_bytes() if name == "finished" else b""
+        except (EOFError, OSError, ValueError):
+            by_system, words = process.autopsy()
+            yield from self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)
+            return
+        job = process.jobs[0]
+        if name == "begins":
+            job.backend = values[0]
+        elif name == "snippets":
+            yield from self._snippets(process, job, *values)
+        elif name == "finished":
+            process.jobs.popleft()
+            yield Finished(job.video, unpack_info(values[0], timestamps), unpack_report(values[1]))
+        elif name == "failed":
+            process.jobs.popleft()
+            yield Failed(job.video, values[0], values[1])
+
+    def _snippets(self, process: Process, job: Job, rows: list[Any], keep_from: int) -> Iterator[Event]:
+        for start in range(0, len(rows), _ROWS_AN_EVENT):
+            part = rows[start : start + _ROWS_AN_EVENT]
+            if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
+                raise RuntimeError(f"decoder process: rows out of order after {job.next_row} of {job.video.path}")
+            job.next_row += len(part)
+            frames = process.frames([ordinals for _, ordinals in part])
+            if start + _ROWS_AN_EVENT >= len(rows):
+                process.release(keep_from)
+            yield Snippets(job.video, part[0][0], frames)
+        if not rows:
+            process.release(keep_from)
+
+    def _lose(self, process: Process, waiting: deque[Job], kind: FailureKind, reason: str) -> Iterator[Event]:
+        """Removes a worker that died or must be killed; its current video fails, or is tried again without decord."""
+        self._processes.remove(process)
+        process.kill()
+        job = process.jobs.popleft()
+        waiting.extendleft(reversed(process.jobs))
+        if job.decoder == "auto" and job.backend == "decord":
+            waiting.appendleft(Job(job.video, "pyav", f"decord: {kind}: {reason}", next_row=job.next_row))
+        else:
+            yield Failed(job.video, kind, reason)
+
+
+def default_workers() -> int:
+    """One process less than there are cores for this process (one is left for the main process), 1 to 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(1, cores - 1), _MOST_WORKERS)

@@ -1,0 +1,154 @@
+"""The main process's side of one decoder process: starting it, its ring of frames, ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.snippets import SnippetPlan
+from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
+from pipeline.video.find import VideoFile
+from pipeline.video.messages import DecodeLimits, pack_plan, pack_spec, send
+from pipeline.video.pictures import Framing
+from pipeline.video.schedule import most_frames_held
+
+# The worker is not a multiprocessing.Process: that would import the main module again (and torch with it), and
+# would need a guard in every script that uses the pool.
+_START = (
+    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
+)
+_CHUNKS_AHEAD = 4
+
+
+@dataclass
+class Job:
+    """A video that a worker has been given."""
+
+    video: VideoFile
+    decoder: Decoder
+    reason: str = ""  # why this decoder, when another one was killed over the video
+    backend: str = ""  # the one that began, as far as is known
+    next_row: int = 0  # rows before it have arrived
+
+
+class Process:
+    """A decoder process with its connection, its ring of frames in shared memory, and its jobs (the first is at work).
+
+    The shared memory has no name in any file system, so it is gone with the last process that has it, however
+    that process ends.
+    """
+
+    def __init__(self, spec: Framing, plan: SnippetPlan, limits: DecodeLimits, *, threads: int, entry: str) -> None:
+        self.jobs: deque[Job] = deque()
+        self.last_heard = time.monotonic()
+        slots = most_frames_held(plan) + _CHUNKS_AHEAD * FRAMES_A_CHUNK
+        shape = (slots, spec.crop_size, spec.crop_size, 3)
+        memory = _anonymous_file(int(np.prod(shape)))
+        ours, theirs = socket.socketpair()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
+        try:
+            self._memory = mmap.mmap(memory, int(np.prod(shape)))
+            arguments = [json.dumps(sys.path), str(os.getpid()), str(theirs.fileno()), str(memory), entry]
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", _START, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(), memory),
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        finally:
+            theirs.close()
+            os.close(memory)
+        self.connection = Connection(ours.detach())
+        self._ring: NDArray[np.uint8] = np.frombuffer(self._memory, dtype=np.uint8).reshape(shape)
+        settings = {"plan": pack_plan(plan), "spec": pack_spec(spec), "limits": asdict(limits), "slots": slots}
+        with contextlib.suppress(OSError):  # a worker that is dead already is noticed when it is listened to
+            send(self.connection, "settings", {**settings, "threads": threads})
+
+    def give(self, job: Job) -> None:
+        """Queues a job."""
+        if not self.jobs:
+            self.last_heard = time.monotonic()
+        self.jobs.append(job)
+        with contextlib.suppress(OSError):
+            send(
+                self.connection,
+                "job",
+                {
+                    "path": str(job.video.path),
+                    "decoder": job.decoder,
+                    "reason": job.reason,
+                    "first_row": job.next_row,
+                },
+            )
+
+    def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
+        """A copy of frames in the ring, uint8 [m, F, H, W, 3]."""
+        gathered: NDArray[np.uint8] = self._ring[np.asarray(ordinals) % len(self._ring)]
+        return gathered
+
+    def release(self, before: int) -> None:
+        """Frees the room of all frames with smaller ordinals."""
+        with contextlib.suppress(OSError):
+            send(self.connection, "release", before)
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._popen.kill()
+        self._popen.wait()
+        self.connection.close()
+        self._stderr.close()
+
+    def autopsy(self) -> tuple[bool, str]:
+        """Of a process that has closed its connection: whether the system killed it, and how it ended, in words."""
+        try:
+            code = self._popen.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return False, "the decoder's process fell silent"
+        words = self._last_words()
+        # Nobody but the kernel, out of memory, sends this signal to a process that ignores the gentle ones.
+        return code == -signal.SIGKILL, f"{_ending(code)}{words and ': '}{words}"
+
+    def _last_words(self) -> str:
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 2000))
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"the decoder's process ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"the decoder's process was ended by {name}"
+
+
+def _anonymous_file(size: int) -> int:
+    """A descriptor of shared memory that no name leads to."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("frames")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor

@@ -1,0 +1,158 @@
+"""The reference backend: FFmpeg through PyAV. Reads anything that is accepted, and sees damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.video.container import open_container, words_of
+from pipeline.video.errors import VideoError
+from pipeline.video.pictures import Geometry, Scaler
+from pipeline.video.probe import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
+
+# Of these every packet shows a frame, so that a frame that never comes is damage. (VP8 stores frames that are
+# never shown, MPEG-4 packets that mean "as before", and interlaced streams may store the two fields apart.)
+_ONE_FRAME_A_PACKET = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One frame: the ticks ``[start, end)`` in which it is shown, counted from the first frame, and its picture.
+
+    ``end`` is None for the last frame of the video. ``picture()`` may be called until the next frame is asked for.
+    """
+
+    start: int
+    end: int | None
+    picture: Callable[[], NDArray[np.uint8]]
+
+
+@dataclass
+class Tally:
+    """What a backend counts while it decodes."""
+
+    decoded: int = 0
+    flagged: int = 0  # frames that the decoder itself calls damaged
+    refused: int = 0  # packets that it would not decode
+    disordered: int = 0  # frames left out because they are not later than the one before
+    first_tick: int = 0  # of the container's clock, of the first frame
+    words: str = ""
+
+    def corrupt(self, info: VideoInfo) -> int:
+        """Frames that were damaged or never came."""
+        one_each = info.codec in _ONE_FRAME_A_PACKET and not info.interlaced
+        missing = max(0, info.num_frames - self.decoded) if one_each else 0
+        return self.flagged + self.disordered + max(self.refused, missing)
+
+
+def version() -> str:
+    """PyAV's version and that of FFmpeg's decoders in it."""
+    return f"{av.__version__} (libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))})"
+
+
+def shown_frames(
+    path: Path,
+    info: VideoInfo,
+    geometry: Geometry,
+    tally: Tally,
+    *,
+    threads: int = 1,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress = no_progress,
+) -> Iterator[Shown]:
+    """The frames of a video in the order in which they are shown, each with its interval; nothing is converted
+    before its picture is asked for.
+
+    Raises:
+        VideoError: decode_error, when not one frame can be decoded.
+    """
+    scaler = Scaler(geometry)
+    before: tuple[int, Any] | None = None
+    for tick, frame in _in_order(_timed(path, info, tally, threads, max_pixels, progress), tally):
+        if before is not None:
+            yield _shown(before, tick - tally.first_tick, tally, scaler)
+        before = (tick, frame)
+    if before is None:
+        raise VideoError("decode_error", tally.words or "no frame could be decoded")
+    yield _shown(before, None, tally, scaler)
+
+
+def _shown(timed: tuple[int, Any], end: int | None, tally: Tally, scaler: Scaler) -> Shown:
+    tick, frame = timed
+    return Shown(tick - tally.first_tick, end, lambda: scaler.picture(frame))
+
+
+def _in_order(frames: Iterator[tuple[int, Any]], tally: Tally) -> Iterator[tuple[int, Any]]:
+    """Leaves out frames that would be shown before the one before them: a clock does not run backwards."""
+    last: int | None = None
+    for tick, frame in frames:
+        if last is not None and tick <= last:
+            tally.disordered += 1
+            continue
+        if last is None:
+            tally.first_tick = tick
+        last = tick
+        yield tick, frame
+
+
+def _timed(
+    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress
+) -> Iterator[tuple[int, Any]]:
+    for frame in _decoded(path, info, tally, threads, max_pixels, progress):
+        number = tally.decoded
+        tally.decoded += 1
+        tally.flagged += bool(frame.is_corrupt)
+        if not info.by_order and frame.pts is not None:
+            yield frame.pts, frame
+        elif number < info.num_frames:
+            yield info.timestamps[number], frame
+        else:
+            tally.disordered += 1  # more frames than packets, and no time that says where they belong
+
+
+def _decoded(
+    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress
+) -> Iterator[Any]:
+    container = open_container(path)
+    try:
+        stream = container.streams[info.stream_index]
+        context = stream.codec_context
+        context.thread_count = threads
+        context.thread_type = "FRAME" if threads > 1 else "SLICE"
+        context.options = {**context.options, "max_pixels": str(max_pixels)}
+        for packet in _packets(container, stream, tally):
+            progress()
+            try:
+                frames = packet.decode()
+            except av.error.MemoryError:
+                raise MemoryError from None
+            except av.error.EOFError:
+                continue
+            except av.error.FFmpegError as error:
+                tally.refused += 1
+                tally.words = tally.words or words_of(error)
+                continue
+            yield from frames
+    finally:
+        container.close()
+
+
+def _packets(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
+    """The packets of ``stream``; an error in the container ends them as the end of the file does."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError as error:
+            tally.words = tally.words or words_of(error)
+            return
+        yield packet

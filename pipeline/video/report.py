@@ -1,0 +1,74 @@
+"""How a video was decoded, and whether that is good enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline.video.errors import VideoError
+from pipeline.video.probe import VideoInfo
+
+# Containers round their duration, and some claim up to a second of sound that outlasts the picture; a file that
+# lost its end lacks more than that. Both must be exceeded.
+TRUNCATED_SHARE = Fraction(1, 10)
+TRUNCATED_SECONDS = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """How a video was decoded.
+
+    Args:
+        backend: "decord", "pyav", or "decord+pyav" where decord gave the rows up to the first damage.
+        backend_reason: why not the other one; empty where there was no choice.
+        decoded_frames: frames that came out of the decoder.
+        corrupt_frames: of all frames, those that were damaged, refused or never came.
+        duration: seconds from the start of the first decoded frame to the end of the last.
+        num_snippets: T.
+        notes: what the user should know of the file.
+    """
+
+    backend: str
+    backend_version: str
+    backend_reason: str
+    decoded_frames: int
+    corrupt_frames: int
+    duration: Fraction
+    num_snippets: int
+    notes: tuple[str, ...]
+
+
+def refuse_truncated(info: VideoInfo) -> None:
+    """Refuses a file whose packets end long before the time that its container claims.
+
+    Raises:
+        VideoError: truncated.
+    """
+    if info.claimed_duration is None:
+        return
+    lacking = info.claimed_duration - info.reached
+    if lacking > TRUNCATED_SECONDS and lacking > TRUNCATED_SHARE * info.claimed_duration:
+        raise VideoError(
+            "truncated",
+            f"the container claims {float(info.claimed_duration):.3f} s, its packets reach {float(info.reached):.3f} s",
+        )
+
+
+def refuse_damaged(info: VideoInfo, report: DecodeReport, *, max_corrupt: float) -> None:
+    """Refuses a video of which too much could not be decoded.
+
+    Args:
+        max_corrupt: largest accepted share of corrupt frames, 0 to 1.
+
+    Raises:
+        VideoError: corrupt or truncated.
+    """
+    frames = max(info.num_frames, report.decoded_frames)
+    if report.corrupt_frames > max_corrupt * frames:
+        words = "; ".join(report.notes)
+        raise VideoError("corrupt", f"{report.corrupt_frames} of {frames} frames are damaged{words and ': '}{words}")
+    lacking = info.duration - report.duration
+    if lacking > TRUNCATED_SECONDS and lacking > TRUNCATED_SHARE * info.duration:
+        raise VideoError(
+            "truncated", f"{float(report.duration):.3f} s of {float(info.duration):.3f} s could be decoded"
+        )

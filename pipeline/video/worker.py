@@ -1,0 +1,188 @@
+"""A decoder process: decodes one video after another into a ring of frames that it shares with the main process.
+
+It imports no torch, starts in a fraction of a second, and may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import re
+import signal
+import sys
+import time
+from collections import deque
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.video.decode import Chunk, choose_backend, decode
+from pipeline.video.errors import VideoError
+from pipeline.video.messages import DecodeLimits, pack_info, pack_report, receive, send, unpack_plan, unpack_spec
+from pipeline.video.probe import probe
+from pipeline.video.report import DecodeReport, refuse_damaged
+
+_SECONDS_BETWEEN_SIGNS_OF_LIFE = 1.0
+_STDERR = 2
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # differs from run to run
+
+
+def main() -> None:
+    """Runs a worker; the arguments are those that :mod:`pipeline.video.process` gives."""
+    parent, connection, ring = (int(argument) for argument in sys.argv[2:5])
+    die_with(parent)
+    # The main process decides when a worker ends; a Ctrl-C or SIGTERM to the whole group is not the worker's affair.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        Worker(Connection(connection), ring).run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the main process is gone or has no more use for this one
+
+
+def die_with(parent: int) -> None:
+    """Makes this process end when its parent does, even when the parent is killed or this one hangs in C code."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        import threading
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(1.0)
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+    if os.getppid() != parent:  # it died before this process could ask
+        os._exit(1)
+
+
+def limit_memory(growth: int) -> None:
+    """Makes allocations fail once the address space has grown by ``growth`` bytes (on Linux)."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + growth, now + growth))
+
+
+class Complaints:
+    """What this process's decoders have written about a codec to standard error, which is a file."""
+
+    def __init__(self) -> None:
+        os.ftruncate(_STDERR, 0)
+        os.lseek(_STDERR, 0, os.SEEK_SET)
+        self._mark = ""
+
+    def about(self, codec: str) -> None:
+        self._mark = f"[{codec} @"
+
+    def __call__(self) -> str:
+        size = os.fstat(_STDERR).st_size
+        if size == 0:
+            return ""
+        text = os.pread(_STDERR, min(size, 1 << 20), 0).decode(errors="replace")
+        lines = (line for line in text.splitlines() if line.startswith(self._mark))
+        return _ADDRESS.sub("", "\n".join(lines))
+
+
+class Worker:
+    """The state of one decoder process."""
+
+    def __init__(self, connection: Connection, ring: int) -> None:
+        self._connection = connection
+        _, settings = receive(connection)
+        self._plan = unpack_plan(settings["plan"])
+        self._spec = unpack_spec(settings["spec"])
+        self._limits = DecodeLimits(**settings["limits"])
+        self._threads: int = settings["threads"]
+        side = self._spec.crop_size
+        slots: int = settings["slots"]
+        shape = (slots, side, side, 3)
+        self._ring = np.frombuffer(mmap.mmap(ring, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
+        self._jobs: deque[dict[str, Any]] = deque()
+        self._written = 0  # frames put into the ring since the process began
+        self._released = 0  # of these, how many the main process no longer needs
+        self._last_sign = time.monotonic()
+        limit_memory(self._limits.memory_bytes)
+
+    def run(self) -> None:
+        """Works on jobs until the main process closes the connection."""
+        while True:
+            while not self._jobs:
+                self._listen()
+            job = self._jobs.popleft()
+            try:
+                self._work(job)
+            except VideoError as error:
+                send(self._connection, "failed", error.kind, error.reason)
+            except MemoryError:
+                limit = self._limits.memory_bytes >> 20
+                send(self._connection, "failed", "out_of_memory", f"the decoder asked for more than {limit} MiB")
+
+    def _listen(self) -> None:
+        name, value = receive(self._connection)
+        if name == "release":
+            self._released = value
+        elif name == "job":
+            self._jobs.append(value)
+        else:
+            raise PipelineError(f"decoder process: unknown message {name!r}")
+
+    def _sign_of_life(self) -> None:
+        now = time.monotonic()
+        if now - self._last_sign > _SECONDS_BETWEEN_SIGNS_OF_LIFE:
+            self._last_sign = now
+            send(self._connection, "alive")
+
+    def _work(self, job: dict[str, Any]) -> None:
+        path, decoder = Path(job["path"]), job["decoder"]
+        complaints = Complaints()
+        limits = self._limits
+        info = probe(path, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds, progress=self._sign_of_life)
+        complaints.about(info.codec)
+        decord, _ = choose_backend(info, decoder, watched=True)
+        send(self._connection, "begins", "decord" if decord else "pyav")
+        first = self._written
+        for item in decode(
+            path,
+            info,
+            self._plan,
+            self._spec,
+            decoder=decoder,
+            threads=self._threads,
+            first_row=job["first_row"],
+            complaints=complaints,
+            progress=self._sign_of_life,
+        ):
+            if isinstance(item, Chunk):
+                self._hand_over(item, first)
+            else:
+                self._finish(info, item, job)
+
+    def _hand_over(self, chunk: Chunk, first: int) -> None:
+        """Puts a chunk's frames into the ring, waiting for room, and tells which snippets they complete."""
+        count = len(chunk.frames)
+        while self._written + count - self._released > len(self._ring):
+            self._listen()
+        for frame in chunk.frames:
+            self._ring[self._written % len(self._ring)] = frame
+            self._written += 1
+        rows = [(s.row, [first + ordinal for ordinal in s.ordinals]) for s in chunk.snippets]
+        send(self._connection, "snippets", rows, first + chunk.keep_from)
+
+    def _finish(self, info: Any, report: DecodeReport, job: dict[str, Any]) -> None:
+        refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)
+        values = pack_report(report)
+        if job["reason"]:  # another process had begun with decord and did not live to end it
+            values["backend_reason"] = job["reason"]
+            values["backend"] = "decord+pyav" if job["first_row"] else "pyav"
+        info_values, timestamps = pack_info(info)
+        send(self._connection, "finished", info_values, values)
+        self._connection.send_bytes(timestamps)
