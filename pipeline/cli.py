@@ -15,6 +15,7 @@ from cyclopts.config import Dict
 from encoders.errors import EncoderError
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
 from pipeline.errors import PipelineError
+from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
 from sola.config import SolaConfig
 from sola.errors import SolaError
@@ -201,11 +202,46 @@ def show_annotations(file: Path, /) -> int:
     """Summarise an annotation file: videos, subsets, classes, segments, problems.
 
     Args:
-        file: Ground truth, in any of the dialects that are known.
+        file: Ground truth of ActivityNet, HACS, THUMOS14 (JSON, or the folder of text files), ActionFormer or BSN.
     """
     from pipeline.commands import run_annotations
 
     return run_annotations(file)
+
+
+@app.command(name="export", sort_key=10)
+def export(store: Path, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
+    """Write a store and annotations as another toolkit reads them, checked before it is called done.
+
+    Args:
+        store: A feature store, plain or enhanced.
+        annotations: Ground truth.
+        out: A new folder: features, annotations, side files, and a piece of configuration with the right numbers.
+    """
+    from pipeline.commands import run_export
+
+    return run_export(store, annotations, out, settings)
+
+
+@app.command(name="import", sort_key=11)
+def import_features(
+    features: Path,
+    /,
+    *,
+    out: Path,
+    annotations: Path | None = None,
+    settings: Annotated[ImportConfig | None, Flat] = None,
+) -> int:
+    """Make a store from published features, so that SoLa and the heads work on them.
+
+    Args:
+        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote.
+        out: The feature store.
+        annotations: Ground truth that knows the videos' durations, to check the rows against.
+    """
+    from pipeline.commands import run_import
+
+    return run_import(features, out, annotations, settings)
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:

@@ -10,11 +10,13 @@ from rich.table import Table
 from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
 from pipeline.annotations import read_annotations
+from pipeline.annotations import summary as annotation_summary
 from pipeline.cli import FAILED
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.evaluate import Evaluation, evaluate
+from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
 from pipeline.files import write_json
 from pipeline.localization.config import TrainConfig
@@ -163,11 +165,24 @@ def run_encoders() -> int:
 
 
 def run_annotations(file: Path) -> int:
-    annotations = read_annotations(file)
-    segments = sum(len(video.segments) for video in annotations.videos.values())
-    _say(f"{file}: {len(annotations.videos)} videos, {segments} segments, {len(annotations.labels)} classes")
-    for subset, count in sorted(annotations.subsets().items()):
-        _say(f"  subset {subset or '(none)'}: {count} videos")
-    for line in annotations.problems:
-        _say(f"  problem: {line}")
+    for line in annotation_summary(read_annotations(file)).lines():
+        _say(line)
     return 0
+
+
+def run_export(store: Path, annotations: Path, out: Path, settings: ExportConfig) -> int:
+    for line in export(FeatureStore.open(store), read_annotations(annotations), out, settings).lines():
+        _say(line)
+    return 0
+
+
+def run_import(features: Path, out: Path, annotations: Path | None, settings: ImportConfig | None) -> int:
+    if settings is None:
+        store, report = import_export(features, out)
+    else:
+        truth = read_annotations(annotations) if annotations else None
+        store, report = import_features(features, out, settings, annotations=truth)
+    for line in report.notes:
+        _note(line)
+    _say(f"{store.path}: {len(report.done)} sequences, {len(report.failed)} failed")
+    return _say_failures(report.failed)

@@ -112,7 +112,7 @@ def test_a_leftover_of_a_killed_writer_is_found(store):
 
 def test_a_store_of_another_spec_is_refused_and_the_differing_field_named(store):
     other = replace(SPEC, precision="bf16", encoder={"name": "other", "version": 1})
-    with pytest.raises(PipelineError, match="encoder.name: 'toy' here, 'other' there; precision: 'fp32' here"):
+    with pytest.raises(PipelineError, match=r"encoder\.name: 'toy' here, 'other' there; precision: 'fp32' here"):
         FeatureStore.create(store.path, other)
 
 
