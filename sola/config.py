@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from sola.errors import SolaError
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
+Gate = Literal["tanh", "linear", "open"]
+Comparison = Literal["raw", "centred", "standardised", "whitened"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,9 @@ class SolaConfig:
     dilations: tuple[int, ...] = (1, 1, 1)
     """Dilation in snippets of each convolution."""
 
+    gate: Gate = "tanh"
+    """Weight of the correction: tanh(alpha), alpha itself (linear), or 1 with a last layer of zeros (open)."""
+
     window_snippets: int = 23
     """Consecutive snippets in a training window."""
 
@@ -46,6 +51,18 @@ class SolaConfig:
     k: float = 16.0
     """Sharpness K of the target sigmoid(K / d²), d the interval in steps: larger means alike for longer."""
 
+    scales: tuple[int, ...] = (1,)
+    """Multiples of `step` that take turns, one an optimiser step, the window growing with them; (1,) is published."""
+
+    input_weight: float = 0.0
+    """How far the target listens to the input, 0 to 1: an interval is measured by its steps (0, published) or by
+    how much the input changes along it (1), so that a boundary separates more than the same time inside a segment."""
+
+    comparison: Comparison = "raw"
+    """What cosines compare: the features (raw, published), or the features less their mean over the data (centred),
+    also divided by each channel's deviation (standardised), or decorrelated (whitened). Features that are all
+    positive are never unrelated when compared raw."""
+
     predictor: bool = True
     """Compare through a predictor (training only); without it the loss is symmetric but for the stop-gradient."""
 
@@ -54,6 +71,9 @@ class SolaConfig:
 
     learning_rate: float = 1e-4
     """Learning rate of AdamW."""
+
+    gate_learning_rate: float | None = None
+    """Learning rate of the gate's alpha; none: the same as for all weights."""
 
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
@@ -100,6 +120,12 @@ class SolaConfig:
         _check_layers(self.kernel_sizes, self.dilations)
         _check_positive(self, "k")
         _check_positive(self, "learning_rate")
+        if self.gate_learning_rate is not None:
+            _check_positive(self, "gate_learning_rate")
+        if not 0 <= self.input_weight <= 1:
+            raise SolaError(f"input_weight must be from 0 to 1, got {self.input_weight}")
+        if not self.scales or min(self.scales) < 1:
+            raise SolaError(f"scales must be one or more multiples of step, each >= 1, got {self.scales}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise SolaError(f"weight_decay must be >= 0, got {self.weight_decay}")
         if self.positions[-1] >= self.window_snippets:
@@ -112,6 +138,24 @@ class SolaConfig:
     def positions(self) -> tuple[int, ...]:
         """The compared positions of a window."""
         return tuple(range(self.start, self.start + self.size * self.step, self.step))
+
+    def at_scale(self, factor: int) -> "SolaConfig":
+        """The configuration with `factor` times the step, and the window as much longer as its positions reach."""
+        step = self.step * factor
+        window = self.window_snippets + (self.size - 1) * (step - self.step)
+        return replace(self, step=step, window_snippets=window, scales=(1,))
+
+
+def preset(name: str) -> SolaConfig:
+    """The configuration of a name; `hacs` is the reference's for HACS, which all defaults follow.
+
+    Raises:
+        SolaError: the name is unknown.
+    """
+    presets = {"hacs": SolaConfig()}
+    if name not in presets:
+        raise SolaError(f"preset must be one of {', '.join(presets)}, got {name!r}")
+    return presets[name]
 
 
 def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
@@ -134,8 +178,9 @@ def config_to_dict(config: SolaConfig) -> dict[str, Any]:
 
 
 def _check_literals(config: SolaConfig) -> None:
-    for name, accepted in (("precision", get_args(Precision)), ("device", get_args(Device))):
-        value = getattr(config, name)
+    literals = {"precision": Precision, "device": Device, "gate": Gate, "comparison": Comparison}
+    for name, literal in literals.items():
+        value, accepted = getattr(config, name), get_args(literal)
         if value not in accepted:
             raise SolaError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
 

@@ -1,8 +1,8 @@
 """Fitting the SoLa module to a data set by similarity matching, without labels."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,8 @@ import numpy as np
 from sola.checkpoint import fit_identity, load_checkpoint, save_checkpoint
 from sola.config import SolaConfig
 from sola.errors import SolaError
-from sola.gather import GatherPlan
 from sola.interrupt import interrupt_held_back
-from sola.learner import learner_state, new_learner, restore_learner, train_step
+from sola.learner import Scale, learner_state, new_learner, restore_learner, train_step
 from sola.module import SolaModule
 from sola.sampling import (
     FeatureSource,
@@ -24,14 +23,14 @@ from sola.sampling import (
     split_into_steps,
     steps_in_epoch,
 )
+from sola.statistics import feature_statistics
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What an optimiser step showed, measured before its update.
+    """What an optimiser step showed before its update; `step` counts from 1, `epoch` from 0.
 
-    `step` counts from 1, `epoch` from 0; `gate` is tanh(alpha); `correction_ratio` is the length of the
-    correction divided by the length of the input, over all compared positions of the batch.
+    The measures are those of `sola.learner.StepMeasures`.
     """
 
     step: int
@@ -39,6 +38,8 @@ class StepRecord:
     loss: float
     gate: float
     correction_ratio: float
+    spread: float
+    rank: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def fit(
     """
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
-    learner = new_learner(channels, config)
+    statistics = feature_statistics(source, lengths, channels, config.comparison)
+    learner = new_learner(channels, config, statistics=statistics)
     identity = fit_identity(source, lengths, config, channels)
     done = 0
     history: list[StepRecord] = []
@@ -97,16 +99,15 @@ def fit(
             curve = [astuple(record) for record in history]
             save_checkpoint(checkpoint, identity, learner_state(learner) | {"step": done, "history": curve})
 
-    batches = _batches(source, lengths, learner.plan, config, channels, range(done, total))
+    batches = _batches(source, lengths, learner.scales, config, channels, range(done, total))
     consistent, stopped = True, False
     try:
-        for epoch, batch in batches:
+        for epoch, scale, batch in batches:
             with interrupt_held_back():
                 consistent = False
-                gate = learner.module.gate().item()
-                loss, ratio = train_step(learner, batch, step=done + 1)
+                measures = train_step(learner, batch, scale, step=done + 1)
                 done += 1
-                record = StepRecord(done, epoch, loss, gate, ratio)
+                record = StepRecord(done, epoch, **asdict(measures))
                 if done % config.log_every_steps == 0 or done in (1, total):
                     history.append(record)
                 consistent = True
@@ -130,35 +131,43 @@ def fit(
 def _batches(
     source: FeatureSource,
     lengths: np.ndarray,
-    plan: GatherPlan,
+    scales: Sequence[Scale],
     config: SolaConfig,
     channels: int,
     steps: range,
-) -> Generator[tuple[int, WindowBatch], None, None]:
-    """The epoch and the windows of each step; the next step's are read while the present one is computed."""
-    positions = plan.positions[0].tolist()
+) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
+    """Epoch, scale and windows of each step; the next step's are read while the present one is computed."""
 
-    def read(windows: Windows) -> WindowBatch:
+    def read(windows: Windows, scale: Scale) -> WindowBatch:
         return read_windows(
-            source, windows, positions, channels=channels, window_snippets=config.window_snippets
+            source,
+            windows,
+            scale.plan.positions[0].tolist(),
+            channels=channels,
+            window_snippets=scale.config.window_snippets,
         )
 
     with ThreadPoolExecutor(1) as reader:
         pending = None
-        for epoch, windows in _schedule(lengths, config, steps):
-            following = (epoch, reader.submit(read, windows))
+        for epoch, scale, windows in _schedule(lengths, scales, config, steps):
+            following = (epoch, scale, reader.submit(read, windows, scale))
             if pending is not None:
-                yield pending[0], pending[1].result()
+                yield pending[0], pending[1], pending[2].result()
             pending = following
         if pending is not None:
-            yield pending[0], pending[1].result()
+            yield pending[0], pending[1], pending[2].result()
 
 
-def _schedule(lengths: np.ndarray, config: SolaConfig, steps: range) -> Iterator[tuple[int, Windows]]:
+def _schedule(
+    lengths: np.ndarray, scales: Sequence[Scale], config: SolaConfig, steps: range
+) -> Iterator[tuple[int, Scale, Windows]]:
     per_epoch = steps_in_epoch(len(lengths), config)
-    drawn: tuple[int, list[Windows]] | None = None
+    drawn: tuple[int, list[list[Windows]]] | None = None
     for step in steps:
         epoch, place = divmod(step, per_epoch)
         if drawn is None or drawn[0] != epoch:
-            drawn = epoch, split_into_steps(draw_epoch(lengths, config, epoch), config.batch_size)
-        yield epoch, drawn[1][place]
+            # The order of the videos is the same at every scale, so each video is seen once whatever the turns.
+            epochs = [draw_epoch(lengths, scale.config, epoch) for scale in scales]
+            drawn = epoch, [split_into_steps(windows, config.batch_size) for windows in epochs]
+        turn = step % len(scales)
+        yield epoch, scales[turn], drawn[1][turn][place]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sola.module import SolaModule
+from sola.module import SolaModule, bias_of
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ def layer_weights(module: SolaModule, dtype: torch.dtype | None = None) -> list[
     """The module's weights in the form of `gathered_forward`, with gradients, in a dtype (None: their own)."""
     weights = []
     for layer in module.convolutions:
-        assert layer.bias is not None, "the module builds every convolution with a bias"
         matrix = layer.weight.transpose(1, 2).reshape(layer.out_channels, -1)
-        weights.append(LayerWeights(matrix.to(dtype or matrix.dtype), layer.bias.to(dtype or matrix.dtype)))
+        weights.append(
+            LayerWeights(matrix.to(dtype or matrix.dtype), bias_of(layer).to(dtype or matrix.dtype))
+        )
     return weights
 
 

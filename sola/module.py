@@ -36,6 +36,11 @@ class SolaModule(nn.Module):
             inputs = outputs
         self.conv_network = nn.Sequential(*layers)
         self.alpha = nn.Parameter(torch.zeros(()))
+        self.gate_form = config.gate
+        if config.gate == "open":
+            # Without a closed gate it is the last layer that makes the untrained module the identity.
+            nn.init.zeros_(self.convolutions[-1].weight)
+            nn.init.zeros_(bias_of(self.convolutions[-1]))
 
     @property
     def channels(self) -> int:
@@ -53,8 +58,10 @@ class SolaModule(nn.Module):
         return sum(layer.dilation[0] * (layer.kernel_size[0] - 1) // 2 for layer in self.convolutions)
 
     def gate(self) -> Tensor:
-        """tanh(alpha), the weight of the correction."""
-        return torch.tanh(self.alpha)
+        """The weight of the correction, a scalar: tanh(alpha) unless the configuration says otherwise."""
+        if self.gate_form == "tanh":
+            return torch.tanh(self.alpha)
+        return self.alpha if self.gate_form == "linear" else torch.ones_like(self.alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """The enhanced features, shaped as the input.
@@ -86,6 +93,12 @@ class SimilarityPredictor(nn.Module):
         """Predictions [..., C] for unit vectors z [..., C]."""
         predictions: Tensor = self.network(z)
         return predictions
+
+
+def bias_of(layer: nn.Conv1d) -> Tensor:
+    """The bias [out] of one of the module's convolutions."""
+    assert layer.bias is not None, "the module builds every convolution with a bias"
+    return layer.bias
 
 
 def initial_networks(channels: int, config: SolaConfig) -> tuple[SolaModule, nn.Module]:

@@ -10,7 +10,7 @@ from sola.config import SolaConfig
 from sola.errors import SolaError
 from sola.learner import batch_loss, new_learner, train_step
 from sola.sampling import WindowBatch
-from sola.similarity import predicted_tsm, self_similarity, similarity_loss, target_tsm
+from sola.similarity import input_aware_target, predicted_tsm, self_similarity, similarity_loss, target_tsm
 
 # Three snippets of two channels: x right, y up, and the diagonal between them.
 Z = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]]], dtype=torch.float64)
@@ -109,6 +109,34 @@ def test_self_similarity_refuses_a_batch() -> None:
         self_similarity(np.zeros((1, 2, 3)))
 
 
+def test_a_target_that_listens_to_the_input_is_the_hand_worked_one() -> None:
+    # Changes between neighbours: 1 - cos 60° = 0.5, and 1 - cos 90° = 1; their mean is 0.75.
+    x = torch.tensor([[[2.0, 0.0], [0.5, math.sqrt(0.75)], [-math.sqrt(0.75), 0.5]]], dtype=torch.float64)
+    for weight in (0.0, 0.4, 1.0):
+        first = (1 - weight) + weight * 0.5 / 0.75
+        second = (1 - weight) + weight * 1.0 / 0.75
+        row = [1.0, 1 / (1 + math.exp(-16 / first**2)), 1 / (1 + math.exp(-16 / (first + second) ** 2))]
+        assert input_aware_target(x, 16.0, weight)[0, 0].tolist() == pytest.approx(row, abs=1e-12)
+    assert torch.allclose(input_aware_target(x, 16.0, 0.0)[0], target_tsm(3, 16.0), atol=1e-15)
+
+
+def test_a_target_that_listens_to_the_input_is_lower_across_a_change_than_inside_a_segment() -> None:
+    generator = torch.Generator().manual_seed(0)
+    segments = torch.randn(2, 1, 16, generator=generator).expand(2, 4, 16).reshape(1, 8, 16)
+    target = input_aware_target(segments + 0.1 * torch.randn(1, 8, 16, generator=generator), 16.0, 1.0)[0]
+    assert target[1, 3] > 0.95 and target[4, 6] > 0.95
+    assert target[3, 5] < 0.75
+
+
+def test_changes_outside_the_video_do_not_move_the_target() -> None:
+    x = torch.randn(1, 5, 6, generator=torch.Generator().manual_seed(0))
+    valid = torch.tensor([[True, True, True, False, False]])
+    other = x.clone()
+    other[:, 3:] = -x[:, :2]
+    one, two = (input_aware_target(each, 16.0, 1.0, valid)[:, :3, :3] for each in (x, other))
+    assert torch.equal(one, two)
+
+
 # A direct implementation of the method for one step, from its equations alone, in float64.
 
 SMALL = SolaConfig(
@@ -174,7 +202,7 @@ def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtyp
     weights = {name: p.clone().requires_grad_() for name, p in start.items()}
     expected = direct_loss(weights, windows)
     expected.backward()
-    loss, _ = batch_loss(learner, whole_batch(windows.to(dtype)))
+    loss, _ = batch_loss(learner, whole_batch(windows.to(dtype)), learner.scales[0])
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=tolerance)
     for name, parameter in parameters.items():
@@ -183,14 +211,14 @@ def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtyp
         )
         assert weights[name].grad.abs().sum() > 0, f"{name} does not take part"
 
-    train_step(learner, whole_batch(windows.to(dtype)), step=1)
+    train_step(learner, whole_batch(windows.to(dtype)), learner.scales[0], step=1)
     one = {name: direct_adamw(start[name], [weights[name].grad], SMALL) for name in start}
     for name, parameter in parameters.items():
         assert parameter.detach().double().numpy() == pytest.approx(one[name].numpy(), abs=tolerance), name
 
     again = {name: p.clone().requires_grad_() for name, p in one.items()}
     direct_loss(again, windows).backward()
-    train_step(learner, whole_batch(windows.to(dtype)), step=2)
+    train_step(learner, whole_batch(windows.to(dtype)), learner.scales[0], step=2)
     for name, parameter in parameters.items():
         two = direct_adamw(start[name], [weights[name].grad, again[name].grad], SMALL)
         # In float32 a second step divides by moments of a rounded gradient.
@@ -203,7 +231,7 @@ def test_gradient_equals_finite_differences_through_the_predictor_alone() -> Non
     learner = new_learner(CHANNELS, SMALL)
     learner.module.double()
     learner.predictor.double()
-    loss, _ = batch_loss(learner, whole_batch(windows))
+    loss, _ = batch_loss(learner, whole_batch(windows), learner.scales[0])
     loss.backward()
     for parameter in learner.predictor.parameters():
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
@@ -211,6 +239,6 @@ def test_gradient_equals_finite_differences_through_the_predictor_alone() -> Non
         values = []
         for change in (1e-6, -1e-6):
             flat[0] = before + change
-            values.append(batch_loss(learner, whole_batch(windows))[0].item())
+            values.append(batch_loss(learner, whole_batch(windows), learner.scales[0])[0].item())
         flat[0] = before
         assert gradient[0].item() == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)

@@ -1,0 +1,243 @@
+"""Options beyond the published method, feature statistics, and the health of a fit."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sola.config import SolaConfig
+from sola.enhance import enhance_array
+from sola.errors import SolaError
+from sola.fit import StepRecord, fit
+from sola.health import data_warnings, effective_rank, fit_warnings, spread
+from sola.learner import batch_loss, new_learner
+from sola.module import initial_networks
+from sola.sampling import WindowBatch
+from sola.similarity import similarity_loss, target_tsm
+from sola.statistics import FeatureStatistics, feature_statistics
+
+CHANNELS = 6
+SMALL = SolaConfig(
+    hidden=8, predictor_hidden=8, batch_size=3, steps=6, learning_rate=1e-2, log_every_steps=1, device="cpu"
+)
+EVERYTHING = replace(
+    SMALL, scales=(1, 2), comparison="whitened", input_weight=0.5, gate_learning_rate=0.1, gate="linear"
+)
+
+
+class Videos:
+    """Positive random feature sequences in memory."""
+
+    def __init__(self, lengths: tuple[int, ...] = (1, 5, 22, 40, 90)) -> None:
+        random = np.random.default_rng(0)
+        self.sequences = [1 + random.random((n, CHANNELS), dtype=np.float32) for n in lengths]
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def length(self, index: int) -> int:
+        return len(self.sequences[index])
+
+    def rows(self, index: int, start: int, stop: int) -> np.ndarray:
+        assert 0 <= start < stop <= self.length(index)
+        return self.sequences[index][start:stop]
+
+
+def lengths(videos: Videos) -> np.ndarray:
+    return np.array([len(sequence) for sequence in videos.sequences])
+
+
+def batch(rows: torch.Tensor, length: int) -> WindowBatch:
+    return WindowBatch(rows, torch.zeros(len(rows), dtype=torch.int64), torch.full((len(rows),), length))
+
+
+def test_a_scale_multiplies_the_step_and_keeps_the_margins_of_the_window() -> None:
+    wide = SolaConfig().at_scale(2)
+    assert wide.positions == tuple(range(4, 33, 4))
+    assert wide.window_snippets - wide.positions[-1] == 23 - 18
+    assert SolaConfig().at_scale(1) == SolaConfig()
+
+
+def test_the_same_time_apart_has_the_same_target_at_every_scale() -> None:
+    one, two = new_learner(CHANNELS, replace(SMALL, scales=(1, 2))).scales
+    # Two of the small steps are one of the large.
+    assert torch.allclose(two.target[0, :4], one.target[0, ::2])
+
+
+def test_scales_take_turns_and_every_option_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    whole = fit(Videos(), EVERYTHING, channels=CHANNELS)
+    fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c", should_stop=lambda: True)
+    resumed = fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c")
+    assert resumed.history == whole.history
+    for (name, one), other in zip(
+        whole.module.state_dict().items(), resumed.module.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    alone = fit(Videos(), replace(EVERYTHING, scales=(1,)), channels=CHANNELS)
+    assert alone.history[0] == whole.history[0], "the first step is of the first scale"
+    assert alone.history[1].loss != whole.history[1].loss
+
+
+@pytest.mark.parametrize("gate", ["tanh", "linear", "open"])
+def test_every_gate_starts_as_the_identity_and_learns(gate: str) -> None:
+    config = replace(SMALL, gate=gate)
+    module, _ = initial_networks(CHANNELS, config)
+    x = Videos().sequences[3]
+    assert np.array_equal(enhance_array(module, x), x)
+    fitted = fit(Videos(), config, channels=CHANNELS).module
+    assert np.abs(enhance_array(fitted, x) - x).max() > 1e-4
+
+
+def test_the_gate_of_each_form_has_its_formula() -> None:
+    for gate, expected in (("tanh", np.tanh(0.8)), ("linear", 0.8), ("open", 1.0)):
+        module, _ = initial_networks(CHANNELS, replace(SMALL, gate=gate))
+        with torch.no_grad():
+            module.alpha.fill_(0.8)
+        assert module.gate().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", [None, 0.25])
+def test_the_gate_moves_by_its_own_learning_rate(rate: float | None) -> None:
+    # The first update of AdamW is the learning rate times the sign of the gradient; decay of a zero is zero.
+    config = replace(SMALL, gate_learning_rate=rate, gate="linear", steps=1)
+    alpha = fit(Videos(), config, channels=CHANNELS).module.alpha.item()
+    assert abs(alpha) == pytest.approx(config.learning_rate if rate is None else rate, rel=1e-3)
+
+
+def test_statistics_centre_standardise_and_whiten() -> None:
+    random = np.random.default_rng(0)
+    mixing = random.normal(size=(CHANNELS, CHANNELS))
+    videos = Videos((3000, 10))
+    for sequence in videos.sequences:
+        sequence[:] = 5 + random.normal(size=sequence.shape) @ mixing
+    everything = torch.from_numpy(np.concatenate(videos.sequences)).double()
+    results = {}
+    for comparison in ("centred", "standardised", "whitened"):
+        statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
+        assert statistics is not None
+        results[comparison] = statistics.apply(everything)
+        assert results[comparison].mean(dim=0).abs().max() < 1e-9
+    assert torch.allclose(results["centred"], everything - everything.mean(dim=0))
+    # Shrinkage leaves variances of 1 / (1 + 0.01 mean / own).
+    assert results["standardised"].var(dim=0).numpy() == pytest.approx(np.ones(CHANNELS), abs=0.1)
+    covariance = torch.cov(results["whitened"].T)
+    values = torch.linalg.eigvalsh(torch.cov(everything.T))
+    expected = values / (values + 0.01 * values.mean())
+    assert torch.linalg.eigvalsh(covariance).numpy() == pytest.approx(
+        expected.sort().values.numpy(), abs=1e-3
+    )
+    assert feature_statistics(videos, lengths(videos), CHANNELS, "raw") is None
+
+
+def test_a_constant_channel_does_not_break_the_statistics() -> None:
+    videos = Videos((30, 20))
+    for sequence in videos.sequences:
+        sequence[:, 2] = 7
+    for comparison in ("standardised", "whitened"):
+        statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
+        assert torch.isfinite(statistics.apply(torch.from_numpy(videos.sequences[0]).double())).all()
+
+
+def test_the_loss_compares_features_relative_to_the_statistics() -> None:
+    config = replace(SMALL, comparison="centred", predictor=False)
+    origin, scale = torch.arange(6.0), torch.tensor([1.0, 2, 3, 4, 5, 6])
+    learner = new_learner(CHANNELS, config, statistics=FeatureStatistics(origin, scale))
+    rows = torch.randn(2, 19, CHANNELS, generator=torch.Generator().manual_seed(0))
+    loss, _ = batch_loss(learner, batch(rows, 23), learner.scales[0])
+    compared = (rows[:, 2:17:2] - origin) * scale  # the module starts as the identity
+    assert loss.item() == pytest.approx(
+        similarity_loss(compared, compared, target_tsm(8, 16.0)).item(), abs=1e-6
+    )
+
+
+def test_centring_makes_unrelated_positive_features_unrelated() -> None:
+    first = {
+        comparison: fit(Videos((60,) * 6), replace(SMALL, comparison=comparison), channels=CHANNELS).history[
+            0
+        ]
+        for comparison in ("raw", "centred")
+    }
+    assert first["raw"].spread < 0.1
+    assert first["centred"].spread > 0.9
+
+
+# Health
+
+
+def test_spread_and_rank_of_hand_worked_vectors() -> None:
+    same = torch.tensor([[[0.6, 0.8]] * 3])
+    right_angles = torch.eye(3)[None]
+    assert spread(same).item() == pytest.approx(0, abs=1e-6)
+    assert spread(torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])).item() == pytest.approx(1)
+    assert effective_rank(same).item() == pytest.approx(1, abs=1e-4)
+    assert effective_rank(right_angles).item() == pytest.approx(3, abs=1e-5)
+    # Two equal and one at a right angle: the spectrum is 2/3 and 1/3.
+    mixed = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    assert effective_rank(mixed).item() == pytest.approx(3 / 2 ** (2 / 3), abs=1e-5)
+
+
+def test_spread_and_rank_leave_out_what_is_not_valid() -> None:
+    z = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    valid = torch.tensor([[True, True, False]])
+    assert spread(z, valid).item() == pytest.approx(0, abs=1e-6)
+    assert effective_rank(z, valid).item() == pytest.approx(1, abs=1e-4)
+
+
+def record(step: int, *, gate: float = 0.1, spread: float = 0.5, rank: float = 3.0) -> StepRecord:
+    return StepRecord(step, 0, 0.6, gate, 0.1, spread, rank)
+
+
+def test_a_healthy_fit_is_not_warned_about() -> None:
+    assert fit_warnings([], SMALL) == []
+    assert fit_warnings([record(1, gate=0.0), record(900)], SMALL) == []
+    assert fit_warnings([record(1, gate=0.0), record(20, gate=1e-5)], SMALL) == [], (
+        "too early to call it stuck"
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (record(900, spread=0.01), "step 900.*collapsed.*0.500 to 0.010.*learning_rate"),
+        (record(900, rank=1.05), "alike.*3.00 to 1.05 of 8.*lower k"),
+        (record(900, gate=1e-5), "after 900 steps the gate is 1.0e-05.*gate_learning_rate"),
+    ],
+)
+def test_collapse_and_a_stuck_gate_are_noticed_with_a_suggestion(last: StepRecord, said: str) -> None:
+    warnings = fit_warnings([record(1, gate=0.0), last], SMALL)
+    assert len(warnings) == 1
+    assert re.search(said, warnings[0])
+
+
+def test_an_open_gate_cannot_be_stuck() -> None:
+    assert fit_warnings([record(1), record(900, gate=1e-5)], replace(SMALL, gate="open")) == []
+
+
+def test_few_and_short_videos_are_told_before_training() -> None:
+    config = replace(SMALL, batch_size=256)
+    assert data_warnings(np.full(500, 90), config) == []
+    (few,) = data_warnings(np.full(12, 90), config)
+    assert "12 videos" in few and "windows_per_video, to 22" in few
+    (short,) = data_warnings(np.array([5] * 300 + [90] * 200), config)
+    assert "300 of 500 videos are shorter" in short
+    useless, _ = data_warnings(np.full(500, 2), config)
+    assert "no video has more than 2 snippets" in useless
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"scales": ()}, "scales"),
+        ({"scales": (0, 1)}, "scales"),
+        ({"input_weight": 1.5}, "input_weight"),
+        ({"comparison": "norm"}, "raw, centred, standardised, whitened"),
+        ({"gate": "relu"}, "tanh, linear, open"),
+        ({"gate_learning_rate": 0.0}, "gate_learning_rate"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_by_name(options: dict, named: str) -> None:
+    with pytest.raises(SolaError, match=named):
+        SolaConfig(**options)
