@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -246,6 +247,9 @@ def import_features(
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code; what the user can mend is one line on standard error."""
+    # Decoders and encoder share the cores: threads that spin while they wait would take them from the decoders.
+    # It must be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         words = take_config(list(sys.argv[1:] if tokens is None else tokens))

@@ -153,8 +153,6 @@ class _Job:
             self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
             self._tell(video)
         else:
-            if event.first_row == 0 and video.id in self._writers:  # decoding was begun anew
-                self._writers.pop(video.id).discard()
             try:
                 self._writer(video).append(event.features)
             except PipelineError as error:

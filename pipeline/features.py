@@ -21,16 +21,12 @@ from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Snip
 class Rows:
     """The next feature rows of a video.
 
-    When ``first_row`` is 0 again, decoding was begun anew and the rows that came before are void.
-
     Args:
         video: whose rows.
-        first_row: row of ``features[0]``.
         features: [n, C] float32.
     """
 
     video: VideoFile
-    first_row: int
     features: np.ndarray
 
 
@@ -124,7 +120,7 @@ def _encode_batch(queue: deque[Snippets | Finished | Failed], encoder: Encoder) 
     start = 0
     for event in taken:
         if isinstance(event, Snippets):
-            yield Rows(event.video, event.first_row, features[start : start + len(event.frames)])
+            yield Rows(event.video, features[start : start + len(event.frames)])
             start += len(event.frames)
         else:
             yield event

@@ -99,8 +99,6 @@ def _from_videos(
         chunks = (features.astype(spec.dtype) for features in events.rows())
         try:
             found = _detect(chunks, model, model.sola, events.duration_seconds, config)
-        except _RestartError:
-            continue
         except _VideoFailedError as error:
             summary.failed[video_id] = str(error)
         else:
@@ -144,10 +142,6 @@ class _VideoFailedError(Exception):
     """The video whose rows are being read has failed."""
 
 
-class _RestartError(Exception):
-    """The decoder has begun the video anew: the rows that were read are void."""
-
-
 class _Events:
     """The events of videos that come one after the other, as one stream of rows for each video."""
 
@@ -157,26 +151,21 @@ class _Events:
         self._duration = 0.0
 
     def next_video(self) -> str | None:
-        """Id of the next video (the same one after a restart), None after the last."""
-        if self._held is None:
-            self._held = next(self._events, None)
+        """Id of the next video, None after the last."""
+        self._held = next(self._events, None)
         return None if self._held is None else self._held.video.id
 
     def rows(self) -> Iterator[np.ndarray]:
         """The rows of the video that :meth:`next_video` named."""
-        begun = False
-        while (event := self._held or next(self._events, None)) is not None:
-            self._held = None
+        event = self._held
+        while event is not None:
             if isinstance(event, Failed):
                 raise _VideoFailedError(f"{event.kind}: {event.reason}")
             if isinstance(event, Finished):
                 self._duration = float(event.report.duration)
                 return
-            if begun and event.first_row == 0:
-                self._held = event
-                raise _RestartError
-            begun = True
             yield event.features
+            event = next(self._events, None)
 
     def duration_seconds(self) -> float:
         """Duration of the video whose rows have come to their end."""
