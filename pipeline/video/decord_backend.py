@@ -33,21 +33,30 @@ def version() -> str:
     return str(decord.__version__)
 
 
-def why_not_exact(info: VideoInfo) -> str | None:
-    """What keeps decord from showing exactly what PyAV shows, in words; None: nothing does."""
-    reasons = (
+def why_wrong(info: VideoInfo) -> str | None:
+    """What makes decord fail or choose other frames than a player shows, in words; None: nothing does."""
+    return _first(
         (info.codec not in _CODECS, f"codec {info.codec}"),
         (info.format not in _FORMATS, f"container {info.format}"),
-        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
-        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
-        (not info.constant_rate, "variable frame rate"),
-        (info.rotation != 0, f"rotated by {info.rotation} degrees"),
-        (info.interlaced, "interlaced"),
         (info.discarded > 0, "an edit list hides packets"),
         (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
         (not info.clean_start, "does not start with a key frame"),
         (len(set(info.timestamps)) != info.num_frames, "two frames have one timestamp"),
     )
+
+
+def why_not_exact(info: VideoInfo) -> str | None:
+    """What keeps decord from giving what PyAV gives, in words; None: nothing does."""
+    return why_wrong(info) or _first(
+        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
+        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
+        (not info.constant_rate, "variable frame rate"),
+        (info.rotation != 0, f"rotated by {info.rotation} degrees"),
+        (info.interlaced, "interlaced"),
+    )
+
+
+def _first(*reasons: tuple[bool, str]) -> str | None:
     return next((words for applies, words in reasons if applies), None)
 
 
@@ -63,7 +72,7 @@ def shown_frames(
     """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
 
     Raises:
-        VideoError: decode_error, when decord cannot read the file or sees other frames than the probe.
+        VideoError: decode_error, when decord cannot read the file or shows other frames than the probe found.
     """
     reader = _open(path, info, geometry, threads)
     first = tally.first_tick = info.timestamps[0]
@@ -89,6 +98,8 @@ def shown_frames(
 def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
     import decord
 
+    if wrong := why_wrong(info):
+        raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
     # At this level decord's FFmpeg says everything that it conceals; at ERROR it keeps some damage to itself.
     decord.logging.set_level(decord.logging.INFO)
     url = str(path.absolute())

@@ -30,10 +30,14 @@ class Reach:
         self.ends[packet.time_base] = (min(low, start), max(high, end))
 
     @property
-    def seconds(self) -> Fraction:
-        lows = [low * base for base, (low, _) in self.ends.items()]
-        highs = [high * base for base, (_, high) in self.ends.items()]
-        return max(highs, default=Fraction(0)) - min(lows, default=Fraction(0))
+    def span(self) -> Fraction:
+        """From the start of the first packet to the end of the last."""
+        return self.end - min((low * base for base, (low, _) in self.ends.items()), default=Fraction(0))
+
+    @property
+    def end(self) -> Fraction:
+        """The end of the last packet on the container's clock."""
+        return max((high * base for base, (_, high) in self.ends.items()), default=Fraction(0))
 
 
 class Packets:

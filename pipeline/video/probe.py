@@ -175,12 +175,14 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     picture = frame if frame is not None else context
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
     rotation = round(frame.rotation / 90) * 90 % 360 if frame is not None else 0
-    # A claim for the stream is compared with the stream; one for the whole file with whatever reaches furthest.
-    claimed, reach = None, packets.reach
+    claimed, reached = None, packets.reach.span
     if stream.duration:
         claimed = stream.duration * time_base
     elif container.duration:
-        claimed, reach = Fraction(container.duration, av.time_base), packets.reach_of_all
+        # A claim for the whole file is compared with whatever reaches furthest; some containers count it from the
+        # first packet, some from zero.
+        claimed = Fraction(container.duration, av.time_base)
+        reached = max(packets.reach_of_all.span, packets.reach_of_all.end)
     notes = []
     if frame is not None and frame.rotation % 90:
         notes.append(f"rotation of {frame.rotation} degrees rounded to {rotation}")
@@ -214,7 +216,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         fps=fps,
         claimed_duration=claimed,
         claimed_frames=stream.frames,
-        reached=reach.seconds,
+        reached=reached,
         clean_start=packets.first_is_key and (by_order or packets.first_pts == timestamps[0]),
         discarded=packets.discarded,
         reordered=bool(context.has_b_frames),

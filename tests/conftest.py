@@ -1,0 +1,16 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real videos, annotations and features; tests that use it are marked ``real_data``."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("SOLA_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; SOLA_DATA names the folder")
+    return folder
