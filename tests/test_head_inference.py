@@ -1,5 +1,7 @@
 """Decoding to seconds, windows over long sequences, and detection in chunks."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ def test_windows_cover_every_row_and_their_owned_parts_tile_the_line(rows: int) 
     assert all((w.rows[:, 0] == np.arange(w.start, w.start + len(w.rows))).all() for w in made)
     assert made[0].owned[0] == -np.inf and made[-1].owned[1] == np.inf
     assert made[-1].start + len(made[-1].rows) == rows
-    for before, after in zip(made, made[1:], strict=False):
+    for before, after in itertools.pairwise(made):
         assert before.owned[1] == after.owned[0]
         # The seam is at least a quarter of a window from the edges of both.
         assert after.start + 4 <= after.owned[0] <= before.start + 12

@@ -1,5 +1,8 @@
 """The anchor-free head's network, its masks, and its parts."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -143,12 +146,20 @@ def test_features_of_another_shape_are_refused_with_both_shapes(shape: tuple[int
         ({"width": 0}, "width must be >= 1, got 0"),
         ({"kernel": 4}, "kernel must be odd and >= 1, got 4"),
         ({"block": "mamba"}, "block must be one of conv, attention, got 'mamba'"),
+        ({"kind": "bmn"}, "kind must be one of anchor_free, gtad, actionness, got 'bmn'"),
+        ({"kind": "gtad", "width": 24}, "gtad_groups must divide half of width=24, got 16"),
+        ({"actionness_thresholds": ()}, "actionness_thresholds must be one or more numbers > 0 and < 1"),
         ({"dropout": 1.0}, "dropout must be >= 0 and < 1"),
         ({"block": "attention", "width": 30}, "attention_heads must divide width=30, got 4"),
-        ({"max_test_snippets": 4}, "max_test_snippets must be >= 8"),
+        ({"max_test_snippets": 4}, "max_test_snippets must be 0 or >= 8, got 4"),
     ],
 )
 def test_options_outside_their_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(PipelineError) as error:
         HeadConfig(**options)
     assert message in str(error.value)
+
+
+def test_settings_survive_json() -> None:
+    config = HeadConfig(kind="actionness", actionness_thresholds=(0.2, 0.4))
+    assert HeadConfig(**json.loads(json.dumps(asdict(config)))) == config

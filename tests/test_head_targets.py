@@ -1,5 +1,6 @@
 """Which points learn which segment, and the head's loss as a whole."""
 
+import itertools
 import math
 
 import pytest
@@ -65,7 +66,7 @@ def test_the_levels_of_the_default_config_leave_no_distance_unanswered() -> None
     ranges = HeadConfig().ranges_snippets
     assert len(ranges) == 6
     assert ranges[0] == (0.0, 4.0) and ranges[-1] == (64.0, INFINITY)
-    assert all(low == high for (_, high), (low, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(low == high for (_, high), (low, _) in itertools.pairwise(ranges))
     assert HeadConfig(levels=1).ranges_snippets == ((0.0, INFINITY),)
 
 

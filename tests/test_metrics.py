@@ -167,5 +167,5 @@ def test_bad_arguments_are_refused() -> None:
         evaluate_map({"v": []}, {})
     with pytest.raises(PipelineError, match="tious must be"):
         evaluate_map({"v": truth((0, 1))}, {}, tious=[0.0])
-    with pytest.raises(PipelineError, match="score must be finite, got .* of video 'v'"):
+    with pytest.raises(PipelineError, match=r"score must be finite, got .* of video 'v'"):
         evaluate_map({"v": truth((0, 1))}, {"v": found((0, 1, float("nan")))})

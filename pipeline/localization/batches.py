@@ -1,14 +1,15 @@
 """From videos with annotations to padded training batches."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.localization.segments import Segment, seconds_to_snippets
+from pipeline.localization.resize import rescale_snippets, resize_rows
+from pipeline.localization.segments import PROPOSAL_LABEL, Segment, seconds_to_snippets
 from pipeline.localization.targets import SegmentTargets
 
 # A segment cut by a crop stays ground truth if at least this share of it is inside (as in ActionFormer).
@@ -38,6 +39,10 @@ class TrainItem:
             raise PipelineError(f"features of video {self.video_id!r} must be [T, C], got shape {rows.shape}")
         return np.asarray(rows, dtype=np.float32)
 
+    def as_proposals(self) -> "TrainItem":
+        """The same with every segment labelled `PROPOSAL_LABEL`."""
+        return replace(self, segments=[Segment(segment.segment, PROPOSAL_LABEL) for segment in self.segments])
+
     def targets(self, labels: Sequence[str]) -> SegmentTargets:
         """The segments in snippets and their classes as positions in ``labels``."""
         unknown = sorted({segment.label for segment in self.segments} - set(labels))
@@ -63,10 +68,19 @@ class Batch:
 
 
 def make_batch(
-    items: Sequence[TrainItem], *, labels: Sequence[str], max_snippets: int, rng: np.random.Generator
+    items: Sequence[TrainItem],
+    *,
+    labels: Sequence[str],
+    max_snippets: int,
+    rng: np.random.Generator,
+    resize_snippets: int = 0,
 ) -> Batch:
-    """The items as one batch, each cropped at random to ``max_snippets``, padded to the longest."""
-    cut = [random_crop(item.load(), item.targets(labels), limit=max_snippets, rng=rng) for item in items]
+    """The items as one batch, padded to the longest.
+
+    Each is resized to ``resize_snippets`` rows if that is not 0, and cropped at random to ``max_snippets``.
+    """
+    whole = [_resized(item.load(), item.targets(labels), resize_snippets) for item in items]
+    cut = [random_crop(rows, targets, limit=max_snippets, rng=rng) for rows, targets in whole]
     longest = max(len(rows) for rows, _ in cut)
     channels = {rows.shape[1] for rows, _ in cut}
     if len(channels) > 1:
@@ -77,6 +91,13 @@ def make_batch(
         features[index, : len(rows)] = torch.from_numpy(rows)
         mask[index, : len(rows)] = True
     return Batch(features, mask, [targets for _, targets in cut])
+
+
+def _resized(rows: np.ndarray, targets: SegmentTargets, length: int) -> tuple[np.ndarray, SegmentTargets]:
+    if length == 0:
+        return rows, targets
+    segments = rescale_snippets(targets.segments, source=len(rows), target=length)
+    return resize_rows(rows, length), SegmentTargets(segments, targets.labels)
 
 
 def random_crop(

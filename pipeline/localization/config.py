@@ -6,17 +6,23 @@ from typing import Any, Literal
 from pipeline.errors import PipelineError
 from pipeline.localization.metrics import THUMOS_TIOUS
 
+# Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
+DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """The network of a localization head and how ground truth is assigned to its outputs."""
 
+    kind: Literal["anchor_free", "gtad", "actionness"] = "anchor_free"
+    """The head: anchor_free (pyramid after ActionFormer), gtad (graph of snippets, all pairs of start and end), or
+    actionness (snippet classifier and thresholds: quick, and the floor that the others must beat)."""
     width: int = 256
     """Channels inside the network; the features are projected to it."""
     levels: int = 6
-    """Levels of the pyramid; level l has a stride of 2**l snippets."""
+    """Levels of the pyramid; level l has a stride of 2**l snippets. For kind=anchor_free."""
     block: Literal["conv", "attention"] = "conv"
-    """What each level is made of: masked convolutions, or self-attention in a local window."""
+    """What each level is made of: masked convolutions, or self-attention in a local window. For kind=anchor_free."""
     kernel: int = 3
     """Kernel of the convolutions, in positions of a level; odd."""
     attention_window: int = 19
@@ -24,11 +30,13 @@ class HeadConfig:
     attention_heads: int = 4
     """Attention heads; divides width. For block=attention."""
     position: Literal["none", "absolute"] = "none"
-    """Position encoding added after the projection: none, or sinusoids of the absolute position."""
+    """Position encoding added after the projection: none, or sinusoids of the absolute position. For
+    kind=anchor_free."""
     stem_blocks: int = 2
-    """Blocks at full length before the pyramid begins."""
+    """Blocks at full length before the pyramid begins (anchor_free) or the branches part (gtad)."""
     tower_layers: int = 2
-    """Hidden layers of the classification and of the regression head, which all levels share."""
+    """Hidden layers of the classification and of the regression head, which all levels share (anchor_free), or of the
+    snippet classifier, where 0 makes it linear (actionness)."""
     dropout: float = 0.1
     """Share of activations dropped in training, 0 to below 1."""
     first_range_snippets: float = 4.0
@@ -42,15 +50,36 @@ class HeadConfig:
     """Exponent that plays down easy points in the focal loss."""
     regression_weight: float = 1.0
     """Weight of the DIoU loss against the focal loss."""
-    max_train_snippets: int = 2304
-    """Longer sequences are cropped at random to this many snippets in training."""
-    max_test_snippets: int = 2304
-    """Longer sequences are covered by windows of this many snippets that overlap by half."""
+    gtad_neighbours: int = 3
+    """Nearest neighbours in feature space that each snippet's semantic edges lead to. For kind=gtad."""
+    gtad_groups: int = 16
+    """Groups of the convolutions inside a GCNeXt block; divides width / 2. For kind=gtad."""
+    gtad_samples: int = 16
+    """Points sampled along each pair of start and end, the context included. For kind=gtad."""
+    gtad_max_duration_snippets: int = 64
+    """Longest action, in snippets, that can be found. For kind=gtad."""
+    actionness_thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    """Runs of snippets whose class probability reaches one of these become candidates. For kind=actionness."""
+    resize_snippets: int = 0
+    """Every sequence is resized to this many rows first, as is usual for ActivityNet; 0 leaves it as it is."""
+    max_train_snippets: int = 0
+    """Longer sequences are cropped at random to this many snippets in training; 0: 2304, for kind=gtad 256."""
+    max_test_snippets: int = 0
+    """Longer sequences are covered by windows of this many snippets that overlap by half; 0: 2304, for kind=gtad
+    256."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "levels", "attention_heads", "max_train_snippets"):
+        _require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
+        for name in (
+            "width",
+            "levels",
+            "attention_heads",
+            "gtad_neighbours",
+            "gtad_samples",
+            "gtad_max_duration_snippets",
+        ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        for name in ("stem_blocks", "tower_layers", "focal_gamma", "regression_weight"):
+        for name in ("stem_blocks", "tower_layers", "focal_gamma", "regression_weight", "resize_snippets"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         for name in ("kernel", "attention_window"):
             value = getattr(self, name)
@@ -61,11 +90,37 @@ class HeadConfig:
         _require_choice(self.position, "position", ("none", "absolute"))
         _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
         _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
-        _require(self.max_test_snippets >= 8, "max_test_snippets", self.max_test_snippets, ">= 8")
+        for name in ("max_train_snippets", "max_test_snippets"):
+            value = getattr(self, name)
+            _require(value == 0 or value >= 8, name, value, "0 or >= 8")
+        # Settings read from JSON or TOML hold lists; the same settings must be equal.
+        thresholds = tuple(self.actionness_thresholds)
+        object.__setattr__(self, "actionness_thresholds", thresholds)
+        _require(
+            len(thresholds) > 0 and all(0 < t < 1 for t in thresholds),
+            "actionness_thresholds",
+            thresholds,
+            "one or more numbers > 0 and < 1",
+        )
         if self.block == "attention" and self.width % self.attention_heads:
             raise PipelineError(
                 f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
             )
+
+        if self.kind == "gtad" and (self.width % 2 or (self.width // 2) % self.gtad_groups):
+            raise PipelineError(
+                f"gtad_groups must divide half of width={self.width}, got {self.gtad_groups}; choose another of the two"
+            )
+
+    @property
+    def train_limit(self) -> int:
+        """Snippets of a training crop at most."""
+        return self.max_train_snippets or DEFAULT_LIMITS[self.kind]
+
+    @property
+    def test_limit(self) -> int:
+        """Snippets of a window at most."""
+        return self.max_test_snippets or DEFAULT_LIMITS[self.kind]
 
     @property
     def ranges_snippets(self) -> tuple[tuple[float, float], ...]:
@@ -127,6 +182,8 @@ class TrainConfig:
     """Gradients are scaled down to this norm; 0 switches it off."""
     ema_decay: float = 0.999
     """Decay per step of the moving average of the weights that is validated and kept; 0 switches it off."""
+    class_agnostic: bool = False
+    """Learn one class, action, whatever the labels: proposals, to be named by video-level scores."""
     validate_every_epochs: int = 5
     """Epochs between validations; the last epoch is always validated."""
     validation_tious: tuple[float, ...] = THUMOS_TIOUS
@@ -148,6 +205,7 @@ class TrainConfig:
         for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
 
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.errors import PipelineError
-from pipeline.localization.blocks import AttentionBlock, ChannelNorm, ConvBlock, MaskedConv, Standardise, sinusoids
+from pipeline.localization.base import Head
+from pipeline.localization.blocks import AttentionBlock, ChannelNorm, ConvBlock, MaskedConv, sinusoids
 from pipeline.localization.config import HeadConfig
 from pipeline.localization.decode import Candidates
 from pipeline.localization.losses import diou_loss_1d, sigmoid_focal_loss
@@ -39,24 +39,14 @@ class LevelOutput:
     distances: Tensor
 
 
-class AnchorFreeHead(nn.Module):
-    """Locates actions in feature sequences of any length T >= 1.
-
-    Args:
-        channels: C of the features.
-        num_classes: K.
-        config: the network's options.
-    """
+class AnchorFreeHead(Head):
+    """Every point of a temporal pyramid predicts class probabilities and its distances to start and end."""
 
     positives: Tensor
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
-        super().__init__()
-        if channels < 1 or num_classes < 1:
-            raise PipelineError(f"channels and num_classes must be >= 1, got {channels} and {num_classes}")
-        self.channels, self.num_classes, self.config = channels, num_classes, config
+        super().__init__(channels, num_classes, config)
         width = config.width
-        self.standardise = Standardise(channels)
         self.project = MaskedConv(channels, width, 1)
         self.project_norm = ChannelNorm(width)
         self.embed = MaskedConv(width, width, config.kernel)
@@ -73,25 +63,9 @@ class AnchorFreeHead(nn.Module):
         # softplus(2) is about 2.1 strides: the middle of what levels above the first answer for.
         nn.init.constant_(self.regress.last.conv.bias, 2.0)  # type: ignore[arg-type]
 
-    def set_input_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardises every input from now on by these channel statistics, [C] each."""
-        self.standardise.set(mean, std)
-
     def forward(self, features: Tensor, mask: Tensor) -> list[LevelOutput]:
-        """The outputs of all levels; values under padding are never seen and never change the valid part.
-
-        Args:
-            features: [B, T, C] float32, T >= 1.
-            mask: [B, T] bool, True where a row is a snippet, False where it is padding.
-        """
-        if features.ndim != 3 or features.shape[2] != self.channels or features.shape[1] < 1:
-            raise PipelineError(
-                f"features must be [B, T, {self.channels}] with T >= 1, got {list(features.shape)}; "
-                "the head was made for another encoder or the sequence is empty"
-            )
-        valid = mask[:, None].to(features.dtype)
-        # where, not a product: padding may hold anything, also NaN.
-        x = torch.where(mask[..., None], self.standardise(features), 0.0).transpose(1, 2)
+        """The outputs of all levels, finest first; arguments as in `Head.forward`."""
+        x, valid = self._prepare(features, mask)
         return [self._answer(level, x_l, m_l) for level, (x_l, m_l) in enumerate(self._levels(x, valid))]
 
     def _levels(self, x: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -120,13 +94,9 @@ class AnchorFreeHead(nn.Module):
         )
 
     def loss(self, outputs: list[LevelOutput], targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """{"classification": focal loss, "regression": DIoU loss}, scalars whose sum is to be minimised.
+        """{"classification": focal loss, "regression": DIoU loss}; arguments as in `Head.loss`.
 
         Both are sums divided by a moving count of positive points, which in training also learns from this batch.
-
-        Args:
-            outputs: of `forward`.
-            targets: one for each row of the batch, segments in snippets.
         """
         config = self.config
         classes, distances = assign_batch(
@@ -160,7 +130,7 @@ class AnchorFreeHead(nn.Module):
         return torch.where(self.positives > 0, self.positives, count)
 
     def candidates(self, outputs: list[LevelOutput], *, min_score: float) -> list[Candidates]:
-        """What each sequence of the batch may hold: segments in snippets with class and score >= ``min_score``."""
+        """Every valid point with every class of at least ``min_score``, for each sequence of the batch."""
         batch = len(outputs[0].mask)
         return [self._candidates_of(outputs, row, min_score) for row in range(batch)]
 

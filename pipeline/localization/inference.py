@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from pipeline.errors import PipelineError
+from pipeline.localization.base import Head
 from pipeline.localization.config import PostConfig
 from pipeline.localization.decode import Candidates, to_seconds
-from pipeline.localization.head import AnchorFreeHead
 from pipeline.localization.nms import suppress
+from pipeline.localization.resize import rescale_snippets, resize_rows
 from pipeline.localization.segments import Detection
+
+NO_ROWS = "features must have at least one row, got none"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Window:
 
 
 def detect(
-    head: AnchorFreeHead,
+    head: Head,
     chunks: Iterable[np.ndarray],
     *,
     stride_seconds: float,
@@ -39,9 +42,10 @@ def detect(
 ) -> list[Detection]:
     """The video's detections, best first; the same, bit for bit, however its rows are cut into chunks.
 
-    Sequences of more than ``head.config.max_test_snippets`` rows are covered by windows that overlap by half.
-    A segment is taken from the window in whose middle half its centre lies (the first and the last window also
-    answer for their outer quarter), so none is seen from the edge of a window.
+    Sequences of more rows than ``head.config.test_limit`` are covered by windows that overlap by half. A segment is
+    taken from the window in whose middle half its centre lies (the first and the last window also answer for their
+    outer quarter), so none is seen from the edge of a window. With ``head.config.resize_snippets`` the whole
+    sequence is held and resized first.
 
     Args:
         head: is moved to ``device`` and put into evaluation mode.
@@ -59,12 +63,7 @@ def detect(
             f"labels must be {head.num_classes} names, one for each class of the head, got {len(labels)}"
         )
     head.to(device).eval()
-    found: Candidates | None = None
-    for window in windows(chunks, length=head.config.max_test_snippets):
-        new = _answer(head, window, post, torch.device(device))
-        # Keeping only the best after each window bounds memory by the window, not by the video.
-        found = new if found is None else Candidates.join([found, new]).best(post.pre_nms_topk)
-    assert found is not None
+    found = _candidates(head, chunks, post, torch.device(device))
     duration = duration_seconds() if callable(duration_seconds) else duration_seconds
     in_seconds = to_seconds(
         found, stride_seconds=stride_seconds, window_seconds=window_seconds, duration_seconds=duration
@@ -96,7 +95,7 @@ def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:
             yield Window(start, held[:length], (begin, start + half + quarter))
             held, start = held[half:], start + half
     if len(held) == 0:
-        raise PipelineError("features must have at least one row, got none")
+        raise PipelineError(NO_ROWS)
     yield Window(start, held, (-np.inf if start == 0 else start + quarter, np.inf))
 
 
@@ -111,8 +110,28 @@ def _pieces(chunks: Iterable[np.ndarray], *, rows: int) -> Iterator[np.ndarray]:
             yield piece
 
 
+def _candidates(head: Head, chunks: Iterable[np.ndarray], post: PostConfig, device: torch.device) -> Candidates:
+    """The best candidates of the video, in snippets, in float64 on the CPU."""
+    resized = head.config.resize_snippets
+    if resized:
+        rows = np.concatenate([*_pieces(chunks, rows=head.config.test_limit)] or [np.empty((0, 0))])
+        if len(rows) == 0:
+            raise PipelineError(NO_ROWS)
+        chunks = [resize_rows(rows, resized)]
+    found: Candidates | None = None
+    for window in windows(chunks, length=head.config.test_limit):
+        new = _answer(head, window, post, device)
+        # Keeping only the best after each window bounds memory by the window, not by the video.
+        found = new if found is None else Candidates.join([found, new]).best(post.pre_nms_topk)
+    assert found is not None
+    if not resized:
+        return found
+    segments = rescale_snippets(found.segments, source=resized, target=len(rows))
+    return Candidates(segments, found.labels, found.scores)
+
+
 @torch.no_grad()
-def _answer(head: AnchorFreeHead, window: Window, post: PostConfig, device: torch.device) -> Candidates:
+def _answer(head: Head, window: Window, post: PostConfig, device: torch.device) -> Candidates:
     features = torch.from_numpy(window.rows)[None].to(device)
     mask = torch.ones(features.shape[:2], dtype=torch.bool, device=device)
     [found] = head.candidates(head(features, mask), min_score=post.min_score)

@@ -5,6 +5,9 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 
+# The one class of heads that find actions without naming them.
+PROPOSAL_LABEL = "action"
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.localization.base import Head
 from pipeline.localization.batches import TrainItem, feature_statistics, make_batch
 from pipeline.localization.config import TrainConfig
-from pipeline.localization.head import AnchorFreeHead
+from pipeline.localization.heads import build_head
 from pipeline.localization.inference import detect
 from pipeline.localization.metrics import MapResult, evaluate_map
 from pipeline.localization.schedule import epoch_batches, learning_rate_at, steps_per_epoch
+from pipeline.localization.segments import PROPOSAL_LABEL
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained ``head`` with its best weights, in evaluation mode.
+    """The trained ``head`` with its best weights, in evaluation mode, and the ``labels`` of its outputs.
 
     ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
     without validation videos; ``losses`` has one entry an epoch.
     """
 
-    head: AnchorFreeHead
+    head: Head
+    labels: tuple[str, ...]
     best_epoch: int
     best_map: float | None
     losses: list[dict[str, float]]
@@ -66,7 +69,8 @@ def fit_head(
     Args:
         train_items: videos with segments; videos without any are background.
         val_items: may be empty; the last epoch's weights are then kept.
-        labels: the classes, in the order of the head's outputs.
+        labels: the classes, in the order of the head's outputs (with ``config.class_agnostic`` there is only one,
+            whatever these are: see the result's labels).
         on_epoch: called after each epoch, for progress and for saving ``report.state()``.
         resume: such a state; goes on after its epoch.
 
@@ -75,6 +79,8 @@ def fit_head(
     """
     if not any(len(item.segments) for item in train_items):
         raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
+    if config.class_agnostic:
+        train_items, labels = [item.as_proposals() for item in train_items], (PROPOSAL_LABEL,)
     device = _device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
@@ -88,13 +94,13 @@ def fit_head(
             if on_epoch is not None:
                 on_epoch(report)
     run.head.load_state_dict(run.best["head"])
-    return FitResult(run.head.eval(), run.best["epoch"], run.best["map"], run.losses)
+    return FitResult(run.head.eval(), tuple(labels), run.best["epoch"], run.best["map"], run.losses)
 
 
 class _Run:
     """What changes while training; all of it goes into the state."""
 
-    def __init__(self, head: AnchorFreeHead, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, head: Head, optimizer: torch.optim.Optimizer) -> None:
         self.head, self.optimizer = head, optimizer
         self.average = copy.deepcopy(head).requires_grad_(False)
         self.step, self.epoch = 0, 0
@@ -122,7 +128,7 @@ class _Run:
 
 def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfig, device: torch.device) -> _Run:
     mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
-    head = AnchorFreeHead(len(mean), len(labels), config.head)
+    head = build_head(len(mean), len(labels), config.head)
     head.set_input_statistics(mean, std)
     head.to(device)
     decayed = [p for p in head.parameters() if p.ndim >= 2]
@@ -147,7 +153,13 @@ def _run_epoch(
     steps = []
     for chosen in epoch_batches(len(train_items), config=config, rng=rng):
         items = [train_items[index] for index in chosen]
-        batch = make_batch(items, labels=labels, max_snippets=config.head.max_train_snippets, rng=rng).to(device)
+        batch = make_batch(
+            items,
+            labels=labels,
+            max_snippets=config.head.train_limit,
+            resize_snippets=config.head.resize_snippets,
+            rng=rng,
+        ).to(device)
         total_steps = config.epochs * steps_per_epoch(len(train_items), config)
         rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
         losses = run.head.loss(run.head(batch.features, batch.mask), batch.targets)
@@ -194,10 +206,13 @@ def _move_average(average: nn.Module, head: nn.Module, *, decay: float) -> None:
         kept.copy_(current)
 
 
-def validate(
-    head: AnchorFreeHead, items: Sequence[TrainItem], *, labels: Sequence[str], config: TrainConfig
-) -> MapResult:
-    """Mean average precision of the head on the items."""
+def validate(head: Head, items: Sequence[TrainItem], *, labels: Sequence[str], config: TrainConfig) -> MapResult:
+    """Mean average precision of the head, whose classes are ``labels``, on the items.
+
+    With ``config.class_agnostic`` the items' segments count as `PROPOSAL_LABEL`.
+    """
+    if config.class_agnostic:
+        items = [item.as_proposals() for item in items]
     found = {
         item.video_id: detect(
             head,
