@@ -19,8 +19,8 @@ _SIGNS_OF_A_PLAYLIST = (
 )  # fmt: skip
 
 
-def open_container(path: Path) -> Any:
-    """The opened container; nothing but the file itself can be opened through it.
+def open_container(path: Path) -> tuple[Any, list[str]]:
+    """The opened container and what FFmpeg complained of; nothing but the file itself can be opened through it.
 
     Raises:
         VideoError: unreadable or refused_container.
@@ -37,7 +37,7 @@ def open_container(path: Path) -> Any:
         raise VideoError("unreadable", "the file is empty")
     opened, words = _try_to_open(path)
     if not isinstance(opened, Exception):
-        return opened
+        return opened, words
     if isinstance(opened, MemoryError):
         raise MemoryError(str(opened))
     # FFmpeg passes over some playlists whose names do not end like one; their first bytes say what they are.
@@ -53,20 +53,21 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
-    logs: list[tuple[int, str, str]] = []
-    try:
-        with av.logging.Capture() as logs:
+    opened: Any
+    with av.logging.Capture() as logs:
+        try:
             # The absolute path and its protocol are spelled out: a name like "concat:a|b" is a file name.
-            container = av.open(
+            opened = av.open(
                 f"file:{path.absolute()}",
                 metadata_errors="ignore",
                 options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             )
-        return container, []
-    except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
-        return error, [f"[{name}] {message.strip()}" for _, name, message in logs if name and message.strip()]
-    finally:
-        av.logging.set_level(level)
+        except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+            opened = error
+        finally:
+            av.logging.set_level(level)
+    words = [f"[{name}] {message.strip()}" for _, name, message in logs if name and message.strip()]
+    return opened, list(dict.fromkeys(words))
 
 
 def words_of(error: Exception) -> str:

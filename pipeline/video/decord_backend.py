@@ -38,6 +38,8 @@ def why_wrong(info: VideoInfo) -> str | None:
     return _first(
         (info.codec not in _CODECS, f"codec {info.codec}"),
         (info.format not in _FORMATS, f"container {info.format}"),
+        (info.num_video_streams > 1, "several video streams"),
+        (info.claimed_frames not in (0, info.num_frames), "the container claims another number of frames"),
         (info.discarded > 0, "an edit list hides packets"),
         (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
         (not info.clean_start, "does not start with a key frame"),

@@ -126,10 +126,13 @@ def probe(
         VideoError: unreadable, refused_container, no_video_stream, unsupported_codec, too_large, too_long,
             decode_error (no packet of the stream), out_of_memory.
     """
-    container = open_container(path)
+    container, words = open_container(path)
     try:
         stream = _best_stream(container)
         context = stream.codec_context
+        if not (context.width and context.height):  # FFmpeg leaves out sizes that it could not work with
+            too_large = any("Picture size" in word for word in words)
+            raise VideoError("too_large" if too_large else "decode_error", "; ".join(["no size of pictures", *words]))
         _refuse_large(context.width, context.height, max_pixels)
         context.thread_count = 1
         context.options = {**context.options, "max_pixels": str(max_pixels)}
@@ -176,7 +179,9 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
     rotation = round(frame.rotation / 90) * 90 % 360 if frame is not None else 0
     claimed, reached = None, packets.reach.span
-    if stream.duration:
+    if container.format.name == "avi" and stream.frames:
+        claimed = stream.frames * time_base  # FFmpeg shortens the duration, not the count, of an AVI that lost its end
+    elif stream.duration:
         claimed = stream.duration * time_base
     elif container.duration:
         # A claim for the whole file is compared with whatever reaches furthest; some containers count it from the
@@ -191,6 +196,9 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         notes.append("interlaced; frames are used as they are")
     if packets.error:
         notes.append(f"reading stopped early: {packets.error}")
+    held = len(timestamps) + packets.discarded
+    if stream.frames > held:
+        notes.append(f"the container claims {stream.frames} frames and holds {held}")
     if packets.discarded:
         notes.append(f"an edit list hides {packets.discarded} packets")
     return VideoInfo(

@@ -120,7 +120,7 @@ def _timed(
 def _decoded(
     path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress
 ) -> Iterator[Any]:
-    container = open_container(path)
+    container, _ = open_container(path)
     try:
         stream = container.streams[info.stream_index]
         context = stream.codec_context
