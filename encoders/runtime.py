@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from encoders.errors import EncoderError
+from encoders.pooling import as_separable
 from encoders.spec import EncoderSpec
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -90,24 +91,30 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         graph_module.set_submodule(source.target, fuse_conv_bn_eval(modules[source.target], modules[node.target]))
         node.replace_all_uses_with(source)
         graph_module.graph.erase_node(node)
-    _work_in_place(graph_module)
+    _ease(graph_module)
     graph_module.delete_all_unused_submodules()
     graph_module.recompile()
     return graph_module
 
 
-def _work_in_place(graph_module: fx.GraphModule) -> None:
-    """Lets ReLUs and sums overwrite an input that nothing else reads."""
+def _ease(graph_module: fx.GraphModule) -> None:
+    """Lets ReLUs and sums overwrite an input that nothing else reads, and pools the fast way."""
     modules = dict(graph_module.named_modules())
     for node in graph_module.graph.nodes:
-        if node.op == "call_module" and isinstance(modules[node.target], nn.ReLU):
-            source = node.args[0]
-            if len(source.users) == 1 and source.op != "placeholder":
-                graph_module.set_submodule(node.target, nn.ReLU(inplace=True))
-        elif node.op == "call_function" and node.target is operator.add:
+        if node.op == "call_function" and node.target is operator.add:
             first, second = node.args
             if isinstance(second, fx.Node) and len(second.users) == 1 and second.op == "call_module":
                 node.target, node.args = operator.iadd, (second, first)
+        if node.op != "call_module":
+            continue
+        module, source = modules[node.target], node.args[0]
+        if isinstance(module, nn.ReLU) and len(source.users) == 1 and source.op != "placeholder":
+            graph_module.set_submodule(node.target, nn.ReLU(inplace=True))
+        elif isinstance(module, nn.MaxPool3d):
+            graph_module.set_submodule(node.target, as_separable(module) or module)
+        elif isinstance(module, CONVOLUTIONS):
+            # pytorchvideo computes strides with numpy, whose integers torch.compile takes for tensors.
+            module.stride = tuple(int(step) for step in module.stride)
 
 
 def resolve_device(device: str) -> torch.device:
