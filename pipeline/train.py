@@ -142,7 +142,7 @@ def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[T
 
 
 def _reader(features: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: features
+    return lambda: np.array(features)  # memory maps are read-only, tensors are not
 
 
 def _labels(annotations: Annotations) -> tuple[str, ...]:

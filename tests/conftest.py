@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads that wait must not take the cores from decoder processes; it counts only before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
