@@ -1,0 +1,243 @@
+"""Linear evaluation: how well a linear classifier of single snippets tells foreground from background.
+
+It measures features without a head: in all, near the boundaries of actions, and away from them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sola.errors import SolaError
+from sola.metrics import average_precision, balanced_accuracy, distance_to_boundary
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Options of the linear evaluation; the defaults are the published ones.
+
+    Raises:
+        SolaError: a value is out of range.
+
+    Source: Kang et al., CVPR 2023, section 4; the scores of the last epochs are averaged, as the authors do.
+    """
+
+    learning_rate: float = 0.01
+    """Learning rate of stochastic gradient descent."""
+
+    momentum: float = 0.9
+    """Momentum of stochastic gradient descent."""
+
+    batch_size: int = 256
+    """Snippets in an optimiser step."""
+
+    epochs: int = 16
+    """Passes over the training snippets."""
+
+    least_steps: int = 3000
+    """Optimiser steps to take at least: with few snippets, the epochs above would end before anything is learned."""
+
+    counted_epochs: int = 10
+    """Last epochs whose scores are averaged."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Seeds of the initial weights and of the order of the snippets."""
+
+    distances: tuple[int, ...] = (1, 2, 4, 8)
+    """Snippets within which of a boundary the accuracy is taken; away is beyond the largest."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "least_steps", "counted_epochs"):
+            if getattr(self, name) < 1:
+                raise SolaError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise SolaError(f"learning_rate must be > 0, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise SolaError(f"momentum must be from 0 to below 1, got {self.momentum}")
+        if not self.seeds or not self.distances or min(self.distances) < 1:
+            raise SolaError(f"seeds and distances must have entries, got {self.seeds} and {self.distances}")
+
+
+@dataclass(frozen=True)
+class LabelledSequence:
+    """Features [T, C] of a video, float16 or float32, and which snippets are foreground, [T] bool."""
+
+    features: np.ndarray
+    foreground: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean and standard deviation over the seeds, and the number of snippets that it is taken over."""
+
+    mean: float
+    deviation: float
+    snippets: int
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores on the test videos; `near[n]` is the accuracy within n snippets of a boundary.
+
+    `near[n]` and `away` are None where no snippet is. `majority` is the accuracy of always guessing the class
+    that is more frequent in the test videos: what an accuracy must be compared with.
+    """
+
+    accuracy: Score
+    balanced_accuracy: Score
+    average_precision: Score
+    near: dict[int, Score | None]
+    away: Score | None
+    majority: float
+
+
+def linear_evaluation(
+    train: Sequence[LabelledSequence],
+    test: Sequence[LabelledSequence],
+    config: EvaluationConfig | None = None,
+    *,
+    stream_channels: Sequence[int] = (),
+) -> EvaluationResult:
+    """The scores on the test videos of linear classifiers that were trained on the training videos.
+
+    Deterministic: the same input gives the same scores on one machine and number of threads.
+
+    Args:
+        train: at least one snippet of foreground and of background.
+        test: likewise; features of the same channels.
+        config: the paper's when None.
+        stream_channels: channels of each stream, where RGB and flow lie one after the other; each stream is then
+            brought to unit length by itself, so that the longer vectors do not decide alone.
+
+    Raises:
+        SolaError: a class is missing, shapes disagree, or features are not finite.
+    """
+    config = config or EvaluationConfig()
+    train_rows, train_labels = _prepare(train, stream_channels, "training")
+    test_rows, test_labels = _prepare(test, stream_channels, "test")
+    if train_rows.shape[1] != test_rows.shape[1]:
+        raise SolaError(
+            f"training features have {train_rows.shape[1]} channels, test features {test_rows.shape[1]}"
+        )
+    distance = np.concatenate([distance_to_boundary(video.foreground) for video in test])
+    tables = []
+    for seed in config.seeds:
+        epochs = [
+            _scores_of_epoch((test_rows @ weight + bias).numpy(), test_labels, distance, config.distances)
+            for weight, bias in _counted_epochs(train_rows, train_labels, config, seed)
+        ]
+        tables.append(np.mean(epochs, axis=0))
+    return _result(np.array(tables), test_labels, distance, config.distances)
+
+
+def sgd_epoch(
+    weight: Tensor,
+    velocity: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    order: Tensor,
+    *,
+    config: EvaluationConfig,
+) -> None:
+    """Descends the cross-entropy of a two-class linear classifier for one epoch, in place.
+
+    Args:
+        weight: [C + 1, 2], the last row is the bias.
+        velocity: [C + 1, 2], momentum.
+        rows: [N, C].
+        labels: [N, 2], one-hot.
+        order: [N], the order in which rows are seen.
+    """
+    for chosen in order.split(config.batch_size):
+        batch = rows[chosen]
+        excess = torch.softmax(batch @ weight[:-1] + weight[-1], dim=1) - labels[chosen]
+        velocity *= config.momentum
+        velocity[:-1] += batch.T @ excess / len(chosen)
+        velocity[-1] += excess.mean(dim=0)
+        weight -= config.learning_rate * velocity
+
+
+def _counted_epochs(
+    rows: Tensor, foreground: np.ndarray, config: EvaluationConfig, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weight [C] and bias of foreground against background after each of the last epochs."""
+    random = np.random.default_rng(seed)
+    count, channels = rows.shape
+    labels = F.one_hot(torch.from_numpy(foreground).long(), 2).to(rows)
+    bound = 1 / math.sqrt(channels)
+    weight = torch.from_numpy(random.uniform(-bound, bound, (channels + 1, 2))).to(rows)
+    velocity = torch.zeros_like(weight)
+    steps_in_epoch = -(-count // config.batch_size)
+    epochs = max(config.epochs, -(-config.least_steps // steps_in_epoch))
+    for epoch in range(epochs):
+        sgd_epoch(weight, velocity, rows, labels, torch.from_numpy(random.permutation(count)), config=config)
+        if epoch >= epochs - config.counted_epochs:
+            difference = weight[:, 1] - weight[:, 0]
+            yield difference[:-1], difference[-1]
+
+
+def _prepare(
+    videos: Sequence[LabelledSequence], stream_channels: Sequence[int], role: str
+) -> tuple[Tensor, np.ndarray]:
+    if not videos:
+        raise SolaError(f"there are no {role} videos")
+    for number, video in enumerate(videos):
+        if video.features.ndim != 2 or video.foreground.shape != video.features.shape[:1]:
+            raise SolaError(
+                f"{role} video number {number}: features must be [T, C] and foreground [T], "
+                f"got {list(video.features.shape)} and {list(video.foreground.shape)}"
+            )
+    channels = {video.features.shape[1] for video in videos}
+    streams = list(stream_channels) or [videos[0].features.shape[1]]
+    if channels != {sum(streams)}:
+        raise SolaError(f"{role} features must have {sum(streams)} channels, got {sorted(channels)}")
+    parts = torch.cat([torch.from_numpy(np.array(v.features, dtype=np.float32)) for v in videos]).split(
+        streams, 1
+    )
+    rows = torch.cat([F.normalize(part, dim=1) for part in parts], dim=1) / math.sqrt(len(streams))
+    if not bool(torch.isfinite(rows).all()):
+        raise SolaError(f"the {role} features hold NaN or infinite values: repair these videos")
+    labels = np.concatenate([video.foreground for video in videos]).astype(bool)
+    if labels.all() or not labels.any():
+        kind = "foreground" if labels.all() else "background"
+        raise SolaError(f"all {len(labels)} snippets of the {role} videos are {kind}: both are needed")
+    return rows, labels
+
+
+def _scores_of_epoch(
+    scores: np.ndarray, foreground: np.ndarray, distance: np.ndarray, distances: Sequence[int]
+) -> list[float]:
+    right = (scores > 0) == foreground
+    near = [_mean(right[distance <= n]) for n in distances]
+    away = _mean(right[distance > max(distances)])
+    precision = average_precision(foreground, scores)
+    return [_mean(right), balanced_accuracy(foreground, scores), precision, *near, away]
+
+
+def _mean(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else math.nan
+
+
+def _result(
+    table: np.ndarray, foreground: np.ndarray, distance: np.ndarray, distances: Sequence[int]
+) -> EvaluationResult:
+    counts = [len(foreground)] * 3
+    counts += [int((distance <= n).sum()) for n in distances] + [int((distance > max(distances)).sum())]
+    columns = [
+        Score(float(column.mean()), float(column.std()), count) if count else None
+        for column, count in zip(table.T, counts, strict=True)
+    ]
+    whole = [score for score in columns[:3] if score is not None]
+    share = float(foreground.mean())
+    return EvaluationResult(
+        accuracy=whole[0],
+        balanced_accuracy=whole[1],
+        average_precision=whole[2],
+        near=dict(zip(distances, columns[3:-1], strict=True)),
+        away=columns[-1],
+        majority=max(share, 1 - share),
+    )
