@@ -52,17 +52,17 @@ def test_an_epoch_equals_automatic_differentiation_and_torchs_sgd() -> None:
         layer.bias.copy_(weight[-1])
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.3, momentum=0.8)
     config = EvaluationConfig(learning_rate=0.3, momentum=0.8, batch_size=32)
-    velocity = torch.zeros_like(weight)
-    labels = torch.nn.functional.one_hot(target, 2).double()
+    difference = weight[:, 1] - weight[:, 0]
+    velocity = torch.zeros_like(difference)
     for _ in range(2):
         order = torch.randperm(100, generator=generator)
-        sgd_epoch(weight, velocity, rows, labels, order, config=config)
+        sgd_epoch(difference, velocity, rows, target.double(), order, config=config)
         for chosen in order.split(32):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(layer(rows[chosen]), target[chosen]).backward()
             optimizer.step()
-    assert torch.allclose(weight[:-1].T, layer.weight, atol=1e-12)
-    assert torch.allclose(weight[-1], layer.bias, atol=1e-12)
+    assert torch.allclose(difference[:-1], layer.weight[1] - layer.weight[0], atol=1e-12)
+    assert torch.allclose(difference[-1], layer.bias[1] - layer.bias[0], atol=1e-12)
 
 
 def videos(count: int, *, seed: int, blur: int = 0, noise: float = 0.1) -> list[LabelledSequence]:
