@@ -12,6 +12,7 @@ The array is published first, its sidecar last, each in one step. So a sidecar w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -23,7 +24,16 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json
+from pipeline.files import (
+    PARTIAL_SUFFIX,
+    file_name_of,
+    identifier_of,
+    is_abandoned,
+    partial_path,
+    publish,
+    read_json,
+    write_json,
+)
 from pipeline.snippets import SnippetPlan, exact
 
 SCHEMA = 1
@@ -171,7 +181,7 @@ class FeatureStore:
 
     @classmethod
     def create(cls, path: Path, spec: StoreSpec, *, beside: Collection[str] = ()) -> FeatureStore:
-        """The store in ``path``, made when absent.
+        """The store in ``path``, made when absent, and rid of what killed processes have left half-written.
 
         Args:
             beside: names of other files that may stand in the folder already.
@@ -186,10 +196,12 @@ class FeatureStore:
                     f"{path} holds features of other settings; choose another --out, or the same settings. "
                     f"Here is the store, there what was asked for: " + "; ".join(differing)
                 )
+            _remove_leftovers(path)
             return store
         if path.exists() and (not path.is_dir() or _foreign(path, beside)):
             raise PipelineError(f"{path} exists and is not a feature store; choose another --out")
         (path / "features").mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         write_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
         return cls(path, spec)
 
@@ -297,8 +309,11 @@ class SequenceWriter:
 
     def discard(self) -> None:
         """Removes what was written; does nothing after a commit."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(OSError):  # on a full disk closing fails again, on what is thrown away anyway
+                self._file.close()
+        finally:
+            self._partial.unlink(missing_ok=True)
 
     @property
     def rows(self) -> int:
@@ -335,8 +350,9 @@ class SequenceWriter:
         self._file.seek(0)
         self._file.write(_array_header(spec, self._rows))
         self._file.close()
-        # An older sidecar must not vouch for the new array.
-        store.sidecar_path(self._id).unlink(missing_ok=True)
+        # An older sidecar must not vouch for another array; for an equal one, from another process, it may.
+        if (store.sidecar(self._id) or {}).get("sha256") != self._digest.hexdigest():
+            store.sidecar_path(self._id).unlink(missing_ok=True)
         publish(self._partial, store.array_path(self._id))
         sidecar = {
             "schema": SCHEMA,
@@ -346,8 +362,9 @@ class SequenceWriter:
             **spec.as_json(),
             **details,
         }
-        write_json(store.sidecar_path(self._id), sidecar)
+        # Before the sidecar, so that no moment leaves a video both done and failed.
         store.failure_path(self._id).unlink(missing_ok=True)
+        write_json(store.sidecar_path(self._id), sidecar)
 
 
 def _array_header(spec: StoreSpec, rows: int) -> bytes:
@@ -367,9 +384,20 @@ def _array_header(spec: StoreSpec, rows: int) -> bytes:
 
 
 def _foreign(folder: Path, known: Collection[str]) -> bool:
-    """Whether the folder holds visible files that are not a store's (an interrupted start leaves `features/`)."""
-    own = {"features", "failures", "logs", *known}
+    """Whether the folder holds visible files that are not a store's.
+
+    An interrupted start leaves `features/`; another process may have made `store.json` a moment ago.
+    """
+    own = {"store.json", "features", "failures", "logs", *known}
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes temporary files that nobody will finish; those of other living processes stay."""
+    for folder in (path, path / "features", path / "failures"):
+        for file in folder.glob(f".*{PARTIAL_SUFFIX}"):
+            if is_abandoned(file):
+                file.unlink(missing_ok=True)
 
 
 def _json_files(folder: Path) -> Iterator[Path]:

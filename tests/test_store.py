@@ -1,7 +1,13 @@
 """The feature store: what is on disk, what counts as done, what is refused."""
 
+import errno
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,7 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.files import file_name_of, identifier_of, whole_file
+from pipeline.files import file_name_of, identifier_of, partial_path, whole_file
 from pipeline.snippets import SnippetPlan
 from pipeline.store import FeatureStore, StoreSpec
 from pipeline.verify import repair, verify_store
@@ -183,3 +189,77 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_leftovers_of_killed_processes_are_removed_when_a_stage_starts(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", dead_process)
+        leftovers = [partial_path(store.array_path("a")), partial_path(store.failure_path("a"))]
+    for path in leftovers:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    FeatureStore.create(store.path, SPEC)
+    assert [path.exists() for path in leftovers] == [False, False]
+
+
+def test_temporary_files_of_others_stay_unless_they_have_lain_for_a_week(store, monkeypatch):
+    mine = partial_path(store.array_path("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        patch.setattr(os, "getpid", dead_process)  # whether it lives there cannot be known here
+        theirs, old = partial_path(store.array_path("a")), partial_path(store.array_path("a"))
+    for path in (mine, theirs, old):
+        path.write_bytes(b"half")
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (eight_days_ago, eight_days_ago))
+    FeatureStore.create(store.path, SPEC)
+    assert [path.exists() for path in (mine, theirs, old)] == [True, True, False]
+
+
+def test_longest_id_and_host_name_make_a_temporary_name_that_file_systems_take(store, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 64)
+    write(store, "x" * 200)
+    assert store.ids() == ["x" * 200]
+
+
+def test_a_store_that_another_process_makes_at_the_same_moment_is_no_foreign_folder(store, monkeypatch):
+    looks = iter([False])  # the first look is a moment too early
+    monkeypatch.setattr(type(store.path), "exists", lambda path: next(looks, True))
+    assert FeatureStore.create(store.path, SPEC).spec == SPEC
+
+
+def test_writing_an_equal_array_again_leaves_no_moment_without_a_sidecar(store, monkeypatch):
+    write(store)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "injected")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="injected"):
+        patch.setattr(os, "replace", fail)
+        write(store)
+    assert store.ids() == ["a"]
+    assert verify_store(store, deep=True) == []
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="injected"):
+        patch.setattr(os, "replace", fail)
+        write(store, rows=ROWS + 1)
+    assert store.ids() == []
+
+
+def test_discarding_on_a_full_disk_leaves_nothing(store):
+    writer = store.writer("a")
+
+    class Full:
+        def close(self):
+            raise OSError(errno.ENOSPC, "injected")
+
+    writer._file.close()
+    writer._file = Full()
+    writer.discard()
+    assert list((store.path / "features").iterdir()) == []
