@@ -1,13 +1,17 @@
 """Average precision: worked by hand, and against a direct implementation written from the definition."""
 
+import json
+import os
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.localization.metrics import ACTIVITYNET_TIOUS, THUMOS_TIOUS, average_precision, evaluate_map
+from pipeline.localization.metrics import average_precision, evaluate_map
+from pipeline.localization.protocols import ACTIVITYNET_TIOUS, PROTOCOLS, THUMOS_TIOUS
 from pipeline.localization.segments import Detection, Segment
 
 
@@ -162,6 +166,62 @@ def test_a_thousand_videos_of_a_hundred_detections_take_a_few_seconds() -> None:
     assert time.perf_counter() - began < 5
 
 
+def test_counted_rows_alone_make_the_ranks() -> None:
+    positive = np.array([[True], [False], [True]])
+    counted = np.array([[True], [False], [True]])
+    assert average_precision(positive, 2, counted=counted)[0] == 1
+    assert average_precision(positive, 2)[0] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_duplicate_ground_truth_is_kept_or_removed_as_the_protocol_says() -> None:
+    ground_truth = {"v": truth((0, 10), (0.0005, 10.001), (0.002, 10), (0, 10))}
+    detections = {"v": found((0, 10, 0.9), (0.002, 10, 0.8))}
+    kept = evaluate_map(ground_truth, detections, tious=[0.5])
+    assert kept.segments.tolist() == [4] and kept.duplicates_removed == 0 and kept.average == 0.5
+    for protocol in ("actionformer", "opentad"):
+        removed = evaluate_map(ground_truth, detections, tious=[0.5], protocol=protocol)
+        assert removed.segments.tolist() == [2] and removed.duplicates_removed == 2 and removed.average == 1
+    other = {"v": [*truth((0, 10)), *truth((0, 10), label="b")]}
+    assert evaluate_map(other, {}, protocol="opentad").duplicates_removed == 0
+
+
+def test_blocked_videos_are_left_out_on_both_sides() -> None:
+    ground_truth = {"v": truth((0, 10)), "bad": truth((0, 10))}
+    detections = {"v": found((0, 10, 0.5)), "bad": found((40, 50, 0.9)), "other": []}
+    result = evaluate_map(ground_truth, detections, blocked_videos=["bad", "unheard of"])
+    assert result.average == 1 and result.videos_blocked == 1
+    with pytest.raises(PipelineError, match="blocked_videos must be empty for protocol=actionformer, got 1"):
+        evaluate_map(ground_truth, detections, protocol="actionformer", blocked_videos=["bad"])
+
+
+def test_ambiguous_segments_are_neither_positives_nor_false_positives_for_thumos() -> None:
+    ground_truth = {"v": [*truth((0, 10)), *truth((20, 30), label="Ambiguous")], "w": truth((0, 5))}
+    detections = {"v": found((29, 35, 0.9), (0, 10, 0.8)), "w": found((29, 35, 0.7), (0, 5, 0.6))}
+    forgiving = evaluate_map(ground_truth, detections, tious=[0.5], protocol="thumos")
+    # The first detection overlaps an ambiguous segment; the same times in the other video do not.
+    assert forgiving.labels == ("a",)
+    assert forgiving.average == pytest.approx((1 + 2 / 3) / 2)
+    strict = evaluate_map(ground_truth, detections, tious=[0.5])
+    assert strict.labels == ("Ambiguous", "a")
+    assert strict.per_class[1, 0] == pytest.approx((1 / 2 + 2 / 4) / 2)
+
+
+def test_a_match_counts_even_where_an_ambiguous_segment_overlaps() -> None:
+    ground_truth = {"v": [*truth((0, 10)), *truth((5, 15), label="Ambiguous")]}
+    assert evaluate_map(ground_truth, {"v": found((0, 10, 0.9))}, protocol="thumos").average == 1
+
+
+def test_each_protocol_brings_its_thresholds_and_states_its_rules() -> None:
+    ground_truth = {"v": truth((0, 10))}
+    for name, tious in (("activitynet", ACTIVITYNET_TIOUS), ("thumos", THUMOS_TIOUS)):
+        result = evaluate_map(ground_truth, {}, protocol=name)
+        assert result.tious == tious and result.protocol == name
+        assert result.rules == PROTOCOLS[name].rules
+    assert len({protocol.rules for protocol in PROTOCOLS.values()}) == len(PROTOCOLS)
+    with pytest.raises(PipelineError, match=r"protocol must be one of activitynet, .* got 'coco'"):
+        evaluate_map(ground_truth, {}, protocol="coco")
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(PipelineError, match="ground_truth must have at least one segment"):
         evaluate_map({"v": []}, {})
@@ -169,3 +229,41 @@ def test_bad_arguments_are_refused() -> None:
         evaluate_map({"v": truth((0, 1))}, {}, tious=[0.0])
     with pytest.raises(PipelineError, match=r"score must be finite, got .* of video 'v'"):
         evaluate_map({"v": truth((0, 1))}, {"v": found((0, 1, float("nan")))})
+
+
+def read_annotations(name: str) -> dict[str, list[Segment]]:
+    """One of the published annotation files among the real data, whatever its dialect's outer layer."""
+    path = Path(os.environ.get("SOLA_DATA", Path(__file__).parents[1] / "../shared/data")) / "annotations" / name
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    content = json.loads(path.read_text())
+    return {
+        video: [Segment((float(a["segment"][0]), float(a["segment"][1])), a["label"]) for a in entry["annotations"]]
+        for video, entry in content.get("database", content).items()
+    }
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["thumos14_gt.json", "anet13_anno_action.json"])
+def test_published_ground_truth_is_1_against_itself_and_falls_with_a_shift_as_arithmetic_says(name: str) -> None:
+    ground_truth = read_annotations(name)
+    # Apart from repeated and empty segments, which no detection can find twice or at all.
+    ground_truth = {
+        v: list(dict.fromkeys(s for s in rows if s.segment[1] > s.segment[0])) for v, rows in ground_truth.items()
+    }
+
+    def shifted(share: float) -> dict[str, list[Detection]]:
+        return {
+            video: [
+                Detection((s.segment[0] + d, s.segment[1] + d), s.label, 1 / (1 + i))
+                for i, s in enumerate(rows)
+                for d in [share * (s.segment[1] - s.segment[0])]
+            ]
+            for video, rows in ground_truth.items()
+        }
+
+    assert evaluate_map(ground_truth, shifted(0.0)).average == pytest.approx(1.0)
+    # A shift by a quarter of each length leaves a tIoU of 0.75 / 1.25 = 0.6 with the segment itself.
+    result = evaluate_map(ground_truth, shifted(0.25), tious=(0.5, 0.59, 0.61, 0.95))
+    assert result.map[0] > 0.97 and result.map[1] > 0.97
+    assert result.map[2] < 0.05 and result.map[3] == 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
-from pipeline.localization.metrics import THUMOS_TIOUS
+from pipeline.localization.protocols import THUMOS_TIOUS
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
