@@ -40,7 +40,13 @@ Exit codes: 0 all done, 1 some videos failed or something does not check, 2 bad 
 
 # A list option takes all the words that follow it: --tious 0.3 0.4 0.5.
 LISTS = Parameter(consume_multiple=True, negative_iterable=())
-app = App(name="python -m pipeline", help=HELP, version_flags=["--version"], default_parameter=LISTS)
+app = App(
+    name="python -m pipeline",
+    help=HELP,
+    version_flags=["--version"],
+    default_parameter=LISTS,
+    suppress_keyboard_interrupt=False,
+)
 Flat = Parameter(name="*")
 
 

@@ -191,4 +191,4 @@ def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureSt
 def chunks_of(features: np.ndarray) -> Iterator[np.ndarray]:
     """The rows of a (memory-mapped) sequence [T, C], some thousand at a time."""
     for start in range(0, len(features), _CHUNK_ROWS):
-        yield np.asarray(features[start : start + _CHUNK_ROWS])
+        yield np.array(features[start : start + _CHUNK_ROWS])

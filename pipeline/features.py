@@ -95,8 +95,9 @@ def _encode(events: Iterator[Snippets | Finished | Failed], encoder: Encoder) ->
         while waiting >= encoder.batch_size:
             yield from _encode_batch(queue, encoder)
             waiting -= encoder.batch_size
-        while queue and not isinstance(queue[0], Snippets):
-            yield queue.popleft()
+        while queue and not isinstance(event := queue[0], Snippets):
+            queue.popleft()
+            yield event
     while queue:
         yield from _encode_batch(queue, encoder)
 

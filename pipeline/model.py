@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from pipeline.enhance import MODULE_FILE
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.localization.base import Head
 from pipeline.localization.config import HeadConfig, PostConfig
-from pipeline.localization.head import AnchorFreeHead
+from pipeline.localization.heads import build_head
 from pipeline.store import FeatureStore, StoreSpec
 from sola.files import load_module
 from sola.module import SolaModule
@@ -48,7 +49,7 @@ class LocalizationModel:
 
     labels: tuple[str, ...]
     features: StoreSpec
-    head: AnchorFreeHead
+    head: Head
     post: PostConfig
     sola: SolaModule | None
     training: Mapping[str, Any]
@@ -63,7 +64,7 @@ class LocalizationModel:
 def save_model(
     path: Path,
     *,
-    head: AnchorFreeHead,
+    head: Head,
     labels: tuple[str, ...],
     store: FeatureStore,
     post: PostConfig,
@@ -119,7 +120,7 @@ def load_model(path: Path) -> LocalizationModel:
     try:
         features = StoreSpec.from_json(value["features"], where=path / "model.json")
         labels = tuple(str(label) for label in value["labels"])
-        head = AnchorFreeHead(features.channels, len(labels), HeadConfig(**value["head"]))
+        head = build_head(features.channels, len(labels), HeadConfig(**value["head"]))
         post = PostConfig(**value["post"])
         head.load_state_dict(_read_weights(path / HEAD_FILE, value["head_sha256"]))
     except (KeyError, TypeError, RuntimeError) as error:
