@@ -9,9 +9,11 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pipeline.config import ExtractConfig
@@ -23,6 +25,8 @@ from pipeline.runlog import RunLog
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished
+
+_MOST_MEASURED = 2000  # videos whose sizes are asked for at the start
 
 
 @dataclass
@@ -101,27 +105,34 @@ class _Job:
         self._writers: dict[str, SequenceWriter] = {}
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
-        self._bytes = sum(_size(video.path) for video in videos)
+        self._bytes = _total_bytes(videos)
         self._bytes_done = 0
+        self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
-        sidecar = self._store.sidecar(video.id)
+        try:
+            sidecar, failure = self._store.sidecar(video.id), self._store.failure(video.id)
+            self._store.array_path(video.id)
+        except PipelineError as error:  # there is no place for it in a store, not even for its failure
+            return self._leave(video, f"bad_id: {error}")
+        if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+            self._summary.skipped += 1
+            self._tell(video)
+            return False
+        if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
+            attempts, what = int(failure.get("attempts", 1)), f"{failure['kind']}: {failure['reason']}"
+            if not self._config.retry_failed:
+                return self._leave(video, f"{what} (earlier; --retry-failed tries again)")
+            if attempts >= self._config.max_attempts:
+                return self._leave(video, f"{what} ({attempts} times, the most)")
         if sidecar is not None:
-            if _is_unchanged(video.path, sidecar.get("source", {})):
-                self._summary.skipped += 1
-                self._tell(video)
-                return False
             self._summary.changed.append(video.id)
-            return True
-        failure = self._store.failure(video.id)
-        if failure is None or not _is_unchanged(video.path, failure.get("source", {})):
-            return True
-        attempts, most = int(failure.get("attempts", 1)), self._config.max_attempts
-        if self._config.retry_failed and attempts < most:
-            return True
-        remedy = f"{attempts} times, the most" if self._config.retry_failed else "earlier; --retry-failed tries again"
-        self._summary.failed[video.id] = f"{failure['kind']}: {failure['reason']} ({remedy})"
+        self._stamps[video.id] = _stamp(video.path)
+        return True
+
+    def _leave(self, video: VideoFile, reason: str) -> bool:
+        self._summary.failed[video.id] = reason
         self._tell(video)
         return False
 
@@ -134,10 +145,11 @@ class _Job:
                 self._take(event)
             end = "end"
         finally:
-            s = self._summary
-            self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
             for writer in self._writers.values():
                 writer.discard()
+            s = self._summary
+            with suppress(OSError):  # on a full disk the error that ended the job is the one to tell
+                self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
 
     def _take(self, event: Rows | Finished | Failed) -> None:
         video = event.video
@@ -146,6 +158,9 @@ class _Job:
         if isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
+            if _stamp(video.path) != self._stamps.pop(video.id):
+                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
+                return
             writer = self._writer(video)
             writer.commit(_details(video, event))
             del self._writers[video.id]
@@ -169,7 +184,10 @@ class _Job:
     def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
         if video.id in self._writers:
             self._writers.pop(video.id).discard()
-        self._store.write_failure(video.id, kind=kind, reason=reason, source=source_of(video.path))
+        self._stamps.pop(video.id, None)
+        # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
+        source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video.path)
+        self._store.write_failure(video.id, kind=kind, reason=reason, source=source)
         self._summary.failed[video.id] = f"{kind}: {reason}"
         self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
         self._tell(video)
@@ -179,7 +197,7 @@ class _Job:
         s = self._summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
-        self._report(share, f"{ended_videos}/{self._videos} videos, {s.snippets} snippets")
+        self._report(min(1.0, share), f"{ended_videos}/{self._videos} videos, {s.snippets} snippets")
 
 
 def _details(video: VideoFile, event: Finished) -> dict[str, Any]:
@@ -223,15 +241,28 @@ def _is_unchanged(path: Path, source: dict[str, Any]) -> bool:
     """Whether the file is still the one that ``source`` describes; read only if size or time say otherwise."""
     try:
         stat = path.stat()
+        if stat.st_size != source.get("bytes"):
+            return False
+        return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
     except OSError:
-        return source.get("bytes") is None
-    if stat.st_size != source.get("bytes"):
-        return False
-    return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
+        return "bytes" in source and source["bytes"] is None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; None where they cannot be had."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _total_bytes(videos: Sequence[VideoFile]) -> int:
+    """Bytes of all videos; of very many only a sample is asked for its size, since slow disks take long over each."""
+    sample = videos if len(videos) <= _MOST_MEASURED else Random(0).sample(videos, _MOST_MEASURED)
+    return round(sum(_size(video.path) for video in sample) * len(videos) / max(1, len(sample)))
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    stamp = _stamp(path)
+    return stamp[0] if stamp else 0
