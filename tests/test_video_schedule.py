@@ -66,11 +66,3 @@ def test_hand_worked_bounds():
     assert most_frames_held(PLANS[0]) == 8 + 1
     assert most_frames_held(PLANS[1]) == 8 + 1
     assert most_frames_held(PLANS[2]) == 2 + 1
-
-
-def test_a_schedule_may_begin_at_a_later_row_and_needs_nothing_before_it():
-    plan = PLANS[0]
-    schedule = Schedule(plan, Fraction(1, 30), first_row=2, first_ordinal=10)
-    needed = [i for i in range(96) if schedule.advance(i, i + 1)[0]]
-    assert needed == [32 + 4 + 8 * k for k in range(8)]
-    assert schedule.kept == 18

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +45,17 @@ class Chunk:
     keep_from: int
 
 
+@dataclass(frozen=True)
+class Restart:
+    """Everything so far is void: the video is decoded anew, by PyAV, from row 0.
+
+    Going on with PyAV in the middle would save work, but when a complaint of decord's is seen depends on the timing
+    of its threads, and equal runs must give equal rows.
+    """
+
+    reason: str
+
+
 def decode(
     path: Path,
     info: VideoInfo,
@@ -53,22 +64,19 @@ def decode(
     *,
     decoder: Decoder = "auto",
     threads: int = 1,
-    first_row: int = 0,
     complaints: Callable[[], str] | None = None,
     progress: Progress = no_progress,
-) -> Iterator[Chunk | DecodeReport]:
+) -> Iterator[Chunk | Restart | DecodeReport]:
     """The frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
 
     Only frames that a snippet needs are converted, scaled and cropped, each once. Where decord meets damage, PyAV
-    goes on at the next row (decord shows a frame only after it has said what it conceals in it, so the rows so far
-    are sound).
+    begins anew.
 
     Args:
         info: what :func:`pipeline.video.probe.probe` found in ``path``.
         spec: the encoder's ``resized`` and ``crop_box``.
         decoder: "auto" takes decord where it is exact and PyAV for the rest.
         threads: of the decoder; several pay only where one video is decoded at a time.
-        first_row: earlier rows are left out; they are at hand already.
         complaints: gives what this process's decoder has written about ``info.codec`` to its standard error
             since the video was begun. Without it damage that decord conceals would go unnoticed, so "auto"
             does not use decord then.
@@ -81,18 +89,14 @@ def decode(
     refuse_truncated(info)
     run = _Run(path, info, plan, spec, threads, progress)
     use_decord, reason = choose_backend(info, decoder, watched=complaints is not None)
-    kept = 0
     if use_decord:
         try:
-            for item in run.with_decord(reason, first_row, complaints, strict=decoder == "auto"):
-                if isinstance(item, Chunk):
-                    kept = item.first_ordinal + len(item.frames)
-                    first_row = max([first_row, *(s.row + 1 for s in item.snippets)])
-                yield item
+            yield from run.with_decord(reason, complaints, strict=decoder == "auto")
             return
         except _UnfitError as unfit:
             reason = str(unfit)
-    yield from run.with_pyav(reason, first_row, kept)
+        yield Restart(reason)
+    yield from run.with_pyav(reason)
 
 
 class _UnfitError(Exception):
@@ -127,47 +131,49 @@ class _Run:
     progress: Progress
 
     def with_decord(
-        self, reason: str, first_row: int, complaints: Callable[[], str] | None, *, strict: bool
+        self, reason: str, complaints: Callable[[], str] | None, *, strict: bool
     ) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
         tally = Tally()
         shown = decord_backend.shown_frames(
             self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
         )
+        chunks = self._chunks(shown, geometry, tally)
+        unfit = ""
         try:
-            for item in self._chunks(shown, geometry, tally, first_row, 0):
-                # decord complains before it hands over a frame, so what is clean now stays clean.
+            for item in chunks:
                 words = complaints().splitlines() if complaints is not None else []
                 if words and strict:
-                    raise _UnfitError(f"decord reports damage: {words[0]}")
+                    unfit = "decord reports damage"
+                    break
                 tally.flagged = len(words)  # about one a damaged frame, when PyAV is not allowed to count them
                 yield self._report("decord", reason, tally, item) if isinstance(item, _End) else item
         except VideoError as error:
-            if strict and error.kind == "decode_error":
-                raise _UnfitError(error.reason) from None
-            raise
+            if not strict or error.kind != "decode_error":
+                raise
+            unfit = error.reason
+        if unfit:
+            # Whether the damage showed as an error or as a complaint, and how much of it was written by now, is
+            # chance; the first complaint, once decord's threads have ended, is not.
+            chunks.close()
+            shown.close()
+            words = complaints().splitlines() if complaints is not None else []
+            raise _UnfitError(f"decord reports damage: {words[0]}" if words else unfit)
 
-    def with_pyav(self, reason: str, first_row: int, first_ordinal: int) -> Iterator[Chunk | DecodeReport]:
+    def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
         tally = Tally()
         shown = pyav_backend.shown_frames(
             self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
         )
-        for item in self._chunks(shown, geometry, tally, first_row, first_ordinal):
-            if first_row and tally.first_tick != self.info.timestamps[0]:
-                raise VideoError("decode_error", f"{reason}; and PyAV cannot decode the first frame")
-            if not isinstance(item, _End):
-                yield item
-                continue
-            if item.rows < first_row:
-                raise VideoError("decode_error", f"{reason}; and PyAV cannot decode as much as decord could")
-            yield self._report("decord+pyav" if first_row else "pyav", reason, tally, item)
+        for item in self._chunks(shown, geometry, tally):
+            yield self._report("pyav", reason, tally, item) if isinstance(item, _End) else item
 
     def _report(self, backend: str, reason: str, tally: Tally, end: _End) -> DecodeReport:
         versions = {"decord": decord_backend.version, "pyav": pyav_backend.version}
         return DecodeReport(
             backend=backend,
-            backend_version=" + ".join(versions[name]() for name in backend.split("+")),
+            backend_version=versions[backend](),
             backend_reason=reason,
             decoded_frames=tally.decoded,
             corrupt_frames=tally.corrupt(self.info),
@@ -176,10 +182,8 @@ class _Run:
             notes=_notes(self.info, tally),
         )
 
-    def _chunks(
-        self, shown: Iterator[Shown], geometry: Geometry, tally: Tally, first_row: int, first_ordinal: int
-    ) -> Iterator[Chunk | _End]:
-        schedule = Schedule(self.plan, self.info.time_base, first_row=first_row, first_ordinal=first_ordinal)
+    def _chunks(self, shown: Iterator[Shown], geometry: Geometry, tally: Tally) -> Generator[Chunk | _End, None, None]:
+        schedule = Schedule(self.plan, self.info.time_base)
         pictures: list[NDArray[np.uint8]] = []
         complete: list[SnippetFrames] = []
         end: _End | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def shown_frames(
     *,
     threads: int = 1,
     progress: Progress = no_progress,
-) -> Iterator[Shown]:
+) -> Generator[Shown, None, None]:
     """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
 
     Raises:

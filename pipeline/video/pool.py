@@ -26,17 +26,18 @@ from pipeline.video.probe import VideoInfo
 from pipeline.video.process import Job, Process
 from pipeline.video.report import DecodeReport
 
-__all__ = ["DecodeLimits", "DecodePool", "DecodeReport", "Event", "Failed", "Finished", "Snippets", "VideoInfo"]
+__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Restarted", "Snippets"]
 
 _MOST_WORKERS = 16
 _ROWS_AN_EVENT = 8
 _JOBS_A_WORKER = 2  # the one at work and the next, so that a worker need not wait for the main process between them
 _WORKER = "pipeline.video.worker:main"
+_SECONDS_TO_START = 120.0  # loading libraries from a busy network disk is no fault of the video
 
 
 @dataclass(frozen=True)
 class Snippets:
-    """Consecutive snippets of one video; its rows arrive in order, each once, those of several videos interleaved.
+    """Consecutive snippets of one video; its rows arrive in order, those of several videos interleaved.
 
     Args:
         first_row: row of ``frames[0]``.
@@ -49,8 +50,20 @@ class Snippets:
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """The rows of a video that arrived so far are void; they come again from row 0, decoded by PyAV.
+
+    decord has met damage, or was killed over it. What it had shown until then depends on chance, and equal runs
+    must give equal rows.
+    """
+
+    video: VideoFile
+    reason: str
+
+
+@dataclass(frozen=True)
 class Finished:
-    """All ``report.num_snippets`` rows of a video have arrived."""
+    """All ``report.num_snippets`` rows of a video have arrived since its beginning or its last restart."""
 
     video: VideoFile
     info: VideoInfo
@@ -66,7 +79,7 @@ class Failed:
     reason: str
 
 
-Event = Snippets | Finished | Failed
+Event = Snippets | Restarted | Finished | Failed
 
 
 class DecodePool:
@@ -85,7 +98,8 @@ class DecodePool:
         threads: decoding threads in each worker.
 
     Raises:
-        PipelineError: a setting is not accepted, or decord is asked for and not installed.
+        PipelineError: a setting is not accepted, decord is asked for and not installed, or (from ``decode``) a
+            process cannot be started.
     """
 
     def __init__(
@@ -132,6 +146,8 @@ class DecodePool:
     def decode(self, videos: Iterable[VideoFile]) -> Iterator[Event]:
         """The events of all videos; each video ends with one Finished or one Failed.
 
+        A video begins with row 0 of its Snippets, and again after a Restarted.
+
         The videos are asked for one by one as workers become free. An iterator that is closed or abandoned kills
         the workers.
         """
@@ -145,18 +161,25 @@ class DecodePool:
                 busy = [process for process in self._processes if process.jobs]
                 if not busy:
                     return
-                patience = min(p.last_heard for p in busy) + self._limits.timeout_seconds - time.monotonic()
-                heard = wait([process.connection for process in busy], timeout=max(0.0, patience))
+                deadline = min(self._deadline(process) for process in busy)
+                heard = wait([p.connection for p in busy], timeout=max(0.0, deadline - time.monotonic()))
                 now = time.monotonic()
                 for process in busy:
                     if process.connection in heard:
                         process.last_heard = now
                         yield from self._hear(process, waiting)
-                    elif now - process.last_heard > self._limits.timeout_seconds:
+                    elif now > self._deadline(process):
+                        if not process.ready:
+                            raise PipelineError(f"a decoder process did not start within {_SECONDS_TO_START:g} s")
                         seconds = self._limits.timeout_seconds
                         yield from self._lose(process, waiting, "timeout", f"no progress for {seconds:g} s")
         finally:
             self.close()
+
+    def _deadline(self, process: Process) -> float:
+        """When a worker that stays silent is given up, on the monotonic clock."""
+        patience = self._limits.timeout_seconds
+        return process.last_heard + (patience if process.ready else max(patience, _SECONDS_TO_START))
 
     def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile]) -> None:
         """Gives jobs to idle workers, then to new ones, then a next one to the busy ones."""
@@ -184,11 +207,18 @@ class DecodePool:
             timestamps = process.connection.recv_bytes() if name == "finished" else b""
         except (EOFError, OSError, ValueError):
             by_system, words = process.autopsy()
+            if not process.ready:  # no video's fault: the next process would fare no better
+                raise PipelineError(f"a decoder process could not be started: {words}") from None
             yield from self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)
             return
         job = process.jobs[0]
-        if name == "begins":
+        if name == "ready":
+            process.ready = True
+        elif name == "begins":
             job.backend = values[0]
+        elif name == "restarts":
+            job.backend = "pyav"
+            yield from _restart(job, values[0])
         elif name == "snippets":
             yield from self._snippets(process, job, *values)
         elif name == "finished":
@@ -218,9 +248,18 @@ class DecodePool:
         job = process.jobs.popleft()
         waiting.extendleft(reversed(process.jobs))
         if job.decoder == "auto" and job.backend == "decord":
-            waiting.appendleft(Job(job.video, "pyav", f"decord: {kind}: {reason}", next_row=job.next_row))
+            why = f"decord: {kind}: {reason}"
+            yield from _restart(job, why)
+            waiting.appendleft(Job(job.video, "pyav", why))
         else:
             yield Failed(job.video, kind, reason)
+
+
+def _restart(job: Job, reason: str) -> Iterator[Event]:
+    """Tells that the rows of a job are void, if there are any."""
+    if job.next_row:
+        yield Restarted(job.video, reason)
+    job.next_row = 0
 
 
 def default_workers() -> int:

@@ -43,7 +43,7 @@ class Job:
     video: VideoFile
     decoder: Decoder
     reason: str = ""  # why this decoder, when another one was killed over the video
-    backend: str = ""  # the one that began, as far as is known
+    backend: str = ""  # the one at work, as far as is known
     next_row: int = 0  # rows before it have arrived
 
 
@@ -56,6 +56,7 @@ class Process:
 
     def __init__(self, spec: Framing, plan: SnippetPlan, limits: DecodeLimits, *, threads: int, entry: str) -> None:
         self.jobs: deque[Job] = deque()
+        self.ready = False
         self.last_heard = time.monotonic()
         slots = most_frames_held(plan) + _CHUNKS_AHEAD * FRAMES_A_CHUNK
         shape = (slots, spec.crop_size, spec.crop_size, 3)
@@ -82,6 +83,10 @@ class Process:
         with contextlib.suppress(OSError):  # a worker that is dead already is noticed when it is listened to
             send(self.connection, "settings", {**settings, "threads": threads})
 
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
     def give(self, job: Job) -> None:
         """Queues a job."""
         if not self.jobs:
@@ -95,7 +100,6 @@ class Process:
                     "path": str(job.video.path),
                     "decoder": job.decoder,
                     "reason": job.reason,
-                    "first_row": job.next_row,
                 },
             )
 

@@ -19,7 +19,7 @@ class DecodeReport:
     """How a video was decoded.
 
     Args:
-        backend: "decord", "pyav", or "decord+pyav" where decord gave the rows up to the first damage.
+        backend: "decord" or "pyav".
         backend_reason: why not the other one; empty where there was no choice.
         decoded_frames: frames that came out of the decoder.
         corrupt_frames: of all frames, those that were damaged, refused or never came.

@@ -29,10 +29,6 @@ class Schedule:
 
     Frames are given by the half-open interval of ticks in which they are shown, counted from the first frame of
     the video. Kept frames are numbered 0, 1, 2, …: their ordinals. `kept` is the next.
-
-    Args:
-        first_row: earlier snippets are left out, as if no frame were needed for them.
-        first_ordinal: of the first kept frame.
     """
 
     def __init__(self, plan: SnippetPlan, time_base: Fraction, *, first_row: int = 0, first_ordinal: int = 0) -> None:
@@ -48,8 +44,8 @@ class Schedule:
         self._window = int(window * self._denominator)
         self._offsets = [int(offset * self._denominator) for offset in offsets]
         self._open: deque[_Open] = deque()
-        self._next_row = first_row
-        self.kept = first_ordinal
+        self._next_row = 0
+        self.kept = 0
 
     def advance(self, start: int, end: int | None, *, rows: int | None = None) -> tuple[bool, list[SnippetFrames]]:
         """Whether the frame shown during ``[start, end)`` is needed, and the snippets complete at its end.

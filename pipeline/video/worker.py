@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.video.decode import Chunk, choose_backend, decode
+from pipeline.video.decode import Chunk, Restart, choose_backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.messages import DecodeLimits, pack_info, pack_report, receive, send, unpack_plan, unpack_spec
 from pipeline.video.probe import probe
 from pipeline.video.report import DecodeReport, refuse_damaged
 
-_SECONDS_BETWEEN_SIGNS_OF_LIFE = 1.0
+_SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 _STDERR = 2
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # differs from run to run
 
@@ -111,6 +111,7 @@ class Worker:
         self._released = 0  # of these, how many the main process no longer needs
         self._last_sign = time.monotonic()
         limit_memory(self._limits.memory_bytes)
+        send(self._connection, "ready")
 
     def run(self) -> None:
         """Works on jobs until the main process closes the connection."""
@@ -157,12 +158,14 @@ class Worker:
             self._spec,
             decoder=decoder,
             threads=self._threads,
-            first_row=job["first_row"],
             complaints=complaints,
             progress=self._sign_of_life,
         ):
             if isinstance(item, Chunk):
                 self._hand_over(item, first)
+            elif isinstance(item, Restart):
+                first = self._written
+                send(self._connection, "restarts", item.reason)
             else:
                 self._finish(info, item, job)
 
@@ -182,7 +185,6 @@ class Worker:
         values = pack_report(report)
         if job["reason"]:  # another process had begun with decord and did not live to end it
             values["backend_reason"] = job["reason"]
-            values["backend"] = "decord+pyav" if job["first_row"] else "pyav"
         info_values, timestamps = pack_info(info)
         send(self._connection, "finished", info_values, values)
         self._connection.send_bytes(timestamps)
