@@ -15,7 +15,7 @@ from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
 from sola.config import SolaConfig
@@ -26,7 +26,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 HELP = """Raw, untrimmed videos in; located actions out.

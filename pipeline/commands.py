@@ -11,10 +11,10 @@ from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.cli import FAILED
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
+from pipeline.errors import SOME_FAILED
 from pipeline.evaluate import Evaluation, evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
@@ -47,7 +47,7 @@ def _say_failures(failed: dict[str, str]) -> int:
     """Lists the videos that failed; returns the exit code."""
     for video_id, reason in sorted(failed.items()):
         _err.print(f"failed: {video_id}: {reason}", markup=False)
-    return FAILED if failed else 0
+    return SOME_FAILED if failed else 0
 
 
 def run_extract(videos: list[Path], out: Path, settings: ExtractConfig) -> int:
@@ -126,7 +126,7 @@ def run_run(settings: RunConfig) -> int:
     result = run(settings, say=_say)
     for title, file in result.evaluations.items():
         _say(f"results {title}: {file}")
-    return FAILED if result.failed else 0
+    return SOME_FAILED if result.failed else 0
 
 
 def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations: Path | None, repair: bool) -> int:
@@ -144,7 +144,7 @@ def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations
     if repair:
         removed = remove_files(problems)
         _say(f"{removed} files removed; run the stage again to make them anew")
-    return FAILED if problems else 0
+    return SOME_FAILED if problems else 0
 
 
 def run_encoders() -> int:

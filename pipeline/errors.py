@@ -1,4 +1,13 @@
-"""The errors that a user can cause and mend."""
+"""The errors that a user can cause and mend, and the exit codes of the command line."""
+
+SOME_FAILED = 1
+"""Some videos failed and the rest is done, or something does not check."""
+
+BAD_INPUT = 2
+"""Bad arguments or input; nothing was done."""
+
+INTERRUPTED = 130
+"""Ctrl-C or SIGTERM; everything that was finished is kept."""
 
 
 class PipelineError(Exception):
