@@ -18,13 +18,13 @@ from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
-from pipeline.features import Rows, encode_videos, open_encoder
+from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.files import sha256_of_file
 from pipeline.progress import Report, silent
 from pipeline.runlog import RunLog
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
-from pipeline.video.pool import Failed, Finished
+from pipeline.video.pool import Failed, Finished, Restarted
 
 _MOST_MEASURED = 2000  # videos whose sizes are asked for at the start
 
@@ -136,7 +136,7 @@ class _Job:
         self._tell(video)
         return False
 
-    def run(self, events: Iterator[Rows | Finished | Failed]) -> None:
+    def run(self, events: Iterator[Event]) -> None:
         """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
         self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(self._config))
         end = "interrupted"
@@ -151,11 +151,14 @@ class _Job:
             with suppress(OSError):  # on a full disk the error that ended the job is the one to tell
                 self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
 
-    def _take(self, event: Rows | Finished | Failed) -> None:
+    def _take(self, event: Event) -> None:
         video = event.video
         if video.id in self._summary.failed:  # its later rows and its end: nobody waits for them
             return
-        if isinstance(event, Failed):
+        if isinstance(event, Restarted):
+            if video.id in self._writers:
+                self._writers.pop(video.id).discard()
+        elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
             if _stamp(video.path) != self._stamps.pop(video.id):

@@ -14,7 +14,7 @@ from pipeline.config import ExtractConfig
 from pipeline.snippets import SnippetPlan
 from pipeline.store import StoreSpec
 from pipeline.video.find import VideoFile
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Snippets
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Rows:
 
     video: VideoFile
     features: np.ndarray
+
+
+Event = Rows | Restarted | Finished | Failed
 
 
 def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[Encoder, StoreSpec]:
@@ -68,7 +71,7 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
 
 def encode_videos(
     videos: Iterable[VideoFile], encoder: Encoder, plan: SnippetPlan, config: ExtractConfig, *, in_order: bool = False
-) -> Iterator[Rows | Finished | Failed]:
+) -> Iterator[Event]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos.
 
     Args:
@@ -77,7 +80,8 @@ def encode_videos(
         in_order: True: one video after the other; False: several side by side, their events mixed.
 
     Yields:
-        For each video its rows in order, then Finished; or Failed, at any point.
+        For each video its rows in order, then Finished; or Failed, at any point. After Restarted the rows of the
+        video that came before are void, and come again.
     """
     limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
     workers = 1 if in_order else config.workers
@@ -85,9 +89,9 @@ def encode_videos(
         yield from _encode(pool.decode(videos), encoder)
 
 
-def _encode(events: Iterator[Snippets | Finished | Failed], encoder: Encoder) -> Iterator[Rows | Finished | Failed]:
+def _encode(events: Iterator[Snippets | Restarted | Finished | Failed], encoder: Encoder) -> Iterator[Event]:
     """Gathers snippets to whole batches; every other event waits for the rows that came before it."""
-    queue: deque[Snippets | Finished | Failed] = deque()
+    queue: deque[Snippets | Restarted | Finished | Failed] = deque()
     waiting = 0
     for event in events:
         queue.append(event)
@@ -102,9 +106,9 @@ def _encode(events: Iterator[Snippets | Finished | Failed], encoder: Encoder) ->
         yield from _encode_batch(queue, encoder)
 
 
-def _encode_batch(queue: deque[Snippets | Finished | Failed], encoder: Encoder) -> Iterator[Rows | Finished | Failed]:
+def _encode_batch(queue: deque[Snippets | Restarted | Finished | Failed], encoder: Encoder) -> Iterator[Event]:
     """Takes up to one batch of snippets, and what stands between them, from the front of the queue."""
-    taken: list[Snippets | Finished | Failed] = []
+    taken: list[Snippets | Restarted | Finished | Failed] = []
     room = encoder.batch_size
     while queue and room:
         event = queue.popleft()

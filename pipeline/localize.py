@@ -17,14 +17,14 @@ from encoders.catalog import catalog_entry
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
-from pipeline.features import Rows, encode_videos, open_encoder
+from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.localization.inference import detect
 from pipeline.localization.segments import Detection
 from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
-from pipeline.video.pool import Failed, Finished
+from pipeline.video.pool import Failed, Finished, Restarted
 from sola.enhance import enhance
 from sola.module import SolaModule
 
@@ -99,6 +99,8 @@ def _from_videos(
         chunks = (features.astype(spec.dtype) for features in events.rows())
         try:
             found = _detect(chunks, model, model.sola, events.duration_seconds, config)
+        except _RestartedError:
+            continue
         except _VideoFailedError as error:
             summary.failed[video_id] = str(error)
         else:
@@ -142,16 +144,20 @@ class _VideoFailedError(Exception):
     """The video whose rows are being read has failed."""
 
 
+class _RestartedError(Exception):
+    """The rows that were read are void; the video comes again, from its beginning."""
+
+
 class _Events:
     """The events of videos that come one after the other, as one stream of rows for each video."""
 
-    def __init__(self, events: Iterator[Rows | Finished | Failed]) -> None:
+    def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
-        self._held: Rows | Finished | Failed | None = None
+        self._held: Event | None = None
         self._duration = 0.0
 
     def next_video(self) -> str | None:
-        """Id of the next video, None after the last."""
+        """Id of the next video (or of one that is begun anew), None after the last."""
         self._held = next(self._events, None)
         return None if self._held is None else self._held.video.id
 
@@ -161,6 +167,8 @@ class _Events:
         while event is not None:
             if isinstance(event, Failed):
                 raise _VideoFailedError(f"{event.kind}: {event.reason}")
+            if isinstance(event, Restarted):
+                raise _RestartedError
             if isinstance(event, Finished):
                 self._duration = float(event.report.duration)
                 return

@@ -174,3 +174,25 @@ def test_evaluation_refuses_a_subset_without_detections(data):
     write_detections(data / "d.json", {"a": []})
     with pytest.raises(PipelineError, match="choose another --subset"):
         evaluate(data / "d.json", data / "annotations.json", EvaluateConfig())
+
+
+def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):
+    from pipeline.video.pool import DecodePool, Restarted, Snippets
+
+    model = load_model(trained(data, "store"))
+    expected = localize([data / "videos"], model, LocalizeConfig()).detections
+    decode = DecodePool.decode
+
+    def decode_twice(pool, videos):
+        """As where the first decoder meets damage: some rows, black as they may be, then all of them again."""
+        for video in videos:
+            events = list(decode(pool, [video]))
+            first = next(event for event in events if isinstance(event, Snippets))
+            yield Snippets(video, first.first_row, first.frames * 0)
+            yield Restarted(video, "damage")
+            yield from events
+
+    monkeypatch.setattr(DecodePool, "decode", decode_twice)
+    assert localize([data / "videos"], model, LocalizeConfig()).detections == expected
+    again, _ = extract([data / "videos"], data / "again", ExtractConfig(workers=1, stride_frames=2.5))
+    assert again.fingerprint() == FeatureStore.open(data / "store").fingerprint()
