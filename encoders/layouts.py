@@ -121,15 +121,14 @@ def _few(names: list[str] | Mapping[str, Tensor]) -> str:
     return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN} more"
 
 
-def pytorchvideo_layout(head: str) -> Layout:
+def pytorchvideo_layout(head: str, stem: str = "blocks.0.conv.weight") -> Layout:
     """Returns the layout of pytorchvideo's model zoo.
 
     Args:
         head: prefix of the classifier's keys, e.g. "blocks.6.proj.".
+        stem: the key of the network's first convolution.
     """
-    return Layout(
-        'pytorchvideo {"model_state": {"blocks.0...."}}', "blocks.1.res_blocks.0.branch2.conv_a.weight", (head,)
-    )
+    return Layout('pytorchvideo {"model_state": {"blocks.0...."}}', stem, (head,))
 
 
 def _mmaction2_to_torchvision(key: str) -> str:
@@ -177,4 +176,17 @@ RESNET50_LAYOUTS = (
         reshape=_without_time,
         spec_changes={"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)},
     ),
+)
+
+MVIT_LAYOUT = Layout(
+    'pytorchvideo {"model_state": {"patch_embed.patch_model.weight", ...}}',
+    "patch_embed.patch_model.weight",
+    ("head.",),
+)
+
+TSP_LAYOUT = Layout(
+    'TSP {"model": {"features.stem.0.weight", ...}}',
+    "features.stem.0.weight",
+    ("fc", "action_fc", "region_fc"),
+    rename=lambda key: key.removeprefix("features."),
 )

@@ -54,6 +54,87 @@ class PooledImageNet(nn.Module):
         return features.mean(dim=(2, 3), dtype=torch.float32)
 
 
+class PooledSlowFast(nn.Module):
+    """pytorchvideo's SlowFast without its classifier; the slow path's frames are picked inside."""
+
+    slow_frames: Tensor
+
+    def __init__(self, network: Any, *, num_frames: int, alpha: int) -> None:
+        super().__init__()
+        network.blocks[-3].multipathway_fusion = None  # an identity on a list, which torch.fx cannot trace
+        self.blocks = nn.ModuleList(list(network.blocks)[:-2])
+        self.pools = network.blocks[-2].pool
+        # The slow path's frames as in PySlowFast's pack_pathway_output: evenly spaced, both ends included.
+        slow_frames = torch.linspace(0, num_frames - 1, num_frames // alpha).long()
+        self.register_buffer("slow_frames", slow_frames, persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Returns features float32 [B, C], slow channels first.
+
+        Args:
+            clips: normalised frames [B, 3, F, H, W].
+        """
+        pathways = [clips.index_select(2, self.slow_frames), clips]
+        for block in self.blocks:
+            pathways = block(pathways)
+        # The published pooling is 7x7 with stride 1, on an 8x8 map: not the plain mean. In float32, since
+        # avg_pool3d has no kernel for bfloat16 on a CPU.
+        pooled = [pool(pathway.float()) for pool, pathway in zip(self.pools, pathways, strict=True)]
+        return torch.cat([features.mean(dim=(2, 3, 4)) for features in pooled], dim=1)
+
+
+class PooledX3D(nn.Module):
+    """pytorchvideo's X3D up to the activation before its classifier."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        head = network.blocks[-1]
+        del head.proj
+        self.blocks = network.blocks
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Returns features float32 [B, C].
+
+        Args:
+            clips: normalised frames [B, 3, F, H, W].
+        """
+        features = clips
+        for block in list(self.blocks)[:-1]:
+            features = block(features)
+        pool = self.blocks[-1].pool
+        features = pool.pre_act(pool.pre_norm(pool.pre_conv(features)))
+        pooled = pool.pool(features.float()).to(features.dtype)
+        return pool.post_act(pool.post_conv(pooled)).mean(dim=(2, 3, 4), dtype=torch.float32)
+
+
+class ClassToken(nn.Module):
+    """In place of a transformer's head: the class token's features."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Returns the first token [B, C] of tokens [B, N, C]."""
+        return tokens[:, 0]
+
+
+class PooledVideoResNet(nn.Module):
+    """A torchvision video ResNet without its classifier."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.stem = network.stem
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Returns features float32 [B, C].
+
+        Args:
+            clips: normalised frames [B, 3, F, H, W].
+        """
+        features = self.stem(clips)
+        features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
+        return features.mean(dim=(2, 3, 4), dtype=torch.float32)
+
+
 def _pytorchvideo(name: str) -> Any:
     """Returns a network of pytorchvideo's hub, classifier included, without weights."""
     with warnings.catch_warnings():
@@ -64,9 +145,45 @@ def _pytorchvideo(name: str) -> Any:
         return getattr(hub, name)(pretrained=False)
 
 
-def build_i3d_r50() -> nn.Module:
-    """Returns pytorchvideo's I3D ResNet-50 without its head."""
-    return PooledBlocks(list(_pytorchvideo("i3d_r50").blocks)[:-1])
+def build_pytorchvideo_resnet(name: str) -> nn.Module:
+    """Returns a network of ResNet kind of pytorchvideo's hub without its head.
+
+    Args:
+        name: i3d_r50, c2d_r50, slow_r50, csn_r101 or r2plus1d_r50.
+    """
+    return PooledBlocks(list(_pytorchvideo(name).blocks)[:-1])
+
+
+def build_slowfast_r50() -> nn.Module:
+    """Returns pytorchvideo's SlowFast ResNet-50, 8x8, without its classifier."""
+    return PooledSlowFast(_pytorchvideo("slowfast_r50"), num_frames=32, alpha=4)
+
+
+def build_x3d(name: str) -> nn.Module:
+    """Returns pytorchvideo's x3d_s or x3d_m without its classifier."""
+    return PooledX3D(_pytorchvideo(name))
+
+
+def build_mvit_base_16x4() -> nn.Module:
+    """Returns pytorchvideo's MViT-B 16x4 without its classifier: features of the class token."""
+    network: nn.Module = _pytorchvideo("mvit_base_16x4")
+    network.head = ClassToken()
+    return network
+
+
+def build_r2plus1d_34() -> nn.Module:
+    """Returns R(2+1)D-34 as in the Caffe2 models that TSP starts from (facebookresearch/VMZ)."""
+    from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+
+    network = VideoResNet(block=BasicBlock, conv_makers=[Conv2Plus1D] * 4, layers=[3, 4, 6, 3], stem=R2Plus1dStem)
+    # Where a stage doubles the planes, Caffe2 derives the second convolution's middle planes from the stage's
+    # own: 3 * 9 * p * p / (9 * p + 3 * p) = 2.25 p, torchvision from those of the stage before.
+    for layer, planes in ((network.layer2, 128), (network.layer3, 256), (network.layer4, 512)):
+        layer[0].conv2[0] = Conv2Plus1D(planes, planes, planes * 9 // 4)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eps = 1e-3
+    return PooledVideoResNet(network)
 
 
 def build_resnet50() -> nn.Module:

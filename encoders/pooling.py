@@ -10,11 +10,12 @@ Triple = tuple[int, int, int]
 
 
 class SeparableMaxPool3d(nn.Module):
-    """`torch.nn.MaxPool3d` without dilation and ceil_mode, computed over space, then over time."""
+    """`torch.nn.MaxPool3d` without dilation, computed over space, then over time."""
 
-    def __init__(self, kernel_size: Triple, stride: Triple, padding: Triple) -> None:
+    def __init__(self, kernel_size: Triple, stride: Triple, padding: Triple, ceil_mode: bool) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.ceil_mode = ceil_mode
 
     def forward(self, clips: Tensor) -> Tensor:
         """Returns the pooled clips [B, C, F', H', W'].
@@ -25,12 +26,16 @@ class SeparableMaxPool3d(nn.Module):
         if max(self.kernel_size[1:]) > 1 or max(self.stride[1:]) > 1:
             batch = clips.shape[0]
             frames = clips.permute(0, 2, 1, 3, 4).flatten(0, 1)  # a view where the channels are last in memory
-            pooled = functional.max_pool2d(frames, self.kernel_size[1:], self.stride[1:], self.padding[1:])
+            pooled = functional.max_pool2d(
+                frames, self.kernel_size[1:], self.stride[1:], self.padding[1:], ceil_mode=self.ceil_mode
+            )
             clips = pooled.unflatten(0, (batch, -1)).permute(0, 2, 1, 3, 4)
-        return max_over_time(clips, self.kernel_size[0], self.stride[0], self.padding[0])
+        return max_over_time(
+            clips, self.kernel_size[0], self.stride[0], padding=self.padding[0], ceil_mode=self.ceil_mode
+        )
 
 
-def max_over_time(clips: Tensor, size: int, stride: int, padding: int) -> Tensor:
+def max_over_time(clips: Tensor, size: int, stride: int, *, padding: int, ceil_mode: bool) -> Tensor:
     """Returns the maximum over windows of `size` frames, [B, C, F', H, W]; padding never wins.
 
     Args:
@@ -38,11 +43,14 @@ def max_over_time(clips: Tensor, size: int, stride: int, padding: int) -> Tensor
         size: frames of a window.
         stride: frames from one window to the next.
         padding: frames added at each end.
+        ceil_mode: whether frames that fill no whole window still give one.
     """
     if size == 1 and stride == 1 and padding == 0:
         return clips
-    if padding:
-        clips = functional.pad(clips, (0, 0, 0, 0, padding, padding), value=float("-inf"))
+    rest = (clips.shape[2] + 2 * padding - size) % stride
+    extra = stride - rest if ceil_mode and rest else 0
+    if padding or extra:
+        clips = functional.pad(clips, (0, 0, 0, 0, padding, padding + extra), value=float("-inf"))
     span = (clips.shape[2] - size) // stride * stride + 1
     pooled = clips[:, :, 0:span:stride]
     for first in range(1, size):
@@ -51,10 +59,10 @@ def max_over_time(clips: Tensor, size: int, stride: int, padding: int) -> Tensor
 
 
 def as_separable(pool: nn.MaxPool3d) -> SeparableMaxPool3d | None:
-    """Returns the separable form of a pooling layer, None where it has none (dilation, ceil_mode, indices)."""
-    if pool.ceil_mode or pool.return_indices or _triple(pool.dilation) != (1, 1, 1):
+    """Returns the separable form of a pooling layer, None where it has none (dilation, indices)."""
+    if pool.return_indices or _triple(pool.dilation) != (1, 1, 1):
         return None
-    return SeparableMaxPool3d(_triple(pool.kernel_size), _triple(pool.stride), _triple(pool.padding))
+    return SeparableMaxPool3d(_triple(pool.kernel_size), _triple(pool.stride), _triple(pool.padding), pool.ceil_mode)
 
 
 def _triple(value: int | tuple[int, ...]) -> Triple:

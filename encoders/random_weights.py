@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 # Normalisations that end a residual branch, in pytorchvideo and torchvision.
-RESIDUAL_END = ("norm_c", "bn3")
+RESIDUAL_END = ("norm_c", "bn3", "conv2.1")
 # A branch that starts at full strength would multiply the features' power by about three in every block (they
 # overflow fp16 in deep networks), one that starts at zero would be dead; a quarter does neither.
 RESIDUAL_SCALE = 0.25

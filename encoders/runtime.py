@@ -16,7 +16,7 @@ from encoders.spec import EncoderSpec
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIN_COSINE = 0.999
-CHECK_SNIPPETS = 2
+CHECK_SNIPPETS = 1
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.catalog import CATALOG, CatalogEntry
+from encoders.catalog import CATALOG
 from encoders.encoder import make_encoder
+from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.runtime import fold_batch_norm, has_fast_bf16
 from encoders.spec import EncoderSpec
