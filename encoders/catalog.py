@@ -17,6 +17,7 @@ from encoders.networks import (
     build_slowfast_r50,
     build_x3d,
 )
+from encoders.own import is_own, own_entry
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
 
@@ -222,13 +223,15 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 
 def catalog_entry(name: str) -> CatalogEntry:
-    """Returns the catalogue's entry of an encoder.
+    """Returns the entry of an encoder, of the catalogue or of a user's file (path/to/file.py:name).
 
     Raises:
-        EncoderError: there is none of that name; the nearest names are offered.
+        EncoderError: there is none of that name; the nearest names are offered. A user's file is absent or fails.
     """
     if name in CATALOG:
         return CATALOG[name]
+    if is_own(name):
+        return own_entry(name)
     close = difflib.get_close_matches(name, CATALOG, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}?" if close else "see the list"
     raise EncoderError(f"encoder must be one of {', '.join(CATALOG)}, got {name!r}: {hint}")

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoders.catalog import catalog_entry
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
-from encoders.layouts import load_into, recognise, unwrap
-from encoders.random_weights import fill_random, state_sha256
-from encoders.runtime import (
-    BATCH_NORMS,
-    CHECK_SNIPPETS,
-    DTYPES,
-    MIN_COSINE,
-    SnippetNetwork,
-    candidate_precision,
-    fold_batch_norm,
-    lowest_cosine,
-    resolve_device,
-    synthetic_snippets,
-)
+from encoders.loading import load_network
+from encoders.prepare import Forward, at_precision, compiled, fold, run
+from encoders.runtime import candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
-from encoders.weights import WeightsInfo, check_promised, file_sha256, locate, read_file
+from encoders.weights import WeightsInfo
 
 # Large enough to fill two cores with clips of eight frames; more brings nothing and costs memory.
 CPU_BATCH_SIZE = 2
@@ -47,7 +33,7 @@ class Encoder:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Forward,
         *,
         spec: EncoderSpec,
         weights: WeightsInfo,
@@ -82,8 +68,25 @@ class Encoder:
                 f"snippets for {self.spec.name} must be uint8 [B, {', '.join(map(str, expected))}], got "
                 f"{str(snippets.dtype).removeprefix('torch.')} {list(snippets.shape)}"
             )
-        parts = [self._forward(part) for part in snippets.split(self.batch_size) if len(part)]
-        return torch.cat(parts) if parts else torch.zeros((0, self.spec.feature_dim))
+        features = torch.zeros((len(snippets), self.spec.feature_dim))
+        done = 0
+        while done < len(snippets):
+            part = snippets[done : done + self.batch_size]
+            try:
+                features[done : done + len(part)] = self._forward(part)
+                done += len(part)
+            except torch.OutOfMemoryError as error:
+                self._halve_batch(error)
+        return features
+
+    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+        """Makes the batch half as large; EncoderError when it is one snippet already."""
+        if self.batch_size == 1:
+            raise EncoderError(f"{self.spec.name} does not fit into the memory of {self.device}") from error
+        self.batch_size //= 2
+        self.notes += (f"out of memory: batch size is now {self.batch_size}",)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _forward(self, snippets: Tensor) -> Tensor:
         """Returns features [B, C] of at most `batch_size` snippets."""
@@ -91,18 +94,13 @@ class Encoder:
         if count < self.batch_size:
             padding = snippets.new_zeros((self.batch_size - count, *snippets.shape[1:]))
             snippets = torch.cat([snippets, padding])
-        return run(self._network, snippets, self.device)[:count]
-
-
-def run(network: nn.Module, snippets: Tensor, device: torch.device) -> Tensor:
-    """Returns the features float32 [B, C] of one forward pass, on the CPU."""
-    with torch.inference_mode():
-        if device.type != "cuda":
-            return network(snippets.contiguous())
-        # Shapes are fixed, so that searching for the fastest kernels pays; without TF32 fp32 means fp32.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            on_device = snippets.contiguous().pin_memory().to(device, non_blocking=True)
-            return network(on_device).cpu()
+        features = run(self._network, snippets, self.device)
+        if features.shape != (self.batch_size, self.spec.feature_dim):
+            raise EncoderError(
+                f"{self.spec.name} gave features of shape {list(features.shape)}, its spec says "
+                f"[{self.batch_size}, {self.spec.feature_dim}]: correct feature_dim or the network"
+            )
+        return features[:count]
 
 
 def load_encoder(
@@ -114,17 +112,19 @@ def load_encoder(
     precision: str = "auto",
     batch_size: int | None = None,
     weights_sha256: str | None = None,
+    compile: bool = False,
 ) -> Encoder:
     """Returns an encoder with its weights, ready to run.
 
     Args:
-        name: one of `encoder_names()`.
+        name: one of `encoder_names()`, or path/to/file.py:name for a network of one's own (see `encoders.own`).
         weights: a published name (e.g. "kinetics400"), a file, or "random".
         seed: of random weights.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto" (the fastest that agrees with fp32), "fp32", "bf16" or "fp16".
         batch_size: snippets of one forward pass; None chooses by device.
         weights_sha256: refuse weights of another SHA-256.
+        compile: let torch.compile fuse the network; about a minute once, which long jobs earn back.
 
     Raises:
         EncoderError: an unknown name, weights that are absent or do not fit, a device or precision that is not
@@ -138,6 +138,7 @@ def load_encoder(
         precision=precision,
         batch_size=batch_size,
         weights_sha256=weights_sha256,
+        compile=compile,
     )
 
 
@@ -150,6 +151,7 @@ def make_encoder(
     precision: str = "auto",
     batch_size: int | None = None,
     weights_sha256: str | None = None,
+    compile: bool = False,
 ) -> Encoder:
     """Returns an encoder of an entry that need not be in the catalogue; else as `load_encoder`."""
     if batch_size is not None and batch_size < 1:
@@ -163,10 +165,13 @@ def make_encoder(
             "give the weights that it was made with"
         )
     size = batch_size or (GPU_BATCH_SIZE if target.type == "cuda" else CPU_BATCH_SIZE)
-    folded, notes = _fold(network)
-    runtime, resolved, precision_notes = _at_precision(
-        folded, spec, target, candidate=candidate, forced=precision != "auto"
-    )
+    folded, notes = fold(network)
+    runtime: Forward
+    runtime, resolved, more = at_precision(folded, spec, target, candidate=candidate, forced=precision != "auto")
+    notes += more
+    if compile:
+        runtime, more = compiled(runtime, spec, target, batch_size=size)
+        notes += more
     return Encoder(
         runtime,
         spec=spec,
@@ -174,73 +179,5 @@ def make_encoder(
         device=target,
         precision=resolved,
         batch_size=size,
-        notes=notes + precision_notes,
+        notes=notes,
     )
-
-
-def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[nn.Module, EncoderSpec, WeightsInfo]:
-    """Returns the plain network in eval mode on the CPU, its spec, and which weights it holds.
-
-    Args:
-        entry: of the catalogue.
-        weights: a published name, a file, or "random".
-        seed: of random weights.
-
-    Raises:
-        EncoderError: the weights are absent, damaged, or of another network.
-    """
-    if weights == "random":
-        network = _build(entry)
-        fill_random(network, seed=seed)
-        sha256 = state_sha256(network.state_dict())
-        info = WeightsInfo(name="random", path=None, url=None, sha256=sha256, random=True, seed=seed)
-        return network, entry.spec, info
-    path, url = locate(weights, entry.published)
-    sha256 = file_sha256(path)
-    if url is not None:
-        check_promised(path, sha256)
-    where = f"weights file {path}"
-    state = unwrap(read_file(path), where=where)
-    layout = recognise(state, entry.layouts, where=where)
-    network = _build(entry)
-    load_into(network, state, layout, where=where)
-    name = weights if url is not None else path.name
-    info = WeightsInfo(name=name, path=str(path), url=url, sha256=sha256, random=False, seed=None)
-    return network, replace(entry.spec, **layout.spec_changes), info
-
-
-def _build(entry: CatalogEntry) -> nn.Module:
-    """Returns the frozen network; what building draws from the global generator is given back."""
-    with torch.random.fork_rng(devices=[]):
-        network = entry.build()
-    return network.eval().requires_grad_(False)
-
-
-def _fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Returns the folded network, or the network itself with a note where it cannot be traced."""
-    if not any(isinstance(module, BATCH_NORMS) for module in network.modules()):
-        return network, ()
-    try:
-        return fold_batch_norm(network), ()
-    except EncoderError as error:
-        return network, (f"runs without folded batch norm: {error}",)
-
-
-def _at_precision(
-    network: nn.Module, spec: EncoderSpec, device: torch.device, *, candidate: str, forced: bool
-) -> tuple[nn.Module, str, tuple[str, ...]]:
-    """Returns the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
-    exact = SnippetNetwork(copy.deepcopy(network), spec, torch.float32).eval().to(device)
-    if candidate == "fp32":
-        return exact, "fp32", ()
-    fast = SnippetNetwork(network, spec, DTYPES[candidate]).eval().to(device)
-    snippets = synthetic_snippets(spec, CHECK_SNIPPETS)
-    cosine = lowest_cosine(run(fast, snippets, device), run(exact, snippets, device))
-    if cosine >= MIN_COSINE:
-        return fast, candidate, ()
-    finding = (
-        f"features of {spec.name} in {candidate} have cosine {cosine:.5f} with fp32, at least {MIN_COSINE} is needed"
-    )
-    if forced:
-        raise EncoderError(f"{finding}; use precision auto or fp32")
-    return exact, "fp32", (f"fell back to fp32: {finding}",)

@@ -23,12 +23,14 @@ class CatalogEntry:
         build: returns the network; it takes normalised frames as spec.layout says and returns float32 [B, C].
         layouts: of weight files that fit.
         published: weights that can be had by name, the default first.
+        own: whether it is a user's network, built with its weights.
     """
 
     spec: EncoderSpec
     build: Callable[[], nn.Module]
     layouts: tuple[Layout, ...]
     published: Mapping[str, PublishedWeights]
+    own: bool = False
 
 
 def pytorchvideo_entry(

@@ -1,0 +1,60 @@
+"""From a catalogue entry to the plain network with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from encoders.entry import CatalogEntry
+from encoders.layouts import load_into, recognise, unwrap
+from encoders.random_weights import fill_random, state_sha256
+from encoders.spec import EncoderSpec
+from encoders.weights import WeightsInfo, check_promised, file_sha256, locate, read_file
+
+# What the default name stands for where a network is the user's own.
+OWN_WEIGHTS = ("own", "kinetics400")
+
+
+def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[nn.Module, EncoderSpec, WeightsInfo]:
+    """Returns the plain network in eval mode on the CPU, its spec, and which weights it holds.
+
+    Args:
+        entry: of the catalogue.
+        weights: a published name, a file, or "random"; "own" for what a user's own network was built with.
+        seed: of random weights.
+
+    Raises:
+        EncoderError: the weights are absent, damaged, or of another network.
+    """
+    if weights == "random":
+        network = _build(entry)
+        fill_random(network, seed=seed)
+        sha256 = state_sha256(network.state_dict())
+        info = WeightsInfo(name="random", path=None, url=None, sha256=sha256, random=True, seed=seed)
+        return network, entry.spec, info
+    if entry.own and weights in OWN_WEIGHTS:
+        network = _build(entry)
+        sha256 = state_sha256(network.state_dict())
+        info = WeightsInfo(name="own", path=None, url=None, sha256=sha256, random=False, seed=None)
+        return network, entry.spec, info
+    path, url = locate(weights, entry.published)
+    sha256 = file_sha256(path)
+    if url is not None:
+        check_promised(path, sha256)
+    where = f"weights file {path}"
+    state = unwrap(read_file(path), where=where)
+    layout = recognise(state, entry.layouts, where=where)
+    network = _build(entry)
+    load_into(network, state, layout, where=where)
+    name = weights if url is not None else path.name
+    info = WeightsInfo(name=name, path=str(path), url=url, sha256=sha256, random=False, seed=None)
+    return network, replace(entry.spec, **layout.spec_changes), info
+
+
+def _build(entry: CatalogEntry) -> nn.Module:
+    """Returns the frozen network; what building draws from the global generator is given back."""
+    with torch.random.fork_rng(devices=[]):
+        network = entry.build()
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""From the plain network to the one that runs: folded, in its precision, checked, compiled on demand."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from encoders.errors import EncoderError
+from encoders.runtime import (
+    BATCH_NORMS,
+    CHECK_SNIPPETS,
+    DTYPES,
+    MIN_COSINE,
+    SnippetNetwork,
+    fold_batch_norm,
+    lowest_cosine,
+    synthetic_snippets,
+)
+from encoders.spec import EncoderSpec
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
+    """Returns the features float32 [B, C] of one forward pass, on the CPU."""
+    with torch.inference_mode():
+        if device.type != "cuda":
+            return network(snippets.contiguous())
+        # Shapes are fixed, so that searching for the fastest kernels pays; without TF32 fp32 means fp32.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            on_device = snippets.contiguous().pin_memory().to(device, non_blocking=True)
+            return network(on_device).cpu()
+
+
+def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Returns the folded network, or the network itself with a note where it cannot be traced."""
+    if not any(isinstance(module, BATCH_NORMS) for module in network.modules()):
+        return network, ()
+    try:
+        return fold_batch_norm(network), ()
+    except EncoderError as error:
+        return network, (f"runs without folded batch norm: {error}",)
+
+
+def at_precision(
+    network: nn.Module, spec: EncoderSpec, device: torch.device, *, candidate: str, forced: bool
+) -> tuple[nn.Module, str, tuple[str, ...]]:
+    """Returns the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
+    exact = SnippetNetwork(copy.deepcopy(network), spec, torch.float32).eval().to(device)
+    if candidate == "fp32":
+        return exact, "fp32", ()
+    fast = SnippetNetwork(network, spec, DTYPES[candidate]).eval().to(device)
+    snippets = synthetic_snippets(spec, CHECK_SNIPPETS)
+    cosine = lowest_cosine(run(fast, snippets, device), run(exact, snippets, device))
+    if cosine >= MIN_COSINE:
+        return fast, candidate, ()
+    finding = (
+        f"features of {spec.name} in {candidate} have cosine {cosine:.5f} with fp32, at least {MIN_COSINE} is needed"
+    )
+    if forced:
+        raise EncoderError(f"{finding}; use precision auto or fp32")
+    return exact, "fp32", (f"fell back to fp32: {finding}",)
+
+
+def compiled(
+    network: nn.Module, spec: EncoderSpec, device: torch.device, *, batch_size: int
+) -> tuple[Forward, tuple[str, ...]]:
+    """Returns the network compiled and warmed up for one batch size, and a note of how long that took.
+
+    Raises:
+        EncoderError: it cannot be compiled here, or computes something else.
+    """
+    from torch._inductor import config
+
+    snippets = synthetic_snippets(spec, batch_size)
+    expected = run(network, snippets, device)
+    started = time.monotonic()
+    fast = torch.compile(network, dynamic=False)
+    try:
+        # Frozen weights are packed once, for the kernels of this CPU; read at compile time, which is now.
+        with config.patch(freezing=device.type == "cpu"):
+            features = run(fast, snippets, device)
+    except Exception as error:
+        # Compilers fail in many ways: no C++ compiler, no Triton, an operation that is not supported.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EncoderError(f"compile failed for {spec.name} ({reason}); go without it") from error
+    cosine = lowest_cosine(features, expected)
+    if cosine < MIN_COSINE:
+        raise EncoderError(f"{spec.name} compiled gives features of cosine {cosine:.5f}; go without compile")
+    return fast, (f"compiled in {time.monotonic() - started:.0f} s",)
