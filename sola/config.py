@@ -58,6 +58,10 @@ class SolaConfig:
     """How far the target listens to the input, 0 to 1: an interval is measured by its steps (0, published) or by
     how much the input changes along it (1), so that a boundary separates more than the same time inside a segment."""
 
+    input_contrast: float = 2.0
+    """Power to which a change of the input is raised where the target listens to it: the larger, the more a
+    boundary outweighs noise."""
+
     comparison: Comparison = "raw"
     """What cosines compare: the features (raw, published), or the features less their mean over the data (centred),
     also divided by each channel's deviation (standardised), or decorrelated (whitened). Features that are all
@@ -119,6 +123,7 @@ class SolaConfig:
             _check_integer(self, "steps", least=1)
         _check_layers(self.kernel_sizes, self.dilations)
         _check_positive(self, "k")
+        _check_positive(self, "input_contrast")
         _check_positive(self, "learning_rate")
         if self.gate_learning_rate is not None:
             _check_positive(self, "gate_learning_rate")

@@ -13,9 +13,10 @@ from sola.device import resolve_device, resolve_precision
 from sola.errors import SolaError
 from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.health import effective_rank, spread
+from sola.input_target import input_aware_target
 from sola.module import SolaModule, initial_networks
 from sola.sampling import WindowBatch
-from sola.similarity import input_aware_target, similarity_loss, target_tsm
+from sola.similarity import similarity_loss, target_tsm
 from sola.statistics import FeatureStatistics
 
 
@@ -125,7 +126,9 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
     valid = None if bool(inside.all()) else inside.to(device)
     target = scale.target
     if config.input_weight > 0:
-        target = input_aware_target(compare(x), config.k, config.input_weight, valid)
+        target = input_aware_target(
+            compare(x), config.k, weight=config.input_weight, contrast=config.input_contrast, valid=valid
+        )
     loss = similarity_loss(z, p.to(z.dtype), target, valid)
     with torch.no_grad():
         measures = StepMeasures(

@@ -25,31 +25,6 @@ def target_tsm(size: int, k: float) -> Tensor:
     return torch.sigmoid(k / interval.square())
 
 
-def input_aware_target(x: Tensor, k: float, weight: float, valid: Tensor | None = None) -> Tensor:
-    """A target [B, S, S] whose intervals are measured along the input: beyond the paper.
-
-    The way from one compared position to the next counts (1 - weight) + weight * c / mean(c), with the change
-    c = 1 - cos(x_m, x_m+1) and its mean over the batch; the interval of two positions is the way between them.
-    Across a boundary the way is long and the target low; inside a segment snippets stay alike for longer.
-    With weight 0 it is `target_tsm`.
-
-    Args:
-        x: input features [B, S, C] of the compared positions.
-        k: sharpness of the target, > 0.
-        weight: 0 to 1.
-        valid: [B, S] bool, positions inside the video; all when None.
-    """
-    with torch.no_grad():
-        unit = x / _lengths(x)[:, :, None]
-        change = (1 - (unit[:, :-1] * unit[:, 1:]).sum(dim=-1)).clamp_min(0)
-        counted = change if valid is None else change[valid[:, :-1] & valid[:, 1:]]
-        mean = counted.mean() if counted.numel() else change.new_ones(())
-        way = (1 - weight) + weight * change / mean.clamp_min(torch.finfo(x.dtype).tiny)
-        place = torch.cat([way.new_zeros(len(x), 1), way.cumsum(dim=1)], dim=1)
-        interval = place[:, :, None] - place[:, None, :]
-        return torch.sigmoid(k / interval.square())
-
-
 def predicted_tsm(z: Tensor, p: Tensor) -> Tensor:
     """The similarity [B, S, S] in [0, 1] between fixed features and predictions: (1 + cos(z_i, p_j)) / 2.
 

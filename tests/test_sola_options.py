@@ -13,6 +13,7 @@ from sola.enhance import enhance_array
 from sola.errors import SolaError
 from sola.fit import StepRecord, fit
 from sola.health import data_warnings, effective_rank, fit_warnings, spread
+from sola.input_target import input_aware_target
 from sola.learner import batch_loss, new_learner
 from sola.module import initial_networks
 from sola.sampling import WindowBatch
@@ -164,6 +165,54 @@ def test_centring_makes_unrelated_positive_features_unrelated() -> None:
     assert first["centred"].spread > 0.9
 
 
+# A target that listens to the input
+
+
+def at_angles(*degrees: float) -> torch.Tensor:
+    angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    lengths = torch.arange(1, len(degrees) + 1)  # must not matter
+    return (lengths * torch.stack([angle.cos(), angle.sin()])).T[None]
+
+
+@pytest.mark.parametrize("contrast", [1.0, 2.0])
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_a_target_that_listens_to_the_input_is_the_hand_worked_one(weight: float, contrast: float) -> None:
+    # Before the first gap 0°, after it the middle of 60° and 150°; then the middle of 0° and 60°, and 150°.
+    first, second = (1 - np.cos(np.deg2rad(105))) ** contrast, (1 - np.cos(np.deg2rad(120))) ** contrast
+    mean = (first + second) / 2
+    ways = [(1 - weight) + weight * change / mean for change in (first, second)]
+    expected = [1.0] + [1 / (1 + np.exp(-16 / way**2)) for way in (ways[0], sum(ways))]
+    target = input_aware_target(at_angles(0, 60, 150), 16.0, weight=weight, contrast=contrast)[0]
+    assert target[0].tolist() == pytest.approx(expected, abs=1e-12)
+    assert torch.equal(target, target.T)
+
+
+def test_without_weight_the_target_is_that_of_time_alone() -> None:
+    x = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target = input_aware_target(x, 16.0, weight=0.0, contrast=2.0)
+    assert torch.allclose(target, target_tsm(8, 16.0).expand(2, 8, 8), atol=1e-12)
+
+
+def test_the_target_is_lower_across_a_change_than_inside_a_segment() -> None:
+    generator = torch.Generator().manual_seed(0)
+    segments = torch.randn(2, 1, 16, generator=generator).expand(2, 4, 16).reshape(1, 8, 16)
+    x = segments + 0.3 * torch.randn(1, 8, 16, generator=generator)
+    target = input_aware_target(x, 16.0, weight=1.0, contrast=2.0)[0]
+    assert target[0, 2] > 0.95 and target[5, 7] > 0.95
+    assert target[3, 5] < target_tsm(8, 16.0)[3, 5] - 0.1
+
+
+def test_what_lies_outside_the_video_does_not_move_the_target() -> None:
+    x = torch.randn(1, 5, 6, generator=torch.Generator().manual_seed(0))
+    valid = torch.tensor([[True, True, True, False, False]])
+    other = x.clone()
+    other[:, 3:] = -x[:, :2]
+    alone = input_aware_target(x[:, :3], 16.0, weight=1.0, contrast=2.0)
+    for each in (x, other):
+        target = input_aware_target(each, 16.0, weight=1.0, contrast=2.0, valid=valid)[:, :3, :3]
+        assert torch.allclose(target, alone, atol=1e-6)
+
+
 # Health
 
 
@@ -233,6 +282,7 @@ def test_few_and_short_videos_are_told_before_training() -> None:
         ({"scales": ()}, "scales"),
         ({"scales": (0, 1)}, "scales"),
         ({"input_weight": 1.5}, "input_weight"),
+        ({"input_contrast": 0.0}, "input_contrast"),
         ({"comparison": "norm"}, "raw, centred, standardised, whitened"),
         ({"gate": "relu"}, "tanh, linear, open"),
         ({"gate_learning_rate": 0.0}, "gate_learning_rate"),

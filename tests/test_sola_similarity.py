@@ -10,7 +10,7 @@ from sola.config import SolaConfig
 from sola.errors import SolaError
 from sola.learner import batch_loss, new_learner, train_step
 from sola.sampling import WindowBatch
-from sola.similarity import input_aware_target, predicted_tsm, self_similarity, similarity_loss, target_tsm
+from sola.similarity import predicted_tsm, self_similarity, similarity_loss, target_tsm
 
 # Three snippets of two channels: x right, y up, and the diagonal between them.
 Z = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]]], dtype=torch.float64)
@@ -107,34 +107,6 @@ def test_self_similarity_is_half_for_right_angles_zero_for_opposites_and_half_fo
 def test_self_similarity_refuses_a_batch() -> None:
     with pytest.raises(SolaError, match=r"\[T, C\]"):
         self_similarity(np.zeros((1, 2, 3)))
-
-
-def test_a_target_that_listens_to_the_input_is_the_hand_worked_one() -> None:
-    # Changes between neighbours: 1 - cos 60° = 0.5, and 1 - cos 90° = 1; their mean is 0.75.
-    x = torch.tensor([[[2.0, 0.0], [0.5, math.sqrt(0.75)], [-math.sqrt(0.75), 0.5]]], dtype=torch.float64)
-    for weight in (0.0, 0.4, 1.0):
-        first = (1 - weight) + weight * 0.5 / 0.75
-        second = (1 - weight) + weight * 1.0 / 0.75
-        row = [1.0, 1 / (1 + math.exp(-16 / first**2)), 1 / (1 + math.exp(-16 / (first + second) ** 2))]
-        assert input_aware_target(x, 16.0, weight)[0, 0].tolist() == pytest.approx(row, abs=1e-12)
-    assert torch.allclose(input_aware_target(x, 16.0, 0.0)[0], target_tsm(3, 16.0), atol=1e-15)
-
-
-def test_a_target_that_listens_to_the_input_is_lower_across_a_change_than_inside_a_segment() -> None:
-    generator = torch.Generator().manual_seed(0)
-    segments = torch.randn(2, 1, 16, generator=generator).expand(2, 4, 16).reshape(1, 8, 16)
-    target = input_aware_target(segments + 0.1 * torch.randn(1, 8, 16, generator=generator), 16.0, 1.0)[0]
-    assert target[1, 3] > 0.95 and target[4, 6] > 0.95
-    assert target[3, 5] < 0.75
-
-
-def test_changes_outside_the_video_do_not_move_the_target() -> None:
-    x = torch.randn(1, 5, 6, generator=torch.Generator().manual_seed(0))
-    valid = torch.tensor([[True, True, True, False, False]])
-    other = x.clone()
-    other[:, 3:] = -x[:, :2]
-    one, two = (input_aware_target(each, 16.0, 1.0, valid)[:, :3, :3] for each in (x, other))
-    assert torch.equal(one, two)
 
 
 # A direct implementation of the method for one step, from its equations alone, in float64.
