@@ -13,20 +13,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
-from pipeline.files import sha256_of_file
 from pipeline.progress import Report, silent
 from pipeline.runlog import RunLog
+from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
-
-_MOST_MEASURED = 2000  # videos whose sizes are asked for at the start
 
 
 @dataclass
@@ -105,34 +102,22 @@ class _Job:
         self._writers: dict[str, SequenceWriter] = {}
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
-        self._bytes = _total_bytes(videos)
+        self._bytes = total_bytes(videos)
         self._bytes_done = 0
         self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
-        try:
-            sidecar, failure = self._store.sidecar(video.id), self._store.failure(video.id)
-            self._store.array_path(video.id)
-        except PipelineError as error:  # there is no place for it in a store, not even for its failure
-            return self._leave(video, f"bad_id: {error}")
-        if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+        standing = standing_of(video, self._store, self._config)
+        if standing.to_do:
+            if standing.state == "changed":
+                self._summary.changed.append(video.id)
+            self._stamps[video.id] = stamp_of(video.path)
+            return True
+        if standing.state == "done":
             self._summary.skipped += 1
-            self._tell(video)
-            return False
-        if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
-            attempts, what = int(failure.get("attempts", 1)), f"{failure['kind']}: {failure['reason']}"
-            if not self._config.retry_failed:
-                return self._leave(video, f"{what} (earlier; --retry-failed tries again)")
-            if attempts >= self._config.max_attempts:
-                return self._leave(video, f"{what} ({attempts} times, the most)")
-        if sidecar is not None:
-            self._summary.changed.append(video.id)
-        self._stamps[video.id] = _stamp(video.path)
-        return True
-
-    def _leave(self, video: VideoFile, reason: str) -> bool:
-        self._summary.failed[video.id] = reason
+        else:
+            self._summary.failed[video.id] = standing.reason
         self._tell(video)
         return False
 
@@ -161,7 +146,7 @@ class _Job:
         elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            if _stamp(video.path) != self._stamps.pop(video.id):
+            if stamp_of(video.path) != self._stamps.pop(video.id):
                 self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
                 return
             writer = self._writer(video)
@@ -196,7 +181,7 @@ class _Job:
         self._tell(video)
 
     def _tell(self, ended: VideoFile | None = None) -> None:
-        self._bytes_done += _size(ended.path) if ended else 0
+        self._bytes_done += size_of(ended.path) if ended else 0
         s = self._summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
@@ -224,48 +209,3 @@ def _details(video: VideoFile, event: Finished) -> dict[str, Any]:
             **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},
         },
     }
-
-
-def source_of(path: Path) -> dict[str, Any]:
-    """The identity of a source file; sizes and hash are null when it cannot be read."""
-    try:
-        stat = path.stat()
-        return {
-            "path": str(path.resolve()),
-            "bytes": stat.st_size,
-            "modified_ns": stat.st_mtime_ns,
-            "sha256": sha256_of_file(path),
-        }
-    except OSError:
-        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
-
-
-def _is_unchanged(path: Path, source: dict[str, Any]) -> bool:
-    """Whether the file is still the one that ``source`` describes; read only if size or time say otherwise."""
-    try:
-        stat = path.stat()
-        if stat.st_size != source.get("bytes"):
-            return False
-        return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
-    except OSError:
-        return "bytes" in source and source["bytes"] is None
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of the last change; None where they cannot be had."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _total_bytes(videos: Sequence[VideoFile]) -> int:
-    """Bytes of all videos; of very many only a sample is asked for its size, since slow disks take long over each."""
-    sample = videos if len(videos) <= _MOST_MEASURED else Random(0).sample(videos, _MOST_MEASURED)
-    return round(sum(_size(video.path) for video in sample) * len(videos) / max(1, len(sample)))
-
-
-def _size(path: Path) -> int:
-    stamp = _stamp(path)
-    return stamp[0] if stamp else 0

@@ -191,11 +191,7 @@ class FeatureStore:
         """
         if (path / "store.json").exists():
             store = cls.open(path)
-            if differing := store.spec.differences(spec):
-                raise PipelineError(
-                    f"{path} holds features of other settings; choose another --out, or the same settings. "
-                    f"Here is the store, there what was asked for: " + "; ".join(differing)
-                )
+            store.refuse_other(spec)
             _remove_leftovers(path)
             return store
         if path.exists() and (not path.is_dir() or _foreign(path, beside)):
@@ -204,6 +200,14 @@ class FeatureStore:
         _remove_leftovers(path)
         write_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
         return cls(path, spec)
+
+    def refuse_other(self, spec: StoreSpec) -> None:
+        """Raises PipelineError, with the differing fields, if ``spec`` is not the store's."""
+        if differing := self.spec.differences(spec):
+            raise PipelineError(
+                f"{self.path} holds features of other settings; choose another --out, or the same settings. "
+                f"Here is the store, there what was asked for: " + "; ".join(differing)
+            )
 
     def array_path(self, video_id: str) -> Path:
         return self.path / "features" / f"{file_name_of(video_id)}.npy"

@@ -1,0 +1,99 @@
+"""Source files against a store: which videos are done, which have failed, which are still to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import PipelineError
+from pipeline.files import sha256_of_file
+from pipeline.store import FeatureStore
+from pipeline.video.find import VideoFile
+
+_MOST_MEASURED = 2000  # videos whose sizes are asked for at once
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a video stands in a store.
+
+    Args:
+        state: "done"; "failed" and left alone; "changed": done before, but its file is another now; "new": all else
+            that is to be encoded.
+        reason: of a failed one, "kind: reason".
+    """
+
+    state: Literal["done", "failed", "changed", "new"]
+    reason: str = ""
+
+    @property
+    def to_do(self) -> bool:
+        return self.state in ("changed", "new")
+
+
+def standing_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> Standing:
+    """How ``video`` stands in ``store``, and whether it is to be encoded under ``config``."""
+    try:
+        sidecar, failure = store.sidecar(video.id), store.failure(video.id)
+        store.array_path(video.id)
+    except PipelineError as error:  # there is no place for it in a store, not even for its failure
+        return Standing("failed", f"bad_id: {error}")
+    if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+        return Standing("done")
+    if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
+        attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
+        if not config.retry_failed:
+            return Standing("failed", f"{what} (earlier; --retry-failed tries again)")
+        if attempts >= config.max_attempts:
+            return Standing("failed", f"{what} ({attempts} times, the most)")
+    return Standing("new" if sidecar is None else "changed")
+
+
+def source_of(path: Path) -> dict[str, Any]:
+    """The identity of a source file; sizes and hash are null when it cannot be read."""
+    try:
+        stat = path.stat()
+        return {
+            "path": str(path.resolve()),
+            "bytes": stat.st_size,
+            "modified_ns": stat.st_mtime_ns,
+            "sha256": sha256_of_file(path),
+        }
+    except OSError:
+        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
+
+
+def _is_unchanged(path: Path, source: dict[str, Any]) -> bool:
+    """Whether the file is still the one that ``source`` describes; read only if size or time say otherwise."""
+    try:
+        stat = path.stat()
+        if stat.st_size != source.get("bytes"):
+            return False
+        return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
+    except OSError:
+        return "bytes" in source and source["bytes"] is None
+
+
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; None where they cannot be had."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where they cannot be had."""
+    stamp = stamp_of(path)
+    return stamp[0] if stamp else 0
+
+
+def total_bytes(videos: Sequence[VideoFile]) -> int:
+    """Bytes of all videos; of very many only a sample is asked for its size, since slow disks take long over each."""
+    sample = videos if len(videos) <= _MOST_MEASURED else Random(0).sample(videos, _MOST_MEASURED)
+    return round(sum(size_of(video.path) for video in sample) * len(videos) / max(1, len(sample)))
