@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
@@ -18,6 +20,7 @@ from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunCo
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
+from pipeline.localization.presets import preset as find_preset
 from sola.config import SolaConfig
 from sola.errors import SolaError
 
@@ -47,6 +50,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 Flat = Parameter(name="*")
+Preset = Literal["thumos14", "activitynet13", "hacs"]
 
 
 @app.command(name="extract", sort_key=1)
@@ -102,11 +106,13 @@ def train(
     *,
     annotations: Path,
     out: Path,
+    preset: Preset | None = None,
     settings: Annotated[TrainConfig, Flat] = TrainConfig(),
 ) -> int:
     """Train a localization head on a store and annotations.
 
     Args:
+        preset: Start from the published settings for this data set; every other option wins over it.
         store: A feature store, plain or enhanced.
         annotations: Ground truth in the ActivityNet dialect; its subsets training and validation are used.
         out: The model, a folder with all that is needed to locate actions in an unseen video.
@@ -123,6 +129,7 @@ def localize(
     *,
     model: Path,
     out: Path,
+    video_scores: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
     """Locate actions in raw videos (on the fly, nothing written in between) or in a feature store.
@@ -131,10 +138,12 @@ def localize(
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
         out: Detections, a JSON file in ActivityNet's submission form.
+        video_scores: Class scores of whole videos, a JSON file {id: {label: score}}; detections are then proposals
+            for each video's best classes (for heads trained with --class-agnostic).
     """
     from pipeline.commands import run_localize
 
-    return run_localize(videos_or_store, model, out, settings)
+    return run_localize(videos_or_store, model, out, video_scores, settings)
 
 
 @app.command(name="evaluate", sort_key=5)
@@ -144,6 +153,7 @@ def evaluate(
     *,
     annotations: Path,
     out: Path | None = None,
+    errors_plot: Path | None = None,
     settings: Annotated[EvaluateConfig, Flat] = EvaluateConfig(),
 ) -> int:
     """Mean average precision by ActivityNet's definition, per class and per tIoU.
@@ -152,14 +162,17 @@ def evaluate(
         detections: A JSON file in ActivityNet's submission form.
         annotations: Ground truth in the ActivityNet dialect.
         out: Also write the result here, as JSON.
+        errors_plot: Also draw the kinds of errors here, as PNG or SVG.
     """
     from pipeline.commands import run_evaluate
 
-    return run_evaluate(detections, annotations, out, settings)
+    return run_evaluate(detections, annotations, out, errors_plot, settings)
 
 
 @app.command(name="run", sort_key=6)
-def run(config: Path | None = None, /, *, settings: Annotated[RunConfig, Flat]) -> int:
+def run(
+    config: Path | None = None, /, *, preset: Preset | None = None, settings: Annotated[RunConfig, Flat]
+) -> int:
     """All stages in order: extract, sola, train, localize, evaluate.
 
     A stage is skipped when its inputs and settings have not changed. One folder holds the results.
@@ -167,6 +180,7 @@ def run(config: Path | None = None, /, *, settings: Annotated[RunConfig, Flat]) 
     Args:
         config: A TOML file with videos, annotations, out, and the tables [extract], [sola], [train], [localize],
             [evaluate]. Options on the command line win over it.
+        preset: Train with the published settings for this data set; every other option wins over it.
     """
     from pipeline.commands import run_run
 
@@ -281,6 +295,9 @@ def take_config(tokens: list[str]) -> list[str]:
         PipelineError: no such file, or it is not TOML.
     """
     app.config = ()
+    # The head is the one option that everybody varies: --head gtad is --head.kind gtad.
+    short = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
+    tokens = [short.get(token, token) for token in tokens]
     if "--config" in tokens:
         place = tokens.index("--config")
         file, tokens = tokens[place + 1 : place + 2], tokens[:place] + tokens[place + 2 :]
@@ -291,7 +308,21 @@ def take_config(tokens: list[str]) -> list[str]:
     if file:
         values = _read_toml(Path(file[0]))
         app.config = (Dict({"run": values} if tokens[0] == "run" else values, source=file[0]),)
+    if "--preset" in tokens:
+        app.config = (*app.config, Dict(_preset_values(tokens), source="--preset"))
     return tokens
+
+
+def _preset_values(tokens: list[str]) -> dict[str, Any]:
+    """The settings of the preset that the words ask for, as if they stood in a file of settings."""
+    named = dict(itertools.pairwise(tokens))
+    name, kind = named.get("--preset", ""), "anchor_free"
+    for option in ("--head.kind", "--train.head.kind"):
+        kind = named.get(option, kind)
+    if name not in get_args(Preset):  # the command line's own error names the choices
+        return {}
+    values = asdict(find_preset(name, kind=kind))  # type: ignore[arg-type]
+    return {"run": {"train": values}} if tokens[0] == "run" else {"train": values}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,16 +16,18 @@ from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunCo
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED
-from pipeline.evaluate import Evaluation, evaluate
+from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
 from pipeline.files import write_json
 from pipeline.localization.config import TrainConfig
-from pipeline.localize import localize
+from pipeline.localization.error_plot import plot_errors
+from pipeline.localize import localize, read_video_scores
 from pipeline.model import load_model
 from pipeline.progress import progress
 from pipeline.run import run
 from pipeline.store import FeatureStore
+from pipeline.tables import print_evaluation
 from pipeline.train import train
 from pipeline.verify import repair as remove_files
 from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
@@ -78,10 +81,13 @@ def run_train(store: Path, annotations: Path, out: Path, settings: TrainConfig) 
     return 0
 
 
-def run_localize(inputs: list[Path], model: Path, out: Path, settings: LocalizeConfig) -> int:
+def run_localize(
+    inputs: list[Path], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
+) -> int:
     loaded = load_model(model)
+    scores = read_video_scores(video_scores) if video_scores else None
     with progress("localize", total=1) as report:
-        summary = localize(inputs, loaded, settings, report=report)
+        summary = localize(inputs, loaded, settings, video_scores=scores, report=report)
     for line in summary.notes:
         _note(line)
     write_detections(out, summary.detections, extra={"model": loaded.identity})
@@ -90,36 +96,18 @@ def run_localize(inputs: list[Path], model: Path, out: Path, settings: LocalizeC
     return _say_failures(summary.failed)
 
 
-def run_evaluate(detections: Path, annotations: Path, out: Path | None, settings: EvaluateConfig) -> int:
-    result = evaluate(detections, annotations, settings)
-    _print_evaluation(result)
+def run_evaluate(
+    detections: Path, annotations: Path, out: Path | None, errors_plot: Path | None, settings: EvaluateConfig
+) -> int:
+    result = evaluate(detections, annotations, replace(settings, details=settings.details or errors_plot is not None))
+    print_evaluation(result, _out)
+    if errors_plot is not None and result.errors is not None:
+        plot_errors(result.errors).savefig(errors_plot)
+        _say(f"written: {errors_plot}")
     if out is not None:
         write_json(out, result.as_json())
         _say(f"written: {out}")
     return 0
-
-
-def _print_evaluation(evaluation: Evaluation) -> None:
-    for line in evaluation.notes:
-        _note(line)
-    for name, result in evaluation.results.items():
-        table = Table(title=f"AP in %, {name}, {evaluation.videos} videos of subset {evaluation.subset}")
-        table.add_column("class")
-        table.add_column("segments", justify="right")
-        for tiou in result.tious:
-            table.add_column(f"{tiou:g}", justify="right")
-        table.add_column("mean", justify="right")
-        for k, label in enumerate(result.labels):
-            values = result.per_class[k]
-            table.add_row(label, str(result.segments[k]), *_percents(values), *_percents([values.mean()]))
-        table.add_section()
-        table.add_row("mAP", str(result.segments.sum()), *_percents(result.map), *_percents([result.average]))
-        # A table is as wide as it needs to be, also when it goes to a file.
-        Console(width=max(_out.width, 24 + 8 * len(result.tious))).print(table)
-
-
-def _percents(values: object) -> list[str]:
-    return [f"{100 * value:.1f}" for value in values]  # type: ignore[attr-defined]
 
 
 def run_run(settings: RunConfig) -> int:

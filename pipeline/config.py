@@ -166,8 +166,15 @@ class EvaluateConfig:
     subset: str = "validation"
     """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
 
+    protocol: Literal["activitynet", "actionformer", "opentad", "thumos"] = "activitynet"
+    """Whose choices to follow. actionformer and opentad remove ground truth that repeats within 1 ms; thumos counts
+    Ambiguous segments neither for nor against; the result states every choice."""
+
     tious: tuple[float, ...] = ()
     """tIoU thresholds of a set of your own, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
+
+    details: bool = False
+    """Also recall of proposals (AR@AN), mAP by segment length, and the kinds of errors."""
 
     def __post_init__(self) -> None:
         for tiou in self.tious:

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from pipeline.annotations import adopt_ids, read_annotations
+import numpy as np
+
+from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.config import EvaluateConfig
 from pipeline.detections import read_detections
 from pipeline.errors import PipelineError
-from pipeline.localization.metrics import ACTIVITYNET_TIOUS, THUMOS_TIOUS, MapResult, evaluate_map
+from pipeline.localization.error_analysis import ErrorAnalysis, analyse_errors
+from pipeline.localization.metrics import (
+    ACTIVITYNET_LENGTHS_SECONDS,
+    ACTIVITYNET_TIOUS,
+    THUMOS_LENGTHS_SECONDS,
+    THUMOS_TIOUS,
+    LengthResult,
+    MapResult,
+    evaluate_by_length,
+    evaluate_map,
+)
+from pipeline.localization.proposals import RecallResult, average_recall
+from pipeline.localization.segments import Segment
 
 
 @dataclass
 class Evaluation:
-    """mAP for each threshold set by name, and what to know about the match of detections and ground truth."""
+    """What came of comparing detections with ground truth.
+
+    Args:
+        results: mAP for each threshold set by name.
+        subset: of the annotations.
+        videos: number of videos in it.
+        notes: what to know about the match of detections and ground truth.
+        recall, lengths, errors: with --details; else None.
+    """
 
     results: dict[str, MapResult]
     subset: str
     videos: int
     notes: list[str] = field(default_factory=list)
+    recall: RecallResult | None = None
+    lengths: LengthResult | None = None
+    errors: ErrorAnalysis | None = None
 
     def text(self) -> str:
         """One line: the average mAP of each threshold set."""
@@ -28,15 +56,18 @@ class Evaluation:
         return f"average mAP on {self.videos} videos: {scores}"
 
     def as_json(self) -> dict[str, Any]:
-        """The evaluation as plain values, with the protocol stated."""
-        return {
-            "protocol": "ActivityNet: greedy matching to the free segment of highest tIoU, interpolated AP, "
-            "detections on videos without ground truth of the class are false positives",
+        """The evaluation as plain values, with the protocol's choices stated."""
+        result = next(iter(self.results.values()))
+        value = {
+            "protocol": result.protocol,
+            "rules": list(result.rules),
             "subset": self.subset,
             "videos": self.videos,
             "notes": self.notes,
             **{name: _result_as_json(result) for name, result in self.results.items()},
         }
+        details = {"recall": self.recall, "lengths": self.lengths, "errors": self.errors}
+        return value | {name: _plain(asdict(detail)) for name, detail in details.items() if detail is not None}
 
 
 def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConfig) -> Evaluation:
@@ -50,7 +81,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     detections = read_detections(detections_file)
     annotations = adopt_ids(read_annotations(annotations_file), detections)
     chosen = annotations if config.subset == "all" else annotations.in_subset(config.subset)
-    truth = {video_id: video.segments for video_id, video in chosen.videos.items()}
+    truth = {i: [*video.segments, *_ambiguous(video, config)] for i, video in chosen.videos.items()}
     found = {video_id: items for video_id, items in detections.items() if video_id in truth}
     if not found:
         raise PipelineError(
@@ -65,10 +96,39 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
     if config.tious:
         sets["own"] = tuple(config.tious)
-    results = {name: evaluate_map(truth, found, tious=tious) for name, tious in sets.items()}
+    results = {name: evaluate_map(truth, found, tious=tious, protocol=config.protocol) for name, tious in sets.items()}
     if unknown := results["activitynet"].unknown_class_detections:
         notes.append(f"{unknown} detections of classes that the ground truth of the subset does not have are ignored")
-    return Evaluation(results, config.subset, len(truth), notes)
+    evaluation = Evaluation(results, config.subset, len(truth), notes)
+    if config.details:
+        actions = {video_id: chosen.videos[video_id].segments for video_id in truth}
+        bounds = _length_bounds(actions)
+        evaluation.recall = average_recall(actions, found)
+        evaluation.lengths = evaluate_by_length(truth, found, bounds_seconds=bounds, protocol=config.protocol)
+        evaluation.errors = analyse_errors(truth, found, bounds_seconds=bounds, protocol=config.protocol)
+    return evaluation
+
+
+def _ambiguous(video: VideoAnnotations, config: EvaluateConfig) -> Sequence[Segment]:
+    """Ambiguous segments take part only where the protocol knows what to do with them."""
+    return video.ambiguous if config.protocol == "thumos" else ()
+
+
+def _length_bounds(truth: Mapping[str, Sequence[Segment]]) -> tuple[float, ...]:
+    """The lengths XS to L of the data set that the segments resemble: ActivityNet's are long, THUMOS14's short."""
+    lengths = [s.segment[1] - s.segment[0] for segments in truth.values() for s in segments]
+    return ACTIVITYNET_LENGTHS_SECONDS if lengths and median(lengths) > 20 else THUMOS_LENGTHS_SECONDS
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it: lists for arrays and tuples, null for NaN (a length that no segment has)."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _result_as_json(result: MapResult) -> dict[str, Any]:

@@ -6,7 +6,7 @@ does not depend on its length. From a store the same arithmetic runs on the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.files import read_json
 from pipeline.localization.inference import detect
 from pipeline.localization.segments import Detection
+from pipeline.localization.video_scores import name_proposals
 from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
 from pipeline.store import FeatureStore
@@ -39,23 +41,58 @@ class LocalizeSummary:
 
 
 def localize(
-    inputs: Sequence[Path], model: LocalizationModel, config: LocalizeConfig, *, report: Report = silent
+    inputs: Sequence[Path],
+    model: LocalizationModel,
+    config: LocalizeConfig,
+    *,
+    video_scores: Mapping[str, Mapping[str, float]] | None = None,
+    report: Report = silent,
 ) -> LocalizeSummary:
     """Locates actions in raw videos, or in the videos of one feature store.
 
     Args:
         inputs: videos as for `extract`, or one store, plain or enhanced.
+        video_scores: by video and class; each detection is then a proposal for the video's best classes.
         report: told the share of videos done, 0 to 1.
 
     Raises:
         PipelineError, EncoderError: the input was made with other settings than the model's; no weights; no videos.
     """
     stores = [path for path in inputs if (path / "store.json").is_file()]
-    if not stores:
-        return _from_videos(inputs, model, config, report)
-    if len(inputs) > 1:
+    if stores and len(inputs) > 1:
         raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
-    return _from_store(FeatureStore.open(stores[0]), model, config, report)
+    if stores:
+        summary = _from_store(FeatureStore.open(stores[0]), model, config, report)
+    else:
+        summary = _from_videos(inputs, model, config, report)
+    if video_scores is not None:
+        summary.detections = _named(summary.detections, video_scores, model)
+    return summary
+
+
+def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Class scores of whole videos: ``{id: {label: score}}`` in a JSON file, scores >= 0.
+
+    Raises:
+        PipelineError: the file is absent or of another form.
+    """
+    value = read_json(path, what="video scores")
+    if not isinstance(value, dict) or not all(isinstance(scores, dict) for scores in value.values()):
+        raise PipelineError(f"video scores: {path} must hold {{id: {{label: score}}}}")
+    try:
+        return {i: {label: float(score) for label, score in scores.items()} for i, scores in value.items()}
+    except (TypeError, ValueError) as error:
+        raise PipelineError(f"video scores: {path} must hold numbers: {error}") from None
+
+
+def _named(
+    detections: dict[str, list[Detection]], scores: Mapping[str, Mapping[str, float]], model: LocalizationModel
+) -> dict[str, list[Detection]]:
+    """The detections as proposals, named by a classifier of whole videos, as ActivityNet's heads do it."""
+    if missing := sorted(detections.keys() - scores.keys()):
+        raise PipelineError(f"video scores: {len(missing)} videos have none, such as {missing[0]}")
+    most = model.post.max_detections
+    return {i: name_proposals(found, scores[i], max_detections=most) for i, found in detections.items()}
 
 
 def _from_store(

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
 from pipeline.localization.batches import TrainItem
 from pipeline.localization.config import TrainConfig
+from pipeline.localization.segments import PROPOSAL_LABEL
 from pipeline.localization.training import EpochReport, fit_head
 from pipeline.model import save_model
 from pipeline.progress import Report, silent
@@ -92,7 +93,8 @@ def train(
         "best_validation_map": result.best_map,
         "losses": result.losses,
     }
-    save_model(out, head=result.head, labels=labels, store=store, post=config.post, training=training)
+    head_labels = (PROPOSAL_LABEL,) if config.class_agnostic else labels
+    save_model(out, head=result.head, labels=head_labels, store=store, post=config.post, training=training)
     checkpoint.remove()
     return summary
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate import evaluate
 from pipeline.extract import extract
 from pipeline.localization.config import HeadConfig, TrainConfig
-from pipeline.localize import localize
+from pipeline.localize import localize, read_video_scores
 from pipeline.model import load_model
 from pipeline.store import FeatureStore
 from pipeline.train import train
@@ -196,3 +196,29 @@ def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):
     assert localize([data / "videos"], model, LocalizeConfig()).detections == expected
     again, _ = extract([data / "videos"], data / "again", ExtractConfig(workers=1, stride_frames=2.5))
     assert again.fingerprint() == FeatureStore.open(data / "store").fingerprint()
+
+
+def test_proposals_are_named_by_a_classifier_of_whole_videos(data):
+    config = replace(TINY, class_agnostic=True)
+    train(FeatureStore.open(data / "store"), data / "annotations.json", data / "m", config)
+    model = load_model(data / "m")
+    assert len(model.labels) == 1
+    plain = localize([data / "store"], model, LocalizeConfig()).detections
+    (data / "scores.json").write_text(json.dumps({i: {"x": 0.25, "y": 0.0} for i in plain}))
+    named = localize([data / "store"], model, LocalizeConfig(), video_scores=read_video_scores(data / "scores.json"))
+    best, proposal = named.detections["a"][0], plain["a"][0]
+    assert (best.label, best.segment) == ("x", proposal.segment)
+    assert best.score == pytest.approx(0.5 * proposal.score**0.5)
+    with pytest.raises(PipelineError, match="3 videos have none"):
+        localize([data / "store"], model, LocalizeConfig(), video_scores={})
+
+
+@pytest.mark.parametrize("kind", ["gtad", "actionness"])
+def test_every_head_goes_the_same_way(data, kind):
+    config = replace(TINY, head=replace(TINY.head, kind=kind, width=32, max_test_snippets=0))
+    train(FeatureStore.open(data / "store"), data / "annotations.json", data / "m", config)
+    detections = localize([data / "store"], load_model(data / "m"), LocalizeConfig()).detections
+    assert sorted(detections) == ["a", "b", "c"]
+    for found in detections.values():
+        for detection in found:
+            assert 0 <= detection.segment[0] < detection.segment[1] <= 3.0
