@@ -12,7 +12,7 @@ import torch
 from encoders.encoder import Encoder, load_encoder
 from pipeline.config import ExtractConfig
 from pipeline.snippets import SnippetPlan
-from pipeline.store import StoreSpec
+from pipeline.spec import StoreSpec
 from pipeline.video.find import VideoFile
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets
 

@@ -25,7 +25,8 @@ from pipeline.files import read_json, sha256_of_file, whole_file, write_json
 from pipeline.localization.base import Head
 from pipeline.localization.config import HeadConfig, PostConfig
 from pipeline.localization.heads import build_head
-from pipeline.store import FeatureStore, StoreSpec
+from pipeline.spec import StoreSpec
+from pipeline.store import FeatureStore
 from sola.files import load_module
 from sola.module import SolaModule
 

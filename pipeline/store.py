@@ -19,7 +19,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -34,102 +34,9 @@ from pipeline.files import (
     read_json,
     write_json,
 )
-from pipeline.snippets import SnippetPlan, exact
+from pipeline.spec import StoreSpec
 
 SCHEMA = 1
-ROW_MEANING = (
-    "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
-    "frame; its centre is i * stride_seconds + first_center_seconds"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreSpec:
-    """What all rows of a store share; two sequences may stand in one store only if their specs are equal.
-
-    Args:
-        channels: C, width of a row.
-        dtype: of the arrays.
-        plan: how videos were cut into snippets.
-        encoder: name, version and preprocessing of the snippet encoder.
-        weights: name and SHA-256 of its weights; whether they are random, and their seed.
-        precision: of the encoder's arithmetic.
-        decoder: the decoder asked for; which one ran stands in each sidecar.
-        sola: None for plain features; else the SHA-256 of the SoLa module that they went through.
-    """
-
-    channels: int
-    dtype: Literal["float32", "float16"]
-    plan: SnippetPlan
-    encoder: dict[str, Any]
-    weights: dict[str, Any]
-    precision: str
-    decoder: str
-    sola: dict[str, Any] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The spec as plain JSON values; fractions are text like "30000/1001", seconds are added for readers."""
-        return {
-            "channels": self.channels,
-            "dtype": self.dtype,
-            "rows": rows_as_json(self.plan),
-            "encoder": self.encoder,
-            "weights": self.weights,
-            "precision": self.precision,
-            "decoder_asked": self.decoder,
-            "sola": self.sola,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], *, where: Path) -> StoreSpec:
-        """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
-        try:
-            rows = value["rows"]
-            plan = SnippetPlan(
-                fps=exact(rows["fps"]),
-                window_frames=exact(rows["window_frames"]),
-                stride_frames=exact(rows["stride_frames"]),
-                num_frames=rows["num_frames"],
-                tail=rows["tail"],
-            )
-            names = ("channels", "dtype", "encoder", "weights", "precision", "sola")
-            return cls(plan=plan, decoder=value["decoder_asked"], **{name: value[name] for name in names})
-        except (KeyError, TypeError, ValueError) as error:
-            raise PipelineError(f"{where} is not the spec of a feature store: {error!r}") from None
-
-    def differences(self, other: StoreSpec) -> list[str]:
-        """One line for each field that differs: ``encoder.name: 'a' here, 'b' there``."""
-        here, there = _flat(self.as_json()), _flat(other.as_json())
-        keys = sorted(here.keys() | there.keys())
-        return [
-            f"{key}: {here.get(key)!r} here, {there.get(key)!r} there"
-            for key in keys
-            if here.get(key) != there.get(key)
-        ]
-
-
-def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
-    """What a row means, for spec and sidecar."""
-    return {
-        "meaning": ROW_MEANING,
-        "stride_seconds": float(plan.stride_seconds),
-        "window_seconds": float(plan.window_seconds),
-        "first_center_seconds": float(plan.window_seconds / 2),
-        "fps": str(plan.fps),
-        "stride_frames": str(plan.stride_frames),
-        "window_frames": str(plan.window_frames),
-        "num_frames": plan.num_frames,
-        "tail": plan.tail,
-    }
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else key)
-    return flat
 
 
 @dataclass(frozen=True, kw_only=True)

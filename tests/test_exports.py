@@ -19,7 +19,8 @@ from pipeline.exports import opentad as opentad_module
 from pipeline.exports.clock import Clock
 from pipeline.localization.segments import Segment
 from pipeline.snippets import SnippetPlan
-from pipeline.store import FeatureStore, StoreSpec
+from pipeline.spec import StoreSpec
+from pipeline.store import FeatureStore
 
 DATA = Path(os.environ.get("SOLA_DATA", Path(__file__).parents[1] / "../shared/data"))
 PLANS = {

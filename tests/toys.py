@@ -8,7 +8,7 @@ import torch
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 from pipeline.config import ExtractConfig
-from pipeline.store import StoreSpec
+from pipeline.spec import StoreSpec
 
 TOY_SPEC = EncoderSpec(
     name="toy",

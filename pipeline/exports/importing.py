@@ -17,7 +17,8 @@ from pipeline.exports.config import ImportConfig
 from pipeline.exports.exporting import RECORD
 from pipeline.files import identifier_of, read_json
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.store import FeatureStore, StoreSpec
+from pipeline.spec import StoreSpec
+from pipeline.store import FeatureStore
 
 _ROWS_AT_ONCE = 4096
 
