@@ -39,7 +39,12 @@ SMALL = {
 
 def small_head(kind: str, **options) -> Head:
     torch.manual_seed(0)
-    return build_head(6, 3, HeadConfig(kind=kind, **{**SMALL, **options})).eval()
+    head = build_head(6, 3, HeadConfig(kind=kind, **{**SMALL, **options}))
+    # Biases and norms that start at 0 would hide what leaks from padding.
+    for name, parameter in head.named_parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("weight") else 0.0, std=0.3)
+    return head.eval()
 
 
 def found_by(head: Head, features: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:

@@ -18,7 +18,12 @@ BLOCKS = ("conv", "attention")
 def small_head(**options) -> AnchorFreeHead:
     torch.manual_seed(0)
     defaults = {"width": 16, "levels": 4, "attention_window": 5, "attention_heads": 2}
-    return AnchorFreeHead(6, 3, HeadConfig(**{**defaults, **options})).eval()
+    head = AnchorFreeHead(6, 3, HeadConfig(**{**defaults, **options}))
+    # Biases and norms that start at 0 would hide what leaks from padding.
+    for name, parameter in head.named_parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("weight") else 0.0, std=0.3)
+    return head.eval()
 
 
 def outputs_of(
