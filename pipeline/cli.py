@@ -59,6 +59,7 @@ def extract(
     /,
     *,
     out: Path,
+    dry_run: bool = False,
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
 ) -> int:
     """Raw videos to snippet features.
@@ -70,10 +71,11 @@ def extract(
         videos: Video files, folders (searched below), or text files of paths.
         out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
             means in seconds.
+        dry_run: Write nothing: list what is to do, and estimate snippets, time and storage.
     """
     from pipeline.commands import run_extract
 
-    return run_extract(videos, out, settings)
+    return run_extract(videos, out, settings, dry_run=dry_run)
 
 
 @app.command(name="sola", sort_key=2)

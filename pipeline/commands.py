@@ -16,6 +16,7 @@ from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunCo
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED
+from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
@@ -32,6 +33,8 @@ from pipeline.train import train
 from pipeline.verify import repair as remove_files
 from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
+
+_PROBED = 32  # videos whose durations a dry run looks up
 
 # Lines are not folded to the terminal: paths and reasons stay whole for whoever searches them.
 _out = Console(soft_wrap=True, highlight=False)
@@ -53,7 +56,13 @@ def _say_failures(failed: dict[str, str]) -> int:
     return SOME_FAILED if failed else 0
 
 
-def run_extract(videos: list[Path], out: Path, settings: ExtractConfig) -> int:
+def run_extract(videos: list[Path], out: Path, settings: ExtractConfig, *, dry_run: bool) -> int:
+    if dry_run:
+        with progress("compare", total=1) as report:
+            lines = estimate(videos, out, settings, sample=_PROBED, report=report).lines()
+        for line in lines:
+            _say(line)
+        return 0
     with progress("extract", total=1) as report:
         store, summary = extract(videos, out, settings, report=report)
     for line in summary.notes:

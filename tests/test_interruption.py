@@ -1,12 +1,11 @@
 """What is left when extraction is ended from outside, and what the next run makes of it."""
 
-import json
-import os
 from pathlib import Path
 
 import pytest
 
 from pipeline import extract as stage
+from pipeline import sources
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from tests import videos as make
@@ -82,6 +81,6 @@ def test_a_done_video_that_can_no_longer_be_read_does_not_end_the_job(folder, tm
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "sha256_of_file", unreadable)
+        patch.setattr(sources, "sha256_of_file", unreadable)
         _, summary = extract(copies, tmp_path / "store", CONFIG)
     assert sorted(summary.done) == ["a", "b"]  # made again: nobody can say that it is the same

@@ -1,0 +1,232 @@
+"""What a run of `extract` would do, and about how long it would take: nothing is written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+
+from encoders.encoder import Encoder
+from pipeline.config import ExtractConfig
+from pipeline.errors import PipelineError
+from pipeline.features import open_encoder
+from pipeline.progress import Report, silent
+from pipeline.sources import Standing, size_of, standing_of
+from pipeline.spec import StoreSpec
+from pipeline.store import FeatureStore
+from pipeline.video.errors import VideoError
+from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.probe import probe
+
+_PROBE_SECONDS = 60.0
+_SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
+_MOST_BATCHES = 20
+_BYTES_BESIDE_ROWS = 128 + 3 * 1024  # header of the array, and about what a sidecar takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What `extract` would do.
+
+    Args:
+        done: ids of the videos that are done.
+        failed: id → "kind: reason" of those that failed and are left alone.
+        to_do: ids of those to be encoded, in order.
+        changed: how many of these are done before, from files that have changed since.
+        probed: number of videos, of those to do, whose duration was looked up.
+        unusable: id → reason of those among the probed that will fail; the estimate takes them for as frequent
+            among the others.
+        video_seconds: of the videos to do.
+        snippets: of the videos to do.
+        margin: of seconds and snippets, relative: with 95% confidence they are within ± this share. 0: all
+            were probed; infinite: a single one of several was.
+        snippets_per_second: of the encoder alone.
+        megabytes: 10^6 bytes that the features will take.
+    """
+
+    done: tuple[str, ...]
+    failed: dict[str, str]
+    to_do: tuple[str, ...]
+    changed: int
+    probed: int
+    unusable: dict[str, str]
+    video_seconds: float
+    snippets: float
+    margin: float
+    snippets_per_second: float
+    megabytes: float
+
+    @property
+    def encode_seconds(self) -> float:
+        """Of the encoder; the whole time, as long as decoding keeps up with it."""
+        return self.snippets / self.snippets_per_second
+
+    def lines(self) -> list[str]:
+        """For people: one line for each failed video and each to do, then the sums."""
+        listed = [f"failed: {video_id}: {reason}" for video_id, reason in sorted(self.failed.items())]
+        listed += [f"would fail: {video_id}: {reason}" for video_id, reason in sorted(self.unusable.items())]
+        listed += [f"to do: {video_id}" for video_id in self.to_do]
+        again = f" ({self.changed} again, their files have changed)" if self.changed else ""
+        counts = f"{len(self.to_do)} videos to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
+        if not self.to_do:
+            return [*listed, counts]
+        how = "all of them" if self.probed == len(self.to_do) else f"from {self.probed} of them"
+        within = f" ± {self.margin:.0%}" if math.isfinite(self.margin) else " ± unknown"
+        return [
+            *listed,
+            counts,
+            f"{self.video_seconds / 3600:.2f} h of video, {self.snippets:.0f} snippets{within} ({how}), "
+            f"{self.megabytes:.1f} MB of features",
+            f"{self.snippets_per_second:.1f} snippets/s: {_clock(self.encode_seconds)}{within}, "
+            "as long as decoding keeps up",
+        ]
+
+
+def estimate(
+    inputs: Sequence[Path], out: Path | None, config: ExtractConfig, *, sample: int = 8, report: Report = silent
+) -> Estimate:
+    """What ``extract(inputs, out, config)`` would do.
+
+    Seconds and snippets are extrapolated by bytes from a random sample (the same each time) of the videos to do:
+    a ratio estimate with the margin of its standard error.
+
+    Args:
+        inputs: video files, folders (searched below), text files of paths.
+        out: the feature store; None or not there yet: everything is to do.
+        sample: number of videos whose durations are looked up.
+        report: told the share of the videos that have been compared with the store, 0 to 1.
+
+    Raises:
+        PipelineError, EncoderError: `extract` would refuse as well (no videos, no weights, another store, …).
+
+    Source: W. G. Cochran, Sampling Techniques, 3rd ed., 1977, chapter 6 (ratio estimator and its variance).
+    """
+    if sample < 1:
+        raise PipelineError(f"sample must be >= 1, got {sample}")
+    encoder, spec = open_encoder(config)
+    store = _store(out, spec)
+    done, failed, to_do, sizes, changed = [], {}, [], [], 0
+    videos = find_videos(inputs, ids=config.ids)
+    for number, video in enumerate(videos, start=1):
+        if not config.is_mine(video.id):
+            continue
+        standing = standing_of(video, store, config) if store else Standing("new")
+        if standing.to_do:
+            to_do.append(video)
+            sizes.append(size_of(video.path))
+            changed += standing.state == "changed"
+        elif standing.state == "done":
+            done.append(video.id)
+        else:
+            failed[video.id] = standing.reason
+        report(number / len(videos), f"{number}/{len(videos)} videos compared")
+    chosen = sorted(Random(0).sample(range(len(to_do)), min(sample, len(to_do))))
+    probed = [_seconds_of(to_do[i]) for i in chosen]
+    seconds = [0.0 if isinstance(found, str) else float(found) for found in probed]
+    rows = [0.0 if isinstance(found, str) else float(spec.plan.count(found)) for found in probed]
+    measured = [sizes[i] for i in chosen]
+    snippets, margin = extrapolate(rows, measured, total=sum(sizes), population=len(to_do))
+    bytes_a_row = spec.channels * np.dtype(spec.dtype).itemsize
+    return Estimate(
+        done=tuple(done),
+        failed=failed,
+        to_do=tuple(video.id for video in to_do),
+        changed=changed,
+        probed=len(chosen),
+        unusable={to_do[i].id: found for i, found in zip(chosen, probed, strict=True) if isinstance(found, str)},
+        video_seconds=extrapolate(seconds, measured, total=sum(sizes), population=len(to_do))[0],
+        snippets=snippets,
+        margin=margin,
+        snippets_per_second=encoder_speed(encoder),
+        megabytes=(snippets * bytes_a_row + len(to_do) * _BYTES_BESIDE_ROWS) / 1e6,
+    )
+
+
+def extrapolate(
+    values: Sequence[float], sizes: Sequence[float], *, total: float, population: int
+) -> tuple[float, float]:
+    """The sum of a quantity over a population, from a sample, by its ratio to a size that is known of all.
+
+    Args:
+        values: of the sample, [n].
+        sizes: of the sample, [n].
+        total: sum of the sizes of the whole population.
+        population: number of its members, N >= n.
+
+    Returns:
+        The sum, and half the width of its 95% interval as a share of it (0 when n = N, infinite when n = 1 < N).
+
+    Source: Cochran, Sampling Techniques, 3rd ed., chapter 6 (ratio estimate, its variance, and the variance with the
+        ratio of the means); the quantile of Student's t by Abramowitz and Stegun, Handbook of Mathematical Functions,
+        26.7.5.
+    """
+    n = len(values)
+    if n == population:
+        return math.fsum(values), 0.0
+    if sum(sizes) == 0 or sum(values) == 0:  # nothing to extrapolate by, or from
+        return 0.0, math.inf
+    ratio = sum(values) / sum(sizes)
+    if n == 1:
+        return ratio * total, math.inf
+    residual = sum((value - ratio * size) ** 2 for value, size in zip(values, sizes, strict=True)) / (n - 1)
+    # A sample of the smaller members understates the spread: hence the ratio of the mean sizes.
+    smaller = (total / population) / (sum(sizes) / n)
+    error = population * smaller * math.sqrt((1 - n / population) * residual / n)
+    return ratio * total, _student_t(n - 1) * error / (ratio * total)
+
+
+def encoder_speed(encoder: Encoder) -> float:
+    """Snippets a second of the encoder alone, on noise, after a batch to warm up."""
+    spec, random = encoder.spec, np.random.default_rng(0)
+    shape = (encoder.batch_size, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    noise = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
+    encoder.encode(noise)
+    batches, start = 0, time.perf_counter()
+    while batches < _MOST_BATCHES and (batches < 2 or time.perf_counter() - start < _SPEED_SECONDS):
+        encoder.encode(noise)
+        batches += 1
+    return batches * encoder.batch_size / (time.perf_counter() - start)
+
+
+def _store(out: Path | None, spec: StoreSpec) -> FeatureStore | None:
+    if out is None or not (out / "store.json").exists():
+        return None
+    store = FeatureStore.open(out)
+    store.refuse_other(spec)
+    return store
+
+
+def _seconds_of(video: VideoFile) -> Fraction | str:
+    """The video's duration, or why it will fail."""
+    deadline = time.monotonic() + _PROBE_SECONDS
+
+    def give_up_late() -> None:
+        if time.monotonic() > deadline:
+            raise VideoError("timeout", f"looking up its duration took longer than {_PROBE_SECONDS:g} s")
+
+    try:
+        return probe(video.path, progress=give_up_late).duration
+    except VideoError as error:
+        return str(error)
+
+
+def _student_t(freedom: int) -> float:
+    """The 0.975 quantile of Student's t; too small by 24% for 1 degree of freedom, by 3% for 2, right for more."""
+    z = 1.959963984540054
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
