@@ -27,7 +27,7 @@ class ExtractConfig:
     """How raw videos become feature sequences."""
 
     encoder: str = "i3d_r50"
-    """Snippet encoder; `python -m pipeline encoders` lists them."""
+    """Snippet encoder; `python -m pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
 
     weights: str = "kinetics400"
     """Published weights by name, a weight file, or "random" (for trials; marked in the store)."""
@@ -55,6 +55,9 @@ class ExtractConfig:
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the encoder; auto takes the fastest that the hardware has and that agrees with fp32."""
+
+    compile: bool = False
+    """Compile the encoder first: takes about a minute, which long jobs earn back."""
 
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, …"""
@@ -135,6 +138,9 @@ def _frames(seconds: float | None, frames: float | None, fps: Fraction, *, defau
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
     """How a trained model is applied. The encoder, its snippets and the suppression are the model's own."""
+
+    encoder: str | None = None
+    """Where an encoder of your own is now: path/to/file.py:name. Encoders that are listed are found by name."""
 
     weights: str | None = None
     """Where the encoder's weights are now; they must be those the model was trained with. Default: as recorded."""

@@ -50,6 +50,7 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
         precision=config.precision,
         batch_size=config.batch_size,
         weights_sha256=weights_sha256,
+        compile=config.compile,
     )
     weights = encoder.weights
     spec = StoreSpec(

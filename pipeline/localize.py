@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from encoders.catalog import catalog_entry
+from encoders.own import is_own
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
@@ -24,6 +25,7 @@ from pipeline.localization.segments import Detection
 from pipeline.localization.video_scores import name_proposals
 from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
+from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
@@ -150,15 +152,10 @@ def _from_videos(
 def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:
     """The settings with which the model's features were extracted, on the present machine."""
     features = model.features
-    name = features.weights["name"]
-    if config.weights is None and not features.weights["random"] and name not in _published(features.encoder["name"]):
-        raise PipelineError(
-            f"the model's encoder has weights from a file, {name} (SHA-256 {features.weights['sha256']}); "
-            "say where it is with --weights FILE"
-        )
+    encoder = config.encoder or features.encoder["name"]
     return ExtractConfig(
-        encoder=features.encoder["name"],
-        weights=config.weights or name,
+        encoder=encoder,
+        weights=config.weights or _recorded_weights(encoder, features),
         seed=features.weights["seed"] or 0,
         window_frames=float(features.plan.window_frames),
         stride_frames=float(features.plan.stride_frames),
@@ -173,7 +170,21 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     )
 
 
-def _published(encoder: str) -> Collection[str]:
+def _recorded_weights(encoder: str, features: StoreSpec) -> str:
+    """The name under which the model's weights are found again; files have none."""
+    name = str(features.weights["name"])
+    if name == "own" and not is_own(encoder):
+        raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
+    if is_own(encoder) or features.weights["random"] or name in published_weights(encoder):
+        return name
+    raise PipelineError(
+        f"the model's encoder has weights from a file, {name} (SHA-256 {features.weights['sha256']}); "
+        "say where it is with --weights FILE"
+    )
+
+
+def published_weights(encoder: str) -> Collection[str]:
+    """Names of the weights that are published for an encoder in the list."""
     return catalog_entry(encoder).published
 
 

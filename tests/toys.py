@@ -56,7 +56,7 @@ def use_toy_encoder(monkeypatch, **changes) -> ToyEncoder:
 
     for module in ("pipeline.extract", "pipeline.localize"):
         monkeypatch.setattr(f"{module}.open_encoder", open_toy)
-    monkeypatch.setattr("pipeline.localize._published", lambda _: ("toy",))
+    monkeypatch.setattr("pipeline.localize.published_weights", lambda _: ("toy",))
     return encoder
 
 
