@@ -1,8 +1,10 @@
-"""Settings for the field's data sets.
+"""Settings for the field's data sets, after those published with the heads, where this project has the same option.
 
-For the anchor-free head they follow ActionFormer's published ones (arXiv 2202.07925, appendix) where this head has the
-same option; for G-TAD the paper's (arXiv 1911.11462, section 4.1). HACS follows the anchor-free convention with one
-more level for its longer videos. Frame rates and strides belong to the features, not to the head.
+Sources: the anchor-free head on THUMOS14 and ActivityNet-1.3: ActionFormer's configurations thumos_i3d and anet_i3d
+(github happyharrycn/actionformer_release at 18e5860 and bc9c4c6); on HACS: OpenTAD's actionformer/hacs_slowfast (github
+sming256/OpenTAD at cd0ca96). G-TAD: lengths and durations of gtad_lib/opts.py (github frostinassiky/gtad at 376d7ad),
+with the optimisation of this project. Differences: attention is local on every level, also where the original's last
+level attends everywhere; no label smoothing and no drop path. Strides and frame rates belong to the features.
 """
 
 from dataclasses import replace
@@ -10,66 +12,83 @@ from typing import Literal
 
 from pipeline.errors import PipelineError
 from pipeline.localization.config import HeadConfig, PostConfig, TrainConfig
-from pipeline.localization.metrics import ACTIVITYNET_TIOUS, THUMOS_TIOUS
+from pipeline.localization.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 
-_ACTIVITYNET_POST = PostConfig(pre_nms_topk=1000, voting_tiou=0.9, max_detections=100, multiclass=False, sigma=0.75)
+_ACTIVITYNET_POST = PostConfig(sigma=0.75, voting_tiou=0.9, max_detections=100)
+
+# ActivityNet and HACS are learned without classes: `video_scores.name_proposals` gives the names.
+_ACTIVITYNET_GTAD = TrainConfig(
+    epochs=10,
+    warmup_epochs=1,
+    batch_size=16,
+    learning_rate=4e-4,
+    validation_tious=ACTIVITYNET_TIOUS,
+    class_agnostic=True,
+    head=HeadConfig(kind="gtad", gtad_samples=32, gtad_max_duration_snippets=100, resize_snippets=100),
+    post=_ACTIVITYNET_POST,
+)
 
 PRESETS: dict[tuple[str, str], TrainConfig] = {
     ("thumos14", "anchor_free"): TrainConfig(
-        epochs=35,
+        epochs=50,
         warmup_epochs=5,
         batch_size=2,
         learning_rate=1e-4,
+        weight_decay=0.05,
         validation_tious=THUMOS_TIOUS,
-        head=HeadConfig(width=512, levels=6, block="attention", max_train_snippets=2304, max_test_snippets=2304),
+        head=HeadConfig(width=512, block="attention", attention_window=19, max_train_snippets=2304),
     ),
     ("thumos14", "gtad"): TrainConfig(
         epochs=10,
         warmup_epochs=1,
-        batch_size=16,
+        batch_size=8,
         learning_rate=4e-4,
         validation_tious=THUMOS_TIOUS,
-        head=HeadConfig(kind="gtad", width=256, gtad_samples=32, gtad_max_duration_snippets=64, max_train_snippets=256),
+        head=HeadConfig(
+            kind="gtad",
+            gtad_samples=32,
+            gtad_max_duration_snippets=64,
+            max_train_snippets=256,
+            max_test_snippets=256,
+        ),
     ),
     ("activitynet13", "anchor_free"): TrainConfig(
         epochs=15,
         warmup_epochs=5,
         batch_size=16,
         learning_rate=1e-3,
+        weight_decay=0.05,
         validation_tious=ACTIVITYNET_TIOUS,
-        head=HeadConfig(width=256, levels=6, block="attention", attention_window=7, resize_snippets=160),
-        post=_ACTIVITYNET_POST,
         class_agnostic=True,
-    ),
-    ("activitynet13", "gtad"): TrainConfig(
-        epochs=10,
-        warmup_epochs=1,
-        batch_size=16,
-        learning_rate=4e-3,
-        validation_tious=ACTIVITYNET_TIOUS,
-        head=HeadConfig(kind="gtad", width=256, gtad_samples=32, gtad_max_duration_snippets=100, resize_snippets=100),
+        head=HeadConfig(
+            width=256,
+            block="attention",
+            attention_window=7,
+            position="absolute",
+            regression_weight=2.0,
+            resize_snippets=192,
+        ),
         post=_ACTIVITYNET_POST,
-        class_agnostic=True,
     ),
+    ("activitynet13", "gtad"): _ACTIVITYNET_GTAD,
     ("hacs", "anchor_free"): TrainConfig(
         epochs=15,
         warmup_epochs=5,
         batch_size=16,
         learning_rate=1e-3,
+        weight_decay=0.03,
         validation_tious=ACTIVITYNET_TIOUS,
-        head=HeadConfig(width=512, levels=7, block="attention", max_train_snippets=960, max_test_snippets=960),
-        post=replace(_ACTIVITYNET_POST, multiclass=True),
-    ),
-    ("hacs", "gtad"): TrainConfig(
-        epochs=10,
-        warmup_epochs=1,
-        batch_size=16,
-        learning_rate=4e-3,
-        validation_tious=ACTIVITYNET_TIOUS,
-        head=HeadConfig(kind="gtad", width=256, gtad_samples=32, gtad_max_duration_snippets=100, resize_snippets=100),
-        post=_ACTIVITYNET_POST,
         class_agnostic=True,
+        head=HeadConfig(
+            width=256,
+            block="attention",
+            attention_window=13,
+            position="absolute",
+            max_train_snippets=960,
+        ),
+        post=replace(_ACTIVITYNET_POST, voting_tiou=0.7),
     ),
+    ("hacs", "gtad"): _ACTIVITYNET_GTAD,
 }
 
 
