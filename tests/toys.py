@@ -54,7 +54,7 @@ def use_toy_encoder(monkeypatch, **changes) -> ToyEncoder:
     def open_toy(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[ToyEncoder, StoreSpec]:
         return encoder, toy_store_spec(config)
 
-    for module in ("pipeline.extract", "pipeline.localize"):
+    for module in ("pipeline.extract", "pipeline.localize", "pipeline.on_the_fly"):
         monkeypatch.setattr(f"{module}.open_encoder", open_toy)
     monkeypatch.setattr("pipeline.localize.published_weights", lambda _: ("toy",))
     return encoder
