@@ -210,7 +210,11 @@ class SequenceWriter:
         self._digest = hashlib.sha256()
         self._partial = partial_path(store.array_path(video_id))
         self._file: BinaryIO = self._partial.open("wb")
-        self._file.write(_array_header(store.spec, 0))
+        try:
+            self._file.write(_array_header(store.spec, 0))
+        except BaseException:  # nobody holds this writer yet, so nobody else could discard it
+            self.discard()
+            raise
 
     def __enter__(self) -> SequenceWriter:
         return self
