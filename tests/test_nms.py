@@ -135,11 +135,11 @@ def test_a_narrow_sigma_removes_overlaps_and_keeps_the_rest_exactly() -> None:
     assert got.scores.tolist() == [0.9, 0.7]
 
 
-def test_ten_thousand_candidates_take_well_under_a_second() -> None:
+def test_ten_thousand_candidates_do_not_take_a_loop_over_candidates() -> None:
     candidates = random_candidates(10_000, 20, 0)
     began = time.perf_counter()
     suppress(candidates, PostConfig())
-    assert time.perf_counter() - began < 1.5
+    assert time.perf_counter() - began < 4  # 0.15 s on an idle core; a loop over candidates takes minutes
 
 
 def test_settings_outside_their_range_are_refused() -> None:
