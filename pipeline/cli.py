@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig, TsmConfig
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
@@ -213,7 +213,32 @@ def verify(
     return run_verify(store, deep=deep, videos=videos, annotations=annotations, repair=repair)
 
 
-@app.command(name="encoders", sort_key=8)
+@app.command(name="tsm", sort_key=8)
+def draw_tsm(
+    store: Path,
+    store2: Path | None = None,
+    /,
+    *,
+    video: str,
+    out: Path,
+    annotations: Path | None = None,
+    settings: Annotated[TsmConfig, Flat] = TsmConfig(),
+) -> int:
+    """Draw a video's temporal self-similarity matrix, before and after SoLa, beside SoLa's target.
+
+    Args:
+        store: A feature store.
+        store2: Another to set beside it, such as the same features after SoLa; what changed is drawn too.
+        video: The video's id.
+        out: The picture: .png, .svg or .pdf; without a suffix both PNG and SVG.
+        annotations: Ground truth; the video's segments are drawn along both axes.
+    """
+    from pipeline.commands import run_tsm
+
+    return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
+
+
+@app.command(name="encoders", sort_key=11)
 def list_encoders() -> int:
     """List the encoders: dimensions, frames, windows, and where their weights are looked for."""
     from pipeline.commands import run_encoders
@@ -221,7 +246,7 @@ def list_encoders() -> int:
     return run_encoders()
 
 
-@app.command(name="annotations", sort_key=9)
+@app.command(name="annotations", sort_key=12)
 def show_annotations(file: Path, /) -> int:
     """Summarise an annotation file: videos, subsets, classes, segments, problems.
 
@@ -233,7 +258,7 @@ def show_annotations(file: Path, /) -> int:
     return run_annotations(file)
 
 
-@app.command(name="export", sort_key=10)
+@app.command(name="export", sort_key=13)
 def export(store: Path, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
     """Write a store and annotations as another toolkit reads them, checked before it is called done.
 
@@ -247,7 +272,7 @@ def export(store: Path, /, *, annotations: Path, out: Path, settings: Annotated[
     return run_export(store, annotations, out, settings)
 
 
-@app.command(name="import", sort_key=11)
+@app.command(name="import", sort_key=14)
 def import_features(
     features: Path,
     /,

@@ -12,7 +12,7 @@ from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig, TsmConfig
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED
@@ -25,11 +25,14 @@ from pipeline.localization.config import TrainConfig
 from pipeline.localization.error_plot import plot_errors
 from pipeline.localize import localize, read_video_scores
 from pipeline.model import load_model
+from pipeline.plotting import picture_files, save_figure
 from pipeline.progress import progress
 from pipeline.run import run
 from pipeline.store import FeatureStore
 from pipeline.tables import print_evaluation
 from pipeline.train import train
+from pipeline.tsm import tsm_view
+from pipeline.tsm_plot import draw_tsm
 from pipeline.verify import repair as remove_files
 from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
@@ -142,6 +145,17 @@ def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations
         removed = remove_files(problems)
         _say(f"{removed} files removed; run the stage again to make them anew")
     return SOME_FAILED if problems else 0
+
+
+def run_tsm(paths: list[Path], video: str, out: Path, annotations: Path | None, settings: TsmConfig) -> int:
+    files = picture_files(out)
+    view = tsm_view([FeatureStore.open(path) for path in paths], video, settings, annotations_file=annotations)
+    for line in view.notes:
+        _note(line)
+    save_figure(draw_tsm(view), files)
+    for file in files:
+        _say(f"written: {file}")
+    return 0
 
 
 def run_encoders() -> int:

@@ -189,6 +189,74 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TsmConfig:
+    """How a temporal self-similarity matrix is drawn."""
+
+    max_bins: int = 1500
+    """Most cells along an axis; a longer video is binned, several snippets to a cell."""
+
+    comparison: Literal["raw", "centred"] = "raw"
+    """What is compared: the features as they are, or less their mean over the video, which shows more where all
+    features are positive and so nearly parallel."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.max_bins <= 4000:
+            raise PipelineError(f"max_bins must be from 2 to 4000, got {self.max_bins}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How features are measured without a head; the classifier and its training are the published ones."""
+
+    train_subset: str = "training"
+    """Subset of the annotations that the linear classifier learns from."""
+
+    test_subset: str = "validation"
+    """Subset that it is tested on."""
+
+    distances: tuple[int, ...] = (1, 2, 4, 8)
+    """Accuracy is taken within so many snippets of a boundary, and beyond the largest of them (away)."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Seeds of the classifier; the result is their mean and standard deviation."""
+
+    stream_channels: tuple[int, ...] = ()
+    """Channels of each stream where several lie one after the other (RGB and flow: 1024 1024); each is brought to
+    unit length by itself."""
+
+    max_videos: int = 1000
+    """Most videos of a subset, chosen at random but always the same: they are held in memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("distances", "seeds"):
+            if not getattr(self, name):
+                raise PipelineError(f"{name} must have at least one entry")
+        if min(self.distances) < 1:
+            raise PipelineError(f"distances must be >= 1, got {self.distances}")
+        if min(self.seeds) < 0:
+            raise PipelineError(f"seeds must be >= 0, got {self.seeds}")
+        if self.max_videos < 1:
+            raise PipelineError(f"max_videos must be >= 1, got {self.max_videos}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateConfig:
+    """How an ablation is worked through; what is varied stands in its file."""
+
+    jobs: int | None = None
+    """Cells worked on side by side, each in a process with its share of the cores. Default: half the cores; with a
+    GPU 1."""
+
+    keep_features: bool = False
+    """Keep each cell's enhanced features. Without it they are removed when the cell is finished; the module and the
+    results stay."""
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise PipelineError(f"jobs must be >= 1, got {self.jobs}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What `run` is given: inputs, the folder of results, and the settings of every stage."""
 
