@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig, TsmConfig
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
@@ -236,6 +236,31 @@ def draw_tsm(
     from pipeline.commands import run_tsm
 
     return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
+
+
+@app.command(name="probe", sort_key=9)
+def probe(
+    store: Path,
+    /,
+    *,
+    annotations: Path,
+    compare: list[Path] | None = None,
+    out: Path | None = None,
+    settings: Annotated[ProbeConfig, Flat] = ProbeConfig(),
+) -> int:
+    """Measure features without a head: how well a linear classifier tells foreground from background.
+
+    In all, within so many snippets of a boundary, and away from boundaries: mean and deviation over several seeds.
+
+    Args:
+        store: A feature store.
+        annotations: Ground truth; a snippet is foreground when its centre lies in a segment.
+        compare: Other stores, measured on the same videos and set beside the first.
+        out: Also write the result here, as JSON.
+    """
+    from pipeline.commands import run_probe
+
+    return run_probe([store, *(compare or [])], annotations, out, settings)
 
 
 @app.command(name="encoders", sort_key=11)

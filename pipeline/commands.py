@@ -12,7 +12,7 @@ from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, RunConfig, TsmConfig
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED
@@ -26,10 +26,12 @@ from pipeline.localization.error_plot import plot_errors
 from pipeline.localize import localize, read_video_scores
 from pipeline.model import load_model
 from pipeline.plotting import picture_files, save_figure
+from pipeline.probe import probe, probe_rows
 from pipeline.progress import progress
 from pipeline.run import run
 from pipeline.store import FeatureStore
 from pipeline.tables import print_evaluation
+from pipeline.text_table import print_table
 from pipeline.train import train
 from pipeline.tsm import tsm_view
 from pipeline.tsm_plot import draw_tsm
@@ -155,6 +157,20 @@ def run_tsm(paths: list[Path], video: str, out: Path, annotations: Path | None, 
     save_figure(draw_tsm(view), files)
     for file in files:
         _say(f"written: {file}")
+    return 0
+
+
+def run_probe(paths: list[Path], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
+    with progress("probe", total=1) as report:
+        result = probe([FeatureStore.open(path) for path in paths], annotations, settings, report=report)
+    for line in result.notes:
+        _note(line)
+    learned, tested = result.videos
+    title = f"Foreground against background in %, learned on {learned} videos, tested on {tested}"
+    print_table(_out, title, ["", *map(str, paths)], probe_rows(result))
+    if out is not None:
+        write_json(out, result.as_json())
+        _say(f"written: {out}")
     return 0
 
 

@@ -1,0 +1,22 @@
+"""Tables of words and figures, for results that are compared side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table as wide as it needs to be, also where the output goes to a file; figures stand to the right."""
+    rows = list(rows)
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    widest = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+    width = max(console.width, sum(widest) + 3 * len(widest) + 1)
+    Console(file=console.file, width=width, highlight=False, markup=False).print(table)
