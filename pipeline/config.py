@@ -224,6 +224,10 @@ class ProbeConfig:
     """Channels of each stream where several lie one after the other (RGB and flow: 1024 1024); each is brought to
     unit length by itself."""
 
+    comparison: Literal["raw", "centred"] = "raw"
+    """What is brought to unit length and classified: the features as they are (published), or less the mean of the
+    training snippets, without which features that are nearly parallel cannot be told apart."""
+
     max_videos: int = 1000
     """Most videos of a subset, chosen at random but always the same: they are held in memory."""
 

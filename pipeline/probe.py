@@ -6,7 +6,7 @@ In all, near the boundaries of actions, and away from them; for several stores o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +161,14 @@ def _some_of(videos: list[VideoAnnotations], count: int) -> list[VideoAnnotation
 def _evaluate(
     store: FeatureStore, train: list[VideoAnnotations], test: list[VideoAnnotations], config: ProbeConfig
 ) -> StoreScores:
+    train_pieces = [piece for video in train for piece in _labelled(store, video)]
+    test_pieces = [piece for video in test for piece in _labelled(store, video)]
+    if config.comparison == "centred":
+        mean = _mean(train_pieces)
+        train_pieces, test_pieces = _less(train_pieces, mean), _less(test_pieces, mean)
     scores = linear_evaluation(
-        [piece for video in train for piece in _labelled(store, video)],
-        [piece for video in test for piece in _labelled(store, video)],
+        train_pieces,
+        test_pieces,
         EvaluationConfig(seeds=tuple(config.seeds), distances=tuple(sorted(set(config.distances)))),
         stream_channels=config.stream_channels,
     )
@@ -181,3 +186,13 @@ def _labelled(store: FeatureStore, video: VideoAnnotations) -> Iterator[Labelled
     for part in np.split(np.arange(len(features)), cuts):
         if len(part) and not unclear[part[0]]:
             yield LabelledSequence(features[part[0] : part[-1] + 1], foreground[part])
+
+
+def _mean(pieces: list[LabelledSequence]) -> np.ndarray:
+    """The mean row, [C] float64."""
+    total = sum(piece.features.sum(axis=0, dtype=np.float64) for piece in pieces)
+    return np.asarray(total) / max(1, sum(len(piece.features) for piece in pieces))
+
+
+def _less(pieces: list[LabelledSequence], mean: np.ndarray) -> list[LabelledSequence]:
+    return [replace(piece, features=(piece.features - mean).astype(np.float32)) for piece in pieces]

@@ -11,8 +11,9 @@ from rich.table import Table
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table as wide as it needs to be, also where the output goes to a file; figures stand to the right."""
+    console.print(title, markup=False)
     rows = list(rows)
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:

@@ -106,6 +106,17 @@ def test_streams_are_brought_to_unit_length_each_by_itself(tmp_path):
     assert apart.stores[0].scores.accuracy.mean > 0.95 > together.stores[0].scores.accuracy.mean
 
 
+def test_nearly_parallel_features_are_told_apart_when_centred(tmp_path):
+    _, _, truth = two_stores(tmp_path)
+    store = make_store(tmp_path / "parallel", {name: telling(n, 6) + 3000 for n, name in enumerate("abcd")})
+    raw, centred = (
+        probe([store], truth, ProbeConfig(seeds=(0,), comparison=comparison)).stores[0].scores.accuracy.mean
+        for comparison in ("raw", "centred")
+    )
+    assert raw < 0.7
+    assert centred == 1
+
+
 def test_a_subset_without_features_is_refused(tmp_path):
     good, _, _ = two_stores(tmp_path)
     truth = annotate(tmp_path / "u.json", {"a": ("training", 10, SEGMENTS), "z": ("validation", 10, SEGMENTS)})
