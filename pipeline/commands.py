@@ -78,7 +78,8 @@ def run_extract(videos: list[Path], out: Path, settings: ExtractConfig, *, dry_r
 
 def run_sola(store: Path, out: Path, settings: SolaConfig, module: Path | None) -> int:
     with progress("sola", total=1) as report:
-        enhanced, summary = enhance_store(FeatureStore.open(store), out, settings, module_file=module, report=report)
+        source = FeatureStore.open(store)
+        enhanced, summary = enhance_store(source, out, settings, module_file=module, report=report, on_note=_note)
     _say(f"{enhanced.path}: {summary.text()}")
     if summary.history:
         first, last = summary.history[0], summary.history[-1]

@@ -6,7 +6,7 @@ The module is fitted on the store's own sequences, without labels, and stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,30 +14,35 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.curve import draw_curve
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, write_json
+from pipeline.plotting import save_figure
 from pipeline.progress import Report, silent
 from pipeline.store import FeatureSequence, FeatureStore, video_details
 from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
 from sola.files import load_module, save_module
 from sola.fit import fit
+from sola.health import data_warnings, fit_warnings
 from sola.module import SolaModule
 
 MODULE_FILE = "sola.safetensors"
 HISTORY_FILE = "sola_history.json"
+CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
 _CHECKPOINT_FILE = ".sola_checkpoint"
 _CHUNK_ROWS = 4096
 
 
 @dataclass
 class EnhanceSummary:
-    """What was done: ids enhanced now, how many were enhanced before, and how the module came about."""
+    """What was done: ids enhanced now, how many were enhanced before, how the module came about, and what to know."""
 
     done: list[str] = field(default_factory=list)
     skipped: int = 0
     module: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """One line of counts."""
@@ -73,6 +78,7 @@ def enhance_store(
     *,
     module_file: Path | None = None,
     report: Report = silent,
+    on_note: Callable[[str], None] | None = None,
 ) -> tuple[FeatureStore, EnhanceSummary]:
     """Fits SoLa on ``source`` (or takes a fitted module) and writes the enhanced store ``out``.
 
@@ -81,6 +87,7 @@ def enhance_store(
         config: of the fitting; not used when ``module_file`` is given.
         module_file: a module fitted before, applied as it is.
         report: told the share that is done, 0 to 1.
+        on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
 
     Raises:
         PipelineError, SolaError: nothing to fit on, ``out`` holds something else, the module does not fit.
@@ -92,6 +99,13 @@ def enhance_store(
     if out.resolve() == source.path.resolve():
         raise PipelineError(f"--out must be another folder than the store itself, got {out}")
     summary = EnhanceSummary()
+
+    def note(lines: list[str]) -> None:
+        summary.notes += lines
+        for line in lines:
+            if on_note is not None:
+                on_note(line)
+
     fitted = out / MODULE_FILE
     if module_file is not None:
         module, config = _take_module(module_file, source)
@@ -100,9 +114,9 @@ def enhance_store(
         out.mkdir(parents=True, exist_ok=True)
         save_module(fitted, module, config, _fitted_on(module_file))
     else:
-        module, config = _fitted_module(source, fitted, config, summary, report)
+        module, config = _fitted_module(source, fitted, config, summary, report, note)
     sola = {"module_sha256": sha256_of_file(fitted), "settings": config_to_dict(config)}
-    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE})
+    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
     (out / _CHECKPOINT_FILE).unlink(missing_ok=True)
     ids = source.ids()
     for number, video_id in enumerate(ids):
@@ -112,7 +126,12 @@ def enhance_store(
 
 
 def _fitted_module(
-    source: FeatureStore, fitted: Path, config: SolaConfig, summary: EnhanceSummary, report: Report
+    source: FeatureStore,
+    fitted: Path,
+    config: SolaConfig,
+    summary: EnhanceSummary,
+    report: Report,
+    note: Callable[[list[str]], None],
 ) -> tuple[SolaModule, SolaConfig]:
     """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
@@ -128,8 +147,11 @@ def _fitted_module(
         summary.module = f"fitted before ({fitted})"
         return module, earlier
     fitted.parent.mkdir(parents=True, exist_ok=True)
+    sequences = StoreSource(source)
+    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
+    note(data_warnings(lengths, config))  # before the hours that they may spare
     result = fit(
-        StoreSource(source),
+        sequences,
         config,
         channels=source.spec.channels,
         checkpoint=fitted.parent / _CHECKPOINT_FILE,
@@ -138,7 +160,9 @@ def _fitted_module(
         ),
     )
     history = [asdict(record) for record in result.history]
+    note(fit_warnings(result.history, config))
     write_json(fitted.parent / HISTORY_FILE, history)
+    save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
     save_module(fitted, result.module, config, origin)
     summary.module = f"fitted on {len(source.ids())} sequences"
     summary.history = history

@@ -1,0 +1,34 @@
+"""The training curve of SoLa as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.plotting import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GATES = {"tanh": "gate, tanh(alpha)", "linear": "gate, alpha", "open": "gate, always 1"}
+
+
+def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
+    """A figure of the loss, of the gate, and of the length of the correction divided by that of the input, by step.
+
+    Args:
+        history: records with step, loss, gate and correction_ratio, as `sola_history.json` holds them.
+        gate: the kind of gate, for its name.
+    """
+    figure = new_figure(6.0, 6.5)
+    panels = {"loss": "loss", "gate": _GATES[gate], "correction_ratio": "correction / input"}
+    steps = [record["step"] for record in history]
+    marker = "." if len(steps) < 30 else ""
+    all_axes = figure.subplots(len(panels), 1, sharex=True)
+    for axes, (name, label) in zip(all_axes, panels.items(), strict=True):
+        axes.plot(steps, [record[name] for record in history], marker=marker, linewidth=1.2)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    all_axes[0].set_title("Fitting of SoLa")
+    all_axes[-1].set_xlabel("optimiser step")
+    return figure
