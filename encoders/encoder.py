@@ -9,7 +9,7 @@ from encoders.catalog import catalog_entry
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.loading import load_network
-from encoders.prepare import Forward, at_precision, compiled, fold, run
+from encoders.prepare import Forward, at_precision, compiled, fold, packed, run
 from encoders.runtime import candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
@@ -166,11 +166,14 @@ def make_encoder(
         )
     size = batch_size or (GPU_BATCH_SIZE if target.type == "cuda" else CPU_BATCH_SIZE)
     folded, notes = fold(network)
-    runtime: Forward
-    runtime, resolved, more = at_precision(folded, spec, target, candidate=candidate, forced=precision != "auto")
+    checked, resolved, more = at_precision(folded, spec, target, candidate=candidate, forced=precision != "auto")
     notes += more
+    runtime: Forward = checked
     if compile:
-        runtime, more = compiled(runtime, spec, target, batch_size=size)
+        runtime, more = compiled(checked, spec, target, batch_size=size)
+        notes += more
+    elif target.type == "cpu":
+        runtime, more = packed(checked, spec, batch_size=size)
         notes += more
     return Encoder(
         runtime,

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from encoders.errors import EncoderError
+from encoders.packed import can_pack, pack_convolutions
 from encoders.runtime import (
     BATCH_NORMS,
     CHECK_SNIPPETS,
@@ -48,7 +49,7 @@ def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 def at_precision(
     network: nn.Module, spec: EncoderSpec, device: torch.device, *, candidate: str, forced: bool
-) -> tuple[nn.Module, str, tuple[str, ...]]:
+) -> tuple[SnippetNetwork, str, tuple[str, ...]]:
     """Returns the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
     exact = SnippetNetwork(copy.deepcopy(network), spec, torch.float32).eval().to(device)
     if candidate == "fp32":
@@ -64,6 +65,32 @@ def at_precision(
     if forced:
         raise EncoderError(f"{finding}; use precision auto or fp32")
     return exact, "fp32", (f"fell back to fp32: {finding}",)
+
+
+def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tuple[SnippetNetwork, tuple[str, ...]]:
+    """Returns the network with its convolutions packed for this CPU, or as it is where that cannot be done.
+
+    Args:
+        network: on the CPU.
+        spec: the encoder's.
+        batch_size: B of its forward passes.
+    """
+    fast = copy.deepcopy(network)
+    if not isinstance(fast.network, fx.GraphModule) or not can_pack():
+        return network, ()
+    snippets = synthetic_snippets(spec, CHECK_SNIPPETS)
+    shape = (batch_size, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    cpu = torch.device("cpu")
+    try:
+        pack_convolutions(fast.network, network.normalised(torch.zeros(shape, dtype=torch.uint8)))
+        cosine = lowest_cosine(run(fast, snippets, cpu), run(network, snippets, cpu))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        # The operators are internal to torch and may change.
+        reason = str(error).strip().splitlines()[0]
+        return network, (f"runs without packed convolutions: {reason}",)
+    if cosine < MIN_COSINE:
+        return network, (f"runs without packed convolutions: they give features of cosine {cosine:.5f}",)
+    return fast, ()
 
 
 def compiled(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import platform
 
 import torch
@@ -52,13 +51,23 @@ class SnippetNetwork(nn.Module):
         Args:
             snippets: RGB, uint8 [B, F, H, W, 3].
         """
+        inputs = self.normalised(snippets)
+        if not self.per_frame:
+            return self.network(inputs).float()
+        batch, frames = snippets.shape[:2]
+        return self.network(inputs).float().view(batch, frames, -1).mean(dim=1)
+
+    def normalised(self, snippets: Tensor) -> Tensor:
+        """Returns the network's input: [B, 3, F, H, W], or [B * F, 3, H, W] for 2D networks.
+
+        Args:
+            snippets: RGB, uint8 [B, F, H, W, 3].
+        """
         # Bytes come with the channels last in memory, and the views below keep them there.
         pixels = (snippets.to(torch.float32) * self.scale + self.offset).to(self.dtype)
-        if not self.per_frame:
-            return self.network(pixels.permute(0, 4, 1, 2, 3)).float()
-        batch, frames = snippets.shape[:2]
-        features = self.network(pixels.flatten(0, 1).permute(0, 3, 1, 2)).float()
-        return features.view(batch, frames, -1).mean(dim=1)
+        if self.per_frame:
+            return pixels.flatten(0, 1).permute(0, 3, 1, 2)
+        return pixels.permute(0, 4, 1, 2, 3)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -98,13 +107,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def _ease(graph_module: fx.GraphModule) -> None:
-    """Lets ReLUs and sums overwrite an input that nothing else reads, and pools the fast way."""
+    """Lets ReLUs overwrite an input that nothing else reads, and pools the fast way."""
     modules = dict(graph_module.named_modules())
     for node in graph_module.graph.nodes:
-        if node.op == "call_function" and node.target is operator.add:
-            first, second = node.args
-            if isinstance(second, fx.Node) and len(second.users) == 1 and second.op == "call_module":
-                node.target, node.args = operator.iadd, (second, first)
         if node.op != "call_module":
             continue
         module, source = modules[node.target], node.args[0]
