@@ -324,6 +324,8 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     # It must be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background may ignore it
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         words = take_config(list(sys.argv[1:] if tokens is None else tokens))
         sys.exit(app(words, exit_on_error=False, print_error=False))
@@ -386,8 +388,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise PipelineError(f"settings: {path} is not TOML: {error}") from None
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM.
+
+    Python ends itself by SIGINT, whatever exit code is asked for, once a KeyboardInterrupt proper has left code that
+    it ran from a string, as libraries do while they are imported.
+    """
+
+
 def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -215,7 +215,7 @@ from tests.toys import ToyEncoder, toy_store_spec
 class Waiting(ToyEncoder):
     def encode(self, snippets):
         if self.encoded:
-            time.sleep(60)
+            exec("time.sleep(60)")  # python -m ends itself by SIGINT when a KeyboardInterrupt left such code
         return super().encode(snippets)
 
 pipeline.extract.open_encoder = lambda config: (Waiting(), toy_store_spec(config))
@@ -225,10 +225,12 @@ main(sys.argv[1:])
 
 
 def test_sigterm_from_another_process_ends_a_waiting_command_at_once(folder, tmp_path):
-    command = [sys.executable, "-c", WAITING_COMMAND, "extract", str(folder), "--out", str(tmp_path / "store")]
+    (tmp_path / "waiting_command.py").write_text(WAITING_COMMAND)
+    command = [sys.executable, "-m", "waiting_command", "extract", str(folder), "--out", str(tmp_path / "store")]
     root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, "--workers", "1"], cwd=root, **pipes) as process:
+    with subprocess.Popen([*command, "--workers", "1"], env=environment, **pipes) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "store" / "features" / "a.json").exists():
             assert process.poll() is None
