@@ -34,13 +34,13 @@ class Chunk:
 
     Args:
         first_ordinal: ordinal of the first of these frames among the video's kept frames.
-        frames: uint8 [n, H, W, 3], RGB; n may be 0.
+        frames: n times uint8 [H, W, 3], RGB, which may be views; n may be 0.
         snippets: completed with this chunk, rows ascending; their ordinals may lie in earlier chunks.
         keep_from: no later snippet needs a frame with a smaller ordinal.
     """
 
     first_ordinal: int
-    frames: NDArray[np.uint8]
+    frames: tuple[NDArray[np.uint8], ...]
     snippets: tuple[SnippetFrames, ...]
     keep_from: int
 
@@ -195,11 +195,11 @@ class _Run:
                 pictures.append(frame.picture())
             complete.extend(done)
             if len(pictures) == FRAMES_A_CHUNK or len(complete) >= _SNIPPETS_A_CHUNK:
-                yield from _split(pictures, complete, schedule, geometry.size)
+                yield from _split(tuple(pictures), complete, schedule)
                 pictures, complete = [], []
         assert end is not None, "a backend gives at least one frame and marks the last"
         if pictures or complete:
-            yield from _split(pictures, complete, schedule, geometry.size)
+            yield from _split(tuple(pictures), complete, schedule)
         yield end
 
 
@@ -234,14 +234,11 @@ def _notes(info: VideoInfo, tally: Tally) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _split(
-    pictures: list[NDArray[np.uint8]], complete: list[SnippetFrames], schedule: Schedule, size: int
-) -> Iterator[Chunk]:
-    frames = np.stack(pictures) if pictures else np.empty((0, size, size, 3), np.uint8)
+def _split(frames: tuple[NDArray[np.uint8], ...], complete: list[SnippetFrames], schedule: Schedule) -> Iterator[Chunk]:
     first = schedule.kept - len(frames)
     parts = [complete[i : i + _SNIPPETS_A_CHUNK] for i in range(0, len(complete), _SNIPPETS_A_CHUNK)] or [[]]
     needed_still = min((s.ordinals[0] for s in complete), default=schedule.oldest)
     chunk = Chunk(first, frames, (), min(needed_still, schedule.oldest))
     for part in parts:
         yield replace(chunk, snippets=tuple(part), keep_from=schedule.oldest if part is parts[-1] else chunk.keep_from)
-        chunk = replace(chunk, first_ordinal=schedule.kept, frames=frames[:0])
+        chunk = replace(chunk, first_ordinal=schedule.kept, frames=())

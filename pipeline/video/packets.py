@@ -43,9 +43,10 @@ class Reach:
 class Packets:
     """What one pass over the packets of a file collects."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, avi: bool) -> None:
+        self._avi = avi
         self.shown = array("q")
-        self.untimed = array("q")  # decoding times, for containers that store no others
+        self.decoding = array("q")  # decoding times, kept for AVI, which stores no others
         self.no_pts = 0
         self.discarded = 0
         self.first_is_key = False
@@ -85,7 +86,8 @@ class Packets:
             self.first_is_key, self.first_pts = bool(packet.is_keyframe), pts
         self.no_pts += packet.pts is None
         self.shown.append(pts)
-        self.untimed.append(packet.dts if packet.dts is not None else pts)
+        if self._avi:
+            self.decoding.append(packet.dts if packet.dts is not None else pts)
         self.durations = max(self.durations, (pts, packet.duration or 0))
 
 

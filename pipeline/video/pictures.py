@@ -75,7 +75,7 @@ class Scaler:
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: Any) -> NDArray[np.uint8]:
-        """The kept square of ``frame``, uint8 [size, size, 3], RGB, upright."""
+        """The kept square of ``frame``, uint8 [size, size, 3], RGB, upright; a view that keeps its base alive."""
         g = self._geometry
         sideways = g.rotation in (90, 270)
         width, height = (g.height, g.width) if sideways else (g.width, g.height)
@@ -85,4 +85,4 @@ class Scaler:
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
         upright = np.rot90(lines.reshape(height, width, 3), g.rotation // 90)
-        return np.ascontiguousarray(g.crop(upright))
+        return g.crop(upright)
