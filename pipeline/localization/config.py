@@ -1,13 +1,19 @@
 """The options of the localization heads, of their training and of what is done with their output, each written once."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.errors import PipelineError
 from pipeline.localization.protocols import THUMOS_TIOUS
+from sola.config import SolaConfig
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
+
+# How SoLa takes part in the training of a head.
+SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
+# Options of the module that the training of the head has itself: its epochs, its batches, its seed, its device.
+_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,12 +198,21 @@ class TrainConfig:
     """Training videos, at most, whose features give the mean and deviation for standardising the input."""
     seed: int = 0
     """Seed of the initial weights, the order, the crops and the dropout."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1, ..."""
+    device: str = "auto"
+    """Where to train: auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
+    sola: SolaWay = "frozen"
+    """How SoLa takes part: frozen (not; the features are taken as they are, plain or enhanced), unified (a SoLa module
+    in front of the head learns from the head's loss; plain features only), unified_with_loss (from the similarity loss
+    as well), or auxiliary (no module; the similarity loss acts on the output of the head's first layer)."""
+    similarity_weight: float = 1.0
+    """Weight of the similarity loss beside the head's. For sola=unified_with_loss and auxiliary."""
     head: HeadConfig = field(default_factory=HeadConfig)
     """The network."""
     post: PostConfig = field(default_factory=PostConfig)
     """From its output to detections."""
+    module: SolaConfig = field(default_factory=SolaConfig)
+    """The module, its optimiser and the similarity loss, where sola is not frozen. Epochs, batches, seed and device are
+    those of the head: here they stay as they are."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "min_steps_per_epoch", "batch_size", "validate_every_epochs", "statistics_videos"):
@@ -207,6 +222,29 @@ class TrainConfig:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
+        _require_choice(self.sola, "sola", get_args(SolaWay))
+        _require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
+        self._check_module()
+
+    @property
+    def trains_module(self) -> bool:
+        """Whether a SoLa module is trained inside the network."""
+        return self.sola in ("unified", "unified_with_loss")
+
+    def _check_module(self) -> None:
+        """What would be ignored is refused, so that nobody varies it in vain."""
+        for name in _OF_THE_HEAD:
+            value, default = getattr(self.module, name), getattr(SolaConfig(), name)
+            if value != default:
+                raise PipelineError(f"module.{name} must stay {default}, got {value}: the head's training has its own")
+        if self.sola != "auxiliary":
+            return
+        # Both speak of the features; the head's first layer gives something else at every step.
+        _require(self.module.comparison == "raw", "module.comparison", self.module.comparison, "raw for sola=auxiliary")
+        _require(self.module.input_weight == 0, "module.input_weight", self.module.input_weight, "0 for sola=auxiliary")
+        if self.head.kind == "actionness":
+            layers = self.head.tower_layers
+            _require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")
 
 
 def _require(holds: bool, name: str, value: Any, accepted: str) -> None:

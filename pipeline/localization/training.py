@@ -1,6 +1,7 @@
 """Training of a localization head on plain items, with validation, the best state kept, and exact resuming."""
 
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,14 @@ from pipeline.localization.base import Head
 from pipeline.localization.batches import TrainItem, feature_statistics, make_batch
 from pipeline.localization.config import TrainConfig
 from pipeline.localization.heads import build_head
-from pipeline.localization.inference import detect
-from pipeline.localization.metrics import MapResult, evaluate_map
+from pipeline.localization.metrics import MapResult
 from pipeline.localization.schedule import epoch_batches, learning_rate_at, steps_per_epoch
 from pipeline.localization.segments import PROPOSAL_LABEL
+from pipeline.localization.validation import resolve_device, validate
+from pipeline.localization.with_sola import HeadWithSola, joined, joint_losses, module_config, start_learner
+from sola.config import SolaConfig
+from sola.learner import Learner
+from sola.module import SolaModule
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,11 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained ``head`` with its best weights, in evaluation mode, and the ``labels`` of its outputs.
+    """The trained ``head`` with its best weights, in evaluation mode, on the CPU, and the ``labels`` of its outputs.
 
     ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
-    without validation videos; ``losses`` has one entry an epoch.
+    without validation videos; ``losses`` has one entry an epoch. ``module`` is the SoLa module that was trained in
+    front of the head, with the settings ``module_config``; both are None where none was.
     """
 
     head: Head
@@ -50,6 +56,8 @@ class FitResult:
     best_epoch: int
     best_map: float | None
     losses: list[dict[str, float]]
+    module: SolaModule | None = None
+    module_config: SolaConfig | None = None
 
 
 def fit_head(
@@ -81,7 +89,7 @@ def fit_head(
         raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
     if config.class_agnostic:
         train_items, labels = [item.as_proposals() for item in train_items], (PROPOSAL_LABEL,)
-    device = _device(config.device)
+    device = resolve_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         run = _start(train_items, labels, config, device)
@@ -94,14 +102,19 @@ def fit_head(
             if on_epoch is not None:
                 on_epoch(report)
     run.head.load_state_dict(run.best["head"])
-    return FitResult(run.head.eval(), tuple(labels), run.best["epoch"], run.best["map"], run.losses)
+    head, module = _parts(run.head.cpu().eval())
+    settings = module_config(config, steps=_total_steps(train_items, config)) if module is not None else None
+    return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings)
 
 
 class _Run:
-    """What changes while training; all of it goes into the state."""
+    """What changes while training; all of it goes into the state.
 
-    def __init__(self, head: Head, optimizer: torch.optim.Optimizer) -> None:
-        self.head, self.optimizer = head, optimizer
+    ``head`` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose ``learner`` is then not None.
+    """
+
+    def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, learner: Learner | None) -> None:
+        self.head, self.optimizer, self.learner = head, optimizer, learner
         self.average = copy.deepcopy(head).requires_grad_(False)
         self.step, self.epoch = 0, 0
         self.best: dict[str, Any] = {"epoch": 0, "map": None, "head": {}}
@@ -133,8 +146,22 @@ def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfi
     head.to(device)
     decayed = [p for p in head.parameters() if p.ndim >= 2]
     others = [p for p in head.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate))
+    # share: of the group's learning rate in the head's, which follows the schedule.
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay, "share": 1.0},
+        {"params": others, "weight_decay": 0.0, "share": 1.0},
+    ]
+    if config.sola == "frozen":
+        return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate), None)
+    learner = start_learner(items, head, config, device)
+    network = joined(head, learner, config)
+    trained = {id(p) for p in network.parameters()}
+    for group in learner.optimizer.param_groups:
+        params = [p for p in group["params"] if id(p) in trained]
+        share = group["lr"] / config.learning_rate
+        groups.append({"params": params, "weight_decay": group["weight_decay"], "share": share})
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+    return _Run(network, optimizer, learner)
 
 
 def _run_epoch(
@@ -150,19 +177,12 @@ def _run_epoch(
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))
     run.head.train()
+    total_steps = _total_steps(train_items, config)
     steps = []
     for chosen in epoch_batches(len(train_items), config=config, rng=rng):
         items = [train_items[index] for index in chosen]
-        batch = make_batch(
-            items,
-            labels=labels,
-            max_snippets=config.head.train_limit,
-            resize_snippets=config.head.resize_snippets,
-            rng=rng,
-        ).to(device)
-        total_steps = config.epochs * steps_per_epoch(len(train_items), config)
         rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
-        losses = run.head.loss(run.head(batch.features, batch.mask), batch.targets)
+        losses = _losses(run, items, labels, config, device, rng)
         _optimise(run, losses, rate, config)
         steps.append({name: value.item() for name, value in losses.items()})
     mean_losses = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
@@ -172,12 +192,34 @@ def _run_epoch(
     validation = None
     is_best = not val_items
     if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
-        validation = validate(run.average, val_items, labels=labels, config=config)
+        head, module = _parts(run.average)
+        validation = validate(head, val_items, labels=labels, config=config, module=module)
         is_best = run.best["map"] is None or validation.average > run.best["map"]
     if is_best:
         score = None if validation is None else validation.average
         run.best = {"epoch": epoch, "map": score, "head": _copy_to_cpu(run.average)}
     return EpochReport(epoch, config.epochs, mean_losses, rate, validation, is_best, run.state)
+
+
+def _losses(
+    run: _Run,
+    items: Sequence[TrainItem],
+    labels: Sequence[str],
+    config: TrainConfig,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    limit, resized = config.head.train_limit, config.head.resize_snippets
+    if resized and config.trains_module:
+        # The module comes before the resizing, so it needs whole sequences.
+        limit, resized = sys.maxsize, 0
+    batch = make_batch(items, labels=labels, max_snippets=limit, resize_snippets=resized, rng=rng)
+    if isinstance(run.head, HeadWithSola):
+        assert run.learner is not None, "made together with the network"
+        return joint_losses(run.head, run.learner, batch, config=config, step=run.step, rng=rng, device=device)
+    head, _ = _parts(run.head)
+    batch = batch.to(device)
+    return head.loss(head(batch.features, batch.mask), batch.targets)
 
 
 def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: TrainConfig) -> None:
@@ -187,7 +229,7 @@ def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: Trai
             f"the loss became {total.item()} at step {run.step}; lower learning_rate={config.learning_rate}"
         )
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     run.optimizer.zero_grad()
     total.backward()
     if config.max_gradient_norm > 0:
@@ -206,35 +248,17 @@ def _move_average(average: nn.Module, head: nn.Module, *, decay: float) -> None:
         kept.copy_(current)
 
 
-def validate(head: Head, items: Sequence[TrainItem], *, labels: Sequence[str], config: TrainConfig) -> MapResult:
-    """Mean average precision of the head, whose classes are ``labels``, on the items.
-
-    With ``config.class_agnostic`` the items' segments count as `PROPOSAL_LABEL`.
-    """
-    if config.class_agnostic:
-        items = [item.as_proposals() for item in items]
-    found = {
-        item.video_id: detect(
-            head,
-            [item.load()],
-            stride_seconds=item.stride_seconds,
-            window_seconds=item.window_seconds,
-            duration_seconds=item.duration_seconds,
-            labels=labels,
-            post=config.post,
-            device=config.device,
-        )
-        for item in items
-    }
-    truth = {item.video_id: item.segments for item in items}
-    return evaluate_map(truth, found, tious=config.validation_tious)
-
-
 def _copy_to_cpu(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
-def _device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise PipelineError(f"device must be available, got {name!r} but no CUDA device is here; use device=cpu")
-    return torch.device(name)
+def _parts(network: nn.Module) -> tuple[Head, SolaModule | None]:
+    """The head, and the module in front of it if there is one."""
+    if isinstance(network, HeadWithSola):
+        return network.head, network.module
+    assert isinstance(network, Head)
+    return network, None
+
+
+def _total_steps(items: Sequence[TrainItem], config: TrainConfig) -> int:
+    return config.epochs * steps_per_epoch(len(items), config)
