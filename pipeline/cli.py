@@ -16,7 +16,15 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
+from pipeline.config import (
+    AblateConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    LocalizeConfig,
+    ProbeConfig,
+    RunConfig,
+    TsmConfig,
+)
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
@@ -261,6 +269,24 @@ def probe(
     from pipeline.commands import run_probe
 
     return run_probe([store, *(compare or [])], annotations, out, settings)
+
+
+@app.command(name="ablate", sort_key=10)
+def ablate(
+    config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat] = AblateConfig()
+) -> int:
+    """Try many settings with several seeds: linear evaluation and mAP of each, as CSV, a table and a plot.
+
+    Each setting and seed is a cell with a folder of its own; cells that are finished are not done again.
+
+    Args:
+        config: A TOML file: what is varied ([grid], [[variants]]), seeds, and settings as in the file of `run`;
+            scripts/experiments/ablations has some to start from.
+        out: Folder of results.
+    """
+    from pipeline.commands import run_ablate
+
+    return run_ablate(config, out, settings)
 
 
 @app.command(name="encoders", sort_key=11)

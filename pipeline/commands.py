@@ -10,9 +10,19 @@ from rich.table import Table
 
 from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
+from pipeline.ablate import ablate
+from pipeline.ablate_results import settings_of, table_of, write_results
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
+from pipeline.config import (
+    AblateConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    LocalizeConfig,
+    ProbeConfig,
+    RunConfig,
+    TsmConfig,
+)
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED
@@ -173,6 +183,15 @@ def run_probe(paths: list[Path], annotations: Path, out: Path | None, settings: 
         write_json(out, result.as_json())
         _say(f"written: {out}")
     return 0
+
+
+def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
+    results = ablate(file, out, settings, say=_say)
+    header, rows = table_of(settings_of(results))
+    print_table(_out, "Mean and deviation over the seeds, in %", header, rows)
+    for path in write_results(results, out):
+        _say(f"written: {path}")
+    return _say_failures({result.cell.name: result.failure for result in results if result.failure})
 
 
 def run_encoders() -> int:

@@ -247,6 +247,16 @@ class ProbeConfig:
 class AblateConfig:
     """How an ablation is worked through; what is varied stands in its file."""
 
+    annotations: Path | None = None
+    """Ground truth in the ActivityNet dialect. Default: as in the file."""
+
+    store: tuple[Path, ...] = ()
+    """Feature stores to work on; of several, each is tried. Default: as in the file."""
+
+    videos: tuple[Path, ...] = ()
+    """Raw videos, in place of a store: they are extracted once for each setting of [extract]. Default: as in the
+    file."""
+
     jobs: int | None = None
     """Cells worked on side by side, each in a process with its share of the cores. Default: half the cores; with a
     GPU 1."""

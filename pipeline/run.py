@@ -49,6 +49,23 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
         raise PipelineError(f"annotations: no file {config.annotations}")
     stages = Stages(config.out / "run.json", say)
     store, summary = _extract(config, stages)
+    evaluations = run_on_features(config, store, stages)
+    if config.annotations is None:
+        say("no annotations: the features are ready, no head is trained")
+    return RunResult(config.out, summary.failed, evaluations)
+
+
+def run_on_features(config: RunConfig, store: FeatureStore, stages: Stages) -> dict[str, Path]:
+    """Runs the stages after extraction on a store; returns the file of each evaluation by its title.
+
+    Args:
+        config: where the results go, and the settings; its videos are not used.
+        store: plain features.
+        stages: the record of ``config.out``.
+
+    Raises:
+        PipelineError, SolaError: as :func:`run`.
+    """
     evaluations: dict[str, Path | None] = {}
     if config.baseline or not config.use_sola:
         folder = config.out / "baseline" if config.use_sola else config.out
@@ -56,9 +73,7 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
     if config.use_sola:
         enhanced = _enhance(config, store, stages)
         evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
-    if config.annotations is None:
-        say("no annotations: the features are ready, no head is trained")
-    return RunResult(config.out, summary.failed, {title: file for title, file in evaluations.items() if file})
+    return {title: file for title, file in evaluations.items() if file}
 
 
 def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSummary]:
@@ -79,11 +94,14 @@ def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSu
 def _enhance(config: RunConfig, store: FeatureStore, stages: Stages) -> FeatureStore:
     out = config.out / "enhanced"
 
+    def note(line: str) -> None:
+        stages.say(f"  note: {line}")
+
     def work(is_stale: bool) -> str:
         if is_stale:
             shutil.rmtree(out, ignore_errors=True)
         with progress("sola", total=1) as report:
-            _, summary = enhance_store(store, out, config.sola, report=report)
+            _, summary = enhance_store(store, out, config.sola, report=report, on_note=note)
         return summary.text()
 
     stages.do("sola", [store.fingerprint(), asdict(config.sola)], work, result=out / "store.json")

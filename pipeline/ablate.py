@@ -1,0 +1,165 @@
+"""Working through an ablation: what is to be extracted once, then the cells, several side by side.
+
+OUT/features/<encoder>-<hash>/    a store for each setting of [extract], where the ablation starts from videos
+OUT/cells/<name>/                 a folder for each cell; finished ones are not done again
+OUT/results.csv, summary.csv      see ``pipeline.ablate_results``
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from encoders.errors import EncoderError
+from pipeline.ablate_cell import work_cell
+from pipeline.ablate_plan import Cell, read_plan
+from pipeline.config import AblateConfig
+from pipeline.errors import PipelineError
+from pipeline.extract import extract
+from pipeline.progress import progress
+from pipeline.store import FeatureStore
+from sola.errors import SolaError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with its scores by name, from 0 to 1, or with the reason why there are none."""
+
+    cell: Cell
+    scores: dict[str, float]
+    failure: str = ""
+
+
+def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[CellResult]:
+    """Works through the ablation in ``file``; the results in the order of the cells.
+
+    A cell that fails costs only itself. Interrupted, the same call goes on where it was.
+
+    Args:
+        file: what is varied; see ``pipeline.ablate_plan``.
+        out: the folder of results.
+        say: told what is done.
+
+    Raises:
+        PipelineError, SolaError, EncoderError: the file is not accepted, or there are no features to work on.
+    """
+    cells = read_plan(file, config)
+    stores = _stores(cells, out, say)
+    jobs = min(config.jobs or default_jobs(), len(cells))
+    say(f"{len(cells)} cells, {jobs} at a time")
+    results: dict[str, CellResult] = {}
+    for result, seconds in _work(cells, stores, out, config, jobs):
+        results[result.cell.name] = result
+        text = result.failure and f"failed: {result.failure}"
+        text = text or f"accuracy {100 * result.scores['accuracy']:.1f}%, mAP {100 * _map(result.scores):.1f}%"
+        say(f"{len(results)}/{len(cells)} {result.cell.label}, seed {result.cell.seed}: {text} [{seconds:.1f} s]")
+    return [results[cell.name] for cell in cells]
+
+
+def _map(scores: dict[str, float]) -> float:
+    return scores.get("map_own", scores["map_activitynet"])
+
+
+def default_jobs() -> int:
+    """How many cells this machine can work on at a time: one with a GPU, else half as many as there are cores."""
+    return 1 if torch.cuda.is_available() else max(1, _cores() // 2)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stores(cells: list[Cell], out: Path, say: Say) -> dict[str, Path]:
+    """The folder of the plain features of each cell, by its name; extracted here where the cells name videos."""
+    stores: dict[str, Path] = {}
+    extracted: set[Path] = set()
+    for cell in cells:
+        if cell.store is not None:
+            stores[cell.name] = cell.store
+            FeatureStore.open(cell.store)
+            continue
+        settings = cell.config.extract
+        facts = json.dumps(asdict(settings), sort_keys=True, default=str)
+        encoder = "".join(c if c.isalnum() else "_" for c in settings.encoder)[-60:]
+        folder = out / "features" / f"{encoder}-{sha256(facts.encode()).hexdigest()[:10]}"
+        stores[cell.name] = folder
+        if folder in extracted:
+            continue
+        with progress(f"extract {settings.encoder}", total=1) as report:
+            store, summary = extract(cell.config.videos, folder, settings, report=report)
+        extracted.add(folder)
+        say(f"extract {settings.encoder}: {summary.text()}")
+        for video_id, reason in summary.failed.items():
+            say(f"  failed: {video_id}: {reason}")
+        if not store.ids():
+            raise PipelineError(f"no video could be extracted, {len(summary.failed)} failed")
+    return stores
+
+
+def _work(
+    cells: list[Cell], stores: dict[str, Path], out: Path, config: AblateConfig, jobs: int
+) -> Iterator[tuple[CellResult, float]]:
+    """Each cell's result and the seconds it took, as they come."""
+
+    def arguments(cell: Cell) -> tuple[Cell, Path, Path, bool]:
+        return cell, stores[cell.name], out / "cells" / cell.name, config.keep_features
+
+    if jobs == 1:
+        for cell in cells:
+            yield _one(*arguments(cell))
+        return
+    pool = ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+        initargs=(max(1, _cores() // jobs),),
+    )
+    try:
+        futures = {pool.submit(_one, *arguments(cell)): cell for cell in cells}
+        for future in as_completed(futures):
+            yield _result_of(future, futures[future])
+        pool.shutdown()
+    except BaseException:
+        # Cells that run are ended; what their stages have saved is gone on with next time.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+
+
+def _result_of(future: Future[tuple[CellResult, float]], cell: Cell) -> tuple[CellResult, float]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "a process was killed, perhaps for want of memory: run the same command again with fewer --jobs"
+        return CellResult(cell, {}, reason), 0.0
+
+
+def _one(cell: Cell, store: Path, folder: Path, keep_features: bool) -> tuple[CellResult, float]:
+    started = time.perf_counter()
+    try:
+        result = CellResult(cell, work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features))
+    except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
+        result = CellResult(cell, {}, str(error))
+    return result, time.perf_counter() - started
+
+
+def _start_process(threads: int) -> None:
+    """Gives a process its share of the cores; Ctrl-C is the parent's affair, and bars would overwrite each other."""
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)

@@ -1,0 +1,100 @@
+"""One cell of an ablation: the stages of `run` after extraction, and the linear evaluation, in a folder of its own.
+
+CELL/run.json, enhanced/, model/, detections.json, evaluation.json    as `run` leaves them
+CELL/cell.json                                                        the scores; written last: the cell is done
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipeline.ablate_plan import Cell
+from pipeline.config import ProbeConfig
+from pipeline.errors import PipelineError
+from pipeline.files import read_json, sha256_of_file, write_json
+from pipeline.probe import measures, probe
+from pipeline.run import run_on_features
+from pipeline.stages import Stages
+from pipeline.store import FeatureStore
+
+
+def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool) -> dict[str, float]:
+    """The scores of a cell by name, from 0 to 1; taken from its folder when it is finished there.
+
+    Args:
+        cell: its settings.
+        store: plain features.
+        folder: of the cell; a started one is gone on with.
+        keep_features: keep the enhanced features when the cell is finished.
+
+    Raises:
+        PipelineError, SolaError: a stage cannot be done.
+    """
+    given = _identity(cell, store)
+    if (scores := finished(folder, given)) is not None:
+        return scores
+    assert cell.config.annotations is not None
+    started = time.perf_counter()
+    (folder / "cell.json").unlink(missing_ok=True)  # it is of other features or annotations
+    folder.mkdir(parents=True, exist_ok=True)
+    config = replace(cell.config, out=folder, baseline=False)
+    evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent))
+    enhanced = folder / "enhanced"
+    seen_by_head = FeatureStore.open(enhanced) if config.use_sola else store
+    result = probe([seen_by_head], cell.config.annotations, ProbeConfig(seeds=(cell.seed,)))
+    scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
+    (evaluation,) = evaluations.values()
+    scores |= _map_of(evaluation)
+    write_json(
+        folder / "cell.json",
+        {
+            "given": given,
+            "options": {name: str(value) for name, value in cell.options.items()},
+            "seed": cell.seed,
+            "scores": scores,
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+    )
+    if not keep_features:
+        _remove_features(enhanced)
+    return scores
+
+
+def finished(folder: Path, given: str) -> dict[str, float] | None:
+    """The scores of a finished cell with the same settings, features and annotations, or None."""
+    try:
+        value = read_json(folder / "cell.json", what="cell")
+        return dict(value["scores"]) if value["given"] == given else None
+    except (PipelineError, KeyError, TypeError):
+        return None
+
+
+def _identity(cell: Cell, store: FeatureStore) -> str:
+    assert cell.config.annotations is not None
+    settings = {k: v for k, v in asdict(cell.config).items() if k not in ("videos", "annotations", "out")}
+    facts = [settings, cell.seed, store.fingerprint(), sha256_of_file(cell.config.annotations)]
+    return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _map_of(evaluation: Path) -> dict[str, float]:
+    value: dict[str, Any] = read_json(evaluation, what="evaluation")
+    return {f"map_{name}": value[name]["average_map"] for name in ("activitynet", "thumos", "own") if name in value}
+
+
+def _remove_features(enhanced: Path) -> None:
+    """Removes the rows and leaves the module, its history and its curve.
+
+    The store's head goes first: what is left does not pass for a store without videos.
+    """
+    (enhanced / "store.json").unlink(missing_ok=True)
+    shutil.rmtree(enhanced / "features", ignore_errors=True)
+
+
+def _silent(text: str) -> None:
+    """What stages say of themselves stands in the cell's run.json."""

@@ -1,0 +1,227 @@
+"""An ablation's file and the cells that it asks for: every variant, every choice of the grid, every seed.
+
+annotations = "annotations.json"      # or --annotations
+store = "features/"                   # or --store; or videos = ["videos/"], or --videos
+seeds = [0, 1, 2]
+
+[grid]                                # every combination
+sola.kernel_sizes = [[1, 1, 1], [5, 1, 1]]
+[[variants]]                          # named settings, each combined with the grid
+name = "centred"
+sola.comparison = "centred"
+[sola]                                # settings of all cells, as in the file of `run`: [extract], [sola], [train], …
+steps = 2000
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
+
+from pipeline.config import AblateConfig, RunConfig
+from pipeline.errors import PipelineError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_STAGES = ("extract", "sola", "train", "localize", "evaluate")
+_OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training to do.
+
+    Args:
+        name: of its folder: readable, and unique to its settings.
+        options: what varies, and its value here; shown in tables.
+        seed: of SoLa, of the head and of the linear evaluation.
+        store: to work on; None: extract ``config.videos`` first.
+        config: the settings of all stages; its ``out`` is not used.
+    """
+
+    name: str
+    options: dict[str, Any]
+    seed: int
+    store: Path | None
+    config: RunConfig
+
+    @property
+    def label(self) -> str:
+        """What varies, as one line."""
+        return label_of(self.options)
+
+
+def label_of(options: dict[str, Any]) -> str:
+    """Options as a person writes them: the variant's name, then name=value."""
+    parts = [value if name == "variant" else f"{name}={value_text(value)}" for name, value in options.items()]
+    return ", ".join(parts) or "as it is"
+
+
+def value_text(value: Any) -> str:
+    """A value of an option as text: lists with commas, true and false as in the file."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(value_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
+    """The cells of an ablation, in the order of the file; equal ones once.
+
+    Args:
+        file: TOML, as described above.
+        given: what the command line says; it wins over the file.
+
+    Raises:
+        PipelineError: the file is absent or not TOML, an option does not exist or is not accepted.
+    """
+    values = _read_toml(file)
+    if unknown := sorted(set(values) - {*_STAGES, *_OWN, "use_sola"}):
+        accepted = ", ".join([*_OWN, *_STAGES, "use_sola"])
+        raise PipelineError(f"{file}: unknown entries {', '.join(unknown)}; accepted are {accepted}")
+    seeds = _list(file, "seeds", values.get("seeds", [0, 1, 2, 3, 4]))
+    if not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise PipelineError(f"{file}: seeds must be integers >= 0, got {seeds}")
+    annotations = given.annotations or _path(values.get("annotations"))
+    if annotations is None:
+        raise PipelineError(f"{file} names no annotations; add annotations = FILE or give --annotations")
+    data = _data(file, values, given)
+    common = {name: values[name] for name in (*_STAGES, "use_sola") if name in values}
+    cells: dict[str, Cell] = {}
+    for source, (shown, options), seed in itertools.product(data, _combinations(file, values), seeds):
+        if len(data) > 1:
+            shown = {"store": str(source["store"]), **shown}
+        cell = _cell(file, {**common, **source}, shown, options, annotations, seed)
+        cells.setdefault(cell.name, cell)
+    return list(cells.values())
+
+
+def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each variant with each choice of the grid: what tables show of it, and its options."""
+    variants: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for number, table in enumerate(_list(file, "variants", values.get("variants", [{}]))):
+        options = _flat(table)
+        name = options.pop("name", f"variant {number + 1}")
+        variants.append(({"variant": str(name)} if "variants" in values else {}, options))
+    names = [shown["variant"] for shown, _ in variants if shown]
+    if len(set(names)) < len(names):
+        raise PipelineError(f"{file}: each variant must have a name of its own, got {', '.join(names)}")
+    grid = _flat(values.get("grid", {}))
+    choices = [_list(file, f"grid.{name}", choice) for name, choice in grid.items()]
+    for (shown, options), chosen in itertools.product(variants, itertools.product(*choices)):
+        from_grid = dict(zip(grid, chosen, strict=True))
+        yield {**shown, **from_grid}, {**options, **from_grid}
+
+
+def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[str, Any]]:
+    """What cells work on: one of the stores, or the videos."""
+    stores = list(given.store) or _paths(values.get("store", [])) if not given.videos else []
+    videos = list(given.videos) or _paths(values.get("videos", [])) if not stores else []
+    if stores:
+        return [{"store": store} for store in stores]
+    if videos:
+        return [{"videos": videos}]
+    raise PipelineError(f"{file} names neither store nor videos; add one, or give --store or --videos")
+
+
+def _cell(
+    file: Path, common: dict[str, Any], shown: dict[str, Any], options: dict[str, Any], annotations: Path, seed: int
+) -> Cell:
+    """The cell of some options; ``common`` holds the settings of all cells and what they work on."""
+    settings = deepcopy(common)
+    store = settings.pop("store", None)
+    for name, value in options.items():
+        _check_name(file, name, from_store=store is not None)
+        _put(settings, name, value)
+    if settings.get("use_sola", True) is False:
+        # Without SoLa its options change nothing: cells that differ in them alone are one.
+        shown = {name: value for name, value in shown.items() if not name.startswith("sola.")}
+        settings.pop("sola", None)
+    for stage in ("sola", "train"):
+        _put(settings, f"{stage}.seed", seed)
+    # A store needs no videos, but the settings of `run` do.
+    videos = [str(video) for video in settings.pop("videos", ["-"])]
+    config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
+    # Where the data lie does not matter here; what they are is compared when the cell is looked up.
+    facts = {name: value for name, value in asdict(config).items() if name not in ("videos", "annotations", "out")}
+    identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
+    words = re.sub(r"[^A-Za-z0-9.=_]+", "-", label_of(shown))[:60].strip("-.")
+    name = f"{words}-seed{seed}-{identity[:10]}"
+    return Cell(name=name, options=shown, seed=seed, store=store, config=config)
+
+
+def _check_name(file: Path, name: str, *, from_store: bool) -> None:
+    if name == "use_sola":
+        return
+    stage, _, option = name.partition(".")
+    if stage not in _STAGES or not option:
+        raise PipelineError(f"{file}: {name!r} must be use_sola or an option of a stage, such as sola.k")
+    if option == "seed" and stage != "extract":
+        raise PipelineError(f"{file}: {name} must not vary by itself; seeds = [...] sets it")
+    if stage == "extract" and from_store:
+        raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")
+
+
+def _settings(values: dict[str, Any], file: Path) -> RunConfig:
+    """The settings as `run` understands them, by the same rules and with the same errors."""
+    app = App(config=(Dict(values, source=str(file)),), default_parameter=Parameter(consume_multiple=True))
+
+    @app.default
+    def take(*, settings: Annotated[RunConfig, Parameter(name="*")]) -> None: ...
+
+    try:
+        _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise PipelineError(f"{file}: {error}") from None
+    settings: RunConfig = bound.arguments["settings"]
+    return settings
+
+
+def _put(settings: dict[str, Any], name: str, value: Any) -> None:
+    *tables, last = name.split(".")
+    for table in tables:
+        settings = settings.setdefault(table, {})
+    settings[last] = value
+
+
+def _flat(table: Any, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _list(file: Path, name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise PipelineError(f"{file}: {name} must be a list of one or more values, got {value!r}")
+    return value
+
+
+def _path(value: Any) -> Path | None:
+    return None if value is None else Path(str(value))
+
+
+def _paths(value: Any) -> list[Path]:
+    return [Path(str(item)) for item in (value if isinstance(value, list) else [value])]
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"ablation: no file {file}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PipelineError(f"ablation: {file} is not TOML: {error}") from None

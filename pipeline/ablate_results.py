@@ -1,0 +1,146 @@
+"""The results of an ablation: a line for each cell, mean and deviation over the seeds, a table, a plot.
+
+OUT/results.csv     one line a cell: what varies, the seed, all scores (0 to 1), the cell's folder
+OUT/summary.csv     one line a setting: mean and deviation of each score over its seeds
+OUT/results.png, results.svg
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.ablate import CellResult
+from pipeline.ablate_plan import label_of, value_text
+from pipeline.files import whole_file
+from pipeline.plotting import literal, new_figure, picture_files, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "average_precision": "AP",
+    "accuracy_within_1": "within 1",
+    "accuracy_within_4": "within 4",
+    "accuracy_away": "away",
+    "map_activitynet": "mAP 0.5:0.95",
+    "map_thumos": "mAP 0.3:0.7",
+    "map_own": "mAP own",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The cells of one setting: ``scores`` of each measure, one for each seed that is done."""
+
+    options: dict[str, Any]
+    scores: dict[str, list[float]]
+
+    @property
+    def label(self) -> str:
+        """What varies, as one line."""
+        return label_of(self.options)
+
+
+def settings_of(results: Sequence[CellResult]) -> list[Setting]:
+    """The cells that are done, gathered by setting, in the order of the first cell of each."""
+    found: dict[str, Setting] = {}
+    for result in results:
+        if result.failure:
+            continue
+        setting = found.setdefault(result.cell.label, Setting(result.cell.options, {}))
+        for name, score in result.scores.items():
+            setting.scores.setdefault(name, []).append(score)
+    return list(found.values())
+
+
+def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
+    """Writes the two tables and the two pictures; returns their files (none where no cell is done)."""
+    settings = settings_of(results)
+    if not settings:
+        return []
+    options = list(dict.fromkeys(name for result in results for name in result.cell.options))
+    measures = list(dict.fromkeys(name for setting in settings for name in setting.scores))
+    cells = [
+        [
+            *_values(result.cell.options, options),
+            str(result.cell.seed),
+            *(_number(result.scores.get(name)) for name in measures),
+            f"cells/{result.cell.name}",
+            result.failure,
+        ]
+        for result in results
+    ]
+    _write_csv(out / "results.csv", [*options, "seed", *measures, "folder", "failure"], cells)
+    header = [f"{name}_{what}" for name in measures for what in ("mean", "deviation")]
+    lines = [[*_values(s.options, options), str(_seeds(s)), *_means(s, measures)] for s in settings]
+    _write_csv(out / "summary.csv", [*options, "seeds", *header], lines)
+    pictures = picture_files(out / "results")
+    save_figure(draw_results(settings), pictures)
+    return [out / "results.csv", out / "summary.csv", *pictures]
+
+
+def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table for people: mean and deviation in percent."""
+    shown = {name: title for name, title in _SHOWN.items() if any(name in setting.scores for setting in settings)}
+    rows = [
+        [setting.label, str(_seeds(setting)), *(_percent(setting.scores.get(name)) for name in shown)]
+        for setting in settings
+    ]
+    return ["", "seeds", *shown.values()], rows
+
+
+def draw_results(settings: Sequence[Setting]) -> Figure:
+    """A figure of the linear evaluation's accuracy and of mAP for each setting: seeds, mean and deviation."""
+    mean_ap = "map_own" if all("map_own" in setting.scores for setting in settings) else "map_activitynet"
+    panels = {"accuracy": "accuracy of the linear evaluation (%)", mean_ap: f"{_SHOWN[mean_ap]} (%)"}
+    longest = max(len(setting.label) for setting in settings)
+    figure = new_figure(7.0 + 0.07 * longest, 1.4 + 0.4 * len(settings))
+    places = range(len(settings))
+    all_axes = figure.subplots(1, len(panels), sharey=True)
+    for axes, (name, title) in zip(all_axes, panels.items(), strict=True):
+        for place, setting in zip(places, settings, strict=True):
+            values = 100 * np.array(setting.scores[name])
+            axes.plot(values, [place] * len(values), ".", color="0.65", zorder=1)
+            axes.errorbar(values.mean(), place, xerr=values.std(), fmt="o", capsize=4, color="C0", zorder=2)
+        axes.set_xlabel(title)
+        axes.grid(axis="x", alpha=0.3)
+    all_axes[0].set_yticks(places, [literal(setting.label) for setting in settings])
+    all_axes[0].set_ylim(len(settings) - 0.5, -0.5)
+    figure.suptitle("Mean and standard deviation over the seeds (points)", fontsize="medium")
+    return figure
+
+
+def _seeds(setting: Setting) -> int:
+    return len(setting.scores["accuracy"])
+
+
+def _values(options: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [value_text(options[name]) if name in options else "" for name in names]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
+    for name in measures:
+        values = setting.scores.get(name)
+        yield _number(float(np.mean(values)) if values else None)
+        yield _number(float(np.std(values)) if values else None)
+
+
+def _percent(values: list[float] | None) -> str:
+    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}" if values else "-"
+
+
+def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with whole_file(file) as partial, partial.open("w", encoding="utf-8", newline="") as lines:
+        csv.writer(lines).writerows([header, *rows])
