@@ -2,7 +2,7 @@
 
     MODEL/model.json            labels, settings, the spec of the features (encoder, its weights' identity, snippets)
     MODEL/head.safetensors      the localization head
-    MODEL/sola.safetensors      the SoLa module, where the head was trained on enhanced features
+    MODEL/sola.safetensors      the SoLa module, where the head was trained on enhanced features or together with one
 
 The encoder's weights are not copied; they are known by name and SHA-256, and others are refused.
 """
@@ -27,7 +27,8 @@ from pipeline.localization.config import HeadConfig, PostConfig
 from pipeline.localization.heads import build_head
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
-from sola.files import load_module
+from sola.config import SolaConfig, config_to_dict
+from sola.files import load_module, save_module
 from sola.module import SolaModule
 
 SCHEMA = 1
@@ -70,8 +71,13 @@ def save_model(
     store: FeatureStore,
     post: PostConfig,
     training: Mapping[str, Any],
+    module: tuple[SolaModule, SolaConfig] | None = None,
 ) -> None:
     """Writes the MODEL folder ``path``; ``model.json`` comes last, so that a folder with it is whole.
+
+    Args:
+        store: what the head was trained on; its module, where it is enhanced, goes into the folder.
+        module: trained in front of the head, on a plain store.
 
     Raises:
         PipelineError: the store is enhanced but has lost its module.
@@ -82,7 +88,10 @@ def save_model(
     with whole_file(path / HEAD_FILE) as partial:
         save_file(weights, partial)
     (path / MODULE_FILE).unlink(missing_ok=True)
-    if store.spec.sola is not None:
+    features = store.spec
+    if module is not None:
+        features = replace(features, sola=_save_module(path / MODULE_FILE, module, store))
+    elif features.sola is not None:
         _copy_module(store, path / MODULE_FILE)
     write_json(
         path / "model.json",
@@ -92,10 +101,18 @@ def save_model(
             "head": asdict(head.config),
             "head_sha256": sha256_of_file(path / HEAD_FILE),
             "post": asdict(post),
-            "features": store.spec.as_json(),
+            "features": features.as_json(),
             "training": dict(training),
         },
     )
+
+
+def _save_module(target: Path, module: tuple[SolaModule, SolaConfig], store: FeatureStore) -> dict[str, Any]:
+    """Writes the module, and names it as a store that it has enhanced would."""
+    network, settings = module
+    extra = {"fitted_on": store.fingerprint(), "channels": str(store.spec.channels)}
+    save_module(target, network, settings, extra)
+    return {"module_sha256": sha256_of_file(target), "settings": config_to_dict(settings)}
 
 
 def _copy_module(store: FeatureStore, target: Path) -> None:

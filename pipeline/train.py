@@ -53,13 +53,19 @@ def train(
     finished epoch.
 
     Args:
-        store: plain or enhanced features.
+        store: plain or enhanced features; where ``config.sola`` trains a module of its own, plain ones.
         annotations_file: ground truth; its subsets "training" and "validation" are used.
         report: told the share of epochs done, 0 to 1.
 
     Raises:
-        PipelineError: no training video with features, bad annotations, a store that does not check.
+        PipelineError: no training video with features, bad annotations, a store that does not check, or one that is
+            enhanced already where a module is to be trained.
     """
+    if config.trains_module and store.spec.sola is not None:
+        raise PipelineError(
+            f"{store.path} is already enhanced, and sola={config.sola} trains a module of its own: give the store "
+            "that `extract` wrote (with `run`: --no-use-sola)"
+        )
     annotations, notes = annotations_for(store, annotations_file)
     train_items = _items(store, annotations, "training")
     val_items = _items(store, annotations, "validation")
@@ -94,7 +100,13 @@ def train(
         "losses": result.losses,
     }
     head_labels = (PROPOSAL_LABEL,) if config.class_agnostic else labels
-    save_model(out, head=result.head, labels=head_labels, store=store, post=config.post, training=training)
+    module = None
+    if result.module is not None and result.module_config is not None:
+        module = result.module, result.module_config
+        notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
+    save_model(
+        out, head=result.head, labels=head_labels, store=store, post=config.post, training=training, module=module
+    )
     checkpoint.remove()
     return summary
 
