@@ -132,6 +132,22 @@ def test_resized_sequences_go_through_the_module_before_they_are_resized() -> No
     assert joint == pytest.approx(plain, rel=1e-5)
 
 
+@pytest.mark.parametrize(("resized", "lengths"), [(16, [30, 24, 17, 6]), (0, [8, 8, 8, 6])])
+def test_training_gives_the_module_whole_sequences_or_crops_never_resized_ones(monkeypatch, resized, lengths) -> None:
+    seen: list[Batch] = []
+
+    def watched(network: HeadWithSola, learner: Learner, batch: Batch, **rest) -> dict[str, torch.Tensor]:
+        seen.append(batch)
+        return joint_losses(network, learner, batch, **rest)
+
+    monkeypatch.setattr("pipeline.localization.training.joint_losses", watched)
+    settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_train_snippets=8))
+    fit_head(items(), [], labels=("a", "b"), config=settings)
+    assert sorted(seen[0].mask.sum(dim=1).tolist()) == sorted(lengths)
+    known = np.concatenate([item.load() for item in items()])
+    assert all((row == known).all(axis=1).any() for row in seen[0].features[seen[0].mask].numpy())
+
+
 def test_a_resized_batch_is_cropped_with_its_segments() -> None:
     _, _, batch = start(config("unified"))
     cut = resize_batch(batch, 20, limit=8, rng=np.random.default_rng(1))
