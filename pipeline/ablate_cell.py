@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ablate_plan import Cell
-from pipeline.config import ProbeConfig
+from pipeline.config import ProbeConfig, RunConfig
+from pipeline.enhance import MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, sha256_of_file, write_json
 from pipeline.probe import measures, probe
@@ -45,9 +46,7 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(cell.config, out=folder, baseline=False)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent))
-    enhanced = folder / "enhanced"
-    seen_by_head = FeatureStore.open(enhanced) if config.use_sola else store
-    result = probe([seen_by_head], cell.config.annotations, ProbeConfig(seeds=(cell.seed,)))
+    result = probe([_seen_by_head(config, store)], cell.config.annotations, ProbeConfig(seeds=(cell.seed,)))
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
     (evaluation,) = evaluations.values()
     scores |= _map_of(evaluation)
@@ -62,8 +61,19 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
         },
     )
     if not keep_features:
-        _remove_features(enhanced)
+        _remove_features(folder / "enhanced")
     return scores
+
+
+def _seen_by_head(config: RunConfig, store: FeatureStore) -> FeatureStore:
+    """The features that the head works on: plain, after SoLa, or after the module that was trained in front of it."""
+    enhanced = config.out / "enhanced"
+    if config.use_sola:
+        return FeatureStore.open(enhanced)
+    if not config.train.trains_module:
+        return store
+    shutil.rmtree(enhanced, ignore_errors=True)  # of another training
+    return enhance_store(store, enhanced, config.sola, module_file=config.out / "model" / MODULE_FILE)[0]
 
 
 def finished(folder: Path, given: str) -> dict[str, float] | None:

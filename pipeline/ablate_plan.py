@@ -155,6 +155,11 @@ def _cell(
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
+    if config.use_sola and config.train.trains_module:
+        raise PipelineError(
+            f"{file}: {label_of(shown)}: train.sola = {config.train.sola!r} trains a module of its own, on plain "
+            "features: set use_sola = false beside it"
+        )
     # Where the data lie does not matter here; what they are is compared when the cell is looked up.
     facts = {name: value for name, value in asdict(config).items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()

@@ -15,6 +15,7 @@ from pipeline.cli import main
 from pipeline.config import AblateConfig, ProbeConfig, RunConfig
 from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
+from pipeline.files import sha256_of_file
 from pipeline.localization.config import HeadConfig, TrainConfig
 from pipeline.probe import probe
 from pipeline.store import FeatureStore
@@ -122,6 +123,7 @@ def test_the_files_that_come_with_the_project_are_accepted(file):
         ("[grid]\nvideos = [3]", "must be use_sola or an option of a stage"),
         ('[grid]\nextract.encoder = ["i3d_r50"]', "give videos in place of a store"),
         ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "a name of its own"),
+        ('[train]\nsola = "unified"', "set use_sola = false beside it"),
         ("seeds = [-1]", "seeds must be integers"),
         ("sead = [1]", "unknown entries sead"),
         ('[train]\nepochs = "many"', "many"),
@@ -158,6 +160,20 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     monkeypatch.setattr("pipeline.ablate_cell.run_on_features", None)  # to call it would be an error
     again = ablate(file, tmp_path / "out", given, say=lambda _: None)
     assert again == [result]
+
+
+def test_with_a_module_trained_in_front_of_the_head_the_features_after_it_are_measured(tmp_path, given):
+    text = "seeds = [0]\nuse_sola = false\n" + SMALL.replace("[train]", '[train]\nsola = "unified"')
+    text += "[train.module]\nhidden = 4\ngate_learning_rate = 0.5\n"
+    file = write(tmp_path / "plan.toml", text)
+    (result,) = ablate(file, tmp_path / "out", replace(given, keep_features=True), say=lambda _: None)
+    folder = tmp_path / "out" / "cells" / result.cell.name
+    assert result.failure == ""
+    after = FeatureStore.open(folder / "enhanced")
+    assert after.spec.sola is not None
+    assert sha256_of_file(folder / "model" / "sola.safetensors") == after.spec.sola["module_sha256"]
+    expected = probe([after], given.annotations, ProbeConfig(seeds=(0,))).stores[0].scores
+    assert result.scores["average_precision"] == expected.average_precision.mean
 
 
 def test_other_annotations_make_a_cell_anew(tmp_path, given):
