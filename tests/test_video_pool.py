@@ -384,12 +384,16 @@ def test_a_pool_can_be_used_again_but_not_twice_at_once(videos):
 @linux_only
 def test_workers_leave_ctrl_c_and_sigterm_to_the_main_process(videos):
     with DecodePool(2, SPEC, PLAN) as pool:
-        events = pool.decode(videos)
-        seen = [next(events)]
-        for process in pool._processes:
-            os.kill(process.pid, signal.SIGINT)
-            os.kill(process.pid, signal.SIGTERM)
-        seen += events
+        seen = []
+        told = False
+        for event in pool.decode(videos):
+            seen.append(event)
+            if not told and all(process.ready for process in pool._processes):
+                told = True
+                for process in pool._processes:
+                    os.kill(process.pid, signal.SIGINT)
+                    os.kill(process.pid, signal.SIGTERM)
+    assert told
     assert not any(isinstance(event, Failed) for event in seen)
     assert sum(isinstance(event, Finished) for event in seen) == 6
 

@@ -72,6 +72,7 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), memory),
+                start_new_session=True,  # out of reach of a Ctrl-C from its first moment
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         finally:
