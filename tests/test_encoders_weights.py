@@ -110,6 +110,12 @@ def test_missing_and_unexpected_keys_are_listed_with_the_expected_format(resnet_
     assert "torchvision ResNet-50" in text
 
 
+def test_unexpected_keys_alone_are_refused(resnet_state):
+    state = {**resnet_state, "layer5.0.conv1.weight": torch.zeros(1)}
+    with pytest.raises(EncoderError, match=r"missing keys: none; unexpected keys: layer5\.0\.conv1\.weight"):
+        load_into(TSN.build(), state, TSN.layouts[0], where="file")
+
+
 def test_long_lists_of_keys_are_cut_short(resnet_state):
     state = {k: v for k, v in resnet_state.items() if not k.startswith("layer4") or "tracked" in k}
     with pytest.raises(EncoderError, match=r"missing keys: layer4\.0\.conv1\.weight.*, and \d+ more"):
