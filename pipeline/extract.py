@@ -7,6 +7,7 @@ was: videos that are done are skipped, those whose file has changed are made aga
 from __future__ import annotations
 
 import platform
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -104,6 +105,7 @@ class _Job:
         self._videos = len(videos)
         self._bytes = total_bytes(videos)
         self._bytes_done = 0
+        self._started = time.monotonic()
         self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
 
     def must_do(self, video: VideoFile) -> bool:
@@ -153,6 +155,7 @@ class _Job:
             writer.commit(_details(video, event))
             del self._writers[video.id]
             self._summary.done.append(video.id)
+            self._summary.snippets += writer.rows
             self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
             self._tell(video)
         else:
@@ -161,7 +164,6 @@ class _Job:
             except PipelineError as error:
                 self._fail(video, "not_finite", str(error))
                 return
-            self._summary.snippets += len(event.features)
             self._tell()
 
     def _writer(self, video: VideoFile) -> SequenceWriter:
@@ -185,7 +187,10 @@ class _Job:
         s = self._summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
-        self._report(min(1.0, share), f"{ended_videos}/{self._videos} videos, {s.snippets} snippets")
+        snippets = s.snippets + sum(writer.rows for writer in self._writers.values())
+        rate = snippets / max(1e-9, time.monotonic() - self._started)
+        text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {rate:.1f} a second"
+        self._report(min(1.0, share), text)
 
 
 def _details(video: VideoFile, event: Finished) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.annotations.reading import read_annotations
 from pipeline.errors import PipelineError
-from pipeline.files import PARTIAL_SUFFIX, identifier_of, read_json
+from pipeline.files import PARTIAL_SUFFIX, identifier_of, is_abandoned, read_json
 from pipeline.progress import Report, silent
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
@@ -98,6 +98,8 @@ def _loose_files(store: FeatureStore) -> Iterator[Problem]:
     for folder in (store.path / "features", store.path / "failures", store.path):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.endswith(PARTIAL_SUFFIX):
+                if not is_abandoned(path):  # another process is writing it at this moment
+                    continue
                 yield Problem(path.name, "leftover", "of an interrupted write", (path,))
             elif path.suffix == ".npy" and folder.name == "features" and not path.with_suffix(".json").exists():
                 detail = "an array without a sidecar: its video was interrupted"

@@ -110,11 +110,14 @@ def test_deep_verification_compares_rows_with_the_duration(store):
     assert [(p.id, p.kind) for p in verify_store(store, deep=True)] == [("b", "length")]
 
 
-def test_a_leftover_of_a_killed_writer_is_found(store):
+def test_a_leftover_of_a_killed_writer_is_found_and_that_of_a_living_one_left_alone(store, monkeypatch):
     writer = store.writer("a")
     writer.append(ROWS)
-    writer._file.close()  # the process is gone: neither commit nor discard
-    assert [p.kind for p in verify_store(store)] == ["leftover"]
+    writer._file.close()
+    assert verify_store(store) == []  # this process lives
+    monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # no process has this number
+    store.writer("b")._file.close()
+    assert [(p.kind, ".b.npy" in p.id) for p in verify_store(store)] == [("leftover", True)]
 
 
 def test_a_store_of_another_spec_is_refused_and_the_differing_field_named(store):
