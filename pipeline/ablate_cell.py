@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ablate_plan import Cell
-from pipeline.config import ProbeConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.enhance import MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, sha256_of_file, write_json
@@ -46,7 +46,7 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(cell.config, out=folder, baseline=False)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent))
-    result = probe([_seen_by_head(config, store)], cell.config.annotations, ProbeConfig(seeds=(cell.seed,)))
+    result = probe([_seen_by_head(config, store)], cell.config.annotations, cell.config.probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
     (evaluation,) = evaluations.values()
     scores |= _map_of(evaluation)
@@ -88,7 +88,7 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
 def _identity(cell: Cell, store: FeatureStore) -> str:
     assert cell.config.annotations is not None
     settings = {k: v for k, v in asdict(cell.config).items() if k not in ("videos", "annotations", "out")}
-    facts = [settings, cell.seed, store.fingerprint(), sha256_of_file(cell.config.annotations)]
+    facts = [settings, store.fingerprint(), sha256_of_file(cell.config.annotations)]
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

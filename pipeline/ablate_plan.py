@@ -19,7 +19,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -29,7 +29,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from pipeline.config import AblateConfig, RunConfig
+from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError
 
 if sys.version_info >= (3, 11):
@@ -37,7 +37,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_STAGES = ("extract", "sola", "train", "localize", "evaluate")
+_STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")
 _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
 
 
@@ -57,7 +57,7 @@ class Cell:
     options: dict[str, Any]
     seed: int
     store: Path | None
-    config: RunConfig
+    config: CellConfig
 
     @property
     def label(self) -> str:
@@ -100,6 +100,7 @@ def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
         raise PipelineError(f"{file} names no annotations; add annotations = FILE or give --annotations")
     data = _data(file, values, given)
     common = {name: values[name] for name in (*_STAGES, "use_sola") if name in values}
+    _refuse_seeds(file, _flat(common))
     cells: dict[str, Cell] = {}
     for source, (shown, options), seed in itertools.product(data, _combinations(file, values), seeds):
         if len(data) > 1:
@@ -150,8 +151,9 @@ def _cell(
         # Without SoLa its options change nothing: cells that differ in them alone are one.
         shown = {name: value for name, value in shown.items() if not name.startswith("sola.")}
         settings.pop("sola", None)
-    for stage in ("sola", "train"):
-        _put(settings, f"{stage}.seed", seed)
+    _put(settings, "sola.seed", seed)
+    _put(settings, "train.seed", seed)
+    _put(settings, "probe.seeds", [seed])
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
@@ -174,24 +176,28 @@ def _check_name(file: Path, name: str, *, from_store: bool) -> None:
     stage, _, option = name.partition(".")
     if stage not in _STAGES or not option:
         raise PipelineError(f"{file}: {name!r} must be use_sola or an option of a stage, such as sola.k")
-    if option == "seed" and stage != "extract":
-        raise PipelineError(f"{file}: {name} must not vary by itself; seeds = [...] sets it")
+    _refuse_seeds(file, [name])
     if stage == "extract" and from_store:
         raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")
 
 
-def _settings(values: dict[str, Any], file: Path) -> RunConfig:
+def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
+    for name in {"sola.seed", "train.seed", "probe.seeds"} & set(names):
+        raise PipelineError(f"{file}: {name} must not be set by itself; seeds = [...] sets it")
+
+
+def _settings(values: dict[str, Any], file: Path) -> CellConfig:
     """The settings as `run` understands them, by the same rules and with the same errors."""
     app = App(config=(Dict(values, source=str(file)),), default_parameter=Parameter(consume_multiple=True))
 
     @app.default
-    def take(*, settings: Annotated[RunConfig, Parameter(name="*")]) -> None: ...
+    def take(*, settings: Annotated[CellConfig, Parameter(name="*")]) -> None: ...
 
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise PipelineError(f"{file}: {error}") from None
-    settings: RunConfig = bound.arguments["settings"]
+    settings: CellConfig = bound.arguments["settings"]
     return settings
 
 

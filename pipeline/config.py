@@ -298,3 +298,10 @@ class RunConfig:
     localize: LocalizeConfig = field(default_factory=LocalizeConfig)
 
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig(RunConfig):
+    """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)

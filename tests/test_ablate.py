@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.ablate import CellResult, ablate
-from pipeline.ablate_plan import read_plan
+from pipeline.ablate_plan import Cell, read_plan
 from pipeline.ablate_results import draw_results, settings_of, write_results
 from pipeline.cli import main
-from pipeline.config import AblateConfig, ProbeConfig, RunConfig
+from pipeline.config import AblateConfig, CellConfig, ProbeConfig
 from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file
@@ -97,6 +97,15 @@ def test_without_sola_its_options_make_no_cells(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_linear_evaluation_can_be_set_and_varied_too(tmp_path):
+    text = 'seeds = [5]\n[probe]\ndistances = [1, 3]\n[grid]\nprobe.comparison = ["raw", "centred"]\n'
+    cells = plan(tmp_path, text)
+    assert [cell.config.probe for cell in cells] == [
+        ProbeConfig(seeds=(5,), distances=(1, 3), comparison="raw"),
+        ProbeConfig(seeds=(5,), distances=(1, 3), comparison="centred"),
+    ]
+
+
 def test_several_stores_are_tried_each(tmp_path):
     given = AblateConfig(store=(Path("tsn"), Path("i3d")), annotations=Path("a.json"))
     cells = plan(tmp_path, "seeds = [0]\n", given)
@@ -120,6 +129,7 @@ def test_the_files_that_come_with_the_project_are_accepted(file):
         ("[grid]\nsola.k = 3.0", "grid.sola.k must be a list"),
         ("[grid]\nsola.k = []", "grid.sola.k must be a list"),
         ("[grid]\nsola.seed = [3]", "seeds = "),
+        ("[probe]\nseeds = [3]", "seeds = "),
         ("[grid]\nvideos = [3]", "must be use_sola or an option of a stage"),
         ('[grid]\nextract.encoder = ["i3d_r50"]', "give videos in place of a store"),
         ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "a name of its own"),
@@ -217,16 +227,14 @@ def results_by_hand() -> list[CellResult]:
     cells = {}
     for name in ("p", "q"):
         for seed, (accuracy, mean_ap) in enumerate([(0.5, 0.1), (0.7, 0.3)]):
-            config = RunConfig(videos=[], out=Path("-"), train=TrainConfig(head=HeadConfig()))
+            config = CellConfig(videos=[], out=Path("-"), train=TrainConfig(head=HeadConfig()))
             cell = plan_cell(name, seed, config)
             scores = {"accuracy": accuracy, "map_activitynet": mean_ap}
             cells[name, seed] = CellResult(cell, scores if name == "p" else {}, "" if name == "p" else "broken")
     return list(cells.values())
 
 
-def plan_cell(name: str, seed: int, config: RunConfig):
-    from pipeline.ablate_plan import Cell
-
+def plan_cell(name: str, seed: int, config: CellConfig):
     return Cell(name=f"{name}{seed}", options={"variant": name}, seed=seed, store=Path("s"), config=config)
 
 
