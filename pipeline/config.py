@@ -60,7 +60,7 @@ class ExtractConfig:
     """Compile the encoder first: takes about a minute, which long jobs earn back."""
 
     device: str = "auto"
-    """Where the encoder runs: auto, cpu, cuda, cuda:1, …"""
+    """Where the encoder runs: auto (all GPUs, or the processor), cpu, cuda, cuda:1, or several: cuda:0,cuda:1."""
 
     batch_size: int | None = None
     """Snippets encoded at once. Default: chosen for the device."""
@@ -305,3 +305,10 @@ class CellConfig(RunConfig):
     """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
 
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+
+    def __post_init__(self) -> None:
+        if self.use_sola and self.train.trains_module:
+            raise PipelineError(
+                f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
+                "add --no-use-sola"
+            )

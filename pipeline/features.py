@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +36,11 @@ class Rows:
 Event = Rows | Restarted | Finished | Failed
 
 
+Decoded = Snippets | Restarted | Finished | Failed
+
+
 def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[Encoder, StoreSpec]:
-    """The frozen encoder that ``config`` names, and the spec of the features that it makes.
+    """The frozen encoder that ``config`` names, on the first of its devices, and the spec of the features it makes.
 
     Args:
         weights_sha256: when given, other weights are refused.
@@ -42,16 +48,7 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
     Raises:
         EncoderError, PipelineError: no such encoder, no such weights, no such device, a window too short.
     """
-    encoder = load_encoder(
-        config.encoder,
-        weights=config.weights,
-        seed=config.seed,
-        device=config.device,
-        precision=config.precision,
-        batch_size=config.batch_size,
-        weights_sha256=weights_sha256,
-        compile=config.compile,
-    )
+    encoder = _load(config, _devices(config)[0], config.precision, weights_sha256)
     weights = encoder.weights
     spec = StoreSpec(
         channels=encoder.spec.feature_dim,
@@ -70,13 +67,34 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
     return encoder, spec
 
 
+def _load(config: ExtractConfig, device: str, precision: str, weights_sha256: str | None) -> Encoder:
+    return load_encoder(
+        config.encoder,
+        weights=config.weights,
+        seed=config.seed,
+        device=device,
+        precision=precision,
+        batch_size=config.batch_size,
+        weights_sha256=weights_sha256,
+        compile=config.compile,
+    )
+
+
+def _devices(config: ExtractConfig) -> list[str]:
+    """Where encoders run: the devices named, or all GPUs, or the processor."""
+    if config.device == "auto" and torch.cuda.device_count() > 1:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return config.device.split(",")
+
+
 def encode_videos(
     videos: Iterable[VideoFile], encoder: Encoder, plan: SnippetPlan, config: ExtractConfig, *, in_order: bool = False
 ) -> Iterator[Event]:
-    """Decodes ``videos`` in other processes and encodes their snippets, batched across videos.
+    """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
 
     Args:
         videos: taken one by one, as workers become free.
+        encoder: of :func:`open_encoder`; where ``config`` has more devices, it is loaded on each.
         plan: how videos are cut into snippets.
         in_order: True: one video after the other; False: several side by side, their events mixed.
 
@@ -84,49 +102,64 @@ def encode_videos(
         For each video its rows in order, then Finished; or Failed, at any point. After Restarted the rows of the
         video that came before are void, and come again.
     """
+    others = [_load(config, device, encoder.precision, encoder.weights.sha256) for device in _devices(config)[1:]]
     limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
     workers = 1 if in_order else config.workers
     with DecodePool(workers, encoder.spec, plan, decoder=config.decoder, limits=limits) as pool:
-        yield from _encode(pool.decode(videos), encoder)
+        yield from encode_events(pool.decode(videos), [encoder, *others])
 
 
-def _encode(events: Iterator[Snippets | Restarted | Finished | Failed], encoder: Encoder) -> Iterator[Event]:
-    """Gathers snippets to whole batches; every other event waits for the rows that came before it."""
-    queue: deque[Snippets | Restarted | Finished | Failed] = deque()
-    waiting = 0
-    for event in events:
-        queue.append(event)
-        waiting += len(event.frames) if isinstance(event, Snippets) else 0
-        while waiting >= encoder.batch_size:
-            yield from _encode_batch(queue, encoder)
-            waiting -= encoder.batch_size
-        while queue and not isinstance(event := queue[0], Snippets):
-            queue.popleft()
-            yield event
-    while queue:
-        yield from _encode_batch(queue, encoder)
+def encode_events(events: Iterator[Decoded], encoders: Sequence[Encoder]) -> Iterator[Event]:
+    """The events of a decoder with feature rows in the place of snippets; all else keeps its place among them.
+
+    Each encoder has a thread, so that the next batches are gathered while it works; batches go to the encoders in
+    turn, and their rows come back in the order of the snippets.
+    """
+    with ExitStack() as cleanup:
+        pools = [ThreadPoolExecutor(1) for _ in encoders]
+        for pool in pools:  # when all is well nothing is left to wait for; when it is not, nobody wants to wait
+            cleanup.callback(pool.shutdown, wait=False, cancel_futures=True)
+        turn = itertools.cycle(zip(encoders, pools, strict=True))
+        in_flight: deque[tuple[list[Decoded], Future[torch.Tensor] | None]] = deque()
+        for batch in _batches(events, encoders[0]):
+            snippets = [event.frames for event in batch if isinstance(event, Snippets)]
+            if snippets:
+                encoder, pool = next(turn)
+                in_flight.append((batch, pool.submit(encoder.encode, torch.from_numpy(np.concatenate(snippets)))))
+            else:
+                in_flight.append((batch, None))
+            while len(in_flight) > len(encoders) or (in_flight and in_flight[0][1] is None):
+                yield from _with_rows(*in_flight.popleft())
+        while in_flight:
+            yield from _with_rows(*in_flight.popleft())
 
 
-def _encode_batch(queue: deque[Snippets | Restarted | Finished | Failed], encoder: Encoder) -> Iterator[Event]:
-    """Takes up to one batch of snippets, and what stands between them, from the front of the queue."""
-    taken: list[Snippets | Restarted | Finished | Failed] = []
+def _batches(events: Iterator[Decoded], encoder: Encoder) -> Iterator[list[Decoded]]:
+    """Runs of events, in order, that hold one batch of snippets; the last, and those of other events only, fewer."""
+    batch: list[Decoded] = []
     room = encoder.batch_size
-    while queue and room:
-        event = queue.popleft()
+    for event in events:
+        while isinstance(event, Snippets) and len(event.frames) >= room:
+            batch.append(Snippets(event.video, event.first_row, event.frames[:room]))
+            event = Snippets(event.video, event.first_row + room, event.frames[room:])
+            yield batch
+            batch, room = [], encoder.batch_size
         if isinstance(event, Snippets):
-            if len(event.frames) > room:
-                rest = Snippets(event.video, event.first_row + room, event.frames[room:])
-                event = Snippets(event.video, event.first_row, event.frames[:room])
-                queue.appendleft(rest)
             room -= len(event.frames)
-        taken.append(event)
-    snippets = [event.frames for event in taken if isinstance(event, Snippets)]
-    if snippets:
-        features = encoder.encode(torch.from_numpy(np.concatenate(snippets))).numpy()
+        if not isinstance(event, Snippets) or len(event.frames):
+            batch.append(event)
+        if not any(isinstance(waiting, Snippets) for waiting in batch):  # nothing to wait for
+            yield batch
+            batch = []
+    yield batch
+
+
+def _with_rows(batch: list[Decoded], features: Future[torch.Tensor] | None) -> Iterator[Event]:
+    rows = features.result().numpy() if features is not None else np.empty((0, 0), np.float32)
     start = 0
-    for event in taken:
+    for event in batch:
         if isinstance(event, Snippets):
-            yield Rows(event.video, features[start : start + len(event.frames)])
+            yield Rows(event.video, rows[start : start + len(event.frames)])
             start += len(event.frames)
         else:
             yield event

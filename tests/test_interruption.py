@@ -186,6 +186,13 @@ def assert_ended_by_a_signal(code: object, output: str, errors: str, store: Path
     assert sorted(features_of(store)) == ["a.json", "a.npy"]
 
 
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_command_with_130_and_one_line_and_keeps_finished_videos(
     folder, tmp_path, which, monkeypatch, capfd
@@ -193,7 +200,9 @@ def test_a_signal_ends_the_command_with_130_and_one_line_and_keeps_finished_vide
     class Interrupted(ToyEncoder):
         def encode(self, snippets):
             if self.encoded:  # the first video, of three snippets, was in the first batch
-                signal.raise_signal(which)
+                wait_for(tmp_path / "store" / "features" / "a.json")
+                os.kill(os.getpid(), which)
+                time.sleep(0.5)  # the main thread takes the signal
             return super().encode(snippets)
 
     encoder = use_toy_encoder(monkeypatch)
@@ -215,7 +224,7 @@ from tests.toys import ToyEncoder, toy_store_spec
 class Waiting(ToyEncoder):
     def encode(self, snippets):
         if self.encoded:
-            exec("time.sleep(60)")  # python -m ends itself by SIGINT when a KeyboardInterrupt left such code
+            exec("time.sleep(5)")  # python -m ends itself by SIGINT when a KeyboardInterrupt left such code
         return super().encode(snippets)
 
 pipeline.extract.open_encoder = lambda config: (Waiting(), toy_store_spec(config))
@@ -231,11 +240,7 @@ def test_sigterm_from_another_process_ends_a_waiting_command_at_once(folder, tmp
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, "--workers", "1"], env=environment, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "store" / "features" / "a.json").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(tmp_path / "store" / "features" / "a.json")
         process.terminate()
         output, errors = process.communicate(timeout=30)
     assert_ended_by_a_signal(process.returncode, output, errors, tmp_path / "store")
