@@ -299,16 +299,16 @@ class RunConfig:
 
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
-
-@dataclass(frozen=True, kw_only=True)
-class CellConfig(RunConfig):
-    """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
-
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-
     def __post_init__(self) -> None:
         if self.use_sola and self.train.trains_module:
             raise PipelineError(
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
                 "add --no-use-sola"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig(RunConfig):
+    """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
