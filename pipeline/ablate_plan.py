@@ -31,6 +31,7 @@ from cyclopts.config import Dict
 
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError
+from sola.errors import SolaError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -157,11 +158,6 @@ def _cell(
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
-    if config.use_sola and config.train.trains_module:
-        raise PipelineError(
-            f"{file}: {label_of(shown)}: train.sola = {config.train.sola!r} trains a module of its own, on plain "
-            "features: set use_sola = false beside it"
-        )
     # Where the data lie does not matter here; what they are is compared when the cell is looked up.
     facts = {name: value for name, value in asdict(config).items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
@@ -195,7 +191,7 @@ def _settings(values: dict[str, Any], file: Path) -> CellConfig:
 
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
-    except CycloptsError as error:
+    except (CycloptsError, PipelineError, SolaError) as error:
         raise PipelineError(f"{file}: {error}") from None
     settings: CellConfig = bound.arguments["settings"]
     return settings
