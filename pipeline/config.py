@@ -303,7 +303,7 @@ class RunConfig:
         if self.use_sola and self.train.trains_module:
             raise PipelineError(
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
-                "add --no-use-sola"
+                "add --no-use-sola (in a file: use_sola = false)"
             )
 
 

@@ -206,11 +206,12 @@ def test_a_signal_ends_the_command_with_130_and_one_line_and_keeps_finished_vide
             return super().encode(snippets)
 
     encoder = use_toy_encoder(monkeypatch)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(stage, "open_encoder", lambda config: (Interrupted(), toy_store_spec(config)))
         main(["extract", str(folder), "--out", str(tmp_path / "store"), "--workers", "1"])
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     assert_ended_by_a_signal(end.value.code, *capfd.readouterr(), tmp_path / "store")
     _, summary = extract([folder], tmp_path / "store", CONFIG)
     assert (sorted(summary.done), summary.skipped, encoder.encoded) == (["b", "c"], 1, 5 + 6)

@@ -296,6 +296,26 @@ def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_program_handles_itself_waits_as_well(which: signal.Signals) -> None:
+    class OwnError(BaseException):
+        pass
+
+    def own(number: int, _: object) -> None:
+        raise OwnError(number)
+
+    before = signal.signal(which, own)
+    try:
+        reached = False
+        with pytest.raises(OwnError), interrupt_held_back():
+            os.kill(os.getpid(), which)
+            reached = True
+        assert reached
+        assert signal.getsignal(which) is own
+    finally:
+        signal.signal(which, before)
+
+
 def test_a_second_ctrl_c_does_not_wait() -> None:
     with pytest.raises(KeyboardInterrupt), interrupt_held_back():
         os.kill(os.getpid(), signal.SIGINT)
