@@ -25,6 +25,9 @@ def progress(title: str, *, total: float) -> Iterator[Report]:
         total: value of ``done`` at which the job is finished, in any unit.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield silent
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -34,7 +37,7 @@ def progress(title: str, *, total: float) -> Iterator[Report]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task: TaskID = bar.add_task(title, total=total, text="")
 
         def report(done: float, text: str) -> None:

@@ -193,7 +193,9 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     notes = []
     if frame is not None and frame.rotation % 90:
         notes.append(f"rotation of {frame.rotation} degrees rounded to {rotation}")
-    interlaced = context.field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
+    # PyAV tells the order of fields from version 18.1 on; before, only the decoded frame says that it is interlaced.
+    field_order = getattr(context, "field_order", _PROGRESSIVE[0])
+    interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
     if interlaced:
         notes.append("interlaced; frames are used as they are")
     if packets.error:
