@@ -14,7 +14,7 @@ SUFFIXES = frozenset(
     f".{name}"
     for name in (
         *("mp4", "m4v", "mov", "qt", "3gp", "3g2", "mj2", "mkv", "webm", "avi", "divx", "ts", "mts", "m2ts"),
-        *("mpg", "mpeg", "vob", "flv", "f4v", "asf", "wmv", "ogv", "ogg"),
+        *("mpg", "mpeg", "vob", "flv", "f4v", "asf", "wmv", "ogv", "ogg", "gif"),
     )
 )
 LIST_SUFFIXES = frozenset((".txt", ".lst"))
