@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args
+from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Dict
 
 from encoders.errors import EncoderError
 from pipeline.config import (
@@ -28,14 +25,9 @@ from pipeline.config import (
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.localization.config import TrainConfig
-from pipeline.localization.presets import preset as find_preset
+from pipeline.option_sources import Preset, option_sources
 from sola.config import SolaConfig
 from sola.errors import SolaError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,7 +50,6 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 Flat = Parameter(name="*")
-Preset = Literal["thumos14", "activitynet13", "hacs"]
 
 
 @app.command(name="extract", sort_key=1)
@@ -367,51 +358,9 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
 
 
 def take_config(tokens: list[str]) -> list[str]:
-    """Takes the TOML file out of a command's words and makes it the source of options that are not given there.
-
-    `run` is given the whole file, every other command its own table.
-
-    Raises:
-        PipelineError: no such file, or it is not TOML.
-    """
-    app.config = ()
-    # The head is the one option that everybody varies: --head gtad is --head.kind gtad.
-    short = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
-    tokens = [short.get(token, token) for token in tokens]
-    if "--config" in tokens:
-        place = tokens.index("--config")
-        file, tokens = tokens[place + 1 : place + 2], tokens[:place] + tokens[place + 2 :]
-        if not file:
-            raise PipelineError("--config must be followed by a TOML file")
-    else:
-        file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
-    if file:
-        values = _read_toml(Path(file[0]))
-        app.config = (Dict({"run": values} if tokens[0] == "run" else values, source=file[0]),)
-    if "--preset" in tokens:
-        app.config = (*app.config, Dict(_preset_values(tokens), source="--preset"))
+    """The command's words without those that name a file of settings; from now on the program takes options from it."""
+    tokens, app.config = option_sources(tokens)
     return tokens
-
-
-def _preset_values(tokens: list[str]) -> dict[str, Any]:
-    """The settings of the preset that the words ask for, as if they stood in a file of settings."""
-    named = dict(itertools.pairwise(tokens))
-    name, kind = named.get("--preset", ""), "anchor_free"
-    for option in ("--head.kind", "--train.head.kind"):
-        kind = named.get(option, kind)
-    if name not in get_args(Preset):  # the command line's own error names the choices
-        return {}
-    values = asdict(find_preset(name, kind=kind))  # type: ignore[arg-type]
-    return {"run": {"train": values}} if tokens[0] == "run" else {"train": values}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"settings: no file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PipelineError(f"settings: {path} is not TOML: {error}") from None
 
 
 class _Interrupted(KeyboardInterrupt):

@@ -207,3 +207,20 @@ def test_encoders_are_listed_with_dimension_window_and_weights(command):
     assert "i3d_r50" in out
     assert "2048" in out
     assert "64 at 30 fps = 2.133 s" in out
+
+
+def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("pipeline.commands.run_train", lambda *given: taken.append(given[-1]) or 0)
+    words = ("train", tmp_path, "--annotations", tmp_path / "a.json", "--out", tmp_path / "m")
+    (tmp_path / "s.toml").write_text("[train]\nbatch_size = 3\n")
+    code, _, _ = command(*words, "--preset", "thumos14", "--config", tmp_path / "s.toml", "--head.levels", 2)
+    assert code == 0
+    from pipeline.localization.presets import preset
+
+    expected = preset("thumos14")
+    assert taken[0].epochs == expected.epochs != 30
+    assert (taken[0].batch_size, taken[0].head.levels) == (3, 2)
+    assert taken[0].head.block == expected.head.block
+    command(*words, "--head", "gtad")
+    assert taken[1].head.kind == "gtad"

@@ -1,0 +1,71 @@
+"""Where options come from when the command line does not give them: a TOML file, and a preset."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cyclopts.config import Dict
+
+from pipeline.errors import PipelineError
+from pipeline.localization.presets import preset
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Preset = Literal["thumos14", "activitynet13", "hacs"]
+
+# The head is the one option that everybody varies: --head gtad is --head.kind gtad.
+_SHORT = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
+
+
+def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
+    """The words of a command that remain, and the sources of options that they do not give, the first one first.
+
+    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file, every other command
+    its own table. ``--preset`` comes last.
+
+    Raises:
+        PipelineError: no such file, or it is not TOML.
+    """
+    tokens = [_SHORT.get(token, token) for token in tokens]
+    sources: list[Dict] = []
+    if "--config" in tokens:
+        place = tokens.index("--config")
+        file, tokens = tokens[place + 1 : place + 2], tokens[:place] + tokens[place + 2 :]
+        if not file:
+            raise PipelineError("--config must be followed by a TOML file")
+    else:
+        file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
+    if file:
+        values = _read_toml(Path(file[0]))
+        sources.append(Dict({"run": values} if tokens[:1] == ["run"] else values, source=file[0]))
+    if "--preset" in tokens:
+        sources.append(Dict(_preset_values(tokens), source="--preset"))
+    return tokens, tuple(sources)
+
+
+def _preset_values(tokens: list[str]) -> dict[str, Any]:
+    """The settings of the preset that the words ask for, as if they stood in a file of settings."""
+    named = dict(itertools.pairwise(tokens))
+    name, kind = named.get("--preset", ""), "anchor_free"
+    for option in ("--head.kind", "--train.head.kind"):
+        kind = named.get(option, kind)
+    if name not in get_args(Preset):  # the command line's own error names the choices
+        return {}
+    values = asdict(preset(name, kind=kind))  # type: ignore[arg-type]
+    return {"run": {"train": values}} if tokens[0] == "run" else {"train": values}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"settings: no file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PipelineError(f"settings: {path} is not TOML: {error}") from None
