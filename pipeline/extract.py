@@ -143,8 +143,7 @@ class _Job:
         if video.id in self._summary.failed:  # its later rows and its end: nobody waits for them
             return
         if isinstance(event, Restarted):
-            if video.id in self._writers:
-                self._writers.pop(video.id).discard()
+            self._discard(video)
         elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
@@ -171,9 +170,13 @@ class _Job:
             self._writers[video.id] = self._store.writer(video.id)
         return self._writers[video.id]
 
-    def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
+    def _discard(self, video: VideoFile) -> None:
         if video.id in self._writers:
-            self._writers.pop(video.id).discard()
+            self._writers[video.id].discard()  # first: an interruption between the two must leave nothing
+            del self._writers[video.id]
+
+    def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
+        self._discard(video)
         self._stamps.pop(video.id, None)
         # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
         source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video.path)

@@ -209,12 +209,7 @@ class SequenceWriter:
         self._rows = 0
         self._digest = hashlib.sha256()
         self._partial = partial_path(store.array_path(video_id))
-        self._file: BinaryIO = self._partial.open("wb")
-        try:
-            self._file.write(_array_header(store.spec, 0))
-        except BaseException:  # nobody holds this writer yet, so nobody else could discard it
-            self.discard()
-            raise
+        self._file: BinaryIO | None = None  # opened with the first rows, when the caller has the writer to discard
 
     def __enter__(self) -> SequenceWriter:
         return self
@@ -225,10 +220,17 @@ class SequenceWriter:
     def discard(self) -> None:
         """Removes what was written; does nothing after a commit."""
         try:
-            with contextlib.suppress(OSError):  # on a full disk closing fails again, on what is thrown away anyway
-                self._file.close()
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # on a full disk closing fails again, on what is thrown away
+                    self._file.close()
         finally:
             self._partial.unlink(missing_ok=True)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._partial.open("wb")
+            self._file.write(_array_header(self._store.spec, 0))
+        return self._file
 
     @property
     def rows(self) -> int:
@@ -252,7 +254,7 @@ class SequenceWriter:
             )
         data = rows.tobytes()
         self._digest.update(data)
-        self._file.write(data)
+        self._opened().write(data)
         self._rows += len(rows)
 
     def commit(self, details: dict[str, Any]) -> None:
@@ -262,9 +264,10 @@ class SequenceWriter:
             details: of this video: ``duration_seconds``, ``source``, ``decoder``, …; the rest is added here.
         """
         store, spec = self._store, self._store.spec
-        self._file.seek(0)
-        self._file.write(_array_header(spec, self._rows))
-        self._file.close()
+        file = self._opened()
+        file.seek(0)
+        file.write(_array_header(spec, self._rows))
+        file.close()
         # An older sidecar must not vouch for another array; for an equal one, from another process, it may.
         if (store.sidecar(self._id) or {}).get("sha256") != self._digest.hexdigest():
             store.sidecar_path(self._id).unlink(missing_ok=True)

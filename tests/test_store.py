@@ -113,10 +113,9 @@ def test_deep_verification_compares_rows_with_the_duration(store):
 def test_a_leftover_of_a_killed_writer_is_found_and_that_of_a_living_one_left_alone(store, monkeypatch):
     writer = store.writer("a")
     writer.append(ROWS)
-    writer._file.close()
     assert verify_store(store) == []  # this process lives
     monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # no process has this number
-    store.writer("b")._file.close()
+    store.writer("b").append(ROWS)
     assert [(p.kind, ".b.npy" in p.id) for p in verify_store(store)] == [("leftover", True)]
 
 
@@ -258,6 +257,7 @@ def test_writing_an_equal_array_again_leaves_no_moment_without_a_sidecar(store, 
 
 def test_discarding_on_a_full_disk_leaves_nothing(store):
     writer = store.writer("a")
+    writer.append(ROWS)
 
     class Full:
         def close(self):
