@@ -35,6 +35,10 @@ class ExtractConfig:
     seed: int = 0
     """Seed of random weights; used with --weights random only."""
 
+    fps: float | Literal["video"] | None = None
+    """Frames a second at which the encoder sees videos. Default: as it was trained. "video": each video's own frame
+    rate, as many published features were made; --window-frames and --stride-frames are then frames of the video."""
+
     window_seconds: float | None = None
     """Length of a snippet in seconds. Default: the span the encoder was trained on."""
 
@@ -95,12 +99,18 @@ class ExtractConfig:
             seconds, frames = getattr(self, f"{unit}_seconds"), getattr(self, f"{unit}_frames")
             if seconds is not None and frames is not None:
                 raise PipelineError(f"give {unit}_seconds or {unit}_frames, not both; got {seconds} and {frames}")
+            if seconds is not None and self.fps == "video":
+                raise PipelineError(f"with fps='video' give {unit}_frames, not {unit}_seconds (got {seconds})")
+        if isinstance(self.fps, str) and self.fps != "video":
+            raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
         positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
         for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts"):
             value = getattr(self, name)
             # The comparison is this way round so that NaN is refused too.
             if value is not None and not 0 < value < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {value}")
+        if isinstance(self.fps, (int, float)) and not 0 < self.fps < float("inf"):
+            raise PipelineError(f"fps must be > 0, got {self.fps}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
         self.part()
@@ -119,9 +129,9 @@ class ExtractConfig:
 
     def plan(self, spec: EncoderSpec) -> SnippetPlan:
         """How videos are cut into snippets for the encoder ``spec``."""
-        fps = exact(spec.fps)
+        fps = exact(self.fps) if isinstance(self.fps, (int, float)) else exact(spec.fps)
         return SnippetPlan(
-            fps=fps,
+            fps=None if self.fps == "video" else fps,
             window_frames=_frames(self.window_seconds, self.window_frames, fps, default=spec.window_frames),
             stride_frames=_frames(self.stride_seconds, self.stride_frames, fps, default=DEFAULT_STRIDE_FRAMES),
             num_frames=spec.num_frames,

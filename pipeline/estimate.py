@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from random import Random
 
@@ -23,7 +22,7 @@ from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
 from pipeline.video.errors import VideoError
 from pipeline.video.find import VideoFile, find_videos
-from pipeline.video.probe import probe
+from pipeline.video.probe import VideoInfo, probe
 
 _PROBE_SECONDS = 60.0
 _SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
@@ -128,9 +127,9 @@ def estimate(
             failed[video.id] = standing.reason
         report(number / len(videos), f"{number}/{len(videos)} videos compared")
     chosen = sorted(Random(0).sample(range(len(to_do)), min(sample, len(to_do))))
-    probed = [_seconds_of(to_do[i]) for i in chosen]
-    seconds = [0.0 if isinstance(found, str) else float(found) for found in probed]
-    rows = [0.0 if isinstance(found, str) else float(spec.plan.count(found)) for found in probed]
+    probed = [_looked_up(to_do[i]) for i in chosen]
+    seconds = [0.0 if isinstance(found, str) else float(found.duration) for found in probed]
+    rows = [0.0 if isinstance(found, str) else float(spec.plan.at(found.fps).count(found.duration)) for found in probed]
     measured = [sizes[i] for i in chosen]
     snippets, margin = extrapolate(rows, measured, total=sum(sizes), population=len(to_do))
     bytes_a_row = spec.channels * np.dtype(spec.dtype).itemsize
@@ -203,8 +202,8 @@ def _store(out: Path | None, spec: StoreSpec) -> FeatureStore | None:
     return store
 
 
-def _seconds_of(video: VideoFile) -> Fraction | str:
-    """The video's duration, or why it will fail."""
+def _looked_up(video: VideoFile) -> VideoInfo | str:
+    """What the video is, or why it will fail."""
     deadline = time.monotonic() + _PROBE_SECONDS
 
     def give_up_late() -> None:
@@ -212,7 +211,7 @@ def _seconds_of(video: VideoFile) -> Fraction | str:
             raise VideoError("timeout", f"looking up its duration took longer than {_PROBE_SECONDS:g} s")
 
     try:
-        return probe(video.path, progress=give_up_late).duration
+        return probe(video.path, progress=give_up_late)
     except VideoError as error:
         return str(error)
 

@@ -21,7 +21,9 @@ from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.progress import Report, silent
 from pipeline.runlog import RunLog
+from pipeline.snippets import SnippetPlan
 from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
+from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
@@ -151,7 +153,7 @@ class _Job:
                 self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
                 return
             writer = self._writer(video)
-            writer.commit(_details(video, event))
+            writer.commit(_details(video, event, self._store.spec.plan))
             del self._writers[video.id]
             self._summary.done.append(video.id)
             self._summary.snippets += writer.rows
@@ -196,10 +198,11 @@ class _Job:
         self._report(min(1.0, share), text)
 
 
-def _details(video: VideoFile, event: Finished) -> dict[str, Any]:
+def _details(video: VideoFile, event: Finished, plan: SnippetPlan) -> dict[str, Any]:
     """What the sidecar says of one video beyond the spec."""
     report, info = event.report, event.info
     return {
+        "rows": rows_as_json(plan.at(info.fps)),
         "duration_seconds": float(report.duration),
         "duration_exact": str(report.duration),
         "video_fps": float(info.fps) if info.fps else None,

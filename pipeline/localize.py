@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,12 @@ from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.files import read_json
-from pipeline.localization.inference import detect
+from pipeline.localization.inference import Seconds, detect
 from pipeline.localization.segments import Detection
 from pipeline.localization.video_scores import name_proposals
 from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
+from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
@@ -114,7 +116,7 @@ def _from_store(
     for number, video_id in enumerate(ids):
         sequence = store.read(video_id)
         summary.detections[video_id] = _detect(
-            chunks_of(sequence.features), model, module, sequence.duration_seconds, config
+            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, config
         )
         report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
     return summary
@@ -132,12 +134,12 @@ def _from_videos(
             f"Here is this machine, there the model: {'; '.join(differing)}"
         )
     summary = LocalizeSummary(notes=list(encoder.notes))
-    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True))
+    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True), spec.plan)
     while (video_id := events.next_video()) is not None:
         # Rows become what a store would hold, so that both ways give the same detections.
         chunks = (features.astype(spec.dtype) for features in events.rows())
         try:
-            found = _detect(chunks, model, model.sola, events.duration_seconds, config)
+            found = _detect(chunks, model, model.sola, events.plan, events.duration_seconds, config)
         except _RestartedError:
             continue
         except _VideoFailedError as error:
@@ -157,6 +159,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
         encoder=encoder,
         weights=config.weights or _recorded_weights(encoder, features),
         seed=features.weights["seed"] or 0,
+        fps="video" if features.plan.fps is None else float(features.plan.fps),
         window_frames=float(features.plan.window_frames),
         stride_frames=float(features.plan.stride_frames),
         tail=features.plan.tail,
@@ -199,8 +202,10 @@ class _RestartedError(Exception):
 class _Events:
     """The events of videos that come one after the other, as one stream of rows for each video."""
 
-    def __init__(self, events: Iterator[Event]) -> None:
+    def __init__(self, events: Iterator[Event], plan: SnippetPlan) -> None:
         self._events = events
+        self._plan = plan
+        self._fps = Fraction(0)
         self._held: Event | None = None
         self._duration = 0.0
 
@@ -218,7 +223,7 @@ class _Events:
             if isinstance(event, Restarted):
                 raise _RestartedError
             if isinstance(event, Finished):
-                self._duration = float(event.report.duration)
+                self._duration, self._fps = float(event.report.duration), event.info.fps
                 return
             yield event.features
             event = next(self._events, None)
@@ -227,21 +232,28 @@ class _Events:
         """Duration of the video whose rows have come to their end."""
         return self._duration
 
+    def plan(self) -> SnippetPlan:
+        """What row i means in the video whose rows have come to their end."""
+        return self._plan.at(self._fps)
+
 
 def _detect(
     chunks: Iterable[np.ndarray],
     model: LocalizationModel,
     module: SolaModule | None,
-    duration_seconds: float | Callable[[], float],
+    plan: SnippetPlan | Callable[[], SnippetPlan],
+    duration_seconds: Seconds,
     config: LocalizeConfig,
 ) -> list[Detection]:
-    plan = model.features.plan
+    def known() -> SnippetPlan:
+        return plan() if callable(plan) else plan
+
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return detect(
         model.head,
         chunks if module is None else enhance(module, chunks),
-        stride_seconds=float(plan.stride_seconds),
-        window_seconds=float(plan.window_seconds),
+        stride_seconds=lambda: float(known().stride_seconds),
+        window_seconds=lambda: float(known().window_seconds),
         duration_seconds=duration_seconds,
         labels=model.labels,
         post=model.post,

@@ -79,5 +79,5 @@ def encode_folder(
             if on_failure is not None:
                 on_failure(video, event.kind, event.reason)
             continue
-        sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan)}
+        sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan.at(event.info.fps))}
         yield FeatureSequence(id=video.id, features=np.concatenate(rows), sidecar=sidecar)

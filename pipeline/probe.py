@@ -178,8 +178,9 @@ def _evaluate(
 
 def _labelled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabelledSequence]:
     """The video's snippets; in pieces where ambiguous ones between them are left out, so that no boundary is made."""
-    features = store.read(video.id).features
-    centres = snippet_centres(store.spec.plan, len(features))
+    sequence = store.read(video.id)
+    features = sequence.features
+    centres = snippet_centres(sequence.plan, len(features))
     foreground = inside(centres, video.segments)
     unclear = inside(centres, video.ambiguous) & ~foreground
     cuts = np.flatnonzero(np.diff(unclear)) + 1

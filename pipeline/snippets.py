@@ -3,17 +3,18 @@
 Times are exact fractions of a second on the video's presentation clock; zero is the moment at which its
 first frame is shown. Snippet ``i`` covers the half-open interval ``[i * stride, i * stride + window)``.
 
-Frames are chosen by timestamp, never by index. The encoder sees the video on a regular grid of
-``fps`` cells a second: grid cell ``n`` shows the frame that a player shows in the middle of the cell, at
-``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is ``fps`` gives each
-of its frames exactly once even where its container has rounded the timestamps. Of the ``window_frames`` cells of a
-snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames`` equal parts.
+Frames are chosen by timestamp, never by index. The encoder sees the video on a regular grid of ``fps`` cells a
+second (the same for all videos, or each video's own rate): grid cell ``n`` shows the frame that a player shows in the
+middle of the cell, at ``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is
+``fps`` gives each of its frames exactly once even where its container has rounded the timestamps. Of the
+``window_frames`` cells of a snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames``
+equal parts.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -32,14 +33,15 @@ class SnippetPlan:
     """How a video is cut into snippets; all that is needed to say what feature row i means.
 
     Args:
-        fps: cells a second of the sampling grid (the rate that the encoder was trained at).
+        fps: cells a second of the sampling grid (the rate that the encoder was trained at); None: each video's own
+            frame rate, so that a row's seconds differ from video to video and only ``at`` says them.
         window_frames: length of a snippet in grid cells, > 0; may be fractional when given in seconds.
         stride_frames: distance between the starts of two snippets in grid cells, > 0.
         num_frames: F, frames that the encoder takes from a snippet, 1 <= F <= window_frames.
         tail: "pad" completes the last snippet by repeating the video's last frame; "drop" leaves it out.
     """
 
-    fps: Fraction
+    fps: Fraction | None
     window_frames: Fraction
     stride_frames: Fraction
     num_frames: int
@@ -47,23 +49,39 @@ class SnippetPlan:
 
     def __post_init__(self) -> None:
         for name in ("fps", "window_frames", "stride_frames"):
-            if getattr(self, name) <= 0:
-                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise PipelineError(f"{name} must be > 0, got {value}")
         if not 1 <= self.num_frames <= self.window_frames:
             raise PipelineError(
-                f"window must hold at least the encoder's {self.num_frames} frames at {float(self.fps):g} fps, "
-                f"got {float(self.window_frames):g} frames ({float(self.window_seconds):g} s); choose a longer window"
+                f"window must hold at least the encoder's {self.num_frames} frames at {self._rate_in_words()}, "
+                f"got {float(self.window_frames):g} frames; choose a longer window"
             )
         if self.tail not in ("pad", "drop"):
             raise PipelineError(f"tail must be 'pad' or 'drop', got {self.tail!r}")
 
+    def at(self, video_fps: Fraction) -> SnippetPlan:
+        """The plan for one video, whose own frame rate is ``video_fps``: itself, unless ``fps`` is None."""
+        return self if self.fps is not None else replace(self, fps=video_fps)
+
+    @property
+    def rate(self) -> Fraction:
+        """Cells a second of the sampling grid.
+
+        Raises:
+            PipelineError: the plan follows each video's own rate, and is not that of one video.
+        """
+        if self.fps is None:
+            raise PipelineError("rows follow each video's own frame rate: only a video's sidecar says their seconds")
+        return self.fps
+
     @property
     def window_seconds(self) -> Fraction:
-        return self.window_frames / self.fps
+        return self.window_frames / self.rate
 
     @property
     def stride_seconds(self) -> Fraction:
-        return self.stride_frames / self.fps
+        return self.stride_frames / self.rate
 
     def count(self, duration: Fraction) -> int:
         """T, the number of snippets of a video.
@@ -83,7 +101,10 @@ class SnippetPlan:
         """The F moments, in seconds, whose frames make snippet ``snippet``, ascending."""
         start = snippet * self.stride_frames
         cells = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
-        return [(start + cell + Fraction(1, 2)) / self.fps for cell in cells]
+        return [(start + cell + Fraction(1, 2)) / self.rate for cell in cells]
+
+    def _rate_in_words(self) -> str:
+        return "the video's own rate" if self.fps is None else f"{float(self.fps):g} fps"
 
 
 def tick_of(time: Fraction, time_base: Fraction) -> int:

@@ -13,6 +13,7 @@ ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
     "frame; its centre is i * stride_seconds + first_center_seconds"
 )
+OWN_RATE = "video"  # in the place of a rate: each video's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +57,7 @@ class StoreSpec:
     def from_json(cls, value: dict[str, Any], *, where: Path) -> StoreSpec:
         """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
         try:
-            rows = value["rows"]
-            plan = SnippetPlan(
-                fps=exact(rows["fps"]),
-                window_frames=exact(rows["window_frames"]),
-                stride_frames=exact(rows["stride_frames"]),
-                num_frames=rows["num_frames"],
-                tail=rows["tail"],
-            )
+            plan = plan_from_json(value["rows"])
             names = ("channels", "dtype", "encoder", "weights", "precision", "sola")
             return cls(plan=plan, decoder=value["decoder_asked"], **{name: value[name] for name in names})
         except (KeyError, TypeError, ValueError) as error:
@@ -80,14 +74,30 @@ class StoreSpec:
         ]
 
 
+def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
+    """The plan that :func:`rows_as_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, PipelineError: it is none.
+    """
+    return SnippetPlan(
+        fps=None if rows["fps"] == OWN_RATE else exact(rows["fps"]),
+        window_frames=exact(rows["window_frames"]),
+        stride_frames=exact(rows["stride_frames"]),
+        num_frames=rows["num_frames"],
+        tail=rows["tail"],
+    )
+
+
 def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
-    """What a row means, for spec and sidecar."""
+    """What a row means, for spec and sidecar; the seconds are None where they differ from video to video."""
+    fixed = plan.fps is not None
     return {
         "meaning": ROW_MEANING,
-        "stride_seconds": float(plan.stride_seconds),
-        "window_seconds": float(plan.window_seconds),
-        "first_center_seconds": float(plan.window_seconds / 2),
-        "fps": str(plan.fps),
+        "stride_seconds": float(plan.stride_seconds) if fixed else None,
+        "window_seconds": float(plan.window_seconds) if fixed else None,
+        "first_center_seconds": float(plan.window_seconds / 2) if fixed else None,
+        "fps": str(plan.fps) if fixed else OWN_RATE,
         "stride_frames": str(plan.stride_frames),
         "window_frames": str(plan.window_frames),
         "num_frames": plan.num_frames,

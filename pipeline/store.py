@@ -34,7 +34,8 @@ from pipeline.files import (
     read_json,
     write_json,
 )
-from pipeline.spec import StoreSpec
+from pipeline.snippets import SnippetPlan
+from pipeline.spec import StoreSpec, plan_from_json
 
 SCHEMA = 1
 
@@ -57,10 +58,15 @@ class FeatureSequence:
     def duration_seconds(self) -> float:
         return float(self.sidecar["duration_seconds"])
 
+    @property
+    def plan(self) -> SnippetPlan:
+        """What row i means in this video."""
+        return plan_from_json(self.sidecar["rows"])
+
 
 def video_details(sidecar: dict[str, Any]) -> dict[str, Any]:
     """What a sidecar says about its video, as opposed to its array: what features made from it inherit."""
-    names = ("duration_seconds", "duration_exact", "video_fps", "decoder", "source", "libraries")
+    names = ("rows", "duration_seconds", "duration_exact", "video_fps", "decoder", "source", "libraries")
     return {name: sidecar[name] for name in names if name in sidecar}
 
 
@@ -262,6 +268,7 @@ class SequenceWriter:
 
         Args:
             details: of this video: ``duration_seconds``, ``source``, ``decoder``, …; the rest is added here.
+                ``rows`` too, where rows follow each video's own rate.
         """
         store, spec = self._store, self._store.spec
         file = self._opened()

@@ -133,7 +133,6 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
 def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:
     if subset not in {canonical_subset(name) for name in annotations.subsets()}:
         return []
-    plan = store.spec.plan
     done = set(store.ids())
     items = []
     for video_id, video in annotations.in_subset(subset).videos.items():
@@ -142,6 +141,7 @@ def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[T
         sequence = store.read(video_id)
         if len(sequence.features) == 0:
             continue
+        plan = sequence.plan
         items.append(
             TrainItem(
                 video_id=video_id,

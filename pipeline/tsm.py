@@ -138,7 +138,7 @@ def bin_rows(features: np.ndarray, bin_snippets: int, *, centred: bool = False) 
 
 
 def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> Tsm:
-    count, plan = len(sequence.features), store.spec.plan
+    count, plan = len(sequence.features), sequence.plan
     bin_snippets = math.ceil(count / config.max_bins)
     stride = float(plan.stride_seconds)
     start = float(plan.window_seconds - plan.stride_seconds) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipeline.annotations.reading import read_annotations
 from pipeline.errors import PipelineError
 from pipeline.files import PARTIAL_SUFFIX, identifier_of, is_abandoned, read_json
 from pipeline.progress import Report, silent
+from pipeline.spec import plan_from_json, rows_as_json
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
 
@@ -74,13 +76,12 @@ def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[P
     done = set(store.ids())
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
     problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
-    tolerance = float(store.spec.plan.stride_seconds) + 1.0
     for video_id in sorted(done & known.keys()):
         stated, sidecar = known[video_id].duration, store.sidecar(video_id)
         if stated is None or sidecar is None:
             continue
         measured = sidecar["duration_seconds"]
-        if abs(stated - measured) > tolerance:
+        if abs(stated - measured) > sidecar["rows"]["stride_seconds"] + 1.0:
             problems.append(Problem(video_id, "duration", f"{measured:.2f} s measured, {stated:.2f} s annotated"))
     return problems
 
@@ -135,6 +136,9 @@ def _check_sequence(store: FeatureStore, video_id: str, *, deep: bool) -> Iterat
 
 def _spec_differences(store: FeatureStore, sidecar: dict[str, Any]) -> Iterator[str]:
     expected = read_json(store.path / "store.json", what="feature store")
+    if store.spec.plan.fps is None:  # then each video has its own seconds, which must follow from its own rate
+        with contextlib.suppress(KeyError, TypeError, ValueError, PipelineError):
+            expected["rows"] = rows_as_json(store.spec.plan.at(plan_from_json(sidecar["rows"]).rate))
     for name, value in expected.items():
         if sidecar.get(name) != value:
             yield f"{name} of the sidecar differs from the store's"
@@ -152,7 +156,7 @@ def _check_content(store: FeatureStore, features: np.ndarray, sidecar: dict[str,
         yield "not finite", "the array holds NaN or infinite values"
     try:
         duration = Fraction(sidecar["duration_exact"])
-        expected = store.spec.plan.count(duration)
+        expected = plan_from_json(sidecar["rows"]).count(duration)
     except (KeyError, ValueError, TypeError, PipelineError) as error:
         yield "duration", f"the sidecar has no usable duration: {error!r}"
         return

@@ -34,7 +34,7 @@ class Clock:
         center = plan.window_frames / 2
         factor = math.lcm(plan.stride_frames.denominator, center.denominator)
         factor *= math.ceil(_LEAST_STRIDE / (plan.stride_frames * factor))
-        return cls(plan.fps * factor, int(plan.stride_frames * factor), int(center * factor))
+        return cls(plan.rate * factor, int(plan.stride_frames * factor), int(center * factor))
 
     @property
     def stride_seconds(self) -> float:

@@ -14,6 +14,9 @@ from pipeline.localization.nms import suppress
 from pipeline.localization.resize import rescale_snippets, resize_rows
 from pipeline.localization.segments import Detection
 
+# What may be known only when the last row has come.
+Seconds = float | Callable[[], float]
+
 NO_ROWS = "features must have at least one row, got none"
 
 
@@ -33,9 +36,9 @@ def detect(
     head: Head,
     chunks: Iterable[np.ndarray],
     *,
-    stride_seconds: float,
-    window_seconds: float,
-    duration_seconds: float | Callable[[], float],
+    stride_seconds: Seconds,
+    window_seconds: Seconds,
+    duration_seconds: Seconds,
     labels: Sequence[str],
     post: PostConfig,
     device: str | torch.device = "cpu",
@@ -50,8 +53,8 @@ def detect(
     Args:
         head: is moved to ``device`` and put into evaluation mode.
         chunks: arrays [n, C], float32 or float16, n >= 0, the video's rows in order.
-        stride_seconds: between the rows. window_seconds: what one row covers.
-        duration_seconds: of the video, or a function that is called for it after the last chunk.
+        stride_seconds: between the rows. window_seconds: what one row covers. duration_seconds: of the video. Each a
+            number, or a function that is called for it after the last chunk.
         labels: name of each class, in the head's order.
         post: suppression and limits.
 
@@ -64,9 +67,11 @@ def detect(
         )
     head.to(device).eval()
     found = _candidates(head, chunks, post, torch.device(device))
-    duration = duration_seconds() if callable(duration_seconds) else duration_seconds
     in_seconds = to_seconds(
-        found, stride_seconds=stride_seconds, window_seconds=window_seconds, duration_seconds=duration
+        found,
+        stride_seconds=_known(stride_seconds),
+        window_seconds=_known(window_seconds),
+        duration_seconds=_known(duration_seconds),
     )
     kept = suppress(in_seconds, post)
     return [
@@ -75,6 +80,10 @@ def detect(
             kept.segments.tolist(), kept.labels.tolist(), kept.scores.tolist(), strict=True
         )
     ]
+
+
+def _known(seconds: Seconds) -> float:
+    return seconds() if callable(seconds) else seconds
 
 
 def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:

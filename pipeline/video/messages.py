@@ -66,7 +66,8 @@ def pack_plan(plan: SnippetPlan) -> dict[str, Any]:
 
 
 def unpack_plan(packed: dict[str, Any]) -> SnippetPlan:
-    fractions = {name: Fraction(packed[name]) for name in ("fps", "window_frames", "stride_frames")}
+    names = ("fps", "window_frames", "stride_frames")
+    fractions = {name: None if packed[name] is None else Fraction(packed[name]) for name in names}
     return SnippetPlan(**{**packed, **fractions})
 
 

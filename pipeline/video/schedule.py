@@ -111,6 +111,7 @@ def most_frames_held(plan: SnippetPlan) -> int:
     Frames are kept only for the times that snippets ask for, so this is the largest number of different times
     inside one window, however many frames a second the video has.
     """
+    plan = plan.at(Fraction(1))  # the number is the same at any rate
     # The pattern of times repeats with every stride: one snippet in the middle of enough neighbours shows it.
     overlap = math.ceil(plan.window_seconds / plan.stride_seconds) + 1
     times = {time for row in range(2 * overlap + 1) for time in plan.frame_times(row)}

@@ -154,7 +154,7 @@ class Worker:
         for item in decode(
             path,
             info,
-            self._plan,
+            self._plan.at(info.fps),
             self._spec,
             decoder=decoder,
             threads=self._threads,
