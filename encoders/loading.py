@@ -22,7 +22,7 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
 
     Args:
         entry: of the catalogue.
-        weights: a published name, a file, or "random"; "own" for what a user's own network was built with.
+        weights: a published name, a file, an address, or "random"; "own" for what a user's own network was built with.
         seed: of random weights.
 
     Raises:
@@ -39,16 +39,17 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
         sha256 = state_sha256(network.state_dict())
         info = WeightsInfo(name="own", path=None, url=None, sha256=sha256, random=False, seed=None)
         return network, entry.spec, info
-    path, url = locate(weights, entry.published)
+    path, source = locate(weights, entry.published)
     sha256 = file_sha256(path)
-    if url is not None:
-        check_promised(path, sha256)
+    if source is not None:
+        check_promised(source, path, sha256)
     where = f"weights file {path}"
     state = unwrap(read_file(path), where=where)
     layout = recognise(state, entry.layouts, where=where)
     network = _build(entry)
     load_into(network, state, layout, where=where)
-    name = weights if url is not None else path.name
+    name = weights if source is not None else path.name
+    url = source.url if source is not None else None
     info = WeightsInfo(name=name, path=str(path), url=url, sha256=sha256, random=False, seed=None)
     return network, replace(entry.spec, **layout.spec_changes), info
 

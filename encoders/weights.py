@@ -29,15 +29,23 @@ class PublishedWeights:
     Args:
         url: of the file; a name that ends in -<hex> promises the start of the file's SHA-256.
         description: what they were trained on and by whom, one line.
+        sha256: the file's SHA-256, or its start, where the name does not promise it.
     """
 
     url: str
     description: str
+    sha256: str | None = None
 
     @property
     def file_name(self) -> str:
         """Returns the name of the file in the cache."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def promised(self) -> str | None:
+        """Returns what the file's SHA-256 must start with, as torch.hub's names say it; None: nobody knows."""
+        named = re.search(r"-([0-9a-f]{8,})\.\w+$", self.file_name)
+        return self.sha256 or (named[1] if named else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,22 +74,49 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Path, str | None]:
-    """Returns the weight file's path, downloaded when it is a published one not yet there, and its URL if any.
+def is_url(weights: str) -> bool:
+    """Returns whether weights are given by their address in the net."""
+    return weights.startswith(("https://", "http://"))
+
+
+def from_url(weights: str) -> PublishedWeights:
+    """Returns the weights at an address that promises the start of the file's SHA-256, at least 8 digits of it.
 
     Args:
-        weights: a name in `published`, or a path.
+        weights: https://…/name-<hex>.pth, as torch.hub names files, or https://…/name.pth#sha256=<hex>.
+
+    Raises:
+        EncoderError: it promises nothing, or its last part is no name of a weight file.
+    """
+    url, _, fragment = weights.partition("#")
+    stated = re.fullmatch(r"sha256=([0-9a-f]{8,64})", fragment)
+    source = PublishedWeights(url, "an address given by the user", sha256=stated[1] if stated else None)
+    if not re.fullmatch(r"\w[\w.-]*", source.file_name) or Path(source.file_name).suffix not in SUFFIXES:
+        raise EncoderError(f"weights must end in the name of a {', '.join(SUFFIXES)} file, got {weights}")
+    if source.promised is None or (fragment and not stated):
+        raise EncoderError(
+            f"weights from the net must promise their SHA-256 (its first 8 digits or more): in the file's name, "
+            f"name-0123abcd.pth, or behind the address, {url}#sha256=0123abcd…; got {weights}"
+        )
+    return source
+
+
+def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Path, PublishedWeights | None]:
+    """Returns the weight file's path, and for one of the net, fetched when it is not there yet, where it is from.
+
+    Args:
+        weights: a name in `published`, an address as in `from_url`, or a path.
         published: the encoder's published weights by name.
 
     Raises:
         EncoderError: neither a name nor a file; or the file is absent and cannot be fetched.
     """
-    if weights in published:
-        source = published[weights]
+    if weights in published or is_url(weights):
+        source = published[weights] if weights in published else from_url(weights)
         path = cache_folder() / source.file_name
         if not path.exists():
-            download(source.url, path)
-        return path, source.url
+            download(source, path)
+        return path, source
     path = Path(weights).expanduser()
     if path.is_file():
         if path.suffix not in SUFFIXES:
@@ -90,11 +125,13 @@ def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Pat
     names = [*published, "random"]
     close = difflib.get_close_matches(weights, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise EncoderError(f"weights must be one of {', '.join(names)}, or an existing file, got {weights!r}{hint}")
+    raise EncoderError(
+        f"weights must be one of {', '.join(names)}, an existing file, or an address https://…, got {weights!r}{hint}"
+    )
 
 
-def download(url: str, path: Path) -> None:
-    """Fetches `url` into `path`; the file appears there whole or not at all.
+def download(source: PublishedWeights, path: Path) -> None:
+    """Fetches a weight file into `path`; the file appears there whole or not at all.
 
     Raises:
         EncoderError: it could not be fetched, or is not the promised one; says what to do by hand.
@@ -102,13 +139,13 @@ def download(url: str, path: Path) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sha256 = _fetch(url, partial)
-        check_promised(path, sha256)
+        sha256 = _fetch(source.url, partial)
+        check_promised(source, path, sha256)
         partial.replace(path)
     except (OSError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", None) or error
         raise EncoderError(
-            f"weights {path.name} are not in {path.parent} and could not be fetched from {url} ({reason}): "
+            f"weights {path.name} are not in {path.parent} and could not be fetched from {source.url} ({reason}): "
             f"download the file {path.name} by other means and put it into that folder, or give its path as "
             "weights, or choose weights random"
         ) from error
@@ -116,12 +153,12 @@ def download(url: str, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def check_promised(path: Path, sha256: str) -> None:
-    """Raises EncoderError when the file's name promises another SHA-256, as torch.hub's names do."""
-    promised = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
-    if promised and not sha256.startswith(promised[1]):
+def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
+    """Raises EncoderError when a file has another SHA-256 than its name or address promises."""
+    promised = source.promised
+    if promised and not sha256.startswith(promised):
         raise EncoderError(
-            f"weights {path.name} must have a SHA-256 that starts with {promised[1]}, got {sha256}: the file is "
+            f"weights {path.name} must have a SHA-256 that starts with {promised}, got {sha256}: the file is "
             f"damaged or another; remove it from {path.parent} and fetch it again"
         )
 

@@ -30,7 +30,8 @@ class ExtractConfig:
     """Snippet encoder; `python -m pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
 
     weights: str = "kinetics400"
-    """Published weights by name, a weight file, or "random" (for trials; marked in the store)."""
+    """Published weights by name, a weight file, an address with a hash (https://…/name-0123abcd.pth, or any other
+    followed by #sha256=…), or "random" (for trials; marked in the store)."""
 
     seed: int = 0
     """Seed of random weights; used with --weights random only."""

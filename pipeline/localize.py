@@ -16,6 +16,7 @@ import torch
 
 from encoders.catalog import catalog_entry
 from encoders.own import is_own
+from encoders.weights import is_url
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
@@ -178,7 +179,7 @@ def _recorded_weights(encoder: str, features: StoreSpec) -> str:
     name = str(features.weights["name"])
     if name == "own" and not is_own(encoder):
         raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
-    if is_own(encoder) or features.weights["random"] or name in published_weights(encoder):
+    if is_own(encoder) or features.weights["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(
         f"the model's encoder has weights from a file, {name} (SHA-256 {features.weights['sha256']}); "

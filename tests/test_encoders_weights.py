@@ -190,7 +190,7 @@ def test_a_download_cut_short_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: Answer(b"x" * 60))
     with pytest.raises(EncoderError, match="60 of 100 bytes"):
-        download("https://example.org/w.pth", tmp_path / "w.pth")
+        download(PublishedWeights("https://example.org/w.pth", ""), tmp_path / "w.pth")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,13 +202,72 @@ def test_a_published_file_is_fetched_once_and_checked_against_its_name(tmp_path,
     for path in (good, bad):
         path.write_bytes(content)
     published = {p.name: PublishedWeights(p.as_uri(), "") for p in (good, bad)}
-    path, url = locate(good.name, published)
-    assert path.read_bytes() == content and url == good.as_uri()
+    path, source = locate(good.name, published)
+    assert path.read_bytes() == content and source == published[good.name]
     good.unlink()
     assert locate(good.name, published)[0] == path  # from the cache
     with pytest.raises(EncoderError, match="must have a SHA-256 that starts with 00000000"):
         locate(bad.name, published)
     assert [p.name for p in path.parent.iterdir()] == [good.name]
+
+
+@pytest.mark.parametrize(
+    "form", ["{url}/net-{digest:.8}.pth", "{url}/net.pth#sha256={digest}", "{url}/n.pth#sha256={digest:.9}"]
+)
+def test_weights_at_an_address_are_checked_against_the_hash_that_it_promises(tmp_path, monkeypatch, form):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    content = b"weights"
+    asked = []
+
+    class Answer(io.BytesIO):
+        headers = {}  # noqa: RUF012
+
+    def answer(url, **_):
+        asked.append(url)
+        return Answer(content)
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    good = form.format(url="https://example.org/a", digest=hashlib.sha256(content).hexdigest())
+    path, source = locate(good, {})
+    assert path.read_bytes() == content
+    assert asked == [good.split("#")[0]] == [source.url]
+    path.unlink()
+    bad = form.format(url="https://example.org/a", digest=hashlib.sha256(b"other").hexdigest())
+    with pytest.raises(EncoderError, match="must have a SHA-256 that starts with"):
+        locate(bad, {})
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://example.org/net.pth", r"must promise their SHA-256.*https://example.org/net.pth#sha256="),
+        ("https://example.org/net.pth#sha256=abc", "must promise their SHA-256"),
+        ("https://example.org/net-01234567.pth#md5=1", "must promise their SHA-256"),
+        ("https://example.org/net.py#sha256=0123456789", "must end in the name of a"),
+        ("https://example.org/..%2f.pth#sha256=0123456789", "must end in the name of a"),
+        ("https://example.org/?file=a.pth#sha256=0123456789", "must end in the name of a"),
+    ],
+)
+def test_addresses_without_a_hash_or_a_safe_file_name_are_refused_before_anything_is_fetched(
+    monkeypatch, address, words
+):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("fetched"))
+    with pytest.raises(EncoderError, match=words):
+        locate(address, {})
+
+
+def test_a_cached_file_that_is_not_the_promised_one_is_refused(tmp_path, monkeypatch, resnet_state):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub" / "checkpoints" / "net.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(resnet_state, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    address = f"https://example.org/net.pth#sha256={digest}"
+    _, _, info = load_network(TSN, weights=address)
+    assert (info.name, info.url, info.sha256) == (address, "https://example.org/net.pth", digest)
+    with pytest.raises(EncoderError, match="starts with 0123456789"):
+        load_network(TSN, weights="https://example.org/net.pth#sha256=0123456789")
 
 
 def test_unknown_weights_offer_the_accepted_names():
