@@ -24,6 +24,7 @@ from pipeline.config import (
 )
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
 from pipeline.exports.config import ExportConfig, ImportConfig
+from pipeline.feature_presets import FeaturePreset
 from pipeline.localization.config import TrainConfig
 from pipeline.option_sources import Preset, option_sources
 from sola.config import SolaConfig
@@ -58,6 +59,7 @@ def extract(
     /,
     *,
     out: Path,
+    preset: FeaturePreset | None = None,
     dry_run: bool = False,
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
 ) -> int:
@@ -70,6 +72,8 @@ def extract(
         videos: Video files, folders (searched below), or text files of paths.
         out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
             means in seconds.
+        preset: Start from the settings of published features (`encoders` tells what they are); every other option wins
+            over it.
         dry_run: Write nothing: list what is to do, and estimate snippets, time and storage.
     """
     from pipeline.commands import run_extract
@@ -172,7 +176,12 @@ def evaluate(
 
 @app.command(name="run", sort_key=6)
 def run(
-    config: Path | None = None, /, *, preset: Preset | None = None, settings: Annotated[RunConfig, Flat]
+    config: Path | None = None,
+    /,
+    *,
+    preset: Preset | None = None,
+    extract_preset: FeaturePreset | None = None,
+    settings: Annotated[RunConfig, Flat],
 ) -> int:
     """All stages in order: extract, sola, train, localize, evaluate.
 
@@ -182,6 +191,7 @@ def run(
         config: A TOML file with videos, annotations, out, and the tables [extract], [sola], [train], [localize],
             [evaluate]. Options on the command line win over it.
         preset: Train with the published settings for this data set; every other option wins over it.
+        extract_preset: Extract with the settings of these published features; every other option wins over it.
     """
     from pipeline.commands import run_run
 

@@ -30,6 +30,7 @@ from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
+from pipeline.feature_presets import FEATURE_PRESETS
 from pipeline.files import write_json
 from pipeline.localization.config import TrainConfig
 from pipeline.localization.error_plot import plot_errors
@@ -207,8 +208,20 @@ def run_encoders() -> int:
             columns = (name, str(spec.feature_dim), str(spec.num_frames), window, f"{spec.crop_size} px")
             first = columns if number == 0 else ("",) * len(columns)
             table.add_row(*first, weights, published.file_name, there)
-    Console(width=max(_out.width, 150)).print(table)
+    wide = Console(width=max(_out.width, 150))
+    wide.print(table)
+    wide.print(_preset_table())
     return 0
+
+
+def _preset_table() -> Table:
+    table = Table(title="Settings of published features: extract --preset NAME")
+    for name in ("preset", "options", "what, and where it is stated"):
+        table.add_column(name, overflow="fold")
+    for name, published in FEATURE_PRESETS.items():
+        options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in published.options.items())
+        table.add_row(name, options, published.source)
+    return table
 
 
 def run_annotations(file: Path) -> int:

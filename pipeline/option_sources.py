@@ -1,9 +1,10 @@
-"""Where options come from when the command line does not give them: a TOML file, and a preset."""
+"""Where options come from when the command line does not give them: a TOML file, and presets."""
 
 from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 from cyclopts.config import Dict
 
 from pipeline.errors import PipelineError
+from pipeline.feature_presets import FeaturePreset, feature_preset
 from pipeline.localization.presets import preset
 
 if sys.version_info >= (3, 11):
@@ -28,7 +30,7 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     """The words of a command that remain, and the sources of options that they do not give, the first one first.
 
     The file is that of ``--config``, or the first word of `run`. `run` is given the whole file, every other command
-    its own table. ``--preset`` comes last.
+    its own table. Presets come last.
 
     Raises:
         PipelineError: no such file, or it is not TOML.
@@ -45,21 +47,29 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     if file:
         values = _read_toml(Path(file[0]))
         sources.append(Dict({"run": values} if tokens[:1] == ["run"] else values, source=file[0]))
-    if "--preset" in tokens:
-        sources.append(Dict(_preset_values(tokens), source="--preset"))
+    sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
     return tokens, tuple(sources)
 
 
-def _preset_values(tokens: list[str]) -> dict[str, Any]:
-    """The settings of the preset that the words ask for, as if they stood in a file of settings."""
+def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
+    """The settings of the presets that the words ask for, as if they stood in a file of settings.
+
+    Of an unknown preset nothing: the command line's own error names the choices.
+    """
     named = dict(itertools.pairwise(tokens))
-    name, kind = named.get("--preset", ""), "anchor_free"
-    for option in ("--head.kind", "--train.head.kind"):
-        kind = named.get(option, kind)
-    if name not in get_args(Preset):  # the command line's own error names the choices
-        return {}
-    values = asdict(preset(name, kind=kind))  # type: ignore[arg-type]
-    return {"run": {"train": values}} if tokens[0] == "run" else {"train": values}
+    command = tokens[0] if tokens else ""
+    of_head, of_features = named.get("--preset"), named.get("--extract-preset")
+    if command == "extract":
+        of_head, of_features = None, of_head
+    if of_head in get_args(Preset):
+        kind = named.get("--train.head.kind", named.get("--head.kind", "anchor_free"))
+        yield _table(command, "train", asdict(preset(of_head, kind=kind)))  # type: ignore[arg-type]
+    if of_features in get_args(FeaturePreset):
+        yield _table(command, "extract", feature_preset(of_features))  # type: ignore[arg-type]
+
+
+def _table(command: str, stage: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {"run": {stage: values}} if command == "run" else {stage: values}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
+from encoders.catalog import CATALOG, encoder_spec
 from pipeline.cli import main
+from pipeline.feature_presets import FEATURE_PRESETS
+from pipeline.localization.presets import preset
 from tests.test_localize import write_annotations
 from tests.test_stages import grey_video
 from tests.toys import use_toy_encoder
@@ -216,11 +219,37 @@ def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, 
     (tmp_path / "s.toml").write_text("[train]\nbatch_size = 3\n")
     code, _, _ = command(*words, "--preset", "thumos14", "--config", tmp_path / "s.toml", "--head.levels", 2)
     assert code == 0
-    from pipeline.localization.presets import preset
-
     expected = preset("thumos14")
     assert taken[0].epochs == expected.epochs != 30
     assert (taken[0].batch_size, taken[0].head.levels) == (3, 2)
     assert taken[0].head.block == expected.head.block
     command(*words, "--head", "gtad")
     assert taken[1].head.kind == "gtad"
+
+
+@pytest.mark.parametrize("name", FEATURE_PRESETS)
+def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(command, tmp_path, monkeypatch, name):
+    taken = []
+    monkeypatch.setattr("pipeline.commands.run_extract", lambda *given, **_: taken.append(given[-1]) or 0)
+    words = ("extract", tmp_path, "--out", tmp_path / "s", "--preset", name)
+    assert command(*words)[0] == 0
+    settings = taken[0]
+    plan = settings.plan(encoder_spec(settings.encoder))
+    assert plan.window_frames == 16
+    rate = {"thumos14-i3d": None, "activitynet-tsn": None, "activitynet-i3d": 25, "hacs-i3d": 30, "tsp": 15}[name]
+    assert plan.fps == rate
+    assert plan.stride_frames == {"thumos14-i3d": 4, "hacs-i3d": 15}.get(name, 16)
+    if settings.weights != "kinetics400":
+        assert settings.weights in CATALOG[settings.encoder].published
+    assert command(*words, "--stride-frames", 8, "--dtype", "float16")[0] == 0
+    assert (taken[1].stride_frames, taken[1].dtype, taken[1].encoder) == (8, "float16", settings.encoder)
+
+
+def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("pipeline.commands.run_run", lambda settings: taken.append(settings) or 0)
+    words = ("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
+    assert command(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")[0] == 0
+    assert (taken[0].extract.fps, taken[0].extract.stride_frames, taken[0].extract.weights) == ("video", 4, "random")
+    assert taken[0].train == preset("thumos14")
+    assert command(*words, "--extract-preset", "thumos")[0] == 2
