@@ -19,6 +19,7 @@ from pipeline.config import (
     ExtractConfig,
     LocalizeConfig,
     ProbeConfig,
+    ReportConfig,
     RunConfig,
     TsmConfig,
 )
@@ -196,6 +197,23 @@ def run(
     from pipeline.commands import run_run
 
     return run_run(settings)
+
+
+@app.command(name="report", sort_key=6)
+def report(
+    run: Path, /, *, out: Path | None = None, settings: Annotated[ReportConfig, Flat] = ReportConfig()
+) -> int:
+    """A folder of HTML that shows what a run did and found; it opens from disk, without a server.
+
+    Videos are played from where they are: each with a timeline of what is annotated and what was found.
+
+    Args:
+        run: The folder of results of `run`.
+        out: Folder of the report. Default: report/ in the folder of the run.
+    """
+    from pipeline.commands import run_report
+
+    return run_report(run, out, settings)
 
 
 @app.command(name="verify", sort_key=7)

@@ -20,6 +20,7 @@ from pipeline.config import (
     ExtractConfig,
     LocalizeConfig,
     ProbeConfig,
+    ReportConfig,
     RunConfig,
     TsmConfig,
 )
@@ -39,6 +40,7 @@ from pipeline.model import load_model
 from pipeline.plotting import picture_files, save_figure
 from pipeline.probe import probe, probe_rows
 from pipeline.progress import progress
+from pipeline.report.page import write_report
 from pipeline.run import run
 from pipeline.store import FeatureStore
 from pipeline.tables import print_evaluation
@@ -193,6 +195,12 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in write_results(results, out):
         _say(f"written: {path}")
     return _say_failures({result.cell.name: result.failure for result in results if result.failure})
+
+
+def run_report(run_folder: Path, out: Path | None, settings: ReportConfig) -> int:
+    page = write_report(run_folder, out if out is not None else run_folder / "report", settings)
+    _say(f"open {page}")
+    return 0
 
 
 def run_encoders() -> int:

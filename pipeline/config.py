@@ -255,6 +255,26 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What a report shows."""
+
+    tsm_videos: int = 3
+    """Videos whose temporal self-similarity is drawn, those with most kinds of actions first."""
+
+    most_detections: int = 100
+    """Detections shown of a video, the surest first."""
+
+    linear_evaluation: bool = True
+    """Also measure the features without a head, as `probe` does; --no-linear-evaluation saves its time."""
+
+    def __post_init__(self) -> None:
+        if self.tsm_videos < 0:
+            raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")
+        if self.most_detections < 1:
+            raise PipelineError(f"most_detections must be >= 1, got {self.most_detections}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AblateConfig:
     """How an ablation is worked through; what is varied stands in its file."""
 

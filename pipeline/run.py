@@ -13,6 +13,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
@@ -48,11 +49,23 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
     if config.annotations is not None and not config.annotations.is_file():
         raise PipelineError(f"annotations: no file {config.annotations}")
     stages = Stages(config.out / "run.json", say)
+    stages.describe(_whole_paths(config))
     store, summary = _extract(config, stages)
     evaluations = run_on_features(config, store, stages)
     if config.annotations is None:
         say("no annotations: the features are ready, no head is trained")
     return RunResult(config.out, summary.failed, evaluations)
+
+
+def _whole_paths(config: RunConfig) -> dict[str, Any]:
+    """The settings, with paths that can be followed from anywhere."""
+    annotations = config.annotations.resolve() if config.annotations else None
+    return {
+        **asdict(config),
+        "videos": [path.resolve() for path in config.videos],
+        "out": config.out.resolve(),
+        "annotations": annotations,
+    }
 
 
 def run_on_features(config: RunConfig, store: FeatureStore, stages: Stages) -> dict[str, Path]:

@@ -23,11 +23,17 @@ class Stages:
         self.say = say
         self._file = record_file
         self._records: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, Any] = {}
         if record_file.exists():
             value = read_json(record_file, what="record of the run")
             if not isinstance(value, dict) or not isinstance(value.get("stages"), dict):
                 raise PipelineError(f"{record_file} is not the record of a run; choose another --out")
             self._records = value["stages"]
+            self._settings = value.get("settings", {})
+
+    def describe(self, settings: dict[str, Any]) -> None:
+        """Records what the run as a whole is given, for whoever reads its record; paths become text."""
+        self._settings = json.loads(json.dumps(settings, default=str))
 
     def do(self, name: str, given: Any, work: Callable[[bool], str], *, result: Path) -> None:
         """Does the work of a stage, unless it has been done with the same inputs and settings.
@@ -65,7 +71,7 @@ class Stages:
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         self._records[name] = record
-        write_json(self._file, {"stages": self._records})
+        write_json(self._file, {"settings": self._settings, "stages": self._records})
 
 
 def peak_memory_megabytes() -> int:

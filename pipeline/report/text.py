@@ -1,0 +1,30 @@
+"""Values as text on a page, safe whatever a video or a label is called."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# In a script element "</script>" would end it, and two line separators of Unicode would end a line.
+_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def script_json(value: Any) -> str:
+    """The value as JSON that may stand in a script, inside a page or in a file of its own."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return "".join(_UNSAFE.get(character, character) for character in text)
+
+
+def percent(value: float | None) -> str:
+    """A share from 0 to 1 as "12.3"; "–" where there is none."""
+    return "–" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "1.5 s", "2 min 5 s" or "3 h 2 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
