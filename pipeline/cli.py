@@ -21,6 +21,7 @@ from pipeline.config import (
     ProbeConfig,
     ReportConfig,
     RunConfig,
+    StitchConfig,
     TsmConfig,
 )
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
@@ -306,6 +307,31 @@ def ablate(
     from pipeline.commands import run_ablate
 
     return run_ablate(config, out, settings)
+
+
+@app.command(name="stitch", sort_key=11)
+def stitch(
+    clips: Path | None = None,
+    /,
+    *,
+    out: Path,
+    synthetic: bool = False,
+    settings: Annotated[StitchConfig, Flat] = StitchConfig(),
+) -> int:
+    """Make untrimmed videos, with actions known to the frame, of trimmed clips.
+
+    Actions lie between background; OUT gets the videos and annotations.json. Running it again makes what is missing.
+
+    Args:
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
+            wanted, group.
+        out: Folder of the videos.
+        synthetic: No clips: draw shapes that move over textures. Of the settings only videos, seconds, fps, height,
+            width and seed count.
+    """
+    from pipeline.commands import run_stitch
+
+    return run_stitch(clips, out, settings, synthetic=synthetic)
 
 
 @app.command(name="encoders", sort_key=11)

@@ -22,11 +22,12 @@ from pipeline.config import (
     ProbeConfig,
     ReportConfig,
     RunConfig,
+    StitchConfig,
     TsmConfig,
 )
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
-from pipeline.errors import SOME_FAILED
+from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
@@ -42,6 +43,7 @@ from pipeline.probe import probe, probe_rows
 from pipeline.progress import progress
 from pipeline.report.page import write_report
 from pipeline.run import run
+from pipeline.stitch import stitch
 from pipeline.store import FeatureStore
 from pipeline.tables import print_evaluation
 from pipeline.text_table import print_table
@@ -195,6 +197,15 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in write_results(results, out):
         _say(f"written: {path}")
     return _say_failures({result.cell.name: result.failure for result in results if result.failure})
+
+
+def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthetic: bool) -> int:
+    if synthetic == (clips is not None):
+        raise PipelineError("give a folder of CLIPS, or --synthetic for none, and not both")
+    with progress("stitch", total=1) as report:
+        summary = stitch(clips, out, settings, report=report)
+    _say(f"{out}: {summary.made} videos made now; what they show: {summary.annotations}")
+    return _say_failures(summary.failed)
 
 
 def run_report(run_folder: Path, out: Path | None, settings: ReportConfig) -> int:

@@ -255,6 +255,70 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StitchConfig:
+    """How untrimmed videos are made of trimmed clips."""
+
+    actions: tuple[str, ...] = ()
+    """Classes whose clips are the actions. Default: all that are not background."""
+
+    background_classes: tuple[str, ...] = ()
+    """Classes whose clips lie between the actions. Default: all that are not actions."""
+
+    background: Literal["clips", "still", "shuffled", "reversed"] = "clips"
+    """What lies between actions: clips of other classes, or clips of the same classes as a still picture, with their
+    frames in random order, or backwards."""
+
+    videos: int = 60
+    """Number of videos."""
+
+    seconds: float = 60.0
+    """Their mean length; lengths vary by a fifth around it."""
+
+    gap_seconds: tuple[float, float] = (1.0, 8.0)
+    """Shortest and longest stretch of background."""
+
+    most_action_seconds: float = 15.0
+    """Of longer clips only the beginning is shown."""
+
+    fade_frames: int = 0
+    """Length of the cross-fade between two clips; 0 for hard cuts."""
+
+    fps: float = 25.0
+    """Frame rate of the videos."""
+
+    height: int = 240
+    """Of the pictures, in pixels; clips are scaled to cover it."""
+
+    width: int = 320
+    """Of the pictures, in pixels."""
+
+    validation_share: float = 0.3
+    """Share of the clips, and of the videos, kept for validation."""
+
+    group_pattern: str = r"_(g\d+)_"
+    """Regular expression that finds a clip's group in its file name: clips of a group share a scene, and no group is on
+    both sides of the split. As UCF101 names them (v_Archery_g08_c01)."""
+
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("videos", 2), ("seed", 0), ("fade_frames", 0), ("height", 16), ("width", 16)):
+            if getattr(self, name) < least:
+                raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        for name in ("seconds", "most_action_seconds", "fps"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
+        for name in ("height", "width"):
+            if getattr(self, name) % 2:
+                raise PipelineError(f"{name} must be even, got {getattr(self, name)}")
+        if self.most_action_seconds * self.fps <= 2 * self.fade_frames:
+            raise PipelineError(f"most_action_seconds must be longer than two fades, got {self.most_action_seconds}")
+        if not 0 < self.gap_seconds[0] <= self.gap_seconds[1]:
+            raise PipelineError(f"gap_seconds must be two numbers, 0 < shortest <= longest, got {self.gap_seconds}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportConfig:
     """What a report shows."""
 
