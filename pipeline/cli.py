@@ -139,8 +139,10 @@ def localize(
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
         out: Detections, a JSON file in ActivityNet's submission form.
-        video_scores: Class scores of whole videos, a JSON file {id: {label: score}}; detections are then proposals
-            for each video's best classes (for heads trained with --class-agnostic).
+        video_scores: Class scores of whole videos; detections are then proposals for each video's two best classes (for
+            heads trained with --class-agnostic). JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
+            [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
+            line (UntrimmedNet's array for THUMOS14 needs none).
     """
     from pipeline.commands import run_localize
 
