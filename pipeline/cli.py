@@ -328,7 +328,9 @@ def import_features(
     """Make a store from published features, so that SoLa and the heads work on them.
 
     Args:
-        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote.
+        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote for
+            opentad, actionformer or gtad without resizing, which gives back the same store (gtad: without the videos
+            that have no segments).
         out: The feature store.
         annotations: Ground truth that knows the videos' durations, to check the rows against.
     """
