@@ -115,7 +115,8 @@ def train(
     Args:
         preset: Start from the published settings for this data set; every other option wins over it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth in the ActivityNet dialect; its subsets training and validation are used.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN; of its subsets training and
+            validation are used, unless --train-subset and --validation-subset name others.
         out: The model, a folder with all that is needed to locate actions in an unseen video.
     """
     from pipeline.commands import run_train

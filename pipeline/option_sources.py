@@ -59,7 +59,9 @@ def _preset_values(tokens: list[str]) -> dict[str, Any]:
     if name not in get_args(Preset):  # the command line's own error names the choices
         return {}
     values = asdict(preset(name, kind=kind))  # type: ignore[arg-type]
-    return {"run": {"train": values}} if tokens[0] == "run" else {"train": values}
+    if tokens[0] == "run":
+        return {"run": {"train": values, "evaluate": {"subset": values["validation_subset"]}}}
+    return {"train": values}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -224,3 +224,6 @@ def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, 
     assert taken[0].head.block == expected.head.block
     command(*words, "--head", "gtad")
     assert taken[1].head.kind == "gtad"
+    monkeypatch.setattr("pipeline.commands.run_run", lambda settings: taken.append(settings) or 0)
+    command("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
+    assert (taken[2].train.validation_subset, taken[2].evaluate.subset) == ("test", "test")
