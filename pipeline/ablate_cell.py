@@ -94,7 +94,9 @@ def _identity(cell: Cell, store: FeatureStore) -> str:
 
 def _map_of(evaluation: Path) -> dict[str, float]:
     value: dict[str, Any] = read_json(evaluation, what="evaluation")
-    return {f"map_{name}": value[name]["average_map"] for name in ("activitynet", "thumos", "own") if name in value}
+    averages = {f"map_{name}": value[name]["average_map"] for name in ("activitynet", "thumos", "own") if name in value}
+    own = value.get("own", {"tious": [], "map": []})
+    return averages | {f"map_at_{tiou:g}": score for tiou, score in zip(own["tious"], own["map"], strict=True)}
 
 
 def _remove_features(enhanced: Path) -> None:

@@ -89,7 +89,9 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
 
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table for people: mean and deviation in percent."""
-    shown = {name: title for name, title in _SHOWN.items() if any(name in setting.scores for setting in settings)}
+    measured = dict.fromkeys(name for setting in settings for name in setting.scores)
+    shown = {name: title for name, title in _SHOWN.items() if name in measured}
+    shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
     rows = [
         [setting.label, str(_seeds(setting)), *(_percent(setting.scores.get(name)) for name in shown)]
         for setting in settings

@@ -121,7 +121,8 @@ def train(
     Args:
         preset: Start from the published settings for this data set; every other option wins over it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth in the ActivityNet dialect; its subsets training and validation are used.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN; of its subsets training and
+            validation are used, unless --train-subset and --validation-subset name others.
         out: The model, a folder with all that is needed to locate actions in an unseen video.
     """
     from pipeline.commands import run_train
@@ -145,8 +146,10 @@ def localize(
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
         out: Detections, a JSON file in ActivityNet's submission form.
-        video_scores: Class scores of whole videos, a JSON file {id: {label: score}}; detections are then proposals
-            for each video's best classes (for heads trained with --class-agnostic).
+        video_scores: Class scores of whole videos; detections are then proposals for each video's two best classes (for
+            heads trained with --class-agnostic). JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
+            [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
+            line (UntrimmedNet's array for THUMOS14 needs none).
     """
     from pipeline.commands import run_localize
 
@@ -380,7 +383,9 @@ def import_features(
     """Make a store from published features, so that SoLa and the heads work on them.
 
     Args:
-        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote.
+        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote for
+            opentad, actionformer or gtad without resizing, which gives back the same store (gtad: without the videos
+            that have no segments).
         out: The feature store.
         annotations: Ground truth that knows the videos' durations, to check the rows against.
     """

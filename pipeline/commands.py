@@ -36,7 +36,8 @@ from pipeline.feature_presets import FEATURE_PRESETS
 from pipeline.files import write_json
 from pipeline.localization.config import TrainConfig
 from pipeline.localization.error_plot import plot_errors
-from pipeline.localize import localize, read_video_scores
+from pipeline.localization.video_scores import read_video_scores
+from pipeline.localize import localize
 from pipeline.model import load_model
 from pipeline.plotting import picture_files, save_figure
 from pipeline.probe import probe, probe_rows

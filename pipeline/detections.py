@@ -23,8 +23,8 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
     strings.
 
     Raises:
-        PipelineError: the file is absent or no submission; a segment is reversed or not two finite numbers, a
-            label is missing, a score is not finite.
+        PipelineError: the file is absent or no submission, or has a video's id twice; a segment is reversed or not two
+            finite numbers, a label is missing, a score is not finite.
     """
     content = read_json(path, what="detections")
     results = content.get("results") if isinstance(content, dict) else None

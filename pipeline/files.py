@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,22 +129,37 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, *, what: str) -> Any:
-    """The JSON value in ``path``.
+    """The JSON value in ``path``; a key that stands twice in an object, such as a video's id, is refused.
 
     Args:
         what: what the file is, for the message ("annotations", "detections", …).
 
     Raises:
-        PipelineError: the file is absent, unreadable or not JSON.
+        PipelineError: the file is absent, unreadable or not JSON, or a key appears twice.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise PipelineError(f"{what}: no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PipelineError(f"{what}: cannot read {path}: {error}") from None
+    except _DuplicateKeyError as error:
+        raise PipelineError(f"{what}: {path} has the key {error} twice in one object; keep one of the two") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise PipelineError(f"{what}: {path} is not JSON: {error}") from None
+
+
+class _DuplicateKeyError(Exception):
+    """The key that stands twice in an object."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``. By itself ``json`` lets the last of two equal keys hide the first."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise _DuplicateKeyError(repr(next(key for key, count in counts.items() if count > 1)))
+    return value
 
 
 def sha256_of_file(path: Path) -> str:

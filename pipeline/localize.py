@@ -21,10 +21,9 @@ from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
-from pipeline.files import read_json
 from pipeline.localization.inference import Seconds, detect
-from pipeline.localization.segments import Detection
-from pipeline.localization.video_scores import name_proposals
+from pipeline.localization.segments import PROPOSAL_LABEL, Detection
+from pipeline.localization.video_scores import name_proposals, scores_for
 from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
@@ -72,32 +71,20 @@ def localize(
         summary = _from_videos(inputs, model, config, report)
     if video_scores is not None:
         summary.detections = _named(summary.detections, video_scores, model)
+        if tuple(model.labels) != (PROPOSAL_LABEL,):
+            summary.notes.append(
+                "the video scores replace the model's own classes; a model for them is trained with --class-agnostic"
+            )
     return summary
-
-
-def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
-    """Class scores of whole videos: ``{id: {label: score}}`` in a JSON file, scores >= 0.
-
-    Raises:
-        PipelineError: the file is absent or of another form.
-    """
-    value = read_json(path, what="video scores")
-    if not isinstance(value, dict) or not all(isinstance(scores, dict) for scores in value.values()):
-        raise PipelineError(f"video scores: {path} must hold {{id: {{label: score}}}}")
-    try:
-        return {i: {label: float(score) for label, score in scores.items()} for i, scores in value.items()}
-    except (TypeError, ValueError) as error:
-        raise PipelineError(f"video scores: {path} must hold numbers: {error}") from None
 
 
 def _named(
     detections: dict[str, list[Detection]], scores: Mapping[str, Mapping[str, float]], model: LocalizationModel
 ) -> dict[str, list[Detection]]:
     """The detections as proposals, named by a classifier of whole videos, as ActivityNet's heads do it."""
-    if missing := sorted(detections.keys() - scores.keys()):
-        raise PipelineError(f"video scores: {len(missing)} videos have none, such as {missing[0]}")
     most = model.post.max_detections
-    return {i: name_proposals(found, scores[i], max_detections=most) for i, found in detections.items()}
+    by_video = scores_for(scores, list(detections))
+    return {i: name_proposals(found, by_video[i], max_detections=most) for i, found in detections.items()}
 
 
 def _from_store(

@@ -63,7 +63,10 @@ def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
         of_head, of_features = None, of_head
     if of_head in get_args(Preset):
         kind = named.get("--train.head.kind", named.get("--head.kind", "anchor_free"))
-        yield _table(command, "train", asdict(preset(of_head, kind=kind)))  # type: ignore[arg-type]
+        values = asdict(preset(of_head, kind=kind))  # type: ignore[arg-type]
+        yield _table(command, "train", values)
+        if command == "run":
+            yield {"run": {"evaluate": {"subset": values["validation_subset"]}}}
     if of_features in get_args(FeaturePreset):
         yield _table(command, "extract", feature_preset(of_features))  # type: ignore[arg-type]
 

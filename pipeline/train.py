@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -54,7 +54,7 @@ def train(
 
     Args:
         store: plain or enhanced features; where ``config.sola`` trains a module of its own, plain ones.
-        annotations_file: ground truth; its subsets "training" and "validation" are used.
+        annotations_file: ground truth; two of its subsets are used, see ``config.train_subset``.
         report: told the share of epochs done, 0 to 1.
 
     Raises:
@@ -67,16 +67,8 @@ def train(
             "that `extract` wrote (with `run`: --no-use-sola)"
         )
     annotations, notes = annotations_for(store, annotations_file)
-    train_items = _items(store, annotations, "training")
-    val_items = _items(store, annotations, "validation")
-    if not train_items:
-        raise PipelineError(
-            f"none of the videos in {store.path} is in the training subset of {annotations_file} "
-            f"(subsets there: {annotations.subsets() or 'none'})"
-        )
-    if not val_items:
-        notes.append("no validation video has features: the last epoch is kept, unchecked")
-    labels = _labels(annotations)
+    train_items, val_items = _data(store, annotations, config, where=str(annotations_file), notes=notes)
+    labels = _labels(annotations, train_items)
     if unseen := sorted({s.label for item in val_items for s in item.segments} - set(labels)):
         notes.append(f"classes without training segments, all missed in validation: {', '.join(unseen)}")
     out.mkdir(parents=True, exist_ok=True)
@@ -130,8 +122,36 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
     return annotations, notes
 
 
+def _data(
+    store: FeatureStore, annotations: Annotations, config: TrainConfig, *, where: str, notes: list[str]
+) -> tuple[list[TrainItem], list[TrainItem]]:
+    """The videos to learn from and to validate on; ``where`` is the file of the annotations, for messages."""
+    one, other = config.train_subset, config.validation_subset
+    if canonical_subset(one) == canonical_subset(other):
+        raise PipelineError(f"train_subset and validation_subset must be two subsets, got {one!r} and {other!r}")
+    counts = ", ".join(f"{name}: {number} videos" for name, number in annotations.subsets().items()) or "none"
+    train_items, val_items = (_items(store, annotations, subset) for subset in (one, other))
+    if not train_items:
+        raise PipelineError(
+            f"none of the videos in {store.path} is in subset {one!r} of {where} (subsets there: {counts}); choose "
+            "with --train-subset and --validation-subset (THUMOS14: --preset thumos14)"
+        )
+    if not any(item.segments for item in train_items):
+        raise PipelineError(
+            f"the {len(train_items)} videos of subset {one!r} that have features have no segments in {where} (subsets "
+            f"there: {counts}): there is nothing to learn; choose another --train-subset"
+        )
+    if not any(item.segments for item in val_items):
+        missing = "segments" if val_items else "features"
+        notes.append(
+            f"no video of subset {other!r} has {missing} (subsets: {counts}): the last epoch is kept, unchecked"
+        )
+        return train_items, []
+    return train_items, val_items
+
+
 def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:
-    if subset not in {canonical_subset(name) for name in annotations.subsets()}:
+    if canonical_subset(subset) not in {canonical_subset(name) for name in annotations.subsets()}:
         return []
     done = set(store.ids())
     items = []
@@ -159,9 +179,9 @@ def _reader(features: np.ndarray) -> Callable[[], np.ndarray]:
     return lambda: np.array(features)  # memory maps are read-only, tensors are not
 
 
-def _labels(annotations: Annotations) -> tuple[str, ...]:
+def _labels(annotations: Annotations, train_items: Sequence[TrainItem]) -> tuple[str, ...]:
     """The classes that occur in training; a class of the validation videos alone cannot be learned."""
-    seen = {s.label for video in annotations.in_subset("training").videos.values() for s in video.segments}
+    seen = {segment.label for item in train_items for segment in item.segments}
     return tuple(label for label in annotations.labels if label in seen)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.ablate import CellResult, ablate
 from pipeline.ablate_plan import Cell, read_plan
-from pipeline.ablate_results import draw_results, settings_of, write_results
+from pipeline.ablate_results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
 from pipeline.config import AblateConfig, CellConfig, ProbeConfig
 from pipeline.enhance import enhance_store
@@ -116,7 +116,7 @@ def test_several_stores_are_tried_each(tmp_path):
 def test_the_files_that_come_with_the_project_are_accepted(file):
     data = {"videos": (Path("v"),)} if file.stem == "encoder" else {"store": (Path("s"),)}
     cells = read_plan(file, AblateConfig(annotations=Path("a.json"), **data))
-    assert {cell.seed for cell in cells} == {0, 1, 2, 3, 4}
+    assert {cell.seed for cell in cells} == set(range(3 if file.stem == "heads" else 5))
     assert {cell.config.use_sola for cell in cells} == {True, False}
 
 
@@ -152,7 +152,8 @@ def test_data_must_be_named_somewhere(tmp_path):
 
 
 def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, monkeypatch):
-    file = write(tmp_path / "plan.toml", 'seeds = [2]\n[[variants]]\nname = "SoLa"\n' + SMALL)
+    text = 'seeds = [2]\n[[variants]]\nname = "SoLa"\n[evaluate]\ntious = [0.3, 0.55]\n'
+    file = write(tmp_path / "plan.toml", text + SMALL)
     (result,) = ablate(file, tmp_path / "out", replace(given, keep_features=True), say=lambda _: None)
     config = SolaConfig(steps=3, hidden=4, predictor_hidden=4, learning_rate=0.05, device="cpu", seed=2)
     enhanced, _ = enhance_store(FeatureStore.open(given.store[0]), tmp_path / "by_hand", config)
@@ -163,6 +164,10 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     assert result.scores["accuracy_within_1"] == expected.near[1].mean
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert result.scores["map_thumos"] == evaluation["thumos"]["average_map"]
+    assert [result.scores["map_at_0.3"], result.scores["map_at_0.55"]] == evaluation["own"]["map"]
+    header, (row,) = table_of(settings_of([result]))
+    assert header[-2:] == ["mAP@0.3", "mAP@0.55"]
+    assert row[-1] == f"{100 * evaluation['own']['map'][1]:.1f} ± 0.0"
     model = json.loads((folder / "model" / "model.json").read_text())
     assert model["training"]["settings"]["seed"] == 2
 

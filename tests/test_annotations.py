@@ -146,7 +146,7 @@ def test_a_duration_that_is_not_positive_counts_as_unknown(tmp_path, duration):
         ('{"database": {"a": {"annotations": [3]}}}', "must be a list of objects"),
         ('{"database": {"a": {"duration": "long"}}}', "duration must be finite"),
         ('{"database": {"a": {"subset": 3}}}', "subset must be a name"),
-        ('{"database": {"a": {}, "b": {}, "a": {}}}', "'a' appears twice"),
+        ('{"database": {"a": {}, "b": {}, "a": {}}}', "has the key 'a' twice in one object; keep one"),
         ("[" * 100_000, "is not JSON"),
     ],
 )

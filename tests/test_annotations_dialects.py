@@ -92,6 +92,10 @@ def test_bsn_form_is_read_and_its_losses_are_named(tmp_path):
     assert with_subsets.subsets() == {"training": 1, "validation": 1}
     assert not any("no subset" in line for line in with_subsets.problems)
 
+    (tmp_path / "video_info_new.csv").write_text("video,subset\nv_a,training\nv_b,validation\nv_a,validation\n")
+    with pytest.raises(PipelineError, match="puts 'v_a' into two subsets"):
+        read_annotations(path)
+
     (tmp_path / "video_info_new.csv").write_text("name,split\nv_a,training\n")
     with pytest.raises(PipelineError, match="must have the columns video and subset"):
         read_annotations(path)

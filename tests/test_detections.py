@@ -71,6 +71,7 @@ def test_files_of_other_tools_may_hold_strings_and_any_finite_score(tmp_path):
     ("text", "says"),
     [
         ("{", "is not JSON"),
+        ('{"results": {"a": [], "b": [], "a": []}}', "has the key 'a' twice in one object; keep one"),
         ("[]", 'no "results"'),
         ('{"database": {}}', 'no "results"'),
         ('{"results": {"a": {}}}', "video 'a' must have a list"),

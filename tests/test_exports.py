@@ -43,10 +43,12 @@ VIDEOS = {
 }
 
 
-def make_store(path: Path, plan: SnippetPlan = PLANS["i3d"], ids: tuple[str, ...] = tuple(VIDEOS)) -> FeatureStore:
+def make_store(
+    path: Path, plan: SnippetPlan = PLANS["i3d"], ids: tuple[str, ...] = tuple(VIDEOS), dtype: str = "float32"
+) -> FeatureStore:
     spec = StoreSpec(
         channels=6,
-        dtype="float32",
+        dtype=dtype,
         plan=plan,
         encoder={"name": "test"},
         weights={"sha256": "0"},
@@ -59,7 +61,7 @@ def make_store(path: Path, plan: SnippetPlan = PLANS["i3d"], ids: tuple[str, ...
         duration = VIDEOS.get(video_id, ("", 10.0))[1]
         rows = plan.count(Fraction(str(duration)))
         with store.writer(video_id) as writer:
-            writer.append(rng.normal(size=(rows, 6)).astype(np.float32))
+            writer.append(rng.normal(size=(rows, 6)).astype(dtype))
             writer.commit({"duration_seconds": duration, "source": {"path": f"/nowhere/{video_id}.mp4"}})
     return store
 

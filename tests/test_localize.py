@@ -13,7 +13,8 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate import evaluate
 from pipeline.extract import extract
 from pipeline.localization.config import HeadConfig, TrainConfig
-from pipeline.localize import localize, read_video_scores
+from pipeline.localization.video_scores import read_video_scores
+from pipeline.localize import localize
 from pipeline.model import load_model
 from pipeline.store import FeatureStore
 from pipeline.train import train
@@ -209,8 +210,13 @@ def test_proposals_are_named_by_a_classifier_of_whole_videos(data):
     best, proposal = named.detections["a"][0], plain["a"][0]
     assert (best.label, best.segment) == ("x", proposal.segment)
     assert best.score == pytest.approx(0.5 * proposal.score**0.5)
-    with pytest.raises(PipelineError, match="3 videos have none"):
+    with pytest.raises(PipelineError, match="3 of 3 videos have none"):
         localize([data / "store"], model, LocalizeConfig(), video_scores={})
+    assert named.notes == []
+    train(FeatureStore.open(data / "store"), data / "annotations.json", data / "aware", TINY)
+    model = load_model(data / "aware")
+    aware = localize([data / "store"], model, LocalizeConfig(), video_scores={i: {} for i in plain})
+    assert "trained with --class-agnostic" in aware.notes[0]
 
 
 @pytest.mark.parametrize("kind", ["gtad", "actionness"])

@@ -54,8 +54,12 @@ def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path)
 def _read_subsets(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return {row["video"]: row["subset"] for row in csv.DictReader(file)}
+            rows = [(row["video"], row["subset"]) for row in csv.DictReader(file)]
     except KeyError as error:
         raise PipelineError(f"annotations: {path} must have the columns video and subset, lacks {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"annotations: cannot read {path}: {kind(str(error))}") from None
+    subsets = dict(rows)
+    if odd := [video for video, subset in rows if subset != subsets[video]]:
+        raise PipelineError(f"annotations: {path} puts {odd[0]!r} into two subsets; keep one of the two")
+    return subsets

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pipeline.annotations import activitynet, bsn, thumos
 from pipeline.annotations.checking import Fault, Notes, check, fit_segment, raise_faults
 from pipeline.annotations.model import Annotations
 from pipeline.annotations.raw import RawAnnotations
 from pipeline.errors import PipelineError
+from pipeline.files import read_json
 from pipeline.localization.segments import Segment
 
 
@@ -86,7 +85,7 @@ def _translate(path: Path) -> RawAnnotations:
     """The file's own values, from whichever dialect it is in."""
     if path.is_dir() or path.suffix.lower() == ".txt":
         return thumos.translate(path)
-    content = _load(path)
+    content = read_json(path, what="annotations")
     if isinstance(content, dict) and "database" in content:
         return activitynet.translate(content, source=str(path))
     if bsn.recognises(content):
@@ -96,32 +95,3 @@ def _translate(path: Path) -> RawAnnotations:
         '{"database": {id: {"subset", "duration", "annotations": [{"segment": [start, end], "label"}]}}} (also of '
         'HACS, THUMOS14, ActionFormer), BSN\'s {id: {"duration_second", ...}}, and a folder of THUMOS14 text files'
     )
-
-
-def _load(path: Path) -> Any:
-    """The JSON value in ``path``; unlike ``json.loads`` alone it does not let a second key hide the first."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
-    except FileNotFoundError:
-        raise PipelineError(f"annotations: no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"annotations: cannot read {path}: {error}") from None
-    except _Duplicate as error:
-        raise PipelineError(f"annotations {path}: {error} appears twice; keep one of the two") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise PipelineError(f"annotations: {path} is not JSON: {error}") from None
-
-
-class _Duplicate(Exception):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Duplicate(repr(key))
-            seen.add(key)
-    return result

@@ -2,13 +2,15 @@
 
 ActionFormer takes row i for the moment ``(i * feat_stride + num_frames / 2) / fps`` seconds. It has one loader for each
 data set; the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving, there), so any other data goes
-through the loader for ActivityNet, which with ``feat_stride > 0`` reads rows of any number.
+through the loader for ActivityNet, which with ``feat_stride > 0`` reads rows of any number. With a negative one it
+takes all rows to span the video's duration; such rows are written with ``resize_snippets``.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.exports.arrays import FEATURES, check_arrays, training_length, write_arrays
 from pipeline.exports.job import Job, database
@@ -34,21 +36,34 @@ def check(job: Job, folder: Path) -> list[str]:
     class_ids = {item["label"]: item["label_id"] for entry in videos.values() for item in entry["annotations"]}
     if sorted(class_ids.values()) != list(range(len(job.labels))):
         faults.append(f"class indices must be 0 to {len(job.labels) - 1}, got {sorted(class_ids.values())}")
-    stride, num_frames = job.clock.stride, 2 * job.clock.offset
     for name, entry in videos.items():
+        stride, num_frames = _row_ticks(job, entry)
         for item in entry["annotations"]:
             for seconds in item["segment"]:
                 row = (seconds * entry["fps"] - 0.5 * num_frames) / stride
                 again = (row * stride + 0.5 * num_frames) / entry["fps"]
-                inside = -job.clock.offset / stride <= row <= (entry["frame"] - job.clock.offset) / stride + 1
-                if abs(again - seconds) > job.clock.stride_seconds / 2 or not inside:
+                inside = -0.5 * num_frames / stride <= row <= (entry["frame"] - 0.5 * num_frames) / stride + 1
+                if abs(again - seconds) > stride / entry["fps"] / 2 or not inside:
                     faults.append(f"{name}: {seconds} s comes back as {again} s, row {row}")
     return faults
 
 
+def _row_ticks(job: Job, entry: dict[str, Any]) -> tuple[float, float]:
+    """``feat_stride`` and ``num_frames`` of a video, as ActionFormer has them once it has read the video."""
+    if job.config.resize_snippets:
+        stride = entry["duration"] * entry["fps"] / job.config.resize_snippets
+        return stride, stride
+    return job.clock.stride, 2 * job.clock.offset
+
+
 def _loader(job: Job) -> tuple[str, str, str]:
     """The loader's name and what it calls the subsets."""
-    is_thumos = len(job.labels) > _DROPPED_INDEX and job.labels[_DROPPED_INDEX] == _DROPPED_LABEL
+    # Only the loader for ActivityNet reads rows that span the video.
+    is_thumos = (
+        not job.config.resize_snippets
+        and len(job.labels) > _DROPPED_INDEX
+        and job.labels[_DROPPED_INDEX] == _DROPPED_LABEL
+    )
     return ("thumos", "validation", "test") if is_thumos else ("anet", "training", "validation")
 
 
@@ -70,6 +85,14 @@ def _configuration(job: Job) -> str:
     loader, train, val = _loader(job)
     home, clock = job.home, job.clock
     prefix = json.dumps(job.config.prefix) if job.config.prefix else "~"
+    resized = job.config.resize_snippets
+    # The oldest release of ActionFormer multiplies num_frames with the stride that it works out: hence 1.
+    stride, num_frames = (-1, 1) if resized else (clock.stride, 2 * clock.offset)
+    comment = (
+        f"every video has {resized} rows, which span it: choose n_mha_win_size so that its levels divide this number"
+        if resized
+        else f"the longest video has {job.longest} rows; a multiple of 576 suits n_mha_win_size 19 and six levels"
+    )
     return f"""# Section for an ActionFormer configuration. One "frame" is 1/{clock.rate} s.
 dataset_name: {loader}
 train_split: ['{train}']
@@ -81,14 +104,14 @@ dataset: {{
   file_ext: .npy,
   num_classes: {len(job.labels)},
   input_dim: {job.store.spec.channels},
-  feat_stride: {clock.stride},
-  num_frames: {2 * clock.offset},
+  feat_stride: {stride},
+  num_frames: {num_frames},
   default_fps: ~,
   downsample_rate: 1,
   force_upsampling: False,
   trunc_thresh: 0.5,
   crop_ratio: [0.9, 1.0],
-  # the longest video has {job.longest} rows; a multiple of 576 suits n_mha_win_size 19 and six levels
-  max_seq_len: {training_length(job)},
+  # {comment}
+  max_seq_len: {resized or training_length(job)},
 }}
 """

@@ -15,10 +15,14 @@ FEATURES = "features"
 
 
 def write_arrays(job: Job, folder: Path) -> None:
-    """Copies the arrays of all videos to ``folder/features/<prefix><name>.npy``."""
+    """Writes the arrays of all videos to ``folder/features/<prefix><name>.npy``; copies, unless they are resized."""
     for video in job.videos:
         with whole_file(array_path(job, folder, video)) as partial:
-            shutil.copyfile(job.store.array_path(video.id), partial)
+            if not job.config.resize_snippets:
+                shutil.copyfile(job.store.array_path(video.id), partial)
+                continue
+            with partial.open("wb") as file:
+                np.save(file, job.features(video))
 
 
 def array_path(job: Job, folder: Path, video: ExportVideo) -> Path:

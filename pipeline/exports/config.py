@@ -26,7 +26,16 @@ class ExportConfig:
     prefix: str = ""
     """Put before the id in the names of feature files, as ActivityNet's v_ (opentad, actionformer)."""
 
+    resize_snippets: int = 0
+    """Resize every video to so many rows, which together span it whatever its length, as the toolkits do for
+    ActivityNet and HACS: 100 for G-TAD (it then reads the layout of its ActivityNet code), 128 or 192 for the others.
+    0: rows as they are, one every stride. (opentad, actionformer, gtad)"""
+
     def __post_init__(self) -> None:
+        if self.resize_snippets < 0:
+            raise PipelineError(f"resize_snippets must be >= 0, got {self.resize_snippets}")
+        if self.resize_snippets and self.to == "fiftyone":
+            raise PipelineError("resize_snippets is for opentad, actionformer and gtad: fiftyone gets no features")
         if self.train == self.val:
             raise PipelineError(f"train and val must be two subsets, got {self.train!r} twice")
         if "/" in self.prefix or self.prefix.startswith("."):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.annotations import Annotations
 from pipeline.errors import PipelineError
-from pipeline.exports import actionformer, fiftyone, gtad, opentad
+from pipeline.exports import actionformer, fiftyone, gtad, gtad_activitynet, opentad
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.job import Job, prepare
 from pipeline.files import partial_path, write_json
@@ -57,7 +57,8 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PipelineError(f"{out} exists and is not empty; choose another --out")
     job = prepare(store, annotations, config, home=out.resolve())
-    consumer = _CONSUMERS[config.to]
+    resized_for_gtad = config.to == "gtad" and config.resize_snippets
+    consumer = gtad_activitynet if resized_for_gtad else _CONSUMERS[config.to]
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
     try:
@@ -85,6 +86,7 @@ def _record(job: Job) -> dict[str, Any]:
     return {
         "to": job.config.to,
         "prefix": job.config.prefix,
+        "resize_snippets": job.config.resize_snippets,
         "labels": list(job.labels),
         "spec": job.store.spec.as_json(),
         "sidecars": {video.name: job.store.sidecar(video.id) for video in job.videos},

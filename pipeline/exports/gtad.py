@@ -4,7 +4,8 @@ G-TAD takes row i for frame ``skip_videoframes * i`` and time for frame / rate, 
 repeated until row i is centred on ``i * stride`` seconds to within half a stride. A frame is a row here
 (``skip_videoframes`` 1). It reads two streams and joins them, flow before rgb: the channels are cut in two halves.
 It looks for a video in the file that its *name* tells ("val" before "test"), and takes the features of the video before
-where the name has neither: names that would mislead it are changed.
+where the name has neither: names that would mislead it are changed. Videos without segments cannot be named in its
+files and are left out; the rows of the others can be read back exactly (:func:`read_rows`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.exports.clock import Clock
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.files import whole_file, write_text
@@ -54,13 +56,13 @@ def check(job: Job, folder: Path) -> list[str]:
             with (folder / f"{split}_Annotation.csv").open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
             for name in sorted({row["video"] for row in rows}):
-                named = "val" if "val" in name else "test"
+                named = _split_of(name)
                 parts = [streams[f"{stream}_{named}"].get(name) for stream in ("flow", "rgb")]
                 if any(part is None for part in parts):
                     faults.append(f"{name} is not in the HDF5 files for {named}")
                     continue
                 shape = (len(parts[0]), sum(part.shape[1] for part in parts))
-                wanted = (expected[name].rows + leading_rows(job), job.store.spec.channels)
+                wanted = (expected[name].rows + leading_rows(job.clock), job.store.spec.channels)
                 if shape != wanted:
                     faults.append(f"{name} is {list(shape)}, expected {list(wanted)}")
             for row in rows:
@@ -85,9 +87,29 @@ def gtad_names(job: Job) -> dict[str, str]:
     return names
 
 
-def leading_rows(job: Job) -> int:
+def leading_rows(clock: Clock) -> int:
     """How many copies of the first row put row i nearest to ``i * stride`` seconds."""
-    return round(job.clock.offset / job.clock.stride)
+    return round(clock.offset / clock.stride)
+
+
+def read_names(folder: Path) -> dict[str, str]:
+    """The names of the videos of the export in ``folder``, by the store's id."""
+    with (folder / NAMES).open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row["video"] for row in csv.DictReader(file)}
+
+
+def read_rows(folder: Path, name: str, clock: Clock) -> np.ndarray | None:
+    """[T, C] float32 of a video of the export in ``folder``, less the copies at the start; None where it has none."""
+    h5py, split = open_hdf5(), _split_of(name)
+    with h5py.File(folder / f"flow_{split}.h5", "r") as flow, h5py.File(folder / f"rgb_{split}.h5", "r") as rgb:
+        if name not in flow:
+            return None
+        return np.concatenate([stream[name][leading_rows(clock) :] for stream in (flow, rgb)], axis=1)
+
+
+def _split_of(name: str) -> str:
+    """The file that G-TAD looks for a video of this name in."""
+    return "val" if "val" in name else "test"
 
 
 def _stream_names() -> list[str]:
@@ -101,7 +123,7 @@ def _write_streams(job: Job, folder: Path, split: str, videos: list[ExportVideo]
         with whole_file(folder / f"{stream}_{split}.h5") as partial, h5py.File(partial, "w") as file:
             for video in videos:
                 features = job.store.read(video.id).features[:, columns]
-                lead = np.repeat(features[:1], leading_rows(job), axis=0)
+                lead = np.repeat(features[:1], leading_rows(job.clock), axis=0)
                 file.create_dataset(names[video.id], data=np.concatenate([lead, features]).astype(np.float32))
 
 
@@ -122,7 +144,7 @@ def _truth_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> st
         for segment in video.annotations.segments:
             frames = [round(seconds / job.clock.stride_seconds, 6) for seconds in segment.segment]
             rate = 1 / job.clock.stride_seconds
-            rows.append((names[video.id], rate, video.rows + leading_rows(job), *frames, segment.label))
+            rows.append((names[video.id], rate, video.rows + leading_rows(job.clock), *frames, segment.label))
     return _csv(TRUTH_COLUMNS, rows)
 
 
@@ -135,7 +157,7 @@ def _csv(columns: tuple[str, ...], rows: list[Any]) -> str:
 
 
 def _options(job: Job) -> str:
-    copies, stride = leading_rows(job), f"{job.clock.stride_seconds:g}"
+    copies, stride = leading_rows(job.clock), f"{job.clock.stride_seconds:g}"
     return f"""# Options for G-TAD's THUMOS14 code. One frame is one row, {stride} s.
 # Row i is centred on i * {stride} s to within half of that; for it, {copies} copies of the first row come before it.
 --feature_path {job.home}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,9 @@ import numpy as np
 
 from pipeline.annotations import Annotations, adopt_ids
 from pipeline.errors import PipelineError
+from pipeline.exports import gtad
 from pipeline.exports.arrayfiles import BadArray, as_rows, find_arrays
+from pipeline.exports.clock import Clock
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.exporting import RECORD
 from pipeline.files import identifier_of, read_json
@@ -87,28 +89,52 @@ def import_features(
 
 
 def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
-    """Makes the store ``out`` of an export for OpenTAD or ActionFormer: the same content as the exported store.
+    """Makes the store ``out`` of a folder that :func:`export` wrote: the same rows, sidecars and hashes, bit for bit.
+
+    Exports for opentad, actionformer and gtad hold the rows (gtad's not those of videos without segments, which its
+    files cannot name; they are told). Not the way back: resized rows, and fiftyone's export, which has none.
 
     Raises:
         PipelineError: ``source`` is no such export, or its arrays are not those that were exported.
     """
     record = read_json(source / RECORD, what="export")
-    if not isinstance(record, dict) or record.get("to") not in ("opentad", "actionformer"):
+    if not isinstance(record, dict) or record.get("to") not in ("opentad", "actionformer", "gtad"):
+        raise PipelineError(f"{source} is no export for opentad, actionformer or gtad: only these hold the features")
+    if record.get("resize_snippets"):
         raise PipelineError(
-            f"{source} is no export for opentad or actionformer: only these keep the arrays as they are"
+            f"{source} was exported with resize_snippets {record['resize_snippets']}, and the rows of the store cannot "
+            "be had back from resized ones; import an export without it"
         )
-    store = FeatureStore.create(out, StoreSpec.from_json(record["spec"], where=source / RECORD))
+    spec = StoreSpec.from_json(record["spec"], where=source / RECORD)
+    arrays = _exported_arrays(source, record, spec)
+    store = FeatureStore.create(out, spec)
     report = ImportReport()
     shared = {"schema", "id", "shape", "sha256", *store.spec.as_json()}
     for name, sidecar in record["sidecars"].items():
-        features = np.load(source / "features" / f"{record['prefix']}{name}.npy", mmap_mode="r", allow_pickle=False)
         video_id = identifier_of(name)
+        if (features := arrays(name)) is None:
+            report.notes.append(f"{video_id} is not in the export: gtad's files cannot name videos without segments")
+            continue
         _write(store, video_id, features, {key: value for key, value in sidecar.items() if key not in shared})
         written = store.sidecar(video_id) or {}
         if written.get("sha256") != sidecar["sha256"]:
             raise PipelineError(f"{source}: the features of {video_id!r} are not those that were exported")
         report.done.append(video_id)
     return store, report
+
+
+def _exported_arrays(source: Path, record: dict[str, Any], spec: StoreSpec) -> Callable[[str], np.ndarray | None]:
+    """A function that gives the rows of a video by its name in the record, or None where the export has none."""
+    if record["to"] == "gtad":
+        names, clock = gtad.read_names(source), Clock.of(spec.plan)
+
+        def from_gtad(name: str) -> np.ndarray | None:
+            rows = gtad.read_rows(source, names[identifier_of(name)], clock)
+            return None if rows is None else rows.astype(spec.dtype)
+
+        return from_gtad
+    folder = source / "features"
+    return lambda name: np.load(folder / f"{record['prefix']}{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
 def _id(name: str, config: ImportConfig) -> str:

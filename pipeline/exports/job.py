@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids, canonical_subset, fit_to_durations, match
 from pipeline.errors import PipelineError
 from pipeline.exports.clock import Clock
 from pipeline.exports.config import ExportConfig
+from pipeline.exports.resizing import resize_to_span
 from pipeline.files import file_name_of
 from pipeline.snippets import exact
 from pipeline.store import FeatureSequence, FeatureStore
@@ -24,7 +27,7 @@ class ExportVideo:
         id: its id in the store.
         training: whether it is in the training subset (else in the one for validation).
         duration: seconds, as measured on the video.
-        rows: T.
+        rows: T in the export.
         annotations: within [0, duration].
     """
 
@@ -63,6 +66,20 @@ class Job:
         """T of the longest video."""
         return max(video.rows for video in self.videos)
 
+    def features(self, video: ExportVideo) -> np.ndarray:
+        """[T, C] of a video as they are exported: resized, where that is asked for."""
+        features = self.store.read(video.id).features
+        if not self.config.resize_snippets:
+            return features
+        plan = self.store.spec.plan
+        return resize_to_span(
+            features,
+            self.config.resize_snippets,
+            stride_seconds=float(plan.stride_seconds),
+            window_seconds=float(plan.window_seconds),
+            duration_seconds=video.duration,
+        )
+
 
 def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig, *, home: Path) -> Job:
     """The export of the videos that are in ``store`` and in one of the two subsets of ``annotations``.
@@ -87,7 +104,7 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
             id=video_id,
             training=canonical_subset(fitted.videos[video_id].subset) == train,
             duration=sequence.duration_seconds,
-            rows=len(sequence.features),
+            rows=config.resize_snippets or len(sequence.features),
             annotations=fitted.videos[video_id],
         )
         for video_id, sequence in sequences.items()
@@ -99,9 +116,9 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     if found.only_in_annotations or found.only_in_store:
         notes.append(f"left out: {found.message()}")
     odd = [
-        f"{video.id}: {video.rows}, not {_rows(store, sequences[video.id])}"
-        for video in videos
-        if abs(video.rows - _rows(store, sequences[video.id])) > 1
+        f"{video_id}: {len(sequence.features)}, not {_rows(store, sequence)}"
+        for video_id, sequence in sequences.items()
+        if abs(len(sequence.features) - _rows(store, sequence)) > 1
     ]
     if odd:
         notes.append(f"{len(odd)} videos have another number of rows than their duration gives ({'; '.join(odd[:3])})")

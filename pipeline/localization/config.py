@@ -188,6 +188,10 @@ class TrainConfig:
     """Gradients are scaled down to this norm; 0 switches it off."""
     ema_decay: float = 0.999
     """Decay per step of the moving average of the weights that is validated and kept; 0 switches it off."""
+    train_subset: str = "training"
+    """Subset of the annotations to learn from (THUMOS14: validation)."""
+    validation_subset: str = "validation"
+    """Subset whose mean average precision chooses the best epoch (THUMOS14: test, as published)."""
     class_agnostic: bool = False
     """Learn one class, action, whatever the labels: proposals, to be named by video-level scores."""
     validate_every_epochs: int = 5

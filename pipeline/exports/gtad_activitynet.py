@@ -1,0 +1,108 @@
+"""Export for G-TAD's ActivityNet code: one HDF5 file of rows that span each video, annotations in BSN's dialect.
+
+G-TAD works in fractions of a video: a moment of ``s`` seconds is at ``s / (feature_frame / duration_frame *
+duration_second)``, and row j of N stands for the fractions ``[j, j + 1) / N``. The rows here span the whole video, so
+``feature_frame`` is ``duration_frame``. Names of videos begin with ``v_``, which its results are stripped of. G-TAD
+cannot train on or validate with videos without segments.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.exports.hdf5 import open_hdf5
+from pipeline.exports.job import ExportVideo, Job, database
+from pipeline.files import read_json, whole_file, write_json, write_text
+
+FEATURES, INFO, ANNOTATIONS, TRUTH = "features.hdf5", "video_info_new.csv", "anet_anno_action.json", "activity_net.json"
+OPTIONS = "options.txt"
+_TRAIN, _VAL = "training", "validation"
+
+
+def write(job: Job, folder: Path) -> tuple[str, ...]:
+    """Writes the export to ``folder`` and returns notes for the user."""
+    videos = _videos(job)
+    h5py = open_hdf5()
+    with whole_file(folder / FEATURES) as partial, h5py.File(partial, "w") as file:
+        for name, video in videos.items():
+            file.create_dataset(name, data=job.features(video).astype(np.float32))
+    write_json(folder / ANNOTATIONS, {name: _entry(job, video) for name, video in videos.items()})
+    write_text(folder / INFO, _info_csv(job, videos))
+    truth = database(job, train=_TRAIN, val=_VAL)
+    truth["database"] = {name.removeprefix("v_"): entry for name, entry in truth["database"].items()}
+    write_json(folder / TRUTH, truth)
+    write_text(folder / OPTIONS, _options(job))
+    empty = len(job.videos) - len(videos)
+    return (f"{empty} videos without segments are left out: G-TAD cannot work on them",) if empty else ()
+
+
+def check(job: Job, folder: Path) -> list[str]:
+    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    faults = []
+    rows, annotations = job.config.resize_snippets, read_json(folder / ANNOTATIONS, what="export")
+    with (folder / INFO).open(encoding="utf-8", newline="") as file:
+        names = [row["video"] for row in csv.DictReader(file)]
+    with open_hdf5().File(folder / FEATURES, "r") as features:
+        for name in names:
+            entry, array = annotations[name], features.get(name)
+            if array is None or array.shape != (rows, job.store.spec.channels):
+                shape = "absent" if array is None else list(array.shape)
+                faults.append(f"{name} is {shape}, expected {[rows, job.store.spec.channels]}")
+            seconds = entry["feature_frame"] / entry["duration_frame"] * entry["duration_second"]
+            for item in entry["annotations"]:
+                back = [min(max(bound / seconds, 0.0), 1.0) * entry["duration_second"] for bound in item["segment"]]
+                if max(abs(a - b) for a, b in zip(back, item["segment"], strict=True)) > seconds / rows / 2:
+                    faults.append(f"{name}: {item['segment']} s comes back as {back}")
+    if set(names) != set(_videos(job)):
+        faults.append(f"{INFO} has {len(names)} videos, expected {len(_videos(job))}")
+    return faults
+
+
+def _videos(job: Job) -> dict[str, ExportVideo]:
+    """The videos that have segments, by G-TAD's names."""
+    videos = {f"v_{video.name.removeprefix('v_')}": video for video in job.videos}
+    if len(videos) < len(job.videos):
+        raise PipelineError(
+            "two videos have names that differ by v_ alone, and G-TAD puts v_ before every name: rename one"
+        )
+    return {name: video for name, video in videos.items() if video.annotations.segments}
+
+
+def _entry(job: Job, video: ExportVideo) -> dict[str, object]:
+    frames = job.clock.ticks(video.duration)
+    return {
+        "duration_second": video.duration,
+        "duration_frame": frames,
+        "feature_frame": frames,
+        "annotations": [
+            {"segment": list(segment.segment), "label": segment.label} for segment in video.annotations.segments
+        ],
+    }
+
+
+def _info_csv(job: Job, videos: dict[str, ExportVideo]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("video", "numFrame", "seconds", "subset", "featureFrame"))
+    for name, video in videos.items():
+        frames = job.clock.ticks(video.duration)
+        writer.writerow((name, frames, repr(video.duration), _TRAIN if video.training else _VAL, frames))
+    return text.getvalue()
+
+
+def _options(job: Job) -> str:
+    rows = job.config.resize_snippets
+    return f"""# Options for G-TAD's ActivityNet code. Every video has {rows} rows, which span it.
+--feature_path {job.home / FEATURES}
+--video_info {job.home / INFO}
+--video_anno {job.home / ANNOTATIONS}
+--feat_dim {job.store.spec.channels}
+--temporal_scale {rows}
+--max_duration {rows}
+# Ground truth for its evaluation, by the names without v_: {job.home / TRUTH}
+"""
