@@ -66,13 +66,15 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
     for result, seconds in _work(cells, stores, out, config, jobs):
         results[result.cell.name] = result
         text = result.failure and f"failed: {result.failure}"
-        text = text or f"accuracy {100 * result.scores['accuracy']:.1f}%, mAP {100 * _map(result.scores):.1f}%"
+        text = text or _scores_text(result.scores)
         say(f"{len(results)}/{len(cells)} {result.cell.label}, seed {result.cell.seed}: {text} [{seconds:.1f} s]")
     return [results[cell.name] for cell in cells]
 
 
-def _map(scores: dict[str, float]) -> float:
-    return scores.get("map_own", scores["map_activitynet"])
+def _scores_text(scores: dict[str, float]) -> str:
+    text = f"accuracy {100 * scores['accuracy']:.1f}%"
+    mean_ap = scores.get("map_own", scores.get("map_activitynet"))
+    return text if mean_ap is None else f"{text}, mAP {100 * mean_ap:.1f}%"
 
 
 def default_jobs() -> int:

@@ -1,5 +1,7 @@
 """One cell of an ablation: the stages of `run` after extraction, and the linear evaluation, in a folder of its own.
 
+With --no-head there are enhanced features and the linear evaluation only.
+
 CELL/run.json, enhanced/, model/, detections.json, evaluation.json    as `run` leaves them
 CELL/cell.json                                                        the scores; written last: the cell is done
 """
@@ -44,16 +46,18 @@ def work_cell(
     given = _identity(cell, store)
     if (scores := finished(folder, given)) is not None:
         return scores
-    assert cell.config.annotations is not None
     started = time.perf_counter()
     (folder / "cell.json").unlink(missing_ok=True)  # it is of other features or annotations
     folder.mkdir(parents=True, exist_ok=True)
-    config = replace(cell.config, out=folder, baseline=False)
+    annotations = cell.config.annotations
+    assert annotations is not None, "a plan without annotations is refused"
+    # Without annotations there is no head to train.
+    config = replace(cell.config, out=folder, baseline=False, annotations=annotations if cell.config.use_head else None)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
-    result = probe([_seen_by_head(config, store)], cell.config.annotations, cell.config.probe)
+    result = probe([_seen_by_head(config, store)], annotations, cell.config.probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
-    (evaluation,) = evaluations.values()
-    scores |= _map_of(evaluation)
+    for evaluation in evaluations.values():
+        scores |= _map_of(evaluation)
     write_json(
         folder / "cell.json",
         {

@@ -173,6 +173,27 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     assert again == [result]
 
 
+def test_without_a_head_there_is_the_linear_evaluation_alone(tmp_path, given):
+    file = write(tmp_path / "plan.toml", "seeds = [2]\n" + SMALL)
+    (whole,) = ablate(file, tmp_path / "whole", given, say=lambda _: None)
+    said: list[str] = []
+    (result,) = ablate(file, tmp_path / "out", replace(given, head=False), say=said.append)
+    assert result.scores == {name: score for name, score in whole.scores.items() if not name.startswith("map_")}
+    assert not (tmp_path / "out" / "cells" / result.cell.name / "model").exists()
+    assert "accuracy" in said[-1] and "mAP" not in said[-1]
+    write_results([result], tmp_path / "out")
+    assert [axes.get_xlabel() for axes in draw_results(settings_of([result])).axes] == [
+        "accuracy of the linear evaluation (%)", "within 1 (%)"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["unified", "auxiliary"])
+def test_without_a_head_nothing_can_train_sola_inside_it(tmp_path, given, way):
+    text = f'seeds = [0]\nuse_sola = false\n[train]\nsola = "{way}"\n'
+    with pytest.raises(PipelineError, match=f"train.sola={way} needs a head"):
+        plan(tmp_path, text, replace(given, head=False))
+
+
 def count_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of the fits that are done from now on in this process."""
     seeds: list[int] = []
