@@ -1,7 +1,8 @@
 """Working through an ablation: what is to be extracted once, then the cells, several side by side.
 
 OUT/features/<encoder>-<hash>/    a store for each setting of [extract], where the ablation starts from videos
-OUT/cells/<name>/                 a folder for each cell; finished ones are not done again
+OUT/cells/<name>/                 a folder for each cell; finished ones are not done again. Cells with the same SoLa
+                                  (settings, seed, features) fit it once: the first one, and the others take its module
 OUT/results.csv, summary.csv      see ``pipeline.ablate_results``
 """
 
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -23,7 +24,7 @@ from pathlib import Path
 import torch
 
 from encoders.errors import EncoderError
-from pipeline.ablate_cell import work_cell
+from pipeline.ablate_cell import module_of, share_sola, work_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
@@ -65,13 +66,15 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
     for result, seconds in _work(cells, stores, out, config, jobs):
         results[result.cell.name] = result
         text = result.failure and f"failed: {result.failure}"
-        text = text or f"accuracy {100 * result.scores['accuracy']:.1f}%, mAP {100 * _map(result.scores):.1f}%"
+        text = text or _scores_text(result.scores)
         say(f"{len(results)}/{len(cells)} {result.cell.label}, seed {result.cell.seed}: {text} [{seconds:.1f} s]")
     return [results[cell.name] for cell in cells]
 
 
-def _map(scores: dict[str, float]) -> float:
-    return scores.get("map_own", scores["map_activitynet"])
+def _scores_text(scores: dict[str, float]) -> str:
+    text = f"accuracy {100 * scores['accuracy']:.1f}%"
+    mean_ap = scores.get("map_own", scores.get("map_activitynet"))
+    return text if mean_ap is None else f"{text}, mAP {100 * mean_ap:.1f}%"
 
 
 def default_jobs() -> int:
@@ -113,14 +116,25 @@ def _stores(cells: list[Cell], out: Path, say: Say) -> dict[str, Path]:
 def _work(
     cells: list[Cell], stores: dict[str, Path], out: Path, config: AblateConfig, jobs: int
 ) -> Iterator[tuple[CellResult, float]]:
-    """Each cell's result and the seconds it took, as they come."""
+    """Each cell's result and the seconds it took, as they come.
 
-    def arguments(cell: Cell) -> tuple[Cell, Path, Path, bool]:
-        return cell, stores[cell.name], out / "cells" / cell.name, config.keep_features
+    Of cells that share their SoLa the first one fits it, and the others begin when it is done.
+    """
+    groups = share_sola(cells, stores)
+
+    def arguments(cell: Cell, module: Path | None) -> tuple[Cell, Path, Path, bool, Path | None]:
+        return cell, stores[cell.name], out / "cells" / cell.name, config.keep_features, module
+
+    def fitted_by(result: CellResult) -> Path | None:
+        return None if result.failure else module_of(result.cell, out / "cells" / result.cell.name)
 
     if jobs == 1:
-        for cell in cells:
-            yield _one(*arguments(cell))
+        for group in groups:
+            module = None
+            for cell in group:
+                result, seconds = _one(*arguments(cell, module))
+                yield result, seconds
+                module = module or fitted_by(result)
         return
     pool = ProcessPoolExecutor(
         jobs,
@@ -128,10 +142,29 @@ def _work(
         initializer=_start_process,
         initargs=(max(1, _cores() // jobs),),
     )
+    running: dict[Future[tuple[CellResult, float]], list[Cell]] = {}  # a cell, and those that wait for its module
+
+    def start(cell: Cell, module: Path | None, waiting: list[Cell]) -> None:
+        try:
+            future = pool.submit(_one, *arguments(cell, module))
+        except BrokenProcessPool as error:  # told as the cell's failure, as of those that ran
+            future = Future()
+            future.set_exception(error)
+        running[future] = [cell, *waiting]
+
     try:
-        futures = {pool.submit(_one, *arguments(cell)): cell for cell in cells}
-        for future in as_completed(futures):
-            yield _result_of(future, futures[future])
+        for group in groups:
+            start(group[0], None, group[1:])
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell, *waiting = running.pop(future)
+                result, seconds = _result_of(future, cell)
+                yield result, seconds
+                if module := fitted_by(result):
+                    for other in waiting:
+                        start(other, module, [])
+                elif waiting:  # the next one fits it for the rest
+                    start(waiting[0], None, waiting[1:])
         pool.shutdown()
     except BaseException:
         # Cells that run are ended; what their stages have saved is gone on with next time.
@@ -149,10 +182,11 @@ def _result_of(future: Future[tuple[CellResult, float]], cell: Cell) -> tuple[Ce
         return CellResult(cell, {}, reason), 0.0
 
 
-def _one(cell: Cell, store: Path, folder: Path, keep_features: bool) -> tuple[CellResult, float]:
+def _one(cell: Cell, store: Path, folder: Path, keep_features: bool, module: Path | None) -> tuple[CellResult, float]:
     started = time.perf_counter()
     try:
-        result = CellResult(cell, work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features))
+        scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
+        result = CellResult(cell, scores)
     except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
         result = CellResult(cell, {}, str(error))
     return result, time.perf_counter() - started

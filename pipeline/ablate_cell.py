@@ -1,5 +1,7 @@
 """One cell of an ablation: the stages of `run` after extraction, and the linear evaluation, in a folder of its own.
 
+With --no-head there are enhanced features and the linear evaluation only.
+
 CELL/run.json, enhanced/, model/, detections.json, evaluation.json    as `run` leaves them
 CELL/cell.json                                                        the scores; written last: the cell is done
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +28,9 @@ from pipeline.stages import Stages
 from pipeline.store import FeatureStore
 
 
-def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool) -> dict[str, float]:
+def work_cell(
+    cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool, module: Path | None = None
+) -> dict[str, float]:
     """The scores of a cell by name, from 0 to 1; taken from its folder when it is finished there.
 
     Args:
@@ -33,6 +38,7 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
         store: plain features.
         folder: of the cell; a started one is gone on with.
         keep_features: keep the enhanced features when the cell is finished.
+        module: of a cell that shares this one's SoLa, see :func:`share_sola`.
 
     Raises:
         PipelineError, SolaError: a stage cannot be done.
@@ -40,16 +46,18 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
     given = _identity(cell, store)
     if (scores := finished(folder, given)) is not None:
         return scores
-    assert cell.config.annotations is not None
     started = time.perf_counter()
     (folder / "cell.json").unlink(missing_ok=True)  # it is of other features or annotations
     folder.mkdir(parents=True, exist_ok=True)
-    config = replace(cell.config, out=folder, baseline=False)
-    evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent))
-    result = probe([_seen_by_head(config, store)], cell.config.annotations, cell.config.probe)
+    annotations = cell.config.annotations
+    assert annotations is not None, "a plan without annotations is refused"
+    # Without annotations there is no head to train.
+    config = replace(cell.config, out=folder, baseline=False, annotations=annotations if cell.config.use_head else None)
+    evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
+    result = probe([_seen_by_head(config, store)], annotations, cell.config.probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
-    (evaluation,) = evaluations.values()
-    scores |= _map_of(evaluation)
+    for evaluation in evaluations.values():
+        scores |= _map_of(evaluation)
     write_json(
         folder / "cell.json",
         {
@@ -63,6 +71,27 @@ def work_cell(cell: Cell, store: FeatureStore, folder: Path, *, keep_features: b
     if not keep_features:
         _remove_features(folder / "enhanced")
     return scores
+
+
+def share_sola(cells: Sequence[Cell], stores: Mapping[str, Path]) -> list[list[Cell]]:
+    """The cells in groups whose SoLa is one: same settings, seed and store, so the first one's module serves all.
+
+    A cell that fits no SoLa before its head is a group of its own. The order is that of each group's first cell.
+
+    Args:
+        stores: the folder of the plain features of each cell, by its name.
+    """
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        settings = json.dumps([str(stores[cell.name]), asdict(cell.config.sola)], sort_keys=True)
+        groups.setdefault(settings if cell.config.use_sola else cell.name, []).append(cell)
+    return list(groups.values())
+
+
+def module_of(cell: Cell, folder: Path) -> Path | None:
+    """The SoLa module in the folder of a finished cell; None where none was fitted or it was removed."""
+    file = folder / "enhanced" / MODULE_FILE
+    return file if cell.config.use_sola and file.is_file() else None
 
 
 def _seen_by_head(config: RunConfig, store: FeatureStore) -> FeatureStore:

@@ -100,7 +100,7 @@ def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
     if annotations is None:
         raise PipelineError(f"{file} names no annotations; add annotations = FILE or give --annotations")
     data = _data(file, values, given)
-    common = {name: values[name] for name in (*_STAGES, "use_sola") if name in values}
+    common = {name: values[name] for name in (*_STAGES, "use_sola") if name in values} | {"use_head": given.head}
     _refuse_seeds(file, _flat(common))
     cells: dict[str, Cell] = {}
     for source, (shown, options), seed in itertools.product(data, _combinations(file, values), seeds):

@@ -356,6 +356,10 @@ class AblateConfig:
     """Cells worked on side by side, each in a process with its share of the cores. Default: half the cores; with a
     GPU 1."""
 
+    head: bool = True
+    """Train a head in each cell and evaluate what it detects; --no-head makes the linear evaluation alone, in a
+    fraction of the time."""
+
     keep_features: bool = False
     """Keep each cell's enhanced features. Without it they are removed when the cell is finished; the module and the
     results stay."""
@@ -407,3 +411,11 @@ class CellConfig(RunConfig):
     """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
 
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+
+    use_head: bool = True
+    """Train and evaluate a head; without one there is the linear evaluation alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train.sola != "frozen" and not self.use_head:
+            raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

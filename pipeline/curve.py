@@ -16,8 +16,10 @@ _GATES = {"tanh": "gate, tanh(alpha)", "linear": "gate, alpha", "open": "gate, a
 def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
     """A figure of the loss, of the gate, and of the length of the correction divided by that of the input, by step.
 
+    Dashed: the loss of the best prediction that is the same for every interval, below which there is something learned.
+
     Args:
-        history: records with step, loss, gate and correction_ratio, as `sola_history.json` holds them.
+        history: records with step, loss, constant_loss, gate and correction_ratio, as `sola_history.json` holds them.
         gate: the kind of gate, for its name.
     """
     figure = new_figure(6.0, 6.5)
@@ -29,6 +31,9 @@ def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
         axes.plot(steps, [record[name] for record in history], marker=marker, linewidth=1.2)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
+    constant = [record["constant_loss"] for record in history]
+    all_axes[0].plot(steps, constant, "--", color="0.5", linewidth=1, label="same prediction for every interval")
+    all_axes[0].legend(frameon=False, fontsize="small")
     all_axes[0].set_title("Fitting of SoLa")
     all_axes[-1].set_xlabel("optimiser step")
     return figure

@@ -24,7 +24,7 @@ from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
 from sola.files import load_module, save_module
 from sola.fit import fit
-from sola.health import data_warnings, fit_warnings
+from sola.health import data_warnings
 from sola.module import SolaModule
 
 MODULE_FILE = "sola.safetensors"
@@ -158,9 +158,9 @@ def _fitted_module(
         on_step=lambda record, steps: report(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
+        on_warning=lambda warning: note([warning]),
     )
     history = [asdict(record) for record in result.history]
-    note(fit_warnings(result.history, config))
     write_json(fitted.parent / HISTORY_FILE, history)
     save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
     save_module(fitted, result.module, config, origin)

@@ -68,13 +68,16 @@ def _whole_paths(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def run_on_features(config: RunConfig, store: FeatureStore, stages: Stages) -> dict[str, Path]:
+def run_on_features(
+    config: RunConfig, store: FeatureStore, stages: Stages, *, module: Path | None = None
+) -> dict[str, Path]:
     """Runs the stages after extraction on a store; returns the file of each evaluation by its title.
 
     Args:
         config: where the results go, and the settings; its videos are not used.
         store: plain features.
         stages: the record of ``config.out``.
+        module: a SoLa module that was fitted on this store with these settings, to take in place of fitting it again.
 
     Raises:
         PipelineError, SolaError: as :func:`run`.
@@ -84,7 +87,7 @@ def run_on_features(config: RunConfig, store: FeatureStore, stages: Stages) -> d
         folder = config.out / "baseline" if config.use_sola else config.out
         evaluations["without SoLa"] = _locate(config, store, folder, "without SoLa", stages)
     if config.use_sola:
-        enhanced = _enhance(config, store, stages)
+        enhanced = _enhance(config, store, stages, module)
         evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
     return {title: file for title, file in evaluations.items() if file}
 
@@ -104,7 +107,7 @@ def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSu
     return store, summary
 
 
-def _enhance(config: RunConfig, store: FeatureStore, stages: Stages) -> FeatureStore:
+def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Path | None) -> FeatureStore:
     out = config.out / "enhanced"
 
     def note(line: str) -> None:
@@ -114,10 +117,11 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages) -> FeatureS
         if is_stale:
             shutil.rmtree(out, ignore_errors=True)
         with progress("sola", total=1) as report:
-            _, summary = enhance_store(store, out, config.sola, report=report, on_note=note)
+            _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
         return summary.text()
 
-    stages.do("sola", [store.fingerprint(), asdict(config.sola)], work, result=out / "store.json")
+    given = [store.fingerprint(), asdict(config.sola), *([sha256_of_file(module)] if module else [])]
+    stages.do("sola", given, work, result=out / "store.json")
     return FeatureStore.open(out)
 
 

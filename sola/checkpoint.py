@@ -13,16 +13,14 @@ from sola.errors import SolaError
 from sola.files import write_atomically
 from sola.sampling import FeatureSource
 
-FORMAT = "sola-checkpoint-1"
+FORMAT = "sola-checkpoint-2"
 
 # These say how long and where to train and how much to report. They do not change what a step does, so a fit may
 # go on with others: with more steps, for one.
 FREE_OPTIONS = ("epochs", "steps", "device", "checkpoint_every_steps", "log_every_steps")
 
 
-def fit_identity(
-    source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int
-) -> dict[str, Any]:
+def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int) -> dict[str, Any]:
     """What a checkpoint must share with the fit that goes on from it, by name.
 
     The data are known by their number, lengths, channels, and by the values of a few rows: enough to tell other
@@ -35,9 +33,7 @@ def fit_identity(
     digest = hashlib.sha256()
     for index in np.unique(np.linspace(0, len(lengths) - 1, 16).astype(int)):
         middle = int(lengths[index]) // 2
-        digest.update(
-            np.ascontiguousarray(source.rows(int(index), middle, middle + 1), dtype=np.float32).tobytes()
-        )
+        digest.update(np.ascontiguousarray(source.rows(int(index), middle, middle + 1), dtype=np.float32).tobytes())
     identity["data: values"] = digest.hexdigest()
     return identity
 
@@ -60,9 +56,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
         raise SolaError(f"{path} is not a readable checkpoint ({error}): delete it to start anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolaError(
-            f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file"
-        )
+        raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file")
     saved = content["identity"]
     differing = [
         f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"

@@ -10,6 +10,7 @@ import numpy as np
 from sola.checkpoint import fit_identity, load_checkpoint, save_checkpoint
 from sola.config import SolaConfig
 from sola.errors import SolaError
+from sola.health import fit_warnings
 from sola.interrupt import interrupt_held_back
 from sola.learner import Scale, learner_state, new_learner, restore_learner, train_step
 from sola.module import SolaModule
@@ -24,6 +25,9 @@ from sola.sampling import (
     steps_in_epoch,
 )
 from sola.statistics import feature_statistics
+
+# From so many optimiser steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
+LONG_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class StepRecord:
     correction_ratio: float
     spread: float
     rank: float
+    constant_loss: float
+    least_loss: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def fit(
     channels: int,
     checkpoint: Path | None = None,
     on_step: Callable[[StepRecord, int], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> FitResult:
     """The module fitted to the source, going on from the checkpoint where there is one.
@@ -72,6 +79,7 @@ def fit(
         channels: C of the features.
         checkpoint: file of the unfinished state; written every `checkpoint_every_steps` and at the end.
         on_step: called after every step with its record and the number of all steps.
+        on_warning: told what speaks against the fit, at its end and, where it is long, already half-way.
         should_stop: asked after every step; True ends the fit there, with the checkpoint written.
 
     Raises:
@@ -90,14 +98,17 @@ def fit(
         done = state["step"]
         history = [StepRecord(*values) for values in state["history"]]
     if done > total:
-        raise SolaError(
-            f"{checkpoint} has taken {done} steps, but steps (or epochs) ask for {total}: raise them"
-        )
+        raise SolaError(f"{checkpoint} has taken {done} steps, but steps (or epochs) ask for {total}: raise them")
 
     def save() -> None:
         if checkpoint is not None:
             curve = [astuple(record) for record in history]
             save_checkpoint(checkpoint, identity, learner_state(learner) | {"step": done, "history": curve})
+
+    def warn() -> None:
+        for warning in fit_warnings(history, config):
+            if on_warning is not None:
+                on_warning(warning)
 
     batches = _batches(source, lengths, learner.scales, config, channels, range(done, total))
     consistent, stopped = True, False
@@ -115,6 +126,8 @@ def fit(
                 save()
             if on_step is not None:
                 on_step(record, total)
+            if done == total // 2 and total >= LONG_STEPS:
+                warn()
             if should_stop is not None and should_stop():
                 stopped = done < total
                 break
@@ -125,6 +138,8 @@ def fit(
         raise
     finally:
         batches.close()
+    if not stopped:
+        warn()
     return FitResult(learner.module.cpu().eval(), tuple(history), done, finished=not stopped)
 
 

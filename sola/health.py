@@ -9,12 +9,18 @@ from torch import Tensor
 
 from sola.config import SolaConfig
 
+# Of what a fit can gain over a constant prediction: less than this share is a plateau, not progress.
+CLEAR_GAIN = 0.05
+
 
 class Curve(Protocol):
     """A point of the training curve."""
 
     @property
     def step(self) -> int: ...
+
+    @property
+    def loss(self) -> float: ...
 
     @property
     def gate(self) -> float: ...
@@ -24,6 +30,12 @@ class Curve(Protocol):
 
     @property
     def rank(self) -> float: ...
+
+    @property
+    def constant_loss(self) -> float: ...
+
+    @property
+    def least_loss(self) -> float: ...
 
 
 def spread(z: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -95,22 +107,51 @@ def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     """
     if len(history) < 2:
         return []
-    first, last = history[0], history[-1]
-    warnings = []
+    collapse = _collapse(history[0], history[-1], config)
+    # One cause, one warning: after a collapse the loss is that of a constant prediction too, and a gate that is
+    # closed is one of the reasons for it.
+    return collapse or _plateau(history, config) or _stuck_gate(history[-1], config)
+
+
+def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
+    centre = "set comparison to centred, " if config.comparison == "raw" else ""
     if last.spread < 0.1 * first.spread:
-        warnings.append(
+        return [
             f"at step {last.step} the features have collapsed towards one direction: their spread fell from "
-            f"{first.spread:.3f} to {last.spread:.3f}; keep the predictor on and lower learning_rate"
-        )
+            f"{first.spread:.3f} to {last.spread:.3f}; {centre}keep the predictor on, or lower learning_rate"
+        ]
     # Over 1, the part of the rank that says anything.
     if last.rank - 1 < 0.1 * (first.rank - 1):
-        warnings.append(
+        return [
             f"at step {last.step} the snippets of a window have become alike: the rank of their self-similarity fell "
-            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; lower k or learning_rate"
-        )
-    if config.gate != "open" and last.step >= 500 and abs(last.gate) < 1e-3:
-        warnings.append(
-            f"after {last.step} steps the gate is {last.gate:.1e}, so the module still passes its input through: "
-            "raise gate_learning_rate (1e-3, say), or give more steps"
-        )
-    return warnings
+            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; {centre}lower k or learning_rate"
+        ]
+    return []
+
+
+def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
+    """The last tenth of the curve is averaged: single batches differ more than what is looked for."""
+    end = history[-max(1, len(history) // 10) :]
+    loss, constant, least = (
+        float(np.mean([getattr(point, name) for point in end])) for name in ("loss", "constant_loss", "least_loss")
+    )
+    # Where no two positions are ever compared the target does not vary, and `data_warnings` has said so.
+    if constant - loss >= CLEAR_GAIN * (constant - least) or constant - least < 1e-6:
+        return []
+    remedies = ["set comparison to centred"] if config.comparison == "raw" else []
+    remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" else []
+    return [
+        f"at step {history[-1].step} the loss is {loss:.4f}, not clearly below the {constant:.4f} of predicting the "
+        f"same similarity for every interval (the target itself has {least:.4f}), and the gate is "
+        f"{history[-1].gate:.1e}: next to nothing has been learned about time; "
+        f"{', '.join([*remedies, 'or give more steps'])}"
+    ]
+
+
+def _stuck_gate(last: Curve, config: SolaConfig) -> list[str]:
+    if config.gate == "open" or last.step < 500 or abs(last.gate) >= 1e-3:
+        return []
+    return [
+        f"after {last.step} steps the gate is {last.gate:.1e}, so the module still passes its input through: "
+        "raise gate_learning_rate (1e-3, say), or give more steps"
+    ]

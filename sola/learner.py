@@ -16,7 +16,7 @@ from sola.health import effective_rank, spread
 from sola.input_target import input_aware_target
 from sola.module import SolaModule, initial_networks
 from sola.sampling import WindowBatch
-from sola.similarity import similarity_loss, target_tsm
+from sola.similarity import loss_bounds, similarity_loss, target_tsm
 from sola.statistics import FeatureStatistics
 
 
@@ -47,7 +47,8 @@ class StepMeasures:
 
     `gate` is the weight of the correction; `correction_ratio` the length of the correction divided by that of the
     input, over the compared positions; `spread` the variance of the compared unit vectors, from 0 (all the same)
-    to 1; `rank` the effective rank of a window's self-similarity, from 1 (all positions the same) to S.
+    to 1; `rank` the effective rank of a window's self-similarity, from 1 (all positions the same) to S. The loss is to
+    be read between `constant_loss`, that of the best constant prediction, and `least_loss`, that of the target itself.
     """
 
     loss: float
@@ -55,6 +56,8 @@ class StepMeasures:
     correction_ratio: float
     spread: float
     rank: float
+    constant_loss: float
+    least_loss: float
 
 
 def new_learner(channels: int, config: SolaConfig, *, statistics: FeatureStatistics | None = None) -> Learner:
@@ -131,12 +134,15 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
         )
     loss = similarity_loss(z, p.to(z.dtype), target, valid)
     with torch.no_grad():
+        constant_loss, least_loss = loss_bounds(target, valid)
         measures = StepMeasures(
             loss=loss.item(),
             gate=module.gate().item(),
             correction_ratio=_length_ratio(correction, x, valid).item(),
             spread=spread(z, valid).item(),
             rank=effective_rank(z, valid).item(),
+            constant_loss=constant_loss.item(),
+            least_loss=least_loss.item(),
         )
     return loss, measures
 

@@ -66,6 +66,25 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
     return (entropy * pairs).sum() / pairs.sum()
 
 
+def loss_bounds(target: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The loss of the best prediction that is the same for all pairs, and of the target itself; scalars, float64.
+
+    The first is the plateau on which a fit rests that has learned nothing from the intervals: with q the mean of the
+    target over the pairs, the mean cross-entropy of a constant c is that of c and q, least at c = q. The second, the
+    entropy of the target, is the least that any prediction can reach.
+
+    Args:
+        target: [S, S] or [B, S, S] in [0, 1].
+        valid: [B, S] bool, positions inside the video; all when None.
+    """
+    target = target.double()
+    if valid is not None:
+        pairs = valid[:, :, None] & valid[:, None, :]
+        target = target.expand(pairs.shape)[pairs]
+    mean = target.mean()
+    return _binary_cross_entropy(mean, mean), _binary_cross_entropy(target, target).mean()
+
+
 def _binary_cross_entropy(predicted: Tensor, target: Tensor) -> Tensor:
     # Not torch's function: on NaN that one aborts with no step named, on CUDA together with the whole process.
     # The bound keeps the logarithms finite; at 0 and 1 the cosine has an extremum, so no gradient is lost there.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.ablate import CellResult, ablate
+from pipeline.ablate_cell import share_sola, work_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.ablate_results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
@@ -20,6 +21,7 @@ from pipeline.localization.config import HeadConfig, TrainConfig
 from pipeline.probe import probe
 from pipeline.store import FeatureStore
 from sola.config import SolaConfig
+from sola.fit import fit
 from tests.stores import annotate, make_store
 
 SHIPPED = Path(__file__).parent.parent / "scripts" / "experiments" / "ablations"
@@ -176,6 +178,91 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     assert again == [result]
 
 
+def test_without_a_head_there_is_the_linear_evaluation_alone(tmp_path, given):
+    file = write(tmp_path / "plan.toml", "seeds = [2]\n" + SMALL)
+    (whole,) = ablate(file, tmp_path / "whole", given, say=lambda _: None)
+    said: list[str] = []
+    (result,) = ablate(file, tmp_path / "out", replace(given, head=False), say=said.append)
+    assert result.scores == {name: score for name, score in whole.scores.items() if not name.startswith("map_")}
+    assert not (tmp_path / "out" / "cells" / result.cell.name / "model").exists()
+    assert "accuracy" in said[-1] and "mAP" not in said[-1]
+    write_results([result], tmp_path / "out")
+    assert [axes.get_xlabel() for axes in draw_results(settings_of([result])).axes] == [
+        "accuracy of the linear evaluation (%)", "within 1 (%)"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["unified", "auxiliary"])
+def test_without_a_head_nothing_can_train_sola_inside_it(tmp_path, given, way):
+    text = f'seeds = [0]\nuse_sola = false\n[train]\nsola = "{way}"\n'
+    with pytest.raises(PipelineError, match=f"train.sola={way} needs a head"):
+        plan(tmp_path, text, replace(given, head=False))
+
+
+def count_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of the fits that are done from now on in this process."""
+    seeds: list[int] = []
+
+    def counted(source, config, **others):
+        seeds.append(config.seed)
+        return fit(source, config, **others)
+
+    monkeypatch.setattr("pipeline.enhance.fit", counted)
+    return seeds
+
+
+def test_cells_with_the_same_sola_fit_it_once_and_get_what_each_alone_would(tmp_path, given, monkeypatch):
+    file = write(tmp_path / "plan.toml", "seeds = [0, 1]\n[grid]\ntrain.epochs = [1, 2]\n" + SMALL)
+    seeds = count_fits(monkeypatch)
+    together = ablate(file, tmp_path / "out", given, say=lambda _: None)
+    assert seeds == [0, 1]
+    assert [result.failure for result in together] == [""] * 4
+    for result in together:
+        folder = tmp_path / "alone" / result.cell.name
+        alone = work_cell(result.cell, FeatureStore.open(given.store[0]), folder, keep_features=False)
+        assert alone == result.scores
+    assert seeds == [0, 1, 0, 1, 0, 1]
+
+
+def test_the_module_of_a_finished_cell_serves_those_that_are_added_later(tmp_path, given, monkeypatch):
+    seeds = count_fits(monkeypatch)
+    for epochs in ("[1]", "[1, 2]"):
+        file = write(tmp_path / "plan.toml", f"seeds = [3]\n[grid]\ntrain.epochs = {epochs}\n" + SMALL)
+        ablate(file, tmp_path / "out", given, say=lambda _: None)
+    assert seeds == [3]
+
+
+def test_where_the_first_of_the_cells_that_share_fails_the_next_one_fits(tmp_path, given, monkeypatch):
+    def work(cell, store, folder, *, keep_features, module=None):
+        asked.append((cell.config.train.epochs, module is not None))
+        if len(asked) == 1:
+            raise PipelineError("no room")
+        return work_cell(cell, store, folder, keep_features=keep_features, module=module)
+
+    asked: list[tuple[int, bool]] = []
+    monkeypatch.setattr("pipeline.ablate.work_cell", work)
+    file = write(tmp_path / "plan.toml", "seeds = [0]\n[grid]\ntrain.epochs = [1, 2, 3]\n" + SMALL)
+    results = ablate(file, tmp_path / "out", given, say=lambda _: None)
+    assert asked == [(1, False), (2, False), (3, True)]
+    assert [result.failure for result in results] == ["no room", "", ""]
+
+
+def test_sola_is_shared_by_settings_seed_and_store_and_not_by_cells_without_it(tmp_path):
+    text = 'seeds = [0, 1]\n[[variants]]\nname = "without"\nuse_sola = false\n[[variants]]\nname = "SoLa"\n'
+    text += "[grid]\nsola.k = [4.0, 16.0]\ntrain.epochs = [1, 2]\n"
+    given = AblateConfig(store=(Path("tsn"), Path("i3d")), annotations=Path("a.json"))
+    cells = plan(tmp_path, text, given)
+    groups = share_sola(cells, {cell.name: cell.store for cell in cells})
+    assert [cell for group in groups for cell in group if not cell.config.use_sola] == [
+        cell for cell in cells if not cell.config.use_sola
+    ]
+    shared = [group for group in groups if group[0].config.use_sola]
+    assert len(shared) == 2 * 2 * 2 and len(groups) - len(shared) == 2 * 2 * 2  # store, k or epochs, seed
+    for group in shared:
+        assert len({(cell.store, cell.config.sola) for cell in group}) == 1
+        assert [cell.config.train.epochs for cell in group] == [1, 2]
+
+
 def test_with_a_module_trained_in_front_of_the_head_the_features_after_it_are_measured(tmp_path, given):
     text = "seeds = [0]\nuse_sola = false\n" + SMALL.replace("[train]", '[train]\nsola = "unified"')
     text += "[train.module]\nhidden = 4\ngate_learning_rate = 0.5\n"
@@ -257,10 +344,10 @@ def test_summary_holds_mean_and_deviation_over_the_seeds(tmp_path):
 
 @pytest.mark.slow
 def test_cells_side_by_side_give_what_they_give_one_after_the_other(tmp_path, given):
-    file = write(tmp_path / "plan.toml", TWO_VARIANTS + SMALL)
+    file = write(tmp_path / "plan.toml", TWO_VARIANTS + "train.epochs = [1, 2]\n" + SMALL)
     one = ablate(file, tmp_path / "one", given, say=lambda _: None)
     two = ablate(file, tmp_path / "two", replace(given, jobs=2), say=lambda _: None)
-    assert [result.failure for result in one] == [""] * 6
+    assert [result.failure for result in one] == [""] * 12
     for first, second in zip(one, two, strict=True):
         assert first.cell == second.cell
         assert first.scores == pytest.approx(second.scores)

@@ -252,7 +252,5 @@ def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp
     assert command(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")[0] == 0
     assert (taken[0].extract.fps, taken[0].extract.stride_frames, taken[0].extract.weights) == ("video", 4, "random")
     assert taken[0].train == preset("thumos14")
+    assert (taken[0].train.validation_subset, taken[0].evaluate.subset) == ("test", "test")
     assert command(*words, "--extract-preset", "thumos")[0] == 2
-    monkeypatch.setattr("pipeline.commands.run_run", lambda settings: taken.append(settings) or 0)
-    command("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
-    assert (taken[2].train.validation_subset, taken[2].evaluate.subset) == ("test", "test")

@@ -28,7 +28,7 @@ def test_doubts_about_the_data_are_told_before_the_fit_begins(tmp_path):
 
 
 def test_doubts_about_the_fit_are_told_after_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.enhance.fit_warnings", lambda history, config: [f"seen {history[-1].step} steps"])
+    monkeypatch.setattr("sola.fit.fit_warnings", lambda history, config: [f"seen {history[-1].step} steps"])
     source = make_store(tmp_path / "s", {str(seed): rows(40, seed) for seed in range(3)})
     _, summary = enhance_store(source, tmp_path / "e", SMALL)
     assert summary.notes[-1] == "seen 12 steps"
@@ -43,8 +43,9 @@ def test_the_curve_shows_what_the_history_holds_and_stands_beside_it(tmp_path):
     assert [record["step"] for record in history] == [1, 5, 10, 12]
     figure = draw_curve(history, gate="tanh")
     for axes, name in zip(figure.axes, ("loss", "gate", "correction_ratio"), strict=True):
-        (line,) = axes.lines
+        line = axes.lines[0]
         assert list(line.get_xdata()) == [1, 5, 10, 12]
         assert list(line.get_ydata()) == [record[name] for record in history]
+    assert list(figure.axes[0].lines[1].get_ydata()) == [record["constant_loss"] for record in history]
     assert (tmp_path / "e" / "sola_curve.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "e" / "sola_curve.svg").read_bytes().startswith(b"<?xml")

@@ -73,9 +73,7 @@ def test_scales_take_turns_and_every_option_resumes_to_the_same_bits(tmp_path: P
     fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c", should_stop=lambda: True)
     resumed = fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c")
     assert resumed.history == whole.history
-    for (name, one), other in zip(
-        whole.module.state_dict().items(), resumed.module.state_dict().values(), strict=True
-    ):
+    for (name, one), other in zip(whole.module.state_dict().items(), resumed.module.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     alone = fit(Videos(), replace(EVERYTHING, scales=(1,)), channels=CHANNELS)
     assert alone.history[0] == whole.history[0], "the first step is of the first scale"
@@ -127,9 +125,7 @@ def test_statistics_centre_standardise_and_whiten() -> None:
     covariance = torch.cov(results["whitened"].T)
     values = torch.linalg.eigvalsh(torch.cov(everything.T))
     expected = values / (values + 0.01 * values.mean())
-    assert torch.linalg.eigvalsh(covariance).numpy() == pytest.approx(
-        expected.sort().values.numpy(), abs=1e-3
-    )
+    assert torch.linalg.eigvalsh(covariance).numpy() == pytest.approx(expected.sort().values.numpy(), abs=1e-3)
     assert feature_statistics(videos, lengths(videos), CHANNELS, "raw") is None
 
 
@@ -149,16 +145,12 @@ def test_the_loss_compares_features_relative_to_the_statistics() -> None:
     rows = torch.randn(2, 19, CHANNELS, generator=torch.Generator().manual_seed(0))
     loss, _ = batch_loss(learner, batch(rows, 23), learner.scales[0])
     compared = (rows[:, 2:17:2] - origin) * scale  # the module starts as the identity
-    assert loss.item() == pytest.approx(
-        similarity_loss(compared, compared, target_tsm(8, 16.0)).item(), abs=1e-6
-    )
+    assert loss.item() == pytest.approx(similarity_loss(compared, compared, target_tsm(8, 16.0)).item(), abs=1e-6)
 
 
 def test_centring_makes_unrelated_positive_features_unrelated() -> None:
     first = {
-        comparison: fit(Videos((60,) * 6), replace(SMALL, comparison=comparison), channels=CHANNELS).history[
-            0
-        ]
+        comparison: fit(Videos((60,) * 6), replace(SMALL, comparison=comparison), channels=CHANNELS).history[0]
         for comparison in ("raw", "centred")
     }
     assert first["raw"].spread < 0.1
@@ -235,16 +227,14 @@ def test_spread_and_rank_leave_out_what_is_not_valid() -> None:
     assert effective_rank(z, valid).item() == pytest.approx(1, abs=1e-4)
 
 
-def record(step: int, *, gate: float = 0.1, spread: float = 0.5, rank: float = 3.0) -> StepRecord:
-    return StepRecord(step, 0, 0.6, gate, 0.1, spread, rank)
+def record(step: int, *, loss: float = 0.35, gate: float = 0.1, spread: float = 0.5, rank: float = 3.0) -> StepRecord:
+    return StepRecord(step, 0, loss, gate, 0.1, spread, rank, constant_loss=0.385, least_loss=0.285)
 
 
 def test_a_healthy_fit_is_not_warned_about() -> None:
     assert fit_warnings([], SMALL) == []
     assert fit_warnings([record(1, gate=0.0), record(900)], SMALL) == []
-    assert fit_warnings([record(1, gate=0.0), record(20, gate=1e-5)], SMALL) == [], (
-        "too early to call it stuck"
-    )
+    assert fit_warnings([record(1, gate=0.0), record(20, gate=1e-5)], SMALL) == [], "too early to call it stuck"
 
 
 @pytest.mark.parametrize(
@@ -253,12 +243,57 @@ def test_a_healthy_fit_is_not_warned_about() -> None:
         (record(900, spread=0.01), "step 900.*collapsed.*0.500 to 0.010.*learning_rate"),
         (record(900, rank=1.05), "alike.*3.00 to 1.05 of 8.*lower k"),
         (record(900, gate=1e-5), "after 900 steps the gate is 1.0e-05.*gate_learning_rate"),
+        (record(900, loss=0.384), r"step 900 the loss is 0.3840.*0.3850.*0.2850.*centred.*gate_learning_rate.*steps"),
+        (record(900, loss=0.384, gate=1e-5), "the loss is 0.3840.*gate is 1.0e-05.*gate_learning_rate"),
+        (record(900, loss=0.385, spread=0.01, rank=1.01), "collapsed"),
     ],
 )
 def test_collapse_and_a_stuck_gate_are_noticed_with_a_suggestion(last: StepRecord, said: str) -> None:
     warnings = fit_warnings([record(1, gate=0.0), last], SMALL)
     assert len(warnings) == 1
     assert re.search(said, warnings[0])
+
+
+def test_a_remedy_that_is_in_place_is_not_suggested() -> None:
+    config = replace(SMALL, comparison="centred", gate="open")
+    (warning,) = fit_warnings([record(1), record(900, loss=0.384)], config)
+    assert "centred" not in warning and "gate_learning_rate" not in warning and "more steps" in warning
+
+
+def test_a_plateau_is_seen_through_the_noise_of_single_batches() -> None:
+    on_it = [record(step, loss=0.384 + 0.02 * (-1) ** step) for step in range(1, 101)]
+    below = [record(step, loss=0.37 + 0.02 * (-1) ** step) for step in range(1, 101)]
+    assert len(fit_warnings(on_it, SMALL)) == 1
+    assert fit_warnings(below, SMALL) == []
+
+
+@pytest.mark.parametrize(("kind", "said"), [("noise", 1), ("drift", 0)])
+def test_a_fit_on_features_without_time_stays_on_the_plateau_and_says_so(kind: str, said: int) -> None:
+    videos, random = Videos((60,) * 8), np.random.default_rng(0)
+    for sequence in videos.sequences:
+        noise = random.normal(size=sequence.shape)
+        sequence[:] = np.cumsum(noise, axis=0) if kind == "drift" else noise
+    warnings: list[str] = []
+    config = replace(SMALL, steps=200, batch_size=8)
+    fit(videos, config, channels=CHANNELS, on_warning=warnings.append)
+    assert len(warnings) == said, warnings
+
+
+def test_a_fit_that_was_cut_off_at_its_very_end_is_judged_all_the_same(tmp_path: Path) -> None:
+    first: list[str] = []
+    again: list[str] = []
+    for told in (first, again):
+        fit(Videos(), SMALL, channels=CHANNELS, checkpoint=tmp_path / "c", on_warning=told.append)
+    assert len(first) == 1 and again == first
+
+
+def test_a_long_fit_is_judged_half_way_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sola.fit.fit_warnings", lambda history, config: [f"seen {history[-1].step}"])
+    for long_steps, expected in ((7, ["seen 6"]), (6, ["seen 3", "seen 6"])):
+        monkeypatch.setattr("sola.fit.LONG_STEPS", long_steps)
+        warnings: list[str] = []
+        fit(Videos(), SMALL, channels=CHANNELS, on_warning=warnings.append)
+        assert warnings == expected
 
 
 def test_an_open_gate_cannot_be_stuck() -> None:

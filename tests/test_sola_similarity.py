@@ -10,7 +10,7 @@ from sola.config import SolaConfig
 from sola.errors import SolaError
 from sola.learner import batch_loss, new_learner, train_step
 from sola.sampling import WindowBatch
-from sola.similarity import predicted_tsm, self_similarity, similarity_loss, target_tsm
+from sola.similarity import loss_bounds, predicted_tsm, self_similarity, similarity_loss, target_tsm
 
 # Three snippets of two channels: x right, y up, and the diagonal between them.
 Z = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]]], dtype=torch.float64)
@@ -62,6 +62,38 @@ def test_loss_counts_only_pairs_of_valid_positions() -> None:
         q, t = (1 + cosine) / 2, target[i, j]
         entropies.append(-(t * q.log() + (1 - t) * (1 - q).log()).item())
     assert float(similarity_loss(z, p, target, valid)) == pytest.approx(np.mean(entropies), abs=1e-12)
+
+
+def test_the_bounds_of_the_loss_are_the_hand_worked_ones() -> None:
+    target = torch.tensor([[1.0, 0.5, 0.1], [0.5, 1.0, 0.1], [0.1, 0.1, 1.0]])
+    valid = torch.tensor([[True, True, False]])
+    # Of the valid pairs two are 1 and two are a half, which leaves a coin's entropy; their mean is 3/4.
+    constant, least = loss_bounds(target, valid)
+    assert constant.item() == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4), abs=1e-12)
+    assert least.item() == pytest.approx(math.log(2) / 2, abs=1e-12)
+    # Of all nine 3 are 1, 2 a half, 4 a tenth.
+    constant, least = loss_bounds(target)
+    mean = (3 + 1 + 0.4) / 9
+    assert constant.item() == pytest.approx(-mean * math.log(mean) - (1 - mean) * math.log(1 - mean), abs=1e-7)
+    tenth = -0.1 * math.log(0.1) - 0.9 * math.log(0.9)
+    assert least.item() == pytest.approx((2 * math.log(2) + 4 * tenth) / 9, abs=1e-7)
+
+
+def test_no_constant_prediction_has_less_loss_than_the_bound_and_the_target_has_its_entropy() -> None:
+    target = target_tsm(8, 16.0)
+    constant, least = loss_bounds(target)
+    assert constant.item() == pytest.approx(0.38536, abs=1e-5)
+    losses = []
+    for similarity in np.linspace(0.01, 0.99, 981):
+        angle = math.acos(2 * similarity - 1)
+        z = torch.tensor([[[1.0, 0.0]] * 8], dtype=torch.float64)
+        p = torch.tensor([[[math.cos(angle), math.sin(angle)]] * 8], dtype=torch.float64)
+        losses.append(similarity_loss(z, p, target).item())
+    assert min(losses) >= constant.item()
+    assert min(losses) == pytest.approx(constant.item(), abs=1e-5)
+    t = target[~torch.eye(8, dtype=torch.bool)].numpy()
+    entropy = -(t * np.log(t) + (1 - t) * np.log(1 - t)).sum() / 64
+    assert least.item() == pytest.approx(entropy, abs=1e-12), "the diagonal adds nothing"
 
 
 def test_no_gradient_flows_into_the_features_of_the_predicted_matrix() -> None:
@@ -178,9 +210,7 @@ def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtyp
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=tolerance)
     for name, parameter in parameters.items():
-        assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), (
-            name
-        )
+        assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), name
         assert weights[name].grad.abs().sum() > 0, f"{name} does not take part"
 
     train_step(learner, whole_batch(windows.to(dtype)), learner.scales[0], step=1)
