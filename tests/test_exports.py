@@ -19,7 +19,7 @@ from pipeline.exports import opentad as opentad_module
 from pipeline.exports.clock import Clock
 from pipeline.localization.segments import Segment
 from pipeline.snippets import SnippetPlan
-from pipeline.spec import StoreSpec
+from pipeline.spec import StoreSpec, rows_as_json
 from pipeline.store import FeatureStore
 
 DATA = Path(os.environ.get("SOLA_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -34,7 +34,9 @@ PLANS = {
         stride_frames=Fraction(1, 4) * Fraction(30000, 1001),
         num_frames=4,
     ),
+    "own rates": SnippetPlan(fps=None, window_frames=Fraction(16), stride_frames=Fraction(4), num_frames=16),
 }
+RATES = {"walk_a": Fraction(25), "b": Fraction(30000, 1001), "carnival": Fraction(12)}  # of the videos themselves
 # id → subset, duration in seconds, segments
 VIDEOS = {
     "walk_a": ("training", 61.37, [((0.0, 7.5), "run"), ((12.34, 50.01), "jump"), ((50.01, 61.37), "run")]),
@@ -59,10 +61,12 @@ def make_store(
     rng = np.random.default_rng(0)
     for video_id in ids:
         duration = VIDEOS.get(video_id, ("", 10.0))[1]
-        rows = plan.count(Fraction(str(duration)))
+        own = plan.at(RATES.get(video_id, Fraction(30)))
+        rows = own.count(Fraction(str(duration)))
         with store.writer(video_id) as writer:
             writer.append(rng.normal(size=(rows, 6)).astype(dtype))
-            writer.commit({"duration_seconds": duration, "source": {"path": f"/nowhere/{video_id}.mp4"}})
+            source = {"path": f"/nowhere/{video_id}.mp4"}
+            writer.commit({"rows": rows_as_json(own), "duration_seconds": duration, "source": source})
     return store
 
 
@@ -92,6 +96,7 @@ def yaml_value(folder: Path, name: str) -> str:
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_the_clock_has_whole_strides_and_offsets_of_the_right_length(plan):
+    plan = plan.at(Fraction(24))
     clock = Clock.of(plan)
     assert clock.stride / clock.rate == plan.stride_seconds
     assert clock.offset / clock.rate == plan.window_seconds / 2
@@ -105,7 +110,7 @@ def test_the_clock_is_the_encoders_own_where_that_is_whole():
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_opentad_reads_every_time_back(tmp_path, plan):
-    store = make_store(tmp_path / "store", plan)
+    store, spec_plan = make_store(tmp_path / "store", plan), plan
     out = tmp_path / "out"
     report = export(store, make_annotations(), out, ExportConfig(to="opentad", prefix="v_"))
     assert (report.training, report.validation, report.segments, report.classes) == (2, 1, 7, 3)
@@ -124,6 +129,7 @@ def test_opentad_reads_every_time_back(tmp_path, plan):
         features = np.load(f"{shared['data_path']}{prefix}{name}.npy")
         np.testing.assert_array_equal(features, store.read(name).features)
         fps = entry["frame"] / entry["duration"]
+        plan = spec_plan.at(RATES[name])
         rows = (np.arange(len(features)) * stride + offset) / fps
         np.testing.assert_allclose(
             rows,
@@ -156,7 +162,8 @@ def test_actionformer_reads_every_time_back(tmp_path, plan):
         for item, (segment, label) in zip(sorted(entry["annotations"], key=str), truth, strict=True):
             assert item["label"] == label
             rows = (np.array(item["segment"]) * entry["fps"] - 0.5 * num_frames) / stride
-            centers = [i * float(plan.stride_seconds) + float(plan.window_seconds) / 2 for i in range(5000)]
+            own = plan.at(RATES[name])
+            centers = [i * float(own.stride_seconds) + float(own.window_seconds) / 2 for i in range(5000)]
             np.testing.assert_allclose(
                 np.interp(rows, np.arange(5000), centers, left=np.nan)[rows >= 0], np.array(segment)[rows >= 0]
             )
@@ -211,14 +218,15 @@ def test_gtad_reads_every_time_back(tmp_path, plan):
     assert any("names" in note for note in report.notes)
     with (out / "thumos14_test_groundtruth.csv").open() as file:
         truth = list(csv.DictReader(file))
-    rate = float(truth[0]["frame-rate"])
-    seen = 0
+    spec_plan, seen = plan, 0
     for split, ids in (("val", ["walk_a", "b"]), ("test", ["carnival"])):
         with (out / f"{split}_Annotation.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert {row["video"] for row in rows} == {names[video_id] for video_id in ids}
         for video_id in ids:
             name = names[video_id]
+            plan = spec_plan.at(RATES[video_id])
+            rate = float(truth[0]["frame-rate"]) if spec_plan.fps or split == "test" else float(1 / plan.stride_seconds)
             assert ("val" if "val" in name else "test" if "test" in name else None) == split
             with h5py.File(out / f"flow_{split}.h5") as flow, h5py.File(out / f"rgb_{split}.h5") as rgb:
                 features = np.concatenate([flow[name][::skip], rgb[name][::skip]], axis=1)

@@ -115,7 +115,7 @@ def test_a_model_folder_whose_files_do_not_fit_is_refused(data):
 
 def test_training_needs_a_training_video(data):
     write_annotations(data / "other.json", a="testing")
-    with pytest.raises(PipelineError, match=r"none of the videos .* is in the training subset"):
+    with pytest.raises(PipelineError, match=r"none of the videos .* is in subset 'training'"):
         train(FeatureStore.open(data / "store"), data / "other.json", data / "m", TINY)
     write_annotations(data / "unknown.json", x="training", y="validation")
     with pytest.raises(PipelineError, match=r"no video of .*unknown.json is in"):

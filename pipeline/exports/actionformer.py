@@ -93,7 +93,7 @@ def _configuration(job: Job) -> str:
         if resized
         else f"the longest video has {job.longest} rows; a multiple of 576 suits n_mha_win_size 19 and six levels"
     )
-    return f"""# Section for an ActionFormer configuration. One "frame" is 1/{clock.rate} s.
+    return f"""# Section for an ActionFormer configuration. One "frame" is {job.tick}.
 dataset_name: {loader}
 train_split: ['{train}']
 val_split: ['{val}']

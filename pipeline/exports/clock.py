@@ -36,6 +36,11 @@ class Clock:
         factor *= math.ceil(_LEAST_STRIDE / (plan.stride_frames * factor))
         return cls(plan.rate * factor, int(plan.stride_frames * factor), int(center * factor))
 
+    @classmethod
+    def of_frames(cls, plan: SnippetPlan) -> Clock:
+        """The same for a plan that may follow each video's own rate: stride and offset hold, the rate may not."""
+        return cls.of(plan.at(Fraction(1)))
+
     @property
     def stride_seconds(self) -> float:
         return float(self.stride / self.rate)

@@ -66,7 +66,8 @@ def check(job: Job, folder: Path) -> list[str]:
                 if shape != wanted:
                     faults.append(f"{name} is {list(shape)}, expected {list(wanted)}")
             for row in rows:
-                back = [float(row[column]) * job.clock.stride_seconds for column in ("startFrame", "endFrame")]
+                stride_seconds = expected[row["video"]].clock.stride_seconds
+                back = [float(row[column]) * stride_seconds for column in ("startFrame", "endFrame")]
                 if max(abs(back[0] - float(row["start"])), abs(back[1] - float(row["end"]))) > 1e-3:
                     faults.append(f"{row['video']}: [{row['start']}, {row['end']}] s comes back as {back}")
     finally:
@@ -132,7 +133,7 @@ def _annotation_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) 
     for video in videos:
         for segment in video.annotations.segments:
             start, end = segment.segment
-            frames = [repr(round(seconds / job.clock.stride_seconds, 6)) for seconds in (start, end)]
+            frames = [repr(round(seconds / video.clock.stride_seconds, 6)) for seconds in (start, end)]
             place = job.labels.index(segment.label) + 1  # 0 is G-TAD's "Ambiguous"
             rows.append((names[video.id], segment.label, place, repr(start), repr(end), *frames))
     return _csv(COLUMNS, rows)
@@ -142,8 +143,8 @@ def _truth_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> st
     rows = []
     for video in videos:
         for segment in video.annotations.segments:
-            frames = [round(seconds / job.clock.stride_seconds, 6) for seconds in segment.segment]
-            rate = 1 / job.clock.stride_seconds
+            frames = [round(seconds / video.clock.stride_seconds, 6) for seconds in segment.segment]
+            rate = 1 / video.clock.stride_seconds
             rows.append((names[video.id], rate, video.rows + leading_rows(job.clock), *frames, segment.label))
     return _csv(TRUTH_COLUMNS, rows)
 
@@ -157,9 +158,11 @@ def _csv(columns: tuple[str, ...], rows: list[Any]) -> str:
 
 
 def _options(job: Job) -> str:
-    copies, stride = leading_rows(job.clock), f"{job.clock.stride_seconds:g}"
+    copies = leading_rows(job.clock)
+    seconds = sorted({f"{video.clock.stride_seconds:g}" for video in job.videos}, key=float)
+    stride = seconds[0] if len(seconds) == 1 else f"{seconds[0]} to {seconds[-1]}"
     return f"""# Options for G-TAD's THUMOS14 code. One frame is one row, {stride} s.
-# Row i is centred on i * {stride} s to within half of that; for it, {copies} copies of the first row come before it.
+# Row i is centred on i rows' time to within half of that; for it, {copies} copies of the first row come before it.
 --feature_path {job.home}
 --video_info {job.home}/
 --video_anno {job.home}/

@@ -74,7 +74,7 @@ def _videos(job: Job) -> dict[str, ExportVideo]:
 
 
 def _entry(job: Job, video: ExportVideo) -> dict[str, object]:
-    frames = job.clock.ticks(video.duration)
+    frames = video.clock.ticks(video.duration)
     return {
         "duration_second": video.duration,
         "duration_frame": frames,
@@ -90,7 +90,7 @@ def _info_csv(job: Job, videos: dict[str, ExportVideo]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("video", "numFrame", "seconds", "subset", "featureFrame"))
     for name, video in videos.items():
-        frames = job.clock.ticks(video.duration)
+        frames = video.clock.ticks(video.duration)
         writer.writerow((name, frames, repr(video.duration), _TRAIN if video.training else _VAL, frames))
     return text.getvalue()
 

@@ -126,7 +126,7 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
 def _exported_arrays(source: Path, record: dict[str, Any], spec: StoreSpec) -> Callable[[str], np.ndarray | None]:
     """A function that gives the rows of a video by its name in the record, or None where the export has none."""
     if record["to"] == "gtad":
-        names, clock = gtad.read_names(source), Clock.of(spec.plan)
+        names, clock = gtad.read_names(source), Clock.of_frames(spec.plan)
 
         def from_gtad(name: str) -> np.ndarray | None:
             rows = gtad.read_rows(source, names[identifier_of(name)], clock)

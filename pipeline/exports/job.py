@@ -28,6 +28,7 @@ class ExportVideo:
         training: whether it is in the training subset (else in the one for validation).
         duration: seconds, as measured on the video.
         rows: T in the export.
+        clock: ticks of this video; other videos have another rate where rows follow each video's own.
         annotations: within [0, duration].
     """
 
@@ -36,6 +37,7 @@ class ExportVideo:
     training: bool
     duration: float
     rows: int
+    clock: Clock
     annotations: VideoAnnotations
 
 
@@ -44,6 +46,7 @@ class Job:
     """An export that is possible.
 
     Args:
+        clock: ticks of the videos; its stride and offset are those of all of them, its rate only where they share one.
         labels: the classes that occur in ``videos``; their place is the class index, from 0 without gaps.
         notes: what was left out or mended, one line each.
         home: where the export will stand, for the paths in its configuration.
@@ -56,6 +59,13 @@ class Job:
     labels: tuple[str, ...]
     notes: tuple[str, ...]
     home: Path
+
+    @property
+    def tick(self) -> str:
+        """What a tick is, in words."""
+        if self.store.spec.plan.fps is None:
+            return "1 frame of the video at its own rate (fps and frame in the annotations say it)"
+        return f"1/{self.clock.rate} s"
 
     def subset(self, *, training: bool) -> list[ExportVideo]:
         """The videos of one of the two subsets."""
@@ -105,6 +115,7 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
             training=canonical_subset(fitted.videos[video_id].subset) == train,
             duration=sequence.duration_seconds,
             rows=config.resize_snippets or len(sequence.features),
+            clock=Clock.of(sequence.plan),
             annotations=fitted.videos[video_id],
         )
         for video_id, sequence in sequences.items()
@@ -116,9 +127,9 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     if found.only_in_annotations or found.only_in_store:
         notes.append(f"left out: {found.message()}")
     odd = [
-        f"{video_id}: {len(sequence.features)}, not {_rows(store, sequence)}"
+        f"{video_id}: {len(sequence.features)}, not {_rows(sequence)}"
         for video_id, sequence in sequences.items()
-        if abs(len(sequence.features) - _rows(store, sequence)) > 1
+        if abs(len(sequence.features) - _rows(sequence)) > 1
     ]
     if odd:
         notes.append(f"{len(odd)} videos have another number of rows than their duration gives ({'; '.join(odd[:3])})")
@@ -128,7 +139,7 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     return Job(
         store=store,
         config=config,
-        clock=Clock.of(store.spec.plan),
+        clock=Clock.of_frames(store.spec.plan),
         videos=videos,
         labels=tuple(label for label in annotations.labels if label in occurring),
         notes=tuple(notes),
@@ -136,9 +147,9 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     )
 
 
-def _rows(store: FeatureStore, sequence: FeatureSequence) -> int:
+def _rows(sequence: FeatureSequence) -> int:
     """T as the snippet plan gives it for the video's duration."""
-    return store.spec.plan.count(exact(sequence.sidecar.get("duration_exact", sequence.duration_seconds)))
+    return sequence.plan.count(exact(sequence.sidecar.get("duration_exact", sequence.duration_seconds)))
 
 
 def database(job: Job, *, train: str, val: str, skip_empty_training: bool = False) -> dict[str, Any]:
@@ -156,8 +167,8 @@ def database(job: Job, *, train: str, val: str, skip_empty_training: bool = Fals
         entries[video.name] = {
             "subset": train if video.training else val,
             "duration": video.duration,
-            "frame": job.clock.ticks(video.duration),
-            "fps": float(job.clock.rate),
+            "frame": video.clock.ticks(video.duration),
+            "fps": float(video.clock.rate),
             "annotations": [
                 {"segment": list(segment.segment), "label": segment.label, "label_id": class_ids[segment.label]}
                 for segment in video.annotations.segments

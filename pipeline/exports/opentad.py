@@ -58,4 +58,4 @@ def _read_back(job: Job, entry: dict[str, Any], seconds: float) -> tuple[float, 
         return row / rows * duration, duration / rows
     frame = int(seconds / duration * entry["frame"])
     row = (frame - job.clock.offset) / job.clock.stride
-    return (row * job.clock.stride + job.clock.offset) / (entry["frame"] / duration), job.clock.stride_seconds
+    return (row * job.clock.stride + job.clock.offset) / (entry["frame"] / duration), job.clock.stride / entry["fps"]

@@ -48,7 +48,7 @@ in_channels = {job.store.spec.channels}
 
 def _strided_head(job: Job) -> str:
     clock = job.clock
-    return f"""# Data set section for OpenTAD. One "frame" is 1/{clock.rate} s; all times below are in frames.
+    return f"""# Data set section for OpenTAD. One "frame" is {job.tick}; all times below are in frames.
 root = {str(job.home) + "/"!r}
 window_size = {training_length(job)}  # rows; the longest video has {job.longest}
 rows = dict(feature_stride={clock.stride}, offset_frames={clock.offset})
