@@ -166,11 +166,11 @@ def evaluate(
     errors_plot: Path | None = None,
     settings: Annotated[EvaluateConfig, Flat] = EvaluateConfig(),
 ) -> int:
-    """Mean average precision by ActivityNet's definition, per class and per tIoU.
+    """Mean average precision, per class and per tIoU, by ActivityNet's definition or by another's (--protocol).
 
     Args:
         detections: A JSON file in ActivityNet's submission form.
-        annotations: Ground truth in the ActivityNet dialect.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
         out: Also write the result here, as JSON.
         errors_plot: Also draw the kinds of errors here, as PNG or SVG.
     """

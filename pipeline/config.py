@@ -184,8 +184,13 @@ class EvaluateConfig:
     """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
 
     protocol: Literal["activitynet", "actionformer", "opentad", "thumos"] = "activitynet"
-    """Whose choices to follow. actionformer and opentad remove ground truth that repeats within 1 ms; thumos counts
-    Ambiguous segments neither for nor against; the result states every choice."""
+    """Whose choices to follow. actionformer and opentad remove ground truth that repeats within 1 ms, the others keep
+    it; thumos counts Ambiguous segments neither for nor against; activitynet and opentad know blocked videos. By all,
+    detections on videos without ground truth are false positives, those of classes that the ground truth lacks are
+    ignored, and equal scores rank by video id, then in the file's order. The result states every choice."""
+
+    blocked_videos: Path | None = None
+    """Videos to leave out, as ActivityNet has them: a JSON list of ids, or a text file of one id a line."""
 
     tious: tuple[float, ...] = ()
     """tIoU thresholds of a set of your own, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
@@ -194,6 +199,8 @@ class EvaluateConfig:
     """Also recall of proposals (AR@AN), mAP by segment length, and the kinds of errors."""
 
     def __post_init__(self) -> None:
+        if self.blocked_videos is not None and self.protocol not in ("activitynet", "opentad"):
+            raise PipelineError(f"blocked_videos must not be given for protocol={self.protocol}, which has none")
         for tiou in self.tious:
             if not 0 < tiou <= 1:
                 raise PipelineError(f"tious must be > 0 and <= 1, got {tiou}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.config import EvaluateConfig
 from pipeline.detections import read_detections
 from pipeline.errors import PipelineError
+from pipeline.files import read_json
 from pipeline.localization.error_analysis import ErrorAnalysis, analyse_errors
 from pipeline.localization.metrics import (
     ACTIVITYNET_LENGTHS_SECONDS,
@@ -81,7 +82,8 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     detections = read_detections(detections_file)
     annotations = adopt_ids(read_annotations(annotations_file), detections)
     chosen = annotations if config.subset == "all" else annotations.in_subset(config.subset)
-    truth = {i: [*video.segments, *_ambiguous(video, config)] for i, video in chosen.videos.items()}
+    blocked = _blocked(config.blocked_videos, chosen.videos)
+    truth = {i: [*v.segments, *_ambiguous(v, config)] for i, v in chosen.videos.items() if i not in blocked}
     found = {video_id: items for video_id, items in detections.items() if video_id in truth}
     if not found:
         raise PipelineError(
@@ -91,7 +93,9 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     notes = list(annotations.problems)
     if missing := sorted(truth.keys() - found.keys()):
         notes.append(f"{len(missing)} videos of the subset have no detections: all missed (e.g. {missing[0]})")
-    if others := detections.keys() - truth.keys():
+    if blocked:
+        notes.append(f"{len(blocked)} blocked videos are left out")
+    if others := detections.keys() - truth.keys() - blocked:
         notes.append(f"detections of {len(others)} videos outside the subset are left out")
     sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
     if config.tious:
@@ -107,6 +111,21 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
         evaluation.lengths = evaluate_by_length(truth, found, bounds_seconds=bounds, protocol=config.protocol)
         evaluation.errors = analyse_errors(truth, found, bounds_seconds=bounds, protocol=config.protocol)
     return evaluation
+
+
+def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
+    """Those of ``videos`` that ``file`` lists, with or without ActivityNet's prefix."""
+    if file is None:
+        return set()
+    is_json = file.suffix.lower() == ".json"
+    try:
+        listed = read_json(file, what="blocked videos") if is_json else file.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"blocked videos: cannot read {file}: {error}") from None
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
+    names = {name.removeprefix("v_") for name in listed}
+    return {video for video in videos if video.removeprefix("v_") in names}
 
 
 def _ambiguous(video: VideoAnnotations, config: EvaluateConfig) -> Sequence[Segment]:
@@ -141,4 +160,5 @@ def _result_as_json(result: MapResult) -> dict[str, Any]:
             for k, label in enumerate(result.labels)
         },
         "detections": result.detections,
+        "duplicates_removed": result.duplicates_removed,
     }

@@ -159,6 +159,12 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
     trained = sha256_of_file(model / "model.json")
     given = [trained, store.fingerprint(), asdict(config.localize)]
     stages.do("localize" + suffix, given, do_localize, result=detections)
-    given = [sha256_of_file(detections), truth, asdict(config.evaluate)]
+    blocked = config.evaluate.blocked_videos
+    given = [
+        sha256_of_file(detections),
+        truth,
+        asdict(config.evaluate),
+        *([sha256_of_file(blocked)] if blocked else []),
+    ]
     stages.do("evaluate" + suffix, given, do_evaluate, result=evaluation)
     return evaluation

@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate import evaluate
 from pipeline.extract import extract
 from pipeline.localization.config import HeadConfig, TrainConfig
+from pipeline.localization.segments import Detection
 from pipeline.localization.video_scores import read_video_scores
 from pipeline.localize import localize
 from pipeline.model import load_model
@@ -155,7 +156,6 @@ def test_interrupted_training_goes_on_and_ends_the_same(data, monkeypatch):
 
 def test_evaluation_of_the_ground_truth_itself_is_perfect(data):
     from pipeline.annotations import read_annotations
-    from pipeline.localization.segments import Detection
 
     truth = read_annotations(data / "annotations.json")
     detections = {i: [Detection(s.segment, s.label, 0.9) for s in v.segments] for i, v in truth.videos.items()}
@@ -169,6 +169,23 @@ def test_evaluation_of_the_ground_truth_itself_is_perfect(data):
     # 1.1 s long, shifted by half of that: tIoU 1/3.
     result = evaluate(data / "d.json", data / "annotations.json", EvaluateConfig(tious=(0.33, 0.34)))
     assert result.results["own"].map.tolist() == [1.0, 0.0]
+
+
+def test_blocked_videos_count_neither_for_nor_against(data):
+    write_detections(data / "d.json", {i: [Detection((1.0, 2.1), "brighter", 0.5)] for i in "abc"})
+    (data / "blocked.json").write_text('["v_a", "elsewhere"]')
+    (data / "blocked.txt").write_text("a\nelsewhere\n")
+    for file in (data / "blocked.json", data / "blocked.txt"):
+        config = EvaluateConfig(subset="all", blocked_videos=file)
+        result = evaluate(data / "d.json", data / "annotations.json", config)
+        assert (result.videos, result.results["thumos"].segments.sum()) == (2, 2)
+        assert result.results["thumos"].detections == 2
+        assert result.notes[-1:] == ["1 blocked videos are left out"]
+    (data / "blocked.json").write_text('{"a": 1}')
+    with pytest.raises(PipelineError, match="must be a JSON list of ids, or a text file"):
+        evaluate(data / "d.json", data / "annotations.json", replace(config, blocked_videos=data / "blocked.json"))
+    with pytest.raises(PipelineError, match="must not be given for protocol=thumos, which has none"):
+        EvaluateConfig(protocol="thumos", blocked_videos=data / "blocked.txt")
 
 
 def test_evaluation_refuses_a_subset_without_detections(data):

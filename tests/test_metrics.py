@@ -243,6 +243,14 @@ def read_annotations(name: str) -> dict[str, list[Segment]]:
     }
 
 
+def _first_of_alike(rows: list[Detection]) -> list[Detection]:
+    kept: list[Detection] = []
+    for row in rows:
+        if not any(row.label == k.label and np.allclose(row.segment, k.segment, rtol=0, atol=1e-3) for k in kept):
+            kept.append(row)
+    return kept
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["thumos14_gt.json", "anet13_anno_action.json"])
 def test_published_ground_truth_is_1_against_itself_and_falls_with_a_shift_as_arithmetic_says(name: str) -> None:
@@ -262,7 +270,11 @@ def test_published_ground_truth_is_1_against_itself_and_falls_with_a_shift_as_ar
             for video, rows in ground_truth.items()
         }
 
-    assert evaluate_map(ground_truth, shifted(0.0)).average == pytest.approx(1.0)
+    for protocol in PROTOCOLS:
+        found_again = shifted(0.0)
+        if PROTOCOLS[protocol].removes_duplicates:  # else the second of two that are alike would be a false positive
+            found_again = {video: _first_of_alike(rows) for video, rows in found_again.items()}
+        assert evaluate_map(ground_truth, found_again, protocol=protocol).average == pytest.approx(1.0)
     # A shift by a quarter of each length leaves a tIoU of 0.75 / 1.25 = 0.6 with the segment itself.
     result = evaluate_map(ground_truth, shifted(0.25), tious=(0.5, 0.59, 0.61, 0.95))
     assert result.map[0] > 0.97 and result.map[1] > 0.97
