@@ -7,6 +7,7 @@ was: videos that are done are skipped, those whose file has changed are made aga
 from __future__ import annotations
 
 import platform
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -80,7 +81,7 @@ def extract(
     if encoder.weights.random:
         summary.notes.append("weights are random: the features are for trials only, and the store says so")
     job = _Job(store, summary, videos, config, report=report)
-    todo = (video for video in videos if job.must_do(video))
+    todo = (video for video in job.ordered(videos) if job.must_do(video))
     job.run(encode_videos(todo, encoder, spec.plan, config))
     return store, summary
 
@@ -109,6 +110,7 @@ class _Job:
         self._bytes_done = 0
         self._started = time.monotonic()
         self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
+        self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(config))
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
@@ -125,9 +127,16 @@ class _Job:
         self._tell(video)
         return False
 
+    def ordered(self, videos: Sequence[VideoFile]) -> Sequence[VideoFile]:
+        """The videos in the order in which they are done: as they come, but from a place of its own for each of several
+        processes at work on the store, so that they seldom do the same video at the same time."""
+        if not videos or not self._log.others_at_work():
+            return videos
+        start = random.SystemRandom().randrange(len(videos))
+        return [*videos[start:], *videos[:start]]
+
     def run(self, events: Iterator[Event]) -> None:
         """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
-        self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(self._config))
         end = "interrupted"
         try:
             for event in events:

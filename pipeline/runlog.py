@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+_ENDS = ("end", "interrupted")
+_SILENT_SECONDS = 600.0  # a process that has logged nothing for so long has probably been killed
 
 
 class RunLog:
@@ -24,3 +28,19 @@ class RunLog:
         # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def others_at_work(self) -> bool:
+        """Whether another process seems to be at work: its log is young and has no end."""
+        return any(_is_running(path) for path in self.path.parent.glob("*.jsonl") if path != self.path)
+
+
+def _is_running(log: Path) -> bool:
+    try:
+        if time.time() - log.stat().st_mtime > _SILENT_SECONDS:
+            return False
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            last = json.loads(file.read().splitlines()[-1])
+    except (OSError, ValueError, IndexError):  # removed, or a line is being written at this moment
+        return True
+    return last.get("event") not in _ENDS
