@@ -35,10 +35,11 @@ def plot_errors(analysis: ErrorAnalysis) -> "Figure":
     cost.barh(KINDS[1:], analysis.gain[1:] * 100)
     cost.invert_yaxis()
     cost.set(title=f"mAP gained without (now {analysis.map * 100:.1f}%)", xlabel="points")
+    cost.set_xlim(0, max(1.0, 1.05 * 100 * float(analysis.gain[1:].max())))
 
     share = 100 * analysis.missed / np.maximum(analysis.segments, 1)
     missed.bar(length_names(analysis.bounds_seconds), share)
-    missed.set(title="Missed segments", xlabel="length (s)", ylabel="share (%)")
+    missed.set(title="Missed segments", xlabel="length (s)", ylabel="share (%)", ylim=(0, 100))
     missed.tick_params(axis="x", labelrotation=30)
     return figure
 
