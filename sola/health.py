@@ -138,12 +138,14 @@ def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     # Where no two positions are ever compared the target does not vary, and `data_warnings` has said so.
     if constant - loss >= CLEAR_GAIN * (constant - least) or constant - least < 1e-6:
         return []
+    gate = history[-1].gate
     remedies = ["set comparison to centred"] if config.comparison == "raw" else []
-    remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" else []
+    remedies += ["raise learning_rate (1e-3, say)"] if config.learning_rate < 1e-3 else []
+    remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" and abs(gate) < 1e-3 else []
     return [
         f"at step {history[-1].step} the loss is {loss:.4f}, not clearly below the {constant:.4f} of predicting the "
         f"same similarity for every interval (the target itself has {least:.4f}), and the gate is "
-        f"{history[-1].gate:.1e}: next to nothing has been learned about time; "
+        f"{gate:.1e}: next to nothing has been learned about time; "
         f"{', '.join([*remedies, 'or give more steps'])}"
     ]
 

@@ -243,21 +243,21 @@ def test_a_healthy_fit_is_not_warned_about() -> None:
         (record(900, spread=0.01), "step 900.*collapsed.*0.500 to 0.010.*learning_rate"),
         (record(900, rank=1.05), "alike.*3.00 to 1.05 of 8.*lower k"),
         (record(900, gate=1e-5), "after 900 steps the gate is 1.0e-05.*gate_learning_rate"),
-        (record(900, loss=0.384), r"step 900 the loss is 0.3840.*0.3850.*0.2850.*centred.*gate_learning_rate.*steps"),
+        (record(900, loss=0.384), r"step 900 the loss is 0.3840.*0.3850.*0.2850.*centred, raise learning_rate.*steps"),
         (record(900, loss=0.384, gate=1e-5), "the loss is 0.3840.*gate is 1.0e-05.*gate_learning_rate"),
         (record(900, loss=0.385, spread=0.01, rank=1.01), "collapsed"),
     ],
 )
 def test_collapse_and_a_stuck_gate_are_noticed_with_a_suggestion(last: StepRecord, said: str) -> None:
-    warnings = fit_warnings([record(1, gate=0.0), last], SMALL)
+    warnings = fit_warnings([record(1, gate=0.0), last], SolaConfig())
     assert len(warnings) == 1
     assert re.search(said, warnings[0])
 
 
 def test_a_remedy_that_is_in_place_is_not_suggested() -> None:
-    config = replace(SMALL, comparison="centred", gate="open")
-    (warning,) = fit_warnings([record(1), record(900, loss=0.384)], config)
-    assert "centred" not in warning and "gate_learning_rate" not in warning and "more steps" in warning
+    config = SolaConfig(comparison="centred", learning_rate=1e-3, gate="open")
+    (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=0.0)], config)
+    assert "centred" not in warning and "learning_rate" not in warning and "more steps" in warning
 
 
 def test_a_plateau_is_seen_through_the_noise_of_single_batches() -> None:
