@@ -7,7 +7,8 @@ Frames are chosen by timestamp, never by index. The encoder sees the video on a 
 ``fps`` cells a second: grid cell ``n`` shows the frame that a player shows in the middle of the cell, at
 ``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is ``fps`` gives each
 of its frames exactly once even where its container has rounded the timestamps. Of the ``window_frames`` cells of a
-snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames`` equal parts.
+snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames`` equal parts, or there a stack
+of several cells in a row. Optical flow at cell ``n`` is the motion from the frame of cell ``n`` to that of ``n + 1``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class SnippetPlan:
         stride_frames: distance between the starts of two snippets in grid cells, > 0.
         num_frames: F, frames that the encoder takes from a snippet, 1 <= F <= window_frames.
         tail: "pad" completes the last snippet by repeating the video's last frame; "drop" leaves it out.
+        stack: L, consecutive cells taken at each of the F places, the middle one of which is the cell that would be
+            taken alone; F * L <= window_frames.
+        flow: whether the frame of the cell after each one is needed as well.
     """
 
     fps: Fraction
@@ -44,14 +48,19 @@ class SnippetPlan:
     stride_frames: Fraction
     num_frames: int
     tail: Tail = "pad"
+    stack: int = 1
+    flow: bool = False
 
     def __post_init__(self) -> None:
         for name in ("fps", "window_frames", "stride_frames"):
             if getattr(self, name) <= 0:
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 1 <= self.num_frames <= self.window_frames:
+        if self.stack < 1:
+            raise PipelineError(f"stack must be >= 1, got {self.stack}")
+        taken = self.num_frames * self.stack
+        if not 1 <= taken <= self.window_frames:
             raise PipelineError(
-                f"window must hold at least the encoder's {self.num_frames} frames at {float(self.fps):g} fps, "
+                f"window must hold at least the encoder's {taken} frames at {float(self.fps):g} fps, "
                 f"got {float(self.window_frames):g} frames ({float(self.window_seconds):g} s); choose a longer window"
             )
         if self.tail not in ("pad", "drop"):
@@ -80,10 +89,27 @@ class SnippetPlan:
         return max(0, math.floor((duration - self.window_seconds) / self.stride_seconds) + 1)
 
     def frame_times(self, snippet: int) -> list[Fraction]:
-        """The F moments, in seconds, whose frames make snippet ``snippet``, ascending."""
+        """The moments, in seconds, whose frames make snippet ``snippet``, ascending: of the cells, and with flow of
+        those after them."""
         start = snippet * self.stride_frames
-        cells = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
-        return [(start + cell + Fraction(1, 2)) / self.fps for cell in cells]
+        return [(start + cell + Fraction(1, 2)) / self.fps for cell in self._shown_cells()]
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The F * L grid cells of a window that the encoder takes, ascending; the window begins with cell 0."""
+        middles = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
+        return tuple(middle - self.stack // 2 + place for middle in middles for place in range(self.stack))
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """For each of the ``cells`` the places in ``frame_times`` of its moment and of that of the next cell (without
+        flow: twice its own)."""
+        places = {cell: place for place, cell in enumerate(self._shown_cells())}
+        return tuple((places[cell], places[cell + self.flow]) for cell in self.cells)
+
+    def _shown_cells(self) -> list[int]:
+        """The cells whose frames must be decoded, ascending."""
+        return sorted({cell + later for cell in self.cells for later in range(1 + self.flow)})
 
 
 def tick_of(time: Fraction, time_base: Fraction) -> int:

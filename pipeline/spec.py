@@ -39,6 +39,12 @@ class StoreSpec:
     decoder: str
     sola: dict[str, Any] | None = None
 
+    @property
+    def stream_channels(self) -> tuple[int, ...]:
+        """The number of channels of each stream, in the order of the columns, where there are several."""
+        streams = [stream["channels"] for stream in self.encoder.get("streams", ())]
+        return tuple(end - begin for begin, end in streams) if len(streams) > 1 else ()
+
     def as_json(self) -> dict[str, Any]:
         """The spec as plain JSON values; fractions are text like "30000/1001", seconds are added for readers."""
         return {
@@ -63,6 +69,8 @@ class StoreSpec:
                 stride_frames=exact(rows["stride_frames"]),
                 num_frames=rows["num_frames"],
                 tail=rows["tail"],
+                stack=rows.get("stack", 1),
+                flow=rows.get("flow", False),
             )
             names = ("channels", "dtype", "encoder", "weights", "precision", "sola")
             return cls(plan=plan, decoder=value["decoder_asked"], **{name: value[name] for name in names})
@@ -92,6 +100,9 @@ def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
         "window_frames": str(plan.window_frames),
         "num_frames": plan.num_frames,
         "tail": plan.tail,
+        # Only where they say something, so that stores without flow stay what they were.
+        **({"stack": plan.stack} if plan.stack != 1 else {}),
+        **({"flow": True} if plan.flow else {}),
     }
 
 
