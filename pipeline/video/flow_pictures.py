@@ -117,6 +117,8 @@ def flow_pictures(
             while waiting:
                 yield waiting.popleft().finished(progress)
             yield item
+        while waiting:
+            yield waiting.popleft().finished(progress)
     finally:
         _cancel(waiting)
 
