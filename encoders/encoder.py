@@ -56,13 +56,12 @@ class Encoder:
         A snippet's features do not depend on the others in its batch: every forward pass has the same shape.
 
         Args:
-            snippets: RGB frames, scaled and cropped, uint8 [B, F, H, W, 3]; any B, also 0.
+            snippets: frames, scaled and cropped, uint8 [B, F * L, H, W, channels], RGB as a rule; any B, also 0.
 
         Raises:
             EncoderError: another shape or dtype.
         """
-        size = self.spec.crop_size
-        expected = (self.spec.num_frames, size, size, 3)
+        expected = self.spec.snippet_shape
         if snippets.dtype != torch.uint8 or tuple(snippets.shape[1:]) != expected:
             raise EncoderError(
                 f"snippets for {self.spec.name} must be uint8 [B, {', '.join(map(str, expected))}], got "

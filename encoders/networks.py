@@ -46,7 +46,7 @@ class PooledImageNet(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            frames: normalised frames [B, 3, H, W].
+            frames: normalised frames [B, C, H, W].
         """
         features = frames
         for child in self.children():
@@ -186,8 +186,11 @@ def build_r2plus1d_34() -> nn.Module:
     return PooledVideoResNet(network)
 
 
-def build_resnet50() -> nn.Module:
-    """Returns torchvision's ResNet-50 without its classifier."""
+def build_resnet50(channels_in: int = 3) -> nn.Module:
+    """Returns torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
     from torchvision.models import resnet50
 
-    return PooledImageNet(resnet50(weights=None))
+    network = resnet50(weights=None)
+    if channels_in != 3:
+        network.conv1 = nn.Conv2d(channels_in, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return PooledImageNet(network)

@@ -79,7 +79,7 @@ def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tu
     if not isinstance(fast.network, fx.GraphModule) or not can_pack():
         return network, ()
     snippets = synthetic_snippets(spec, CHECK_SNIPPETS)
-    shape = (batch_size, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    shape = (batch_size, *spec.snippet_shape)
     cpu = torch.device("cpu")
     try:
         pack_convolutions(fast.network, network.normalised(torch.zeros(shape, dtype=torch.uint8)))

@@ -36,6 +36,7 @@ class SnippetNetwork(nn.Module):
     def __init__(self, network: nn.Module, spec: EncoderSpec, dtype: torch.dtype) -> None:
         super().__init__()
         self.per_frame = spec.layout == "frames"
+        self.stack = spec.stack
         self.dtype = dtype
         memory_format = torch.channels_last if self.per_frame else torch.channels_last_3d
         self.network = network.to(dtype=dtype).to(memory_format=memory_format)
@@ -49,22 +50,26 @@ class SnippetNetwork(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            snippets: RGB, uint8 [B, F, H, W, 3].
+            snippets: uint8 [B, F * L, H, W, C].
         """
         inputs = self.normalised(snippets)
         if not self.per_frame:
             return self.network(inputs).float()
         batch, frames = snippets.shape[:2]
-        return self.network(inputs).float().view(batch, frames, -1).mean(dim=1)
+        return self.network(inputs).float().view(batch, frames // self.stack, -1).mean(dim=1)
 
     def normalised(self, snippets: Tensor) -> Tensor:
-        """Returns the network's input: [B, 3, F, H, W], or [B * F, 3, H, W] for 2D networks.
+        """Returns the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
 
         Args:
-            snippets: RGB, uint8 [B, F, H, W, 3].
+            snippets: uint8 [B, F * L, H, W, C].
         """
         # Bytes come with the channels last in memory, and the views below keep them there.
         pixels = (snippets.to(torch.float32) * self.scale + self.offset).to(self.dtype)
+        if self.stack > 1:
+            batch, frames, height, width, channels = pixels.shape
+            stacks = pixels.view(batch, frames // self.stack, self.stack, height, width, channels)
+            pixels = stacks.permute(0, 1, 3, 4, 2, 5).flatten(4)
         if self.per_frame:
             return pixels.flatten(0, 1).permute(0, 3, 1, 2)
         return pixels.permute(0, 4, 1, 2, 3)
@@ -181,11 +186,11 @@ def candidate_precision(precision: str, device: torch.device) -> str:
 
 
 def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
-    """Returns smooth moving patterns with some noise, uint8 [count, F, H, W, 3], the same every time."""
+    """Returns smooth moving patterns with some noise, uint8 [count, F * L, H, W, C], the same every time."""
     generator = torch.Generator().manual_seed(0)
-    size, frames = spec.crop_size, spec.num_frames
-    coarse = torch.rand((count, 3, 4, 8, 8), generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=(frames, size, size), mode="trilinear")
+    *size, channels = spec.snippet_shape
+    coarse = torch.rand((count, channels, 4, 8, 8), generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=size, mode="trilinear")
     noise = torch.rand(smooth.shape, generator=generator)
     pixels = (smooth * 0.85 + noise * 0.15) * 255.0
     return pixels.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()

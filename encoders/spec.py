@@ -8,6 +8,7 @@ from typing import Any
 from encoders.errors import EncoderError
 
 LAYOUTS = ("clip", "frames")
+CHANNELS = {"rgb": 3, "flow": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,15 @@ class EncoderSpec:
         fps: frames a second of that grid.
         short_side: the short side of a frame after scaling, in pixels.
         crop_size: side of the square centre crop fed to the network, in pixels.
-        mean: per channel, subtracted from RGB in [0, 1].
+        mean: per channel, subtracted from bytes / 255.
         std: per channel, divided by after the mean is subtracted.
         layout: "clip" feeds [B, C, F, H, W] to the network; "frames" feeds every frame to a 2D network and
             averages its features over the F frames of a snippet.
         fixed_size: (height, width) in pixels that every frame is scaled to whatever its aspect ratio, for the
             networks that were trained so; None keeps the aspect ratio by `short_side`.
-        modality: what the channels are; "rgb".
+        modality: what the channels are: "rgb", or "flow" (motion to the right and down, as bytes around 128).
+        stack: L, consecutive frames taken at each of the F places and fed to a 2D network together, as the channels
+            of one picture (x1, y1, x2, y2, ... of flow); the middle one is the frame that would be taken alone.
         source: paper and reference implementation, one line.
 
     Raises:
@@ -47,30 +50,45 @@ class EncoderSpec:
     fps: float
     short_side: int
     crop_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     layout: str
     source: str
     fixed_size: tuple[int, int] | None = None
     modality: str = "rgb"
+    stack: int = 1
 
     def __post_init__(self) -> None:
         positive = ("version", "feature_dim", "num_frames", "window_frames", "fps", "short_side", "crop_size")
-        for field in positive:
+        for field in (*positive, "stack"):
             if not getattr(self, field) > 0:
                 raise EncoderError(f"{field} must be > 0, got {getattr(self, field)!r}")
         if self.layout not in LAYOUTS:
             raise EncoderError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
-        if self.modality != "rgb":
-            raise EncoderError(f"modality must be rgb, got {self.modality!r}")
-        if self.window_frames < self.num_frames:
-            raise EncoderError(f"window_frames must be >= num_frames ({self.num_frames}), got {self.window_frames}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+        if self.modality not in CHANNELS:
+            raise EncoderError(f"modality must be one of {', '.join(CHANNELS)}, got {self.modality!r}")
+        if self.stack > 1 and self.layout != "frames":
+            raise EncoderError(f"stack must be 1 with layout {self.layout}, got {self.stack}")
+        if self.window_frames < self.num_frames * self.stack:
+            taken = f"num_frames * stack ({self.num_frames} * {self.stack})"
+            raise EncoderError(f"window_frames must be >= {taken}, got {self.window_frames}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels or not min(self.std) > 0:
             raise EncoderError(
-                f"mean and std must be three numbers each, std > 0; got mean={self.mean}, std={self.std}"
+                f"mean and std must be {self.channels} numbers each for {self.modality}, std > 0; "
+                f"got mean={self.mean}, std={self.std}"
             )
         if self.crop_size > min(self.fixed_size or (self.short_side,)):
             raise EncoderError(f"crop_size must be <= the scaled short side, got {self.crop_size}")
+
+    @property
+    def channels(self) -> int:
+        """Returns the number of channels of a frame."""
+        return CHANNELS[self.modality]
+
+    @property
+    def snippet_shape(self) -> tuple[int, int, int, int]:
+        """Returns (F * L, H, W, channels): the shape of one snippet of bytes."""
+        return self.num_frames * self.stack, self.crop_size, self.crop_size, self.channels
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Returns (height, width) in pixels of a scaled frame: its short side is `short_side`.
@@ -108,5 +126,11 @@ class EncoderSpec:
         return (height - self.crop_size) // 2, (width - self.crop_size) // 2, self.crop_size
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the spec as JSON-ready values (tuples as lists), for provenance and comparison."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Returns the spec as JSON-ready values (tuples as lists), for provenance and comparison.
+
+        A stack of 1 is left out, as in the features that were made before there were stacks.
+        """
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if self.stack == 1:
+            del values["stack"]
+        return values

@@ -225,7 +225,8 @@ def run_encoders() -> int:
         window = f"{spec.window_frames} at {spec.fps:g} fps = {spec.window_frames / spec.fps:.3f} s"
         for number, (weights, published) in enumerate(entry.published.items()):
             there = "yes" if (folder / published.file_name).is_file() else "no"
-            columns = (name, str(spec.feature_dim), str(spec.num_frames), window, f"{spec.crop_size} px")
+            frames = f"{spec.num_frames} x {spec.stack}" if spec.stack > 1 else str(spec.num_frames)
+            columns = (name, str(spec.feature_dim), frames, window, f"{spec.crop_size} px {spec.modality}")
             first = columns if number == 0 else ("",) * len(columns)
             table.add_row(*first, weights, published.file_name, there)
     wide = Console(width=max(_out.width, 150))

@@ -40,6 +40,19 @@ class ExtractConfig:
     """Frames a second at which the encoder sees videos. Default: as it was trained. "video": each video's own frame
     rate, as many published features were made; --window-frames and --stride-frames are then frames of the video."""
 
+    streams: Literal["rgb", "flow", "rgb,flow"] = "rgb"
+    """What the encoders see: pictures, motion (optical flow), or both: then a row is [rgb | flow], each by its own
+    encoder. Flow takes about a second of a core for each frame; it uses all cores."""
+
+    weights_flow: str | None = None
+    """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""
+
+    flow: Literal["tvl1", "raft"] = "tvl1"
+    """How flow is estimated: TV-L1 (OpenCV; what published flow encoders were trained on), or RAFT (torchvision)."""
+
+    raft_weights: str = "raft_large"
+    """Weights of RAFT: raft_large, raft_small, a file of torchvision's, or "random" (for trials)."""
+
     window_seconds: float | None = None
     """Length of a snippet in seconds. Default: the span the encoder was trained on."""
 
@@ -114,7 +127,16 @@ class ExtractConfig:
             raise PipelineError(f"fps must be > 0, got {self.fps}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
+        if self.streams == "flow" and self.weights not in ("kinetics400", "random"):
+            raise PipelineError(f"with streams='flow' give weights_flow, not weights (got {self.weights})")
+        if not self.with_flow and self.weights_flow is not None:
+            raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
         self.part()
+
+    @property
+    def with_flow(self) -> bool:
+        """Whether flow is among the streams."""
+        return "flow" in self.streams.split(",")
 
     def part(self) -> tuple[int, int]:
         """The shard as (i, n), 1 <= i <= n."""
@@ -137,6 +159,8 @@ class ExtractConfig:
             stride_frames=_frames(self.stride_seconds, self.stride_frames, fps, default=DEFAULT_STRIDE_FRAMES),
             num_frames=spec.num_frames,
             tail=self.tail,
+            stack=spec.stack,
+            flow=self.with_flow,
         )
 
 
@@ -155,6 +179,12 @@ class LocalizeConfig:
 
     weights: str | None = None
     """Where the encoder's weights are now; they must be those the model was trained with. Default: as recorded."""
+
+    weights_flow: str | None = None
+    """The same for the flow stream."""
+
+    raft_weights: str | None = None
+    """The same for RAFT, where it estimates the flow."""
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
@@ -240,7 +270,7 @@ class ProbeConfig:
 
     stream_channels: tuple[int, ...] = ()
     """Channels of each stream where several lie one after the other (RGB and flow: 1024 1024); each is brought to
-    unit length by itself."""
+    unit length by itself. Default: as the store says."""
 
     comparison: Literal["raw", "centred"] = "raw"
     """What is brought to unit length and classified: the features as they are (published), or less the mean of the

@@ -12,7 +12,7 @@ from random import Random
 import numpy as np
 import torch
 
-from encoders.encoder import Encoder
+from encoders.two_stream import StreamEncoder
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import open_encoder
@@ -20,8 +20,11 @@ from pipeline.progress import Report, silent
 from pipeline.sources import Standing, size_of, standing_of
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
+from pipeline.streams import AnyEncoder, flow_settings
 from pipeline.video.errors import VideoError
 from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.flow import estimators
+from pipeline.video.pool import usable_cores
 from pipeline.video.probe import VideoInfo, probe
 
 _PROBE_SECONDS = 60.0
@@ -47,6 +50,8 @@ class Estimate:
         margin: of seconds and snippets, relative: with 95% confidence they are within ± this share. 0: all
             were probed; infinite: a single one of several was.
         snippets_per_second: of the encoder alone.
+        flow_fields: of all snippets, estimated once for each pair of frames; 0 without flow.
+        flow_fields_per_second: of all cores together.
         megabytes: 10^6 bytes that the features will take.
     """
 
@@ -61,11 +66,18 @@ class Estimate:
     margin: float
     snippets_per_second: float
     megabytes: float
+    flow_fields: float = 0.0
+    flow_fields_per_second: float = math.inf
 
     @property
     def encode_seconds(self) -> float:
-        """Of the encoder; the whole time, as long as decoding keeps up with it."""
+        """Of the encoder; the whole time, as long as decoding keeps up with it and there is no flow."""
         return self.snippets / self.snippets_per_second
+
+    @property
+    def flow_seconds(self) -> float:
+        """Of all cores, for the flow."""
+        return self.flow_fields / self.flow_fields_per_second
 
     def lines(self) -> list[str]:
         """For people: one line for each failed video and each to do, then the sums."""
@@ -78,6 +90,10 @@ class Estimate:
             return [*listed, counts]
         how = "all of them" if self.probed == len(self.to_do) else f"from {self.probed} of them"
         within = f" ± {self.margin:.0%}" if math.isfinite(self.margin) else " ± unknown"
+        flow = (
+            f"{self.flow_fields:.0f} flow fields, {self.flow_fields_per_second:.1f} a second on all cores: "
+            f"{_clock(self.flow_seconds)}{within} more"
+        )
         return [
             *listed,
             counts,
@@ -85,6 +101,7 @@ class Estimate:
             f"{self.megabytes:.1f} MB of features",
             f"{self.snippets_per_second:.1f} snippets/s: {_clock(self.encode_seconds)}{within}, "
             "as long as decoding keeps up",
+            *([flow] if self.flow_fields else []),
         ]
 
 
@@ -145,7 +162,16 @@ def estimate(
         margin=margin,
         snippets_per_second=encoder_speed(encoder),
         megabytes=(snippets * bytes_a_row + len(to_do) * _BYTES_BESIDE_ROWS) / 1e6,
+        **_flow(config, encoder, spec, snippets),
     )
+
+
+def _flow(config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec, snippets: float) -> dict[str, float]:
+    if not spec.plan.flow:
+        return {}
+    # Cells of different snippets that are the same cell of the grid share a field: within a stride none repeats.
+    fields = len({cell % spec.plan.stride_frames for cell in spec.plan.cells}) * snippets
+    return {"flow_fields": fields, "flow_fields_per_second": flow_speed(config, encoder)}
 
 
 def extrapolate(
@@ -181,10 +207,26 @@ def extrapolate(
     return ratio * total, _student_t(n - 1) * error / (ratio * total)
 
 
-def encoder_speed(encoder: Encoder) -> float:
+def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
+    """Flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
+    settings = flow_settings(config, encoder.device, threads=usable_cores())
+    estimate_flow = estimators(settings)()
+    height, width = encoder.spec.resized(9, 16)
+    rows, columns = np.mgrid[:height, : width + 2] / 16
+    texture = 128 + 60 * np.sin(rows + np.sin(columns)) + 60 * np.sin(1.7 * columns - rows)
+    wide = np.repeat(texture.astype(np.uint8)[:, :, None], 3, axis=2)
+    first, second = np.ascontiguousarray(wide[:, 2:]), np.ascontiguousarray(wide[:, :-2])
+    estimate_flow(first, second)
+    start = time.perf_counter()
+    estimate_flow(first, second)
+    return settings.threads / (time.perf_counter() - start)
+
+
+def encoder_speed(encoder: AnyEncoder) -> float:
     """Snippets a second of the encoder alone, on noise, after a batch to warm up."""
-    spec, random = encoder.spec, np.random.default_rng(0)
-    shape = (encoder.batch_size, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    random = np.random.default_rng(0)
+    one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
+    shape = (encoder.batch_size, *one)
     noise = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
     encoder.encode(noise)
     batches, start = 0, time.perf_counter()

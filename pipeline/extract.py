@@ -27,6 +27,7 @@ from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_by
 from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.flow import library_version
 from pipeline.video.pool import Failed, Finished, Restarted
 
 
@@ -82,7 +83,7 @@ def extract(
         summary.notes.append("weights are random: the features are for trials only, and the store says so")
     job = _Job(store, summary, videos, config, report=report)
     todo = (video for video in job.ordered(videos) if job.must_do(video))
-    job.run(encode_videos(todo, encoder, spec.plan, config))
+    job.run(encode_videos(todo, encoder, spec.plan, config, on_pictures=job.on_pictures))
     return store, summary
 
 
@@ -109,6 +110,7 @@ class _Job:
         self._bytes = total_bytes(videos)
         self._bytes_done = 0
         self._started = time.monotonic()
+        self._pictures = 0  # that have got their flow
         self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
         self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(config))
 
@@ -134,6 +136,11 @@ class _Job:
             return videos
         start = random.SystemRandom().randrange(len(videos))
         return [*videos[start:], *videos[:start]]
+
+    def on_pictures(self, count: int) -> None:
+        """Takes note that flow has been estimated for ``count`` more frames."""
+        self._pictures += count
+        self._tell()
 
     def run(self, events: Iterator[Event]) -> None:
         """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
@@ -162,7 +169,7 @@ class _Job:
                 self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
                 return
             writer = self._writer(video)
-            writer.commit(_details(video, event, self._store.spec.plan))
+            writer.commit(_details(video, event, self._store.spec.plan, self._config))
             del self._writers[video.id]
             self._summary.done.append(video.id)
             self._summary.snippets += writer.rows
@@ -202,12 +209,14 @@ class _Job:
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
         snippets = s.snippets + sum(writer.rows for writer in self._writers.values())
-        rate = snippets / max(1e-9, time.monotonic() - self._started)
-        text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {rate:.1f} a second"
+        seconds = max(1e-9, time.monotonic() - self._started)
+        text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {snippets / seconds:.1f} a second"
+        if self._pictures:
+            text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"
         self._report(min(1.0, share), text)
 
 
-def _details(video: VideoFile, event: Finished, plan: SnippetPlan) -> dict[str, Any]:
+def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: ExtractConfig) -> dict[str, Any]:
     """What the sidecar says of one video beyond the spec."""
     report, info = event.report, event.info
     return {
@@ -227,5 +236,6 @@ def _details(video: VideoFile, event: Finished, plan: SnippetPlan) -> dict[str, 
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},
+            **(library_version(config.flow) if config.with_flow else {}),
         },
     }

@@ -24,22 +24,22 @@ class PublishedSettings:
 
 FEATURE_PRESETS: dict[str, PublishedSettings] = {
     "thumos14-i3d": PublishedSettings(
-        {"encoder": "i3d_inception", "fps": "video", "window_frames": 16, "stride_frames": 4},
+        {"encoder": "i3d_inception", "streams": "rgb,flow", "fps": "video", "window_frames": 16, "stride_frames": 4},
         "THUMOS14, windows of 16 frames every 4 frames of the video; ActionFormer (Zhang et al. 2022), "
         "configuration thumos_i3d: feat_stride 4, num_frames 16",
     ),
     "activitynet-i3d": PublishedSettings(
-        {"encoder": "i3d_inception", "fps": 25, "window_frames": 16, "stride_frames": 16},
+        {"encoder": "i3d_inception", "streams": "rgb,flow", "fps": 25, "window_frames": 16, "stride_frames": 16},
         "ActivityNet-1.3, windows of 16 frames every 16 frames at 25 fps; ActionFormer, configuration anet_i3d: "
         "feat_stride 16, num_frames 16, default_fps 25",
     ),
     "activitynet-tsn": PublishedSettings(
-        {"encoder": "tsn_r50", "fps": "video", "window_frames": 16, "stride_frames": 16},
+        {"encoder": "tsn_r50", "streams": "rgb,flow", "fps": "video", "window_frames": 16, "stride_frames": 16},
         "ActivityNet-1.3, a snippet every 16 frames of the video; BSN (Lin et al. 2018), section 4.1 (theirs came from "
         "another TSN, trained on ActivityNet)",
     ),
     "hacs-i3d": PublishedSettings(
-        {"encoder": "i3d_inception", "fps": 30, "window_frames": 16, "stride_frames": 15},
+        {"encoder": "i3d_inception", "streams": "rgb,flow", "fps": 30, "window_frames": 16, "stride_frames": 15},
         "HACS Segments, two rows a second; TriDet (Shi et al. 2023), configuration hacs_i3d: feat_stride 1, "
         "default_fps 2 (their window is not stated: 16 frames, as elsewhere)",
     ),

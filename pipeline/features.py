@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from encoders.encoder import Encoder, load_encoder
 from pipeline.config import ExtractConfig
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
+from pipeline.streams import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.video.find import VideoFile
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, usable_cores
+
+_MOST_FLOW_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -39,45 +41,17 @@ Event = Rows | Restarted | Finished | Failed
 Decoded = Snippets | Restarted | Finished | Failed
 
 
-def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[Encoder, StoreSpec]:
+def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[AnyEncoder, StoreSpec]:
     """The frozen encoder that ``config`` names, on the first of its devices, and the spec of the features it makes.
 
     Args:
-        weights_sha256: when given, other weights are refused.
+        weights_sha256: when given, other weights are refused; for features of RGB alone.
 
     Raises:
         EncoderError, PipelineError: no such encoder, no such weights, no such device, a window too short.
     """
-    encoder = _load(config, _devices(config)[0], config.precision, weights_sha256)
-    weights = encoder.weights
-    spec = StoreSpec(
-        channels=encoder.spec.feature_dim,
-        dtype=config.dtype,
-        plan=config.plan(encoder.spec),
-        encoder=encoder.spec.as_dict(),
-        weights={
-            "name": weights.name,
-            "sha256": weights.sha256,
-            "random": weights.random,
-            "seed": weights.seed if weights.random else None,
-        },
-        precision=encoder.precision,
-        decoder=config.decoder,
-    )
-    return encoder, spec
-
-
-def _load(config: ExtractConfig, device: str, precision: str, weights_sha256: str | None) -> Encoder:
-    return load_encoder(
-        config.encoder,
-        weights=config.weights,
-        seed=config.seed,
-        device=device,
-        precision=precision,
-        batch_size=config.batch_size,
-        weights_sha256=weights_sha256,
-        compile=config.compile,
-    )
+    encoder = load_streams(config, _devices(config)[0], config.precision, weights_sha256=weights_sha256)
+    return encoder, features_spec(config, encoder)
 
 
 def _devices(config: ExtractConfig) -> list[str]:
@@ -88,7 +62,13 @@ def _devices(config: ExtractConfig) -> list[str]:
 
 
 def encode_videos(
-    videos: Iterable[VideoFile], encoder: Encoder, plan: SnippetPlan, config: ExtractConfig, *, in_order: bool = False
+    videos: Iterable[VideoFile],
+    encoder: AnyEncoder,
+    plan: SnippetPlan,
+    config: ExtractConfig,
+    *,
+    in_order: bool = False,
+    on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Event]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
 
@@ -97,19 +77,43 @@ def encode_videos(
         encoder: of :func:`open_encoder`; where ``config`` has more devices, it is loaded on each.
         plan: how videos are cut into snippets.
         in_order: True: one video after the other; False: several side by side, their events mixed.
+        on_pictures: with flow, told now and then how many more frames have got theirs.
 
     Yields:
         For each video its rows in order, then Finished; or Failed, at any point. After Restarted the rows of the
         video that came before are void, and come again.
     """
-    others = [_load(config, device, encoder.precision, encoder.weights.sha256) for device in _devices(config)[1:]]
+    others = [
+        load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
+        for device in _devices(config)[1:]
+    ]
     limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
-    workers = 1 if in_order else config.workers
-    with DecodePool(workers, encoder.spec, plan, decoder=config.decoder, limits=limits) as pool:
+    workers, flow = 1 if in_order else config.workers, None
+    if plan.flow:
+        videos, workers, threads = flow_shares(videos, workers)
+        flow = flow_settings(config, encoder.device, threads=threads)
+    with DecodePool(
+        workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
+    ) as pool:
         yield from encode_events(pool.decode(videos), [encoder, *others])
 
 
-def encode_events(events: Iterator[Decoded], encoders: Sequence[Encoder]) -> Iterator[Event]:
+def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Iterable[VideoFile], int, int]:
+    """The videos again, and how the cores are shared among them: processes, and threads in each.
+
+    Decoding takes little of what flow takes, so that a few processes are enough: one works while another begins or
+    ends a video. A single video has all cores.
+
+    Args:
+        workers: processes asked for; None: as many as there are videos, up to four.
+    """
+    cores, rest = usable_cores(), iter(videos)
+    first = list(itertools.islice(rest, min(_MOST_FLOW_WORKERS, cores)))
+    processes = workers or max(1, len(first))
+    return itertools.chain(first, rest), processes, max(1, cores // processes)
+
+
+def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> Iterator[Event]:
     """The events of a decoder with feature rows in the place of snippets; all else keeps its place among them.
 
     Each encoder has a thread, so that the next batches are gathered while it works; batches go to the encoders in
@@ -134,7 +138,7 @@ def encode_events(events: Iterator[Decoded], encoders: Sequence[Encoder]) -> Ite
             yield from _with_rows(*in_flight.popleft())
 
 
-def _batches(events: Iterator[Decoded], encoder: Encoder) -> Iterator[list[Decoded]]:
+def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[Decoded]]:
     """Runs of events, in order, that hold one batch of snippets; the last, and those of other events only, fewer."""
     batch: list[Decoded] = []
     room = encoder.batch_size

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
+from pipeline.streams import RAFT_WEIGHTS
 from pipeline.video.find import find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
 from sola.enhance import enhance
@@ -115,14 +117,23 @@ def _from_videos(
 ) -> LocalizeSummary:
     videos = find_videos(inputs, ids=config.ids)
     settings = extract_config(model, config)
-    encoder, spec = open_encoder(settings, weights_sha256=model.features.weights["sha256"])
+    encoder, spec = open_encoder(settings, weights_sha256=model.features.weights.get("sha256"))
     if differing := spec.differences(model.plain_features):
         raise PipelineError(
             "this machine cannot make the features that the model was trained on. "
             f"Here is this machine, there the model: {'; '.join(differing)}"
         )
     summary = LocalizeSummary(notes=list(encoder.notes))
-    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True), spec.plan)
+    pictures = 0
+
+    def tell(more: int = 0) -> None:
+        nonlocal pictures
+        pictures += more
+        ended = len(summary.detections) + len(summary.failed)
+        flow = f", {pictures} flow fields" if pictures else ""
+        report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
+
+    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True, on_pictures=tell), spec.plan)
     while (video_id := events.next_video()) is not None:
         # Rows become what a store would hold, so that both ways give the same detections.
         chunks = (features.astype(spec.dtype) for features in events.rows())
@@ -134,8 +145,7 @@ def _from_videos(
             summary.failed[video_id] = str(error)
         else:
             summary.detections[video_id] = found
-        ended = len(summary.detections) + len(summary.failed)
-        report(ended / len(videos), f"{ended}/{len(videos)} videos")
+        tell()
     return summary
 
 
@@ -145,8 +155,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     encoder = config.encoder or features.encoder["name"]
     return ExtractConfig(
         encoder=encoder,
-        weights=config.weights or _recorded_weights(encoder, features),
-        seed=features.weights["seed"] or 0,
+        **_streams(encoder, features, config),
         fps="video" if features.plan.fps is None else float(features.plan.fps),
         window_frames=float(features.plan.window_frames),
         stride_frames=float(features.plan.stride_frames),
@@ -161,16 +170,38 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     )
 
 
-def _recorded_weights(encoder: str, features: StoreSpec) -> str:
+def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[str, Any]:
+    """The settings that name the streams of the model's features, and the weights of each."""
+    if "streams" not in features.encoder:
+        weights = config.weights or _recorded_weights(encoder, features.weights)
+        return {"weights": weights, "seed": features.weights["seed"] or 0}
+    values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
+    for stream, recorded in features.weights.items():
+        option = "weights" if stream == "rgb" else "weights_flow"
+        name = features.encoder["encoders"][stream]["name"]
+        values[option] = getattr(config, option) or _recorded_weights(name, recorded, option)
+        values["seed"] = recorded["seed"] or 0
+    if values["flow"] == "raft":
+        raft = features.encoder["flow"]["weights"]
+        if config.raft_weights is None and raft["name"] not in (*RAFT_WEIGHTS, "random"):
+            raise PipelineError(
+                f"the model's flow is RAFT's with weights from a file, {raft['name']} (SHA-256 {raft['sha256']}); "
+                "say where it is with --raft-weights FILE"
+            )
+        values["raft_weights"] = config.raft_weights or raft["name"]
+    return values
+
+
+def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "weights") -> str:
     """The name under which the model's weights are found again; files have none."""
-    name = str(features.weights["name"])
+    name = str(recorded["name"])
     if name == "own" and not is_own(encoder):
         raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
-    if is_own(encoder) or features.weights["random"] or is_url(name) or name in published_weights(encoder):
+    if is_own(encoder) or recorded["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(
-        f"the model's encoder has weights from a file, {name} (SHA-256 {features.weights['sha256']}); "
-        "say where it is with --weights FILE"
+        f"the model's encoder {encoder} has weights from a file, {name} (SHA-256 {recorded['sha256']}); "
+        f"say where it is with --{option.replace('_', '-')} FILE"
     )
 
 

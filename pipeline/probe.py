@@ -170,7 +170,7 @@ def _evaluate(
         train_pieces,
         test_pieces,
         EvaluationConfig(seeds=tuple(config.seeds), distances=tuple(sorted(set(config.distances)))),
-        stream_channels=config.stream_channels,
+        stream_channels=config.stream_channels or store.spec.stream_channels,
     )
     encoder = str(store.spec.encoder.get("name", "unknown"))
     return StoreScores(store.path, store.fingerprint(), encoder, store.spec.sola is not None, scores)

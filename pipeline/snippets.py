@@ -8,7 +8,8 @@ second (the same for all videos, or each video's own rate): grid cell ``n`` show
 middle of the cell, at ``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is
 ``fps`` gives each of its frames exactly once even where its container has rounded the timestamps. Of the
 ``window_frames`` cells of a snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames``
-equal parts.
+equal parts, or there a stack of several cells in a row. Optical flow at cell ``n`` is the motion from the frame of cell
+``n`` to that of ``n + 1``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class SnippetPlan:
         stride_frames: distance between the starts of two snippets in grid cells, > 0.
         num_frames: F, frames that the encoder takes from a snippet, 1 <= F <= window_frames.
         tail: "pad" completes the last snippet by repeating the video's last frame; "drop" leaves it out.
+        stack: L, consecutive cells taken at each of the F places, the middle one of which is the cell that would be
+            taken alone; F * L <= window_frames.
+        flow: whether the frame of the cell after each one is needed as well.
     """
 
     fps: Fraction | None
@@ -46,15 +50,20 @@ class SnippetPlan:
     stride_frames: Fraction
     num_frames: int
     tail: Tail = "pad"
+    stack: int = 1
+    flow: bool = False
 
     def __post_init__(self) -> None:
         for name in ("fps", "window_frames", "stride_frames"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise PipelineError(f"{name} must be > 0, got {value}")
-        if not 1 <= self.num_frames <= self.window_frames:
+        if self.stack < 1:
+            raise PipelineError(f"stack must be >= 1, got {self.stack}")
+        taken = self.num_frames * self.stack
+        if not 1 <= taken <= self.window_frames:
             raise PipelineError(
-                f"window must hold at least the encoder's {self.num_frames} frames at {self._rate_in_words()}, "
+                f"window must hold at least the encoder's {taken} frames at {self._rate_in_words()}, "
                 f"got {float(self.window_frames):g} frames; choose a longer window"
             )
         if self.tail not in ("pad", "drop"):
@@ -98,10 +107,27 @@ class SnippetPlan:
         return max(0, math.floor((duration - self.window_seconds) / self.stride_seconds) + 1)
 
     def frame_times(self, snippet: int) -> list[Fraction]:
-        """The F moments, in seconds, whose frames make snippet ``snippet``, ascending."""
+        """The moments, in seconds, whose frames make snippet ``snippet``, ascending: of the cells, and with flow of
+        those after them."""
         start = snippet * self.stride_frames
-        cells = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
-        return [(start + cell + Fraction(1, 2)) / self.rate for cell in cells]
+        return [(start + cell + Fraction(1, 2)) / self.rate for cell in self._shown_cells()]
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The F * L grid cells of a window that the encoder takes, ascending; the window begins with cell 0."""
+        middles = (math.floor((2 * k + 1) * self.window_frames / (2 * self.num_frames)) for k in range(self.num_frames))
+        return tuple(middle - self.stack // 2 + place for middle in middles for place in range(self.stack))
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """For each of the ``cells`` the places in ``frame_times`` of its moment and of that of the next cell (without
+        flow: twice its own)."""
+        places = {cell: place for place, cell in enumerate(self._shown_cells())}
+        return tuple((places[cell], places[cell + self.flow]) for cell in self.cells)
+
+    def _shown_cells(self) -> list[int]:
+        """The cells whose frames must be decoded, ascending."""
+        return sorted({cell + later for cell in self.cells for later in range(1 + self.flow)})
 
     def _rate_in_words(self) -> str:
         return "the video's own rate" if self.fps is None else f"{float(self.fps):g} fps"

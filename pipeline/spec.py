@@ -40,6 +40,12 @@ class StoreSpec:
     decoder: str
     sola: dict[str, Any] | None = None
 
+    @property
+    def stream_channels(self) -> tuple[int, ...]:
+        """The number of channels of each stream, in the order of the columns, where there are several."""
+        streams = [stream["channels"] for stream in self.encoder.get("streams", ())]
+        return tuple(end - begin for begin, end in streams) if len(streams) > 1 else ()
+
     def as_json(self) -> dict[str, Any]:
         """The spec as plain JSON values; fractions are text like "30000/1001", seconds are added for readers."""
         return {
@@ -86,6 +92,8 @@ def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
         stride_frames=exact(rows["stride_frames"]),
         num_frames=rows["num_frames"],
         tail=rows["tail"],
+        stack=rows.get("stack", 1),
+        flow=rows.get("flow", False),
     )
 
 
@@ -102,6 +110,9 @@ def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
         "window_frames": str(plan.window_frames),
         "num_frames": plan.num_frames,
         "tail": plan.tail,
+        # Only where they say something, so that stores without flow stay what they were.
+        **({"stack": plan.stack} if plan.stack != 1 else {}),
+        **({"flow": True} if plan.flow else {}),
     }
 
 

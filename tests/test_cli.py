@@ -236,6 +236,7 @@ def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(com
     settings = taken[0]
     plan = settings.plan(encoder_spec(settings.encoder))
     assert plan.window_frames == 16
+    assert settings.streams == ("rgb" if name == "tsp" else "rgb,flow")
     rate = {"thumos14-i3d": None, "activitynet-tsn": None, "activitynet-i3d": 25, "hacs-i3d": 30, "tsp": 15}[name]
     assert plan.fps == rate
     assert plan.stride_frames == {"thumos14-i3d": 4, "hacs-i3d": 15}.get(name, 16)

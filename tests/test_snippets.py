@@ -87,3 +87,51 @@ def test_a_tick_is_current_until_the_next_begins():
 def test_impossible_plans_are_refused_by_name_and_value(changes, words):
     with pytest.raises(PipelineError, match=words):
         plan(**changes)
+
+
+def test_without_stack_and_flow_each_cell_is_a_moment_of_its_own():
+    assert plan().cells == (4, 12, 20, 28, 36, 44, 52, 60)
+    assert plan().pairs == tuple((k, k) for k in range(8))
+
+
+def test_a_stack_surrounds_the_cell_that_would_be_taken_alone():
+    stacks = plan(window_frames=16, num_frames=3, stack=5)
+    assert stacks.cells == (0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)  # around 2, 8 and 13
+    assert plan(window_frames=16, num_frames=2, stack=4).cells == (2, 3, 4, 5, 10, 11, 12, 13)  # 4 and 12 are third
+
+
+def test_flow_needs_the_cell_after_each_one_too():
+    flow = plan(window_frames=16, num_frames=3, stack=2, flow=True)
+    assert flow.cells == (1, 2, 7, 8, 12, 13)
+    assert [float(time * 30) - 0.5 for time in flow.frame_times(0)] == [1, 2, 3, 7, 8, 9, 12, 13, 14]
+    assert flow.pairs == ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8))
+    dense = plan(window_frames=16, num_frames=16, flow=True)
+    assert len(dense.frame_times(0)) == 17
+    assert dense.pairs == tuple((k, k + 1) for k in range(16))
+
+
+def test_stacks_never_leave_the_window_nor_overlap():
+    for window in ("15", "15.2", "16", "17.9", "31", "64"):
+        cells = plan(window_frames=window, num_frames=3, stack=5).cells
+        assert len(set(cells)) == 15
+        assert list(cells) == sorted(cells)
+        assert cells[0] >= 0 and cells[-1] < exact(window)
+    with pytest.raises(PipelineError, match="must hold at least the encoder's 15 frames"):
+        plan(window_frames=14, num_frames=3, stack=5)
+    with pytest.raises(PipelineError, match="stack must be >= 1, got 0"):
+        plan(stack=0)
+
+
+def test_a_store_without_flow_says_nothing_of_it_and_one_with_flow_does():
+    from pathlib import Path
+
+    from pipeline.spec import StoreSpec, rows_as_json
+    from pipeline.video.messages import pack_plan, unpack_plan
+
+    assert not {"stack", "flow"} & rows_as_json(plan()).keys()
+    for each in (plan(), plan(stack=5, flow=True)):
+        spec = StoreSpec(
+            channels=1, dtype="float32", plan=each, encoder={}, weights={}, precision="fp32", decoder="auto"
+        )
+        assert StoreSpec.from_json(spec.as_json(), where=Path("store.json")) == spec
+        assert unpack_plan(pack_plan(each)) == each

@@ -33,6 +33,7 @@ class ToyEncoder:
         self.spec = TOY_SPEC
         self.weights = WeightsInfo(name="toy", path=None, url=None, sha256="0" * 64, random=False, seed=None)
         self.precision = "fp32"
+        self.device = torch.device("cpu")
         self.batch_size = batch_size
         self.notes: tuple[str, ...] = ()
         self.encoded = 0
@@ -73,3 +74,40 @@ def toy_store_spec(config: ExtractConfig) -> StoreSpec:
         precision="fp32",
         decoder=config.decoder,
     )
+
+
+TOY_FLOW_SPEC = replace(
+    TOY_SPEC,
+    name="toy_flow",
+    feature_dim=4,
+    stack=2,
+    modality="flow",
+    mean=(0.0, 0.0),
+    std=(1.0, 1.0),
+    source="mean flow of all cells of a snippet and of its last",
+)
+
+
+class ToyFlowEncoder(ToyEncoder):
+    """Four numbers a snippet: mean motion to the right and down, of all its cells and of the last, as bytes / 255."""
+
+    def __init__(self, batch_size: int = 4) -> None:
+        super().__init__(batch_size)
+        self.spec = TOY_FLOW_SPEC
+        self.weights = replace(self.weights, sha256="1" * 64)
+
+    def encode(self, snippets: torch.Tensor) -> torch.Tensor:
+        assert snippets.dtype == torch.uint8
+        assert snippets.shape[1:] == (8, 32, 32, 2)
+        self.encoded += len(snippets)
+        pixels = snippets.double() / 255
+        return torch.cat([pixels.mean(dim=(1, 2, 3)), pixels[:, -1].mean(dim=(1, 2))], dim=1).float()
+
+
+def use_toy_streams(monkeypatch) -> dict[str, ToyEncoder]:
+    """Makes "toy" an encoder that has a flow stream; returns the encoders by name."""
+    encoders = {"toy": ToyEncoder(), "toy_flow": ToyFlowEncoder()}
+    monkeypatch.setattr("pipeline.streams.load_encoder", lambda name, **_: encoders[name])
+    monkeypatch.setattr("pipeline.streams.flow_variant", lambda name: f"{name}_flow")
+    monkeypatch.setattr("pipeline.localize.published_weights", lambda _: ("toy",))
+    return encoders

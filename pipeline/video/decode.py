@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -237,8 +237,7 @@ def _notes(info: VideoInfo, tally: Tally) -> tuple[str, ...]:
 def _split(frames: tuple[NDArray[np.uint8], ...], complete: list[SnippetFrames], schedule: Schedule) -> Iterator[Chunk]:
     first = schedule.kept - len(frames)
     parts = [complete[i : i + _SNIPPETS_A_CHUNK] for i in range(0, len(complete), _SNIPPETS_A_CHUNK)] or [[]]
-    needed_still = min((s.ordinals[0] for s in complete), default=schedule.oldest)
-    chunk = Chunk(first, frames, (), min(needed_still, schedule.oldest))
-    for part in parts:
-        yield replace(chunk, snippets=tuple(part), keep_from=schedule.oldest if part is parts[-1] else chunk.keep_from)
-        chunk = replace(chunk, first_ordinal=schedule.kept, frames=())
+    for part, later in zip(parts, [*parts[1:], []], strict=True):
+        keep_from = later[0].ordinals[0] if later else schedule.oldest
+        yield Chunk(first, frames, tuple(part), keep_from)
+        first, frames = schedule.kept, ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -20,6 +20,7 @@ from pipeline.video import decord_backend
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.find import VideoFile
+from pipeline.video.flow import FlowSettings
 from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_report
 from pipeline.video.pictures import Framing
 from pipeline.video.probe import VideoInfo
@@ -41,7 +42,7 @@ class Snippets:
 
     Args:
         first_row: row of ``frames[0]``.
-        frames: uint8 [m, F, H, W, 3], RGB, m >= 1.
+        frames: uint8 [m, F, H, W, 3], RGB, m >= 1; with flow [m, F * L, H, W, 5], RGB and flow.
     """
 
     video: VideoFile
@@ -96,6 +97,8 @@ class DecodePool:
         decoder: "auto", "decord" or "pyav".
         limits: when a video is given up.
         threads: decoding threads in each worker.
+        flow: how flow is estimated, for a plan with flow.
+        on_pictures: told how many more pictures with flow have been made, twice a second for each worker at most.
 
     Raises:
         PipelineError: a setting is not accepted, decord is asked for and not installed, or (from ``decode``) a
@@ -111,6 +114,8 @@ class DecodePool:
         limits: DecodeLimits | None = None,
         *,
         threads: int = 1,
+        flow: FlowSettings | None = None,
+        on_pictures: Callable[[int], None] = lambda count: None,
         entry: str = _WORKER,
     ) -> None:
         if workers is not None and workers < 1:
@@ -121,12 +126,16 @@ class DecodePool:
             raise PipelineError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if decoder == "decord" and not decord_backend.is_installed():
             raise PipelineError("decoder is 'decord', which is not installed; use 'auto' or 'pyav'")
+        if plan.flow != (flow is not None):
+            raise PipelineError("a plan with flow needs settings of flow, and only such a plan does")
         self.workers = workers if workers is not None else default_workers()
         self._spec = spec
         self._plan = plan
         self._decoder: Decoder = decoder
         self._limits = limits or DecodeLimits()
         self._threads = threads
+        self._flow = flow
+        self._on_pictures = on_pictures
         self._entry = entry
         self._processes: list[Process] = []
 
@@ -192,9 +201,11 @@ class DecodePool:
                 if job is None:
                     return
                 if process is None:
-                    process = Process(self._spec, self._plan, self._limits, threads=self._threads, entry=self._entry)
-                    self._processes.append(process)
+                    self._processes.append(process := self._new_process())
                 process.give(job)
+
+    def _new_process(self) -> Process:
+        return Process(self._spec, self._plan, self._limits, threads=self._threads, flow=self._flow, entry=self._entry)
 
     def _next_job(self, source: Iterator[VideoFile]) -> Job | None:
         video = next(source, None)
@@ -214,6 +225,9 @@ class DecodePool:
         job = process.jobs[0]
         if name == "ready":
             process.ready = True
+        elif name == "alive":
+            if values[0]:
+                self._on_pictures(values[0])
         elif name == "begins":
             job.backend = values[0]
         elif name == "restarts":
@@ -264,5 +278,9 @@ def _restart(job: Job, reason: str) -> Iterator[Event]:
 
 def default_workers() -> int:
     """One process less than there are cores for this process (one is left for the main process), 1 to 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(1, cores - 1), _MOST_WORKERS)
+    return min(max(1, usable_cores() - 1), _MOST_WORKERS)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from pipeline.snippets import SnippetPlan
 from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
 from pipeline.video.find import VideoFile
+from pipeline.video.flow import FlowSettings
+from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
 from pipeline.video.messages import DecodeLimits, pack_plan, pack_spec, send
 from pipeline.video.pictures import Framing
 from pipeline.video.schedule import most_frames_held
@@ -54,12 +56,20 @@ class Process:
     that process ends.
     """
 
-    def __init__(self, spec: Framing, plan: SnippetPlan, limits: DecodeLimits, *, threads: int, entry: str) -> None:
+    def __init__(
+        self,
+        spec: Framing,
+        plan: SnippetPlan,
+        limits: DecodeLimits,
+        *,
+        threads: int,
+        flow: FlowSettings | None,
+        entry: str,
+    ) -> None:
         self.jobs: deque[Job] = deque()
         self.ready = False
         self.last_heard = time.monotonic()
-        slots = most_frames_held(plan) + _CHUNKS_AHEAD * FRAMES_A_CHUNK
-        shape = (slots, spec.crop_size, spec.crop_size, 3)
+        shape = ring_shape(spec, plan)
         memory = _anonymous_file(int(np.prod(shape)))
         ours, theirs = socket.socketpair()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
@@ -80,9 +90,16 @@ class Process:
             os.close(memory)
         self.connection = Connection(ours.detach())
         self._ring: NDArray[np.uint8] = np.frombuffer(self._memory, dtype=np.uint8).reshape(shape)
-        settings = {"plan": pack_plan(plan), "spec": pack_spec(spec), "limits": asdict(limits), "slots": slots}
+        settings = {
+            "plan": pack_plan(plan),
+            "spec": pack_spec(spec),
+            "limits": asdict(limits),
+            "shape": shape,
+            "threads": threads,
+            "flow": flow and asdict(flow),
+        }
         with contextlib.suppress(OSError):  # a worker that is dead already is noticed when it is listened to
-            send(self.connection, "settings", {**settings, "threads": threads})
+            send(self.connection, "settings", settings)
 
     @property
     def pid(self) -> int:
@@ -105,7 +122,7 @@ class Process:
             )
 
     def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
-        """A copy of frames in the ring, uint8 [m, F, H, W, 3]."""
+        """A copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""
         gathered: NDArray[np.uint8] = self._ring[np.asarray(ordinals) % len(self._ring)]
         return gathered
 
@@ -136,6 +153,17 @@ class Process:
         self._stderr.seek(max(0, size - 2000))
         lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else ""
+
+
+def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
+    """Of the ring: slots, height, width, channels.
+
+    There is room for all that may be needed until the next snippet is complete, or worker and main process would wait
+    for each other, and for some that comes after.
+    """
+    held = most_pictures_held(plan) if plan.flow else most_frames_held(plan)
+    slots = held + _CHUNKS_AHEAD * FRAMES_A_CHUNK
+    return slots, spec.crop_size, spec.crop_size, PICTURE_CHANNELS if plan.flow else 3
 
 
 def _ending(code: int) -> str:

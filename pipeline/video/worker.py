@@ -22,6 +22,8 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.video.decode import Chunk, Restart, choose_backend, decode
 from pipeline.video.errors import VideoError
+from pipeline.video.flow import FlowSettings, estimators
+from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
 from pipeline.video.messages import DecodeLimits, pack_info, pack_report, receive, send, unpack_plan, unpack_spec
 from pipeline.video.probe import probe
 from pipeline.video.report import DecodeReport, refuse_damaged
@@ -102,15 +104,19 @@ class Worker:
         self._spec = unpack_spec(settings["spec"])
         self._limits = DecodeLimits(**settings["limits"])
         self._threads: int = settings["threads"]
-        side = self._spec.crop_size
-        slots: int = settings["slots"]
-        shape = (slots, side, side, 3)
+        shape = tuple(settings["shape"])
         self._ring = np.frombuffer(mmap.mmap(ring, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
         self._jobs: deque[dict[str, Any]] = deque()
-        self._written = 0  # frames put into the ring since the process began
+        self._written = 0  # frames, or pictures with flow, put into the ring since the process began
         self._released = 0  # of these, how many the main process no longer needs
         self._last_sign = time.monotonic()
-        limit_memory(self._limits.memory_bytes)
+        self._flow = FlowSettings(**settings["flow"]) if settings["flow"] else None
+        self._pictures = 0  # made with flow, of which the main process has not heard
+        if self._flow is not None:
+            self._maker = PictureMaker(estimators(self._flow), self._spec, threads=self._flow.threads)
+        extra = self._flow.bytes_of_memory if self._flow is not None else 0
+        if extra is not None:
+            limit_memory(self._limits.memory_bytes + extra)
         send(self._connection, "ready")
 
     def run(self) -> None:
@@ -140,7 +146,12 @@ class Worker:
         now = time.monotonic()
         if now - self._last_sign > _SECONDS_BETWEEN_SIGNS_OF_LIFE:
             self._last_sign = now
-            send(self._connection, "alive")
+            send(self._connection, "alive", self._pictures)
+            self._pictures = 0
+
+    def _picture_made(self) -> None:
+        self._pictures += 1
+        self._sign_of_life()
 
     def _work(self, job: dict[str, Any]) -> None:
         path, decoder = Path(job["path"]), job["decoder"]
@@ -151,16 +162,19 @@ class Worker:
         decord, _ = choose_backend(info, decoder, watched=True)
         send(self._connection, "begins", "decord" if decord else "pyav")
         first = self._written
-        for item in decode(
+        items = decode(
             path,
             info,
             self._plan.at(info.fps),
-            self._spec,
+            self._spec if self._flow is None else WholeFrames(self._spec),
             decoder=decoder,
             threads=self._threads,
             complaints=complaints,
             progress=self._sign_of_life,
-        ):
+        )
+        if self._flow is not None:
+            items = flow_pictures(items, self._plan, self._maker, progress=self._picture_made)
+        for item in items:
             if isinstance(item, Chunk):
                 self._hand_over(item, first)
             elif isinstance(item, Restart):

@@ -1,0 +1,86 @@
+"""Encoders of flow, and of RGB and flow together: pictures of five channels in, the streams' features side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from encoders.encoder import Encoder
+from encoders.errors import EncoderError
+from encoders.spec import EncoderSpec
+from encoders.weights import WeightsInfo
+
+Stream = Literal["rgb", "flow"]
+PLACES: dict[Stream, slice] = {"rgb": slice(0, 3), "flow": slice(3, 5)}  # of each stream's channels in a picture
+SHARED = ("fps", "window_frames", "num_frames", "short_side", "crop_size", "fixed_size")
+
+
+class StreamEncoder:
+    """One encoder for each stream, "flow" among them, used as one; their features stand side by side in their order.
+
+    Attributes:
+        streams: the encoders by stream, in the order of the features.
+        spec: of the flow stream: how frames are chosen, stacked, scaled and cropped is the same for all.
+        weights: of the first stream; those of each are with it.
+        device: where they run.
+        precision: of the first stream.
+        batch_size: B of the forward passes.
+    """
+
+    def __init__(self, streams: Mapping[Stream, Encoder]) -> None:
+        self.streams = dict(streams)
+        self.spec = self.streams["flow"].spec
+        for stream, encoder in self.streams.items():
+            if encoder.spec.modality != stream:
+                raise EncoderError(
+                    f"encoder {encoder.spec.name} takes {encoder.spec.modality}, it cannot be the stream {stream}"
+                )
+            _refuse_other_frames(encoder.spec, self.spec)
+        first = next(iter(self.streams.values()))
+        self.weights: WeightsInfo = first.weights
+        self.device = first.device
+        self.precision = first.precision
+
+    @property
+    def feature_dim(self) -> int:
+        """Returns C, the length of one feature vector."""
+        return sum(encoder.spec.feature_dim for encoder in self.streams.values())
+
+    @property
+    def snippet_shape(self) -> tuple[int, int, int, int]:
+        """Returns (F * L, H, W, 5): the shape of one snippet of pictures."""
+        return *self.spec.snippet_shape[:3], max(place.stop for place in PLACES.values())
+
+    @property
+    def batch_size(self) -> int:
+        """Returns the smallest batch size of the streams; it falls where memory does not suffice."""
+        return min(encoder.batch_size for encoder in self.streams.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Returns what the user should know about how the streams run."""
+        return tuple(f"{stream}: {note}" for stream, encoder in self.streams.items() for note in encoder.notes)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Returns the features float32 [B, C] of B snippets, on the CPU, the streams side by side.
+
+        Args:
+            pictures: RGB and flow of each frame, scaled and cropped, uint8 [B, F * L, H, W, 5]; any B, also 0.
+        """
+        return torch.cat([encoder.encode(self._part(stream, pictures)) for stream, encoder in self.streams.items()], 1)
+
+    def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
+        """Returns what a stream takes: its channels, and of a stack its middle where it takes one frame only."""
+        stack, own = self.spec.stack, self.streams[stream].spec.stack
+        taken = pictures if own == stack else pictures[:, stack // 2 :: stack]
+        return taken[..., PLACES[stream]].contiguous()
+
+
+def _refuse_other_frames(spec: EncoderSpec, flow: EncoderSpec) -> None:
+    """Raises EncoderError when two streams take different frames, or frames of another size."""
+    differing = [name for name in SHARED if getattr(spec, name) != getattr(flow, name)]
+    if differing or spec.stack not in (1, flow.stack):
+        raise EncoderError(f"{spec.name} and {flow.name} do not go together: they differ in {differing or 'stack'}")
