@@ -56,6 +56,12 @@ def write_report(run: Path, out: Path, config: ReportConfig) -> Path:
     return out / PAGE
 
 
+def _has_random_weights(weights: dict[str, Any]) -> bool:
+    """Whether the weights of the encoder, or of one of its streams, are random."""
+    streams = [value for value in weights.values() if isinstance(value, dict)] or [weights]
+    return any(bool(stream.get("random")) for stream in streams)
+
+
 def _foreign(out: Path) -> bool:
     known = {PAGE, PICTURE_FOLDER, VIDEO_FOLDER, *_ASSETS}
     return any(path.name not in known and not path.name.startswith(".") for path in out.iterdir())
@@ -81,7 +87,7 @@ def _content(facts: RunFacts, out: Path, entries: list[dict[str, Any]], config: 
         "title": facts.folder.resolve().name,
         "cards": _cards(facts, entries),
         "notes": facts.notes,
-        "random_weights": bool(facts.store.spec.weights.get("random")),
+        "random_weights": _has_random_weights(facts.store.spec.weights),
         "stages": _stage_table(facts),
         "settings": _settings(facts),
         "data_set": _data_set_tables(facts),
@@ -142,7 +148,11 @@ def _settings(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
     groups: dict[str, Any] = {
         "features: what a row means": spec["rows"],
         "features: encoder": spec["encoder"],
-        "features: weights and arithmetic": {**spec["weights"], "precision": spec["precision"], "dtype": spec["dtype"]},
+        "features: weights and arithmetic": {
+            "weights": spec["weights"],
+            "precision": spec["precision"],
+            "dtype": spec["dtype"],
+        },
     }
     if facts.enhanced is not None and facts.enhanced.spec.sola is not None:
         groups["SoLa"] = {**facts.enhanced.spec.sola["settings"], "module": facts.enhanced.spec.sola["module_sha256"]}
