@@ -9,14 +9,13 @@ from encoders.catalog import catalog_entry
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.loading import load_network
-from encoders.prepare import Forward, at_precision, compiled, fold, packed, run
+from encoders.prepare import Forward, at_precision, compiled, fold, gpu_batch_size, packed, run
 from encoders.runtime import candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 
 # Large enough to fill two cores with clips of eight frames; more brings nothing and costs memory.
 CPU_BATCH_SIZE = 2
-GPU_BATCH_SIZE = 16
 
 
 class Encoder:
@@ -163,11 +162,11 @@ def make_encoder(
             f"weights {info.name} of {spec.name} have SHA-256 {info.sha256}, but {weights_sha256} is required; "
             "give the weights that it was made with"
         )
-    size = batch_size or (GPU_BATCH_SIZE if target.type == "cuda" else CPU_BATCH_SIZE)
     folded, notes = fold(network)
     checked, resolved, more = at_precision(folded, spec, target, candidate=candidate, forced=precision != "auto")
     notes += more
     runtime: Forward = checked
+    size = batch_size or (gpu_batch_size(checked, spec, target) if target.type == "cuda" else CPU_BATCH_SIZE)
     if compile:
         runtime, more = compiled(checked, spec, target, batch_size=size)
         notes += more

@@ -25,6 +25,8 @@ from encoders.spec import EncoderSpec
 
 Forward = Callable[[Tensor], Tensor]
 
+MOST_SNIPPETS = 64  # in a batch; more fills no GPU better
+
 
 def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
     """Returns the features float32 [B, C] of one forward pass, on the CPU."""
@@ -65,6 +67,28 @@ def at_precision(
     if forced:
         raise EncoderError(f"{finding}; use precision auto or fp32")
     return exact, "fp32", (f"fell back to fp32: {finding}",)
+
+
+def gpu_batch_size(network: SnippetNetwork, spec: EncoderSpec, device: torch.device) -> int:
+    """Returns the batch size for a GPU, from the memory that two snippets take; the same for every run on one card."""
+    snippets = synthetic_snippets(spec, 2)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run(network, snippets, device)
+    used = torch.cuda.max_memory_allocated(device) - before
+    return batch_that_fits(used // 2, torch.cuda.get_device_properties(device).total_memory)
+
+
+def batch_that_fits(bytes_a_snippet: int, total_bytes: int) -> int:
+    """Returns the largest power of two, at most `MOST_SNIPPETS`, of snippets that take a third of the memory or less.
+
+    The rest is for the network, other processes and the workspace of convolutions; where even that does not suffice,
+    the encoder halves its batch.
+    """
+    batch = MOST_SNIPPETS
+    while batch > 1 and batch * bytes_a_snippet > total_bytes // 3:
+        batch //= 2
+    return batch
 
 
 def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tuple[SnippetNetwork, tuple[str, ...]]:

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from encoders.catalog import CATALOG
-from encoders.encoder import make_encoder
+from encoders.encoder import load_encoder, make_encoder
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.packed import can_pack, pack_convolutions
+from encoders.prepare import batch_that_fits
 from encoders.runtime import fold_batch_norm, has_fast_bf16
 from encoders.spec import EncoderSpec
 
@@ -285,3 +286,18 @@ def test_the_runtime_uses_packed_convolutions_on_a_cpu():
     assert encoder.notes == ()
     packed = [m for m in encoder._network.modules() if type(m).__name__ == "PackedConvolution"]
     assert len(packed) == (53 if can_pack() else 0)
+
+
+@pytest.mark.parametrize(
+    ("megabytes_a_snippet", "gigabytes", "batch"),
+    [(100, 24, 64), (200, 24, 32), (1000, 24, 8), (9000, 24, 1), (100, 140, 64)],
+)
+def test_a_gpus_batch_is_the_largest_power_of_two_in_a_third_of_its_memory(megabytes_a_snippet, gigabytes, batch):
+    assert batch_that_fits(megabytes_a_snippet * 10**6, gigabytes * 10**9) == batch
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_its_batch_size_by_itself():
+    encoder = load_encoder("tsn_r50", weights="random", device="cuda")
+    assert encoder.batch_size == load_encoder("tsn_r50", weights="random", device="cuda").batch_size > 1
