@@ -87,8 +87,12 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     found = {video_id: items for video_id, items in detections.items() if video_id in truth}
     if not found:
         raise PipelineError(
-            f"none of the {len(detections)} videos in {detections_file} is in subset {config.subset!r} of "
-            f"{annotations_file}; choose another --subset"
+            f"none of the {len(detections)} videos in {detections_file} ({_some(detections)}) is in subset "
+            f"{config.subset!r} of {annotations_file} ({_some(truth)}); choose another --subset, or make the ids agree"
+        )
+    if not any(truth.values()):
+        raise PipelineError(
+            f"the {len(truth)} videos of subset {config.subset!r} have no segments in {annotations_file}"
         )
     notes = list(annotations.problems)
     if missing := sorted(truth.keys() - found.keys()):
@@ -126,6 +130,10 @@ def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
         raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
     names = {name.removeprefix("v_") for name in listed}
     return {video for video in videos if video.removeprefix("v_") in names}
+
+
+def _some(ids: Collection[str], limit: int = 3) -> str:
+    return ", ".join(sorted(ids)[:limit]) + (", …" if len(ids) > limit else "")
 
 
 def _ambiguous(video: VideoAnnotations, config: EvaluateConfig) -> Sequence[Segment]:

@@ -31,7 +31,7 @@ from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
 from pipeline.streams import RAFT_WEIGHTS
-from pipeline.video.find import find_videos
+from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
 from sola.enhance import enhance
 from sola.module import SolaModule
@@ -115,7 +115,7 @@ def _from_store(
 def _from_videos(
     inputs: Sequence[Path], model: LocalizationModel, config: LocalizeConfig, report: Report
 ) -> LocalizeSummary:
-    videos = find_videos(inputs, ids=config.ids)
+    videos = _find_videos(inputs, config)
     settings = extract_config(model, config)
     encoder, spec = open_encoder(settings, weights_sha256=model.features.weights.get("sha256"))
     if differing := spec.differences(model.plain_features):
@@ -147,6 +147,15 @@ def _from_videos(
             summary.detections[video_id] = found
         tell()
     return summary
+
+
+def _find_videos(inputs: Sequence[Path], config: LocalizeConfig) -> list[VideoFile]:
+    try:
+        return find_videos(inputs, ids=config.ids)
+    except PipelineError as error:
+        if not any(path.is_dir() and any(path.glob("*.npy")) for path in inputs):
+            raise
+        raise PipelineError(f"{error}; feature files are read from a store: make one of them with `import`") from None
 
 
 def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:

@@ -85,7 +85,10 @@ class FeatureStore:
             PipelineError: there is none, or its schema is newer than this program.
         """
         if not (path / "store.json").is_file():
-            raise PipelineError(f"{path} is not a feature store: it has no store.json (make one with `extract`)")
+            raise PipelineError(
+                f"{path} is not a feature store: it has no store.json (make one with `extract`, or of feature files "
+                "with `import`)"
+            )
         value = read_json(path / "store.json", what="feature store")
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None

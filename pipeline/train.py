@@ -111,9 +111,14 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
     """
     ids = store.ids()
     annotations = adopt_ids(read_annotations(file), ids)
+    if not annotations.videos:
+        raise PipelineError(f"annotations: {file} has no videos")
     found = match(annotations, ids)
     if not found.both:
-        raise PipelineError(f"no video of {file} is in {store.path}: {found.message()}")
+        raise PipelineError(
+            f"no video of {file} is in {store.path}: {found.message()}; ids must agree (a video's is its file's name "
+            "without suffix)"
+        )
     durations = {video_id: store.read(video_id).duration_seconds for video_id in found.both}
     annotations = fit_to_durations(annotations, durations)
     notes = list(annotations.problems)

@@ -301,7 +301,7 @@ def test_subsets_are_mapped(tmp_path):
     config = ExportConfig(to="opentad", train="val", val="train")
     report = export(store, make_annotations(), tmp_path / "out", config)
     assert (report.training, report.validation) == (1, 2)
-    with pytest.raises(PipelineError, match="no video of subset 'test'"):
+    with pytest.raises(PipelineError, match=r"no video of subset 'test'.*; choose with --train and --val"):
         export(store, make_annotations(), tmp_path / "b", ExportConfig(to="opentad", val="test"))
     with pytest.raises(PipelineError, match="train and val must be two subsets"):
         ExportConfig(to="opentad", train="x", val="x")

@@ -45,7 +45,27 @@ def test_annotations_give_the_durations_and_odd_lengths_are_told(tmp_path, array
     )
     # 1.4 s hold 7 whole windows of 16 frames at a stride of 4; 9 s hold 64.
     assert len(report.notes) == 1
-    assert report.notes[0].startswith("b has 1 rows where its 9 s give 64")
+    assert "1 of 2 videos" in report.notes[0] and "b: 1 rows where its 9 s give 64" in report.notes[0]
+
+
+def test_a_wrong_stride_is_named_with_the_one_that_fits(tmp_path):
+    rng = np.random.default_rng(0)
+    # 61 windows of 16 frames at a stride of 8 frames, 30 a second.
+    arrays = {name: rng.normal(size=(61, 5)).astype(np.float32) for name in "abcd"}
+    videos = {name: VideoAnnotations(name, "training", 496 / 30, None, ()) for name in arrays}
+    config = ImportConfig(fps=30, stride_frames=16, window_frames=16)
+    truth = Annotations("", videos, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", config, annotations=truth)
+    (note,) = report.notes
+    assert note.startswith("4 of 4 videos have another number of rows")
+    assert "a stride of about 8 frames would fit" in note
+    assert "d:" not in note
+
+
+def test_annotations_that_do_not_know_the_videos_are_told(tmp_path, arrays):
+    truth = Annotations("", {"q": VideoAnnotations("q", "training", 3.0, None, ())}, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
+    assert report.notes == ["2 videos are taken to end with their last row: the annotations have no durations of them"]
 
 
 def test_the_prefix_is_taken_off_and_channels_first_is_turned(tmp_path, arrays):
@@ -127,6 +147,10 @@ def test_bad_sources_give_one_line(tmp_path, arrays):
     (tmp_path / "empty").mkdir()
     with pytest.raises(PipelineError, match="has no feature files"):
         import_features(tmp_path / "empty", tmp_path / "out", I3D)
+    with pytest.raises(PipelineError, match=r"no file or folder .*nowhere"):
+        import_features(tmp_path / "nowhere", tmp_path / "out", I3D)
+    with pytest.raises(PipelineError, match="published features need --fps, --stride-frames and --window-frames"):
+        import_export(tmp_path / "empty", tmp_path / "out")
     folder = write_npy(tmp_path / "mixed", arrays)
     np.savez(folder / "c.npz", arrays["a"])
     with pytest.raises(PipelineError, match="several kinds"):

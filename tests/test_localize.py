@@ -190,8 +190,17 @@ def test_blocked_videos_count_neither_for_nor_against(data):
 
 def test_evaluation_refuses_a_subset_without_detections(data):
     write_detections(data / "d.json", {"a": []})
-    with pytest.raises(PipelineError, match="choose another --subset"):
+    with pytest.raises(PipelineError, match=r"1 videos in .* \(a\) is in subset .* \(c\); choose another --subset"):
         evaluate(data / "d.json", data / "annotations.json", EvaluateConfig())
+    (data / "none.json").write_text(json.dumps({"database": {"a": {"subset": "validation", "annotations": []}}}))
+    with pytest.raises(PipelineError, match="the 1 videos of subset 'validation' have no segments"):
+        evaluate(data / "d.json", data / "none.json", EvaluateConfig())
+
+
+def test_a_folder_of_feature_files_is_no_store_and_that_is_said(data):
+    train(FeatureStore.open(data / "store"), data / "annotations.json", data / "m", TINY)
+    with pytest.raises(PipelineError, match=r"no video below .*; feature files are read from a store: .* `import`"):
+        localize([data / "store" / "features"], load_model(data / "m"), LocalizeConfig())
 
 
 def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):

@@ -150,7 +150,7 @@ def fit_segment(
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the {tolerance:.3g} s that are mended; correct the "
-            f"segment or the duration, remove it, or read with tolerance_seconds of at least {over:.3g}"
+            "segment or the duration, or remove it (times are seconds; are these frames?)"
         )
     if over > 0:
         notes.add("segments clipped to their video", f"{video} {describe(segment)}")

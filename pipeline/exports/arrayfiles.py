@@ -35,6 +35,8 @@ def find_arrays(source: Path, config: ImportConfig) -> list[tuple[str, Path, Cal
     Raises:
         PipelineError: there are none, kinds are mixed, or there are pickles that nobody asked for.
     """
+    if not source.exists():
+        raise PipelineError(f"features: no file or folder {source}")
     files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
     kinds = {file: _SUFFIXES[file.suffix.lower()] for file in files if file.suffix.lower() in _SUFFIXES}
     wanted = {file: kind for file, kind in kinds.items() if config.format in ("auto", kind)}

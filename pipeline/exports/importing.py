@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ def import_features(
     Raises:
         PipelineError: there are no such files, or ``out`` holds something else.
     """
-    report = ImportReport()
+    report, odd = ImportReport(), _OddLengths()
     store: FeatureStore | None = None
     durations: dict[str, float] = {}
     files = find_arrays(source, config)
@@ -78,13 +79,18 @@ def import_features(
         if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
             report.failed[video_id] = f"{file.name} is {features.dtype}, the store float16: import it apart"
             continue
-        _add(store, video_id, features, file, durations.get(video_id), report)
+        _add(store, video_id, features, file, durations.get(video_id), report, odd)
     if store is None:
         first = next(iter(report.failed.values()))
         raise PipelineError(f"no file in {source} holds features; the first: {first}")
     unknown = sum(video_id not in durations for video_id in report.done)
     if unknown:
-        report.notes.append(f"{unknown} videos are taken to end with their last row: give annotations with durations")
+        remedy = (
+            "give annotations with durations" if annotations is None else "the annotations have no durations of them"
+        )
+        report.notes.append(f"{unknown} videos are taken to end with their last row: {remedy}")
+    if odd.found:
+        report.notes.append(odd.text(store.spec.plan, of=len(report.done)))
     return store, report
 
 
@@ -97,6 +103,11 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
     Raises:
         PipelineError: ``source`` is no such export, or its arrays are not those that were exported.
     """
+    if not (source / RECORD).is_file():
+        raise PipelineError(
+            f"{source} is not a folder that `export` wrote: it has no {RECORD}; published features need --fps, "
+            "--stride-frames and --window-frames"
+        )
     record = read_json(source / RECORD, what="export")
     if not isinstance(record, dict) or record.get("to") not in ("opentad", "actionformer", "gtad"):
         raise PipelineError(f"{source} is no export for opentad, actionformer or gtad: only these hold the features")
@@ -169,6 +180,7 @@ def _add(
     file: Path,
     duration: float | None,
     report: ImportReport,
+    odd: _OddLengths,
 ) -> None:
     plan = store.spec.plan
     last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
@@ -187,11 +199,27 @@ def _add(
         report.failed[video_id] = str(error)
         return
     report.done.append(video_id)
-    expected = plan.count(exact_duration)
-    if abs(expected - len(features)) > 1:
-        report.notes.append(
-            f"{video_id} has {len(features)} rows where its {float(exact_duration):g} s give {expected}: "
-            "look at fps, stride, window and tail"
+    if abs(plan.count(exact_duration) - len(features)) > 1:
+        odd.found[video_id] = len(features), exact_duration
+
+
+@dataclass
+class _OddLengths:
+    """Rows and duration of the videos whose number of rows is not what the duration gives."""
+
+    found: dict[str, tuple[int, Fraction]] = field(default_factory=dict)
+
+    def text(self, plan: SnippetPlan, *, of: int) -> str:
+        """One line, with the stride that would fit, so that a wrong one is seen for what it is."""
+        shown = [
+            f"{video}: {rows} rows where its {float(duration):g} s give {plan.count(duration)}"
+            for video, (rows, duration) in list(self.found.items())[:3]
+        ]
+        strides = [(d - plan.window_seconds) / (rows - 1) * plan.fps for rows, d in self.found.values() if rows > 1]
+        fits = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
+        return (
+            f"{len(self.found)} of {of} videos have another number of rows than their duration gives "
+            f"({'; '.join(shown)}): look at fps, stride, window and tail{fits}"
         )
 
 

@@ -99,8 +99,11 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
             is left.
     """
     annotations = adopt_ids(annotations, store.ids())
+    try:
+        in_one = annotations.in_subset(config.train), annotations.in_subset(config.val)
+    except PipelineError as error:
+        raise PipelineError(f"{error}; choose with --train and --val") from None
     both = annotations.in_subset(config.train, config.val)
-    in_one = annotations.in_subset(config.train), annotations.in_subset(config.val)  # each must exist
     found = match(both, store.ids())
     for subset, name in zip(in_one, (config.train, config.val), strict=True):
         if not set(subset.videos) & set(found.both):
