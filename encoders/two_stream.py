@@ -24,7 +24,7 @@ class StreamEncoder:
     Attributes:
         streams: the encoders by stream, in the order of the features.
         spec: of the flow stream: how frames are chosen, stacked, scaled and cropped is the same for all.
-        weights: of the first stream; those of each are with it.
+        weights: of the first stream, or of one whose weights are random; those of each are with it.
         device: where they run.
         precision: of the first stream.
         batch_size: B of the forward passes.
@@ -40,7 +40,8 @@ class StreamEncoder:
                 )
             _refuse_other_frames(encoder.spec, self.spec)
         first = next(iter(self.streams.values()))
-        self.weights: WeightsInfo = first.weights
+        random = [encoder.weights for encoder in self.streams.values() if encoder.weights.random]
+        self.weights: WeightsInfo = (random or [first.weights])[0]
         self.device = first.device
         self.precision = first.precision
 

@@ -42,7 +42,7 @@ class ExtractConfig:
 
     streams: Literal["rgb", "flow", "rgb,flow"] = "rgb"
     """What the encoders see: pictures, motion (optical flow), or both: then a row is [rgb | flow], each by its own
-    encoder. Flow takes about a second of a core for each frame; it uses all cores."""
+    encoder. Flow takes one to two seconds of a core for each frame; it uses all cores."""
 
     weights_flow: str | None = None
     """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""

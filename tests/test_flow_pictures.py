@@ -330,6 +330,19 @@ def test_what_a_process_gives_is_what_the_frames_say(tmp_path):
     assert np.array_equal(run_pool(path, I3D, decoder="pyav", threads=1), rows)
 
 
+def test_raft_runs_in_a_process_within_its_memory(tmp_path):
+    path = constant(tmp_path / "v.mp4", 4, 25, size=(64, 96))
+    chosen = plan(4, 4, 4)
+    settings = FlowSettings(method="raft", weights="random")
+    with DecodePool(1, FLOW_SPEC, chosen, "pyav", flow=settings) as pool:
+        rows, end = pool.decode([VideoFile("v", path)])
+    assert isinstance(rows, Snippets) and isinstance(end, Finished)
+    frames, _ = whole_frames(path)
+    top, left, size = FLOW_SPEC.crop_box(*frames[0].shape[:2])
+    flow = flow_as_bytes(estimators(settings)()(frames[1], frames[2]))[top : top + size, left : left + size]
+    np.testing.assert_allclose(rows.frames[0, 1, ..., 3:].astype(int), flow.astype(int), atol=1)
+
+
 def slow_worker() -> None:
     """A worker whose estimates take half a second each."""
     import time
