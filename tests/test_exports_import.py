@@ -38,6 +38,28 @@ def test_a_folder_of_npy_files_becomes_a_store(tmp_path, arrays):
     assert report.notes == ["2 videos are taken to end with their last row: give annotations with durations"]
 
 
+def test_rows_at_each_videos_own_rate_take_the_rates_from_the_annotations(tmp_path, arrays):
+    folder = write_npy(tmp_path / "in", {**arrays, "c": arrays["a"]})
+    own = ImportConfig(fps="video", stride_frames=4, window_frames=16)
+    # Seven windows: 40 frames, 1.6 s at 25 a second.
+    videos = {
+        "a": VideoAnnotations("a", "training", 1.6, 25.0, ()),
+        "b": VideoAnnotations("b", "training", 16 * 1001 / 30000, 29.97002997002997, ()),
+        "c": VideoAnnotations("c", "training", 3.0, None, ()),
+    }
+    store, report = import_features(folder, tmp_path / "out", own, annotations=Annotations("", videos, ()))
+    assert report.done == ["a", "b"]
+    assert report.failed == {"c": "the annotations do not say its rate (fps, or frame and duration)"}
+    assert report.notes == []
+    assert store.spec.plan.fps is None
+    assert store.read("a").sidecar["rows"]["stride_seconds"] == 4 / 25
+    assert store.read("b").sidecar["rows"]["stride_seconds"] == pytest.approx(4 * 1001 / 30000, rel=1e-12)
+    with pytest.raises(PipelineError, match="needs the annotations that say each video's rate"):
+        import_features(folder, tmp_path / "other", own)
+    with pytest.raises(PipelineError, match="or 'video', got 'own'"):
+        ImportConfig(fps="own", stride_frames=4, window_frames=16)
+
+
 def test_annotations_give_the_durations_and_odd_lengths_are_told(tmp_path, arrays):
     videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("v_a", 1.4), ("b", 9.0))}
     _, report = import_features(

@@ -46,8 +46,9 @@ class ExportConfig:
 class ImportConfig:
     """How published features were made; the files themselves do not say it."""
 
-    fps: float
-    """Frames a second of the videos that the features were made from, as the encoder saw them."""
+    fps: float | Literal["video"]
+    """Frames a second of the videos that the features were made from, as the encoder saw them; "video": each video's
+    own rate, which the annotations must say (published THUMOS14 features are of this kind)."""
 
     stride_frames: float
     """Distance between the starts of two snippets in frames."""
@@ -74,7 +75,9 @@ class ImportConfig:
     """Whether the last snippet of a video was completed or left out."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.fps, str) and self.fps != "video":
+            raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
         for name in ("fps", "stride_frames", "window_frames"):
             value = getattr(self, name)
-            if not 0 < value < float("inf"):
+            if value != "video" and not 0 < value < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {value}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.annotations import Annotations, adopt_ids
+from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids
 from pipeline.errors import PipelineError
 from pipeline.exports import gtad
 from pipeline.exports.arrayfiles import BadArray, as_rows, find_arrays
@@ -20,7 +20,7 @@ from pipeline.exports.config import ImportConfig
 from pipeline.exports.exporting import RECORD
 from pipeline.files import identifier_of, read_json
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.spec import StoreSpec
+from pipeline.spec import StoreSpec, rows_as_json
 from pipeline.store import FeatureStore
 
 _ROWS_AT_ONCE = 4096
@@ -48,7 +48,8 @@ def import_features(
 
     Args:
         source: a folder (searched below) of npy, npz or HDF5 files, or one of them. A file is a video; in HDF5, a key.
-        annotations: say the durations of the videos. Without them a video is taken to end with its last row.
+        annotations: say the durations of the videos, and with ``fps="video"`` their rates. Without durations a video is
+            taken to end with its last row.
 
     Returns:
         The store, and what became of each file; a bad file costs only itself.
@@ -58,11 +59,12 @@ def import_features(
     """
     report, odd = ImportReport(), _OddLengths()
     store: FeatureStore | None = None
-    durations: dict[str, float] = {}
+    known: dict[str, VideoAnnotations] = {}
     files = find_arrays(source, config)
     if annotations is not None:
-        adopted = adopt_ids(annotations, [_id(name, config) for name, _, _ in files])
-        durations = {name: video.duration for name, video in adopted.videos.items() if video.duration}
+        known = adopt_ids(annotations, [_id(name, config) for name, _, _ in files]).videos
+    elif config.fps == "video":
+        raise PipelineError("fps='video' needs the annotations that say each video's rate: give --annotations")
     seen: set[str] = set()
     for name, file, read in files:
         video_id = _id(name, config)
@@ -79,18 +81,18 @@ def import_features(
         if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
             report.failed[video_id] = f"{file.name} is {features.dtype}, the store float16: import it apart"
             continue
-        _add(store, video_id, features, file, durations.get(video_id), report, odd)
+        _add(store, video_id, features, file, known.get(video_id), report, odd)
     if store is None:
         first = next(iter(report.failed.values()))
         raise PipelineError(f"no file in {source} holds features; the first: {first}")
-    unknown = sum(video_id not in durations for video_id in report.done)
+    unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:
         remedy = (
             "give annotations with durations" if annotations is None else "the annotations have no durations of them"
         )
         report.notes.append(f"{unknown} videos are taken to end with their last row: {remedy}")
     if odd.found:
-        report.notes.append(odd.text(store.spec.plan, of=len(report.done)))
+        report.notes.append(odd.text(of=len(report.done)))
     return store, report
 
 
@@ -155,7 +157,7 @@ def _id(name: str, config: ImportConfig) -> str:
 
 def _spec(features: np.ndarray, config: ImportConfig) -> StoreSpec:
     plan = SnippetPlan(
-        fps=exact(config.fps),
+        fps=None if config.fps == "video" else exact(config.fps),
         window_frames=exact(config.window_frames),
         stride_frames=exact(config.stride_frames),
         num_frames=max(1, int(config.window_frames)),
@@ -178,18 +180,23 @@ def _add(
     video_id: str,
     features: np.ndarray,
     file: Path,
-    duration: float | None,
+    annotated: VideoAnnotations | None,
     report: ImportReport,
     odd: _OddLengths,
 ) -> None:
-    plan = store.spec.plan
+    duration, fps = (annotated.duration, annotated.fps) if annotated else (None, None)
+    if store.spec.plan.fps is None and not fps:
+        report.failed[video_id] = "the annotations do not say its rate (fps, or frame and duration)"
+        return
+    plan = store.spec.plan.at(exact(fps or 1).limit_denominator(1_000_000))
     last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
-    exact_duration: Fraction = last_row_ends if duration is None else exact(duration)
+    exact_duration: Fraction = exact(duration) if duration else last_row_ends
     details: dict[str, Any] = {
+        "rows": rows_as_json(plan),
         "duration_seconds": float(exact_duration),
         "duration_exact": str(exact_duration),
-        "duration_from": "rows" if duration is None else "annotations",
-        "video_fps": None,
+        "duration_from": "annotations" if duration else "rows",
+        "video_fps": fps,
         "source": {"features": str(file.resolve())},
     }
     try:
@@ -200,22 +207,26 @@ def _add(
         return
     report.done.append(video_id)
     if abs(plan.count(exact_duration) - len(features)) > 1:
-        odd.found[video_id] = len(features), exact_duration
+        odd.found[video_id] = len(features), exact_duration, plan
 
 
 @dataclass
 class _OddLengths:
-    """Rows and duration of the videos whose number of rows is not what the duration gives."""
+    """Rows, duration and plan of the videos whose number of rows is not what the duration gives."""
 
-    found: dict[str, tuple[int, Fraction]] = field(default_factory=dict)
+    found: dict[str, tuple[int, Fraction, SnippetPlan]] = field(default_factory=dict)
 
-    def text(self, plan: SnippetPlan, *, of: int) -> str:
+    def text(self, *, of: int) -> str:
         """One line, with the stride that would fit, so that a wrong one is seen for what it is."""
         shown = [
             f"{video}: {rows} rows where its {float(duration):g} s give {plan.count(duration)}"
-            for video, (rows, duration) in list(self.found.items())[:3]
+            for video, (rows, duration, plan) in list(self.found.items())[:3]
         ]
-        strides = [(d - plan.window_seconds) / (rows - 1) * plan.fps for rows, d in self.found.values() if rows > 1]
+        strides = [
+            (duration - plan.window_seconds) / (rows - 1) * plan.rate
+            for rows, duration, plan in self.found.values()
+            if rows > 1
+        ]
         fits = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
         return (
             f"{len(self.found)} of {of} videos have another number of rows than their duration gives "
