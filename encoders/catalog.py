@@ -13,6 +13,7 @@ from encoders.networks import (
     build_mvit_base_16x4,
     build_pytorchvideo_resnet,
     build_r2plus1d_34,
+    build_resnet18,
     build_resnet50,
     build_slowfast_r50,
     build_x3d,
@@ -67,6 +68,31 @@ CATALOG: dict[str, CatalogEntry] = {
             ),
             "imagenet1k": PublishedWeights(
                 "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
+            ),
+        },
+    ),
+    # A small network for training on one's own clips.
+    "tsn_r18": CatalogEntry(
+        spec=EncoderSpec(
+            name="tsn_r18",
+            version=1,
+            feature_dim=512,
+            num_frames=3,
+            window_frames=16,
+            fps=30.0,
+            short_side=256,
+            crop_size=224,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            layout="frames",
+            source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
+        ),
+        build=build_resnet18,
+        layouts=RESNET50_LAYOUTS[:2],
+        published={
+            "imagenet1k": PublishedWeights(
+                "https://download.pytorch.org/models/resnet18-f37072fd.pth",
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
         },

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from encoders.entry import CatalogEntry
+from encoders.errors import EncoderError
 from encoders.layouts import load_into, recognise, unwrap
 from encoders.random_weights import fill_random, state_sha256
 from encoders.spec import EncoderSpec
+from encoders.trained import carried_spec, own_layout
 from encoders.weights import WeightsInfo, check_promised, file_sha256, locate, read_file
 
 # What the default name stands for where a network is the user's own.
@@ -45,13 +47,16 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
         check_promised(source, path, sha256)
     where = f"weights file {path}"
     state = unwrap(read_file(path), where=where)
-    layout = recognise(state, entry.layouts, where=where)
+    carried = carried_spec(path)
+    if carried is not None and carried.name != entry.spec.name:
+        raise EncoderError(f"{where} was trained for encoder {carried.name}, got encoder {entry.spec.name}")
+    layout = own_layout(state) if carried is not None else recognise(state, entry.layouts, where=where)
     network = _build(entry)
     load_into(network, state, layout, where=where)
     name = weights if source is not None else path.name
     url = source.url if source is not None else None
     info = WeightsInfo(name=name, path=str(path), url=url, sha256=sha256, random=False, seed=None)
-    return network, replace(entry.spec, **layout.spec_changes), info
+    return network, carried or replace(entry.spec, **layout.spec_changes), info
 
 
 def _build(entry: CatalogEntry) -> nn.Module:

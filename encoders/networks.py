@@ -186,6 +186,13 @@ def build_r2plus1d_34() -> nn.Module:
     return PooledVideoResNet(network)
 
 
+def build_resnet18() -> nn.Module:
+    """Returns torchvision's ResNet-18 without its classifier."""
+    from torchvision.models import resnet18
+
+    return PooledImageNet(resnet18(weights=None))
+
+
 def build_resnet50(channels_in: int = 3) -> nn.Module:
     """Returns torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
     from torchvision.models import resnet50

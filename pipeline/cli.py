@@ -18,6 +18,7 @@ from pipeline.config import (
     EvaluateConfig,
     ExtractConfig,
     LocalizeConfig,
+    PretrainConfig,
     ProbeConfig,
     ReportConfig,
     RunConfig,
@@ -310,6 +311,30 @@ def ablate(
     from pipeline.commands import run_ablate
 
     return run_ablate(config, out, settings)
+
+
+@app.command(name="pretrain", sort_key=11)
+def pretrain(
+    clips: Path,
+    /,
+    *,
+    out: Path,
+    keep_frames: bool = True,
+    settings: Annotated[PretrainConfig, Flat] = PretrainConfig(),
+) -> int:
+    """Train a snippet encoder on trimmed clips, for footage that published weights do not know.
+
+    The weights carry their size and windows: extract --encoder NETWORK --weights WEIGHTS. Ctrl-C keeps a checkpoint.
+
+    Args:
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
+            wanted, group.
+        out: The weights, a .safetensors file; .json beside it tells accuracy and history.
+        keep_frames: Keep the small frames beside the weights, for the next training.
+    """
+    from pipeline.commands import run_pretrain
+
+    return run_pretrain(clips, out, settings, keep_frames=keep_frames)
 
 
 @app.command(name="stitch", sort_key=11)

@@ -19,6 +19,7 @@ from pipeline.config import (
     EvaluateConfig,
     ExtractConfig,
     LocalizeConfig,
+    PretrainConfig,
     ProbeConfig,
     ReportConfig,
     RunConfig,
@@ -40,6 +41,7 @@ from pipeline.localization.video_scores import read_video_scores
 from pipeline.localize import localize
 from pipeline.model import load_model
 from pipeline.plotting import picture_files, save_figure
+from pipeline.pretrain import pretrain, remove_frames
 from pipeline.probe import probe, probe_rows
 from pipeline.progress import progress
 from pipeline.report.page import write_report
@@ -198,6 +200,15 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in write_results(results, out):
         _say(f"written: {path}")
     return _say_failures({result.cell.name: result.failure for result in results if result.failure})
+
+
+def run_pretrain(clips: Path, out: Path, settings: PretrainConfig, *, keep_frames: bool) -> int:
+    with progress("pretrain", total=1) as report:
+        summary = pretrain(clips, out, settings, report=report)
+    if not keep_frames:
+        remove_frames(out)
+    _say(f"{out}: {summary.text()}")
+    return _say_failures(summary.failed)
 
 
 def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthetic: bool) -> int:

@@ -292,6 +292,70 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """How an encoder is trained on trimmed clips."""
+
+    network: str = "tsn_r18"
+    """Encoder of the list that sees pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 larger."""
+
+    weights: str = "random"
+    """Weights to start from, as for `extract --weights`: random, a published name, or a file."""
+
+    size: int = 112
+    """Side of the pictures in pixels; half of it takes a quarter of the time. 0: the encoder's own."""
+
+    epochs: int = 30
+    """Passes over the clips; each shows a random window of every clip."""
+
+    batch_size: int = 16
+    """Clips of one step."""
+
+    learning_rate: float = 1e-3
+    """Peak of the learning rate (AdamW), reached after the warm-up and falling as half a cosine."""
+
+    weight_decay: float = 0.05
+    """Of AdamW."""
+
+    warmup_epochs: float = 2.0
+    """Epochs over which the learning rate rises."""
+
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+
+    test_windows: int = 3
+    """Windows of a held-out clip whose mean decides."""
+
+    validation_share: float = 0.3
+    """Share of the clips that is held out, by whole groups."""
+
+    group_pattern: str = r"_(g\d+)_"
+    """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass; auto takes bf16 where the hardware has it."""
+
+    device: str = "auto"
+    """Where it is trained: auto, cpu, cuda, cuda:1, …"""
+
+    seed: int = 0
+    """Of random weights, split, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise PipelineError(f"learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("weight_decay", "warmup_epochs"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise PipelineError(f"label_smoothing must be >= 0 and < 1, got {self.label_smoothing}")
+        if self.size != 0 and self.size < 32:
+            raise PipelineError(f"size must be >= 32 pixels, or 0 for the encoder's own, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StitchConfig:
     """How untrimmed videos are made of trimmed clips."""
 

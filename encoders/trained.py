@@ -1,0 +1,58 @@
+"""Weights that carry their spec: what training on one's own clips writes, and `--weights` takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from encoders.errors import EncoderError
+from encoders.layouts import Layout
+from encoders.spec import EncoderSpec
+
+FORMAT = "sola-pipeline encoder 1"
+
+
+def save_trained(path: Path, network: nn.Module, spec: EncoderSpec, *, about: Mapping[str, Any]) -> None:
+    """Writes the network's weights with the spec that they were trained for.
+
+    Args:
+        path: a .safetensors file.
+        network: as its entry in the catalogue builds it, without a classifier.
+        spec: the preprocessing of the training, under the name of that entry.
+        about: how the weights came about, as JSON values.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    facts = {"format": FORMAT, "spec": spec.as_dict(), "about": dict(about)}
+    # One key: safetensors writes several in any order, and equal weights shall be equal files.
+    save_file(weights, path, metadata={"sola_pipeline": json.dumps(facts, sort_keys=True)})
+
+
+def carried_spec(path: Path) -> EncoderSpec | None:
+    """Returns the spec that a weight file carries, None where it carries none.
+
+    Raises:
+        EncoderError: it is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("sola_pipeline")
+        facts = json.loads(text) if text else {}
+        if facts.get("format") != FORMAT:
+            return None
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["spec"].items()}
+        return EncoderSpec(**fields)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(f"weights file {path} could not be read: {error}") from error
+
+
+def own_layout(state: Mapping[str, object]) -> Layout:
+    """Returns the layout of such a file: the network's own names, no classifier."""
+    return Layout("weights trained here", next(iter(state), ""), ())
