@@ -13,16 +13,15 @@ from typing import Annotated, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from encoders.errors import EncoderError
+from pipeline.clip_config import PretrainConfig, StitchConfig
 from pipeline.config import (
     AblateConfig,
     EvaluateConfig,
     ExtractConfig,
     LocalizeConfig,
-    PretrainConfig,
     ProbeConfig,
     ReportConfig,
     RunConfig,
-    StitchConfig,
     TsmConfig,
 )
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError

@@ -14,16 +14,15 @@ from pipeline.ablate import ablate
 from pipeline.ablate_results import settings_of, table_of, write_results
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
+from pipeline.clip_config import PretrainConfig, StitchConfig
 from pipeline.config import (
     AblateConfig,
     EvaluateConfig,
     ExtractConfig,
     LocalizeConfig,
-    PretrainConfig,
     ProbeConfig,
     ReportConfig,
     RunConfig,
-    StitchConfig,
     TsmConfig,
 )
 from pipeline.detections import write_detections

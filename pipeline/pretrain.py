@@ -27,8 +27,8 @@ from encoders.loading import load_network
 from encoders.runtime import has_fast_bf16, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.trained import save_trained
+from pipeline.clip_config import PretrainConfig
 from pipeline.clips import find_clips, split_by_group
-from pipeline.config import PretrainConfig
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file, write_json
 from pipeline.pretrain_data import CachedClip, cache_clips, held_out_windows, training_batches

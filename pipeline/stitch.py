@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clip_config import StitchConfig
 from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
-from pipeline.config import StitchConfig
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, whole_file, write_json
 from pipeline.progress import Report, silent

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.clip_config import StitchConfig
 from pipeline.clips import Clip
-from pipeline.config import StitchConfig
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact
 

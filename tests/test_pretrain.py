@@ -12,8 +12,9 @@ from encoders.catalog import catalog_entry, encoder_spec
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.trained import carried_spec, save_trained
+from pipeline.clip_config import PretrainConfig
 from pipeline.clips import find_clips
-from pipeline.config import ExtractConfig, PretrainConfig
+from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.extract import extract
 from pipeline.pretrain import pretrain, remove_frames, training_spec

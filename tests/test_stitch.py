@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import read_annotations
+from pipeline.clip_config import StitchConfig
 from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
-from pipeline.config import StitchConfig
 from pipeline.errors import PipelineError
 from pipeline.stitch import stitch, stitched_frames
 from pipeline.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos

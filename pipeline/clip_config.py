@@ -1,0 +1,136 @@
+"""The settings of what is made from trimmed clips: encoders and untrimmed videos. Each option is written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import PipelineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """How an encoder is trained on trimmed clips."""
+
+    network: str = "tsn_r18"
+    """Encoder of the list that sees pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 larger."""
+
+    weights: str = "random"
+    """Weights to start from, as for `extract --weights`: random, a published name, or a file."""
+
+    size: int = 112
+    """Side of the pictures in pixels; half of it takes a quarter of the time. 0: the encoder's own."""
+
+    epochs: int = 30
+    """Passes over the clips; each shows a random window of every clip."""
+
+    batch_size: int = 16
+    """Clips of one step."""
+
+    learning_rate: float = 1e-3
+    """Peak of the learning rate (AdamW), reached after the warm-up and falling as half a cosine."""
+
+    weight_decay: float = 0.05
+    """Of AdamW."""
+
+    warmup_epochs: float = 2.0
+    """Epochs over which the learning rate rises."""
+
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+
+    test_windows: int = 3
+    """Windows of a held-out clip whose mean decides."""
+
+    validation_share: float = 0.3
+    """Share of the clips that is held out, by whole groups."""
+
+    group_pattern: str = r"_(g\d+)_"
+    """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass; auto takes bf16 where the hardware has it."""
+
+    device: str = "auto"
+    """Where it is trained: auto, cpu, cuda, cuda:1, …"""
+
+    seed: int = 0
+    """Of random weights, split, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise PipelineError(f"learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("weight_decay", "warmup_epochs"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise PipelineError(f"label_smoothing must be >= 0 and < 1, got {self.label_smoothing}")
+        if self.size != 0 and self.size < 32:
+            raise PipelineError(f"size must be >= 32 pixels, or 0 for the encoder's own, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchConfig:
+    """How untrimmed videos are made of trimmed clips."""
+
+    actions: tuple[str, ...] = ()
+    """Classes whose clips are the actions. Default: all that are not background."""
+
+    background_classes: tuple[str, ...] = ()
+    """Classes whose clips lie between the actions. Default: all that are not actions."""
+
+    background: Literal["clips", "still", "shuffled", "reversed"] = "clips"
+    """What lies between actions: clips of other classes, or clips of the same classes as a still picture, with their
+    frames in random order, or backwards."""
+
+    videos: int = 60
+    """Number of videos."""
+
+    seconds: float = 60.0
+    """Their mean length; lengths vary by a fifth around it."""
+
+    gap_seconds: tuple[float, float] = (1.0, 8.0)
+    """Shortest and longest stretch of background."""
+
+    most_action_seconds: float = 15.0
+    """Of longer clips only the beginning is shown."""
+
+    fade_frames: int = 0
+    """Length of the cross-fade between two clips; 0 for hard cuts."""
+
+    fps: float = 25.0
+    """Frame rate of the videos."""
+
+    height: int = 240
+    """Of the pictures, in pixels; clips are scaled to cover it."""
+
+    width: int = 320
+    """Of the pictures, in pixels."""
+
+    validation_share: float = 0.3
+    """Share of the clips, and of the videos, kept for validation."""
+
+    group_pattern: str = r"_(g\d+)_"
+    """Regular expression that finds a clip's group in its file name: clips of a group share a scene, and no group is on
+    both sides of the split. As UCF101 names them (v_Archery_g08_c01)."""
+
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("videos", 2), ("seed", 0), ("fade_frames", 0), ("height", 16), ("width", 16)):
+            if getattr(self, name) < least:
+                raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        for name in ("seconds", "most_action_seconds", "fps"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
+        for name in ("height", "width"):
+            if getattr(self, name) % 2:
+                raise PipelineError(f"{name} must be even, got {getattr(self, name)}")
+        if self.most_action_seconds * self.fps <= 2 * self.fade_frames:
+            raise PipelineError(f"most_action_seconds must be longer than two fades, got {self.most_action_seconds}")
+        if not 0 < self.gap_seconds[0] <= self.gap_seconds[1]:
+            raise PipelineError(f"gap_seconds must be two numbers, 0 < shortest <= longest, got {self.gap_seconds}")
