@@ -91,6 +91,23 @@ def test_flow_is_that_of_the_scaled_video(videos, encoders, tmp_path):
     assert still == pytest.approx(128, abs=0.1)
 
 
+def test_at_each_videos_own_rate_flow_is_that_from_one_of_its_frames_to_the_next(encoders, tmp_path):
+    draw = lambda index, height, width: texture(height, width, right=3.0 * index)  # noqa: E731
+    for name, fps in (("slow", 10), ("fast", 25)):
+        constant(tmp_path / "videos" / f"{name}.mp4", 21, fps, size=(64, 96), draw=draw)
+    store, _ = extract([tmp_path / "videos"], tmp_path / "store", replace(BOTH, fps="video"))
+    slow, fast = store.read("slow"), store.read("fast")
+    assert (slow.plan.rate, fast.plan.rate) == (10, 25)
+    assert (slow.plan.stack, slow.plan.flow) == (2, True)
+    np.testing.assert_allclose(slow.features, fast.features, atol=1e-3)
+    # At a fixed 10 frames a second the fast one skips frames, and moves 2.5 times as far from cell to cell.
+    fixed, _ = extract([tmp_path / "videos"], tmp_path / "fixed", BOTH)
+    np.testing.assert_allclose(fixed.read("slow").features, slow.features, atol=1e-6)
+    motion = fixed.read("fast").features[0, 6] * 255 - 128
+    assert motion == pytest.approx(2.5 * (slow.features[0, 6] * 255 - 128), rel=0.15)
+    assert verify_store(store, deep=True) == []
+
+
 def test_stores_without_flow_are_described_as_they_were(videos, encoders, tmp_path):
     extract([videos], tmp_path / "rgb", RGB)
     stored = json.loads((tmp_path / "rgb" / "store.json").read_text())
