@@ -84,6 +84,15 @@ def test_a_wrong_stride_is_named_with_the_one_that_fits(tmp_path):
     assert "d:" not in note
 
 
+def test_features_that_were_resized_are_recognised(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(100, 5)).astype(np.float32) for name in "ab"}
+    videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("a", 30.0), ("b", 200.0))}
+    truth = Annotations("", videos, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
+    assert "import features from before they were resized" in report.notes[0]
+
+
 def test_annotations_that_do_not_know_the_videos_are_told(tmp_path, arrays):
     truth = Annotations("", {"q": VideoAnnotations("q", "training", 3.0, None, ())}, ())
     _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)

@@ -227,10 +227,15 @@ class _OddLengths:
             for rows, duration, plan in self.found.values()
             if rows > 1
         ]
-        fits = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
+        remedy = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
+        if len({rows for rows, _, _ in self.found.values()}) == 1 < len({duration for _, duration, _ in self.found.values()}):
+            remedy = (
+                "; all these have the same number of rows, as if they were resized to span each video: a store has one "
+                "stride for all, so import features from before they were resized"
+            )
         return (
             f"{len(self.found)} of {of} videos have another number of rows than their duration gives "
-            f"({'; '.join(shown)}): look at fps, stride, window and tail{fits}"
+            f"({'; '.join(shown)}): look at fps, stride, window and tail{remedy}"
         )
 
 

@@ -77,10 +77,18 @@ class Job:
         return max(video.rows for video in self.videos)
 
     def features(self, video: ExportVideo) -> np.ndarray:
-        """[T, C] of a video as they are exported: resized, where that is asked for."""
+        """[T, C] of a video as they are exported: resized, where that is asked for.
+
+        Raises:
+            PipelineError: there are no rows to resize.
+        """
         features = self.store.read(video.id).features
         if not self.config.resize_snippets:
             return features
+        if len(features) == 0:
+            raise PipelineError(
+                f"{video.id} has no rows that could be resized; extract it with --tail pad, or remove it"
+            )
         plan = self.store.spec.plan
         return resize_to_span(
             features,
