@@ -93,6 +93,13 @@ def test_segments_of_the_video_come_from_the_annotations(tmp_path):
     assert "has no video 'b'" in other.notes[0]
 
 
+def test_features_that_are_nearly_parallel_are_told(tmp_path):
+    parallel = make_store(tmp_path / "p", {"a": 100 + turning(30)})
+    assert "--comparison centred" in view_of(parallel).notes[0]
+    assert view_of(parallel, comparison="centred").notes == ()
+    assert view_of(make_store(tmp_path / "s", {"a": turning(30)})).notes == ()
+
+
 def test_overlapping_segments_lie_in_lanes_of_their_own(tmp_path):
     spans = [(0, 10, "x"), (2, 4, "x"), (3, 5, "y"), (4, 6, "x"), (10, 12, "x")]
     store = make_store(tmp_path / "s", {"a": turning(30)})
