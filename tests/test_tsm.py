@@ -127,6 +127,18 @@ def test_the_picture_shows_both_stores_the_change_and_the_target(tmp_path):
     assert len([axes for axes in draw_tsm(view_of(one)).axes if axes.images]) == 2
 
 
+def test_snippets_at_the_ends_do_not_take_the_range_of_colours(tmp_path):
+    rows = 20 + turning(40)
+    odd = rows.copy()
+    odd[:2], odd[-2:] = -odd[:2], -odd[-2:]
+    plain, other = make_store(tmp_path / "s", {"a": rows}), make_store(tmp_path / "e", {"a": odd})
+    limits = []
+    for stores in ((plain, plain), (plain, other)):
+        figure = draw_tsm(view_of(*stores))
+        limits.append([axes.images[0].get_clim() for axes in figure.axes if axes.images][:3])
+    assert limits[0] == limits[1]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_shortest_videos_can_be_drawn(tmp_path, count):
     draw_tsm(view_of(make_store(tmp_path / "s", {"a": turning(count)}))).draw_without_rendering()
