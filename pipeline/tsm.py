@@ -21,6 +21,7 @@ from sola.config import SolaConfig, config_from_dict
 from sola.similarity import self_similarity, target_tsm
 
 _CHUNK_ROWS = 4096
+_NEARLY_PARALLEL = 0.95  # similarity, (1 + cos) / 2, of an angle of 26 degrees
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def tsm_view(
     notes = []
     if settings.input_weight > 0:
         notes.append("the target that this module was fitted to also listened to the input; drawn is the one by time")
+    low = min(float(np.percentile(tsm.matrix, 1)) for tsm in tsms)
+    if config.comparison == "raw" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
+        notes.append(
+            f"99 of 100 similarities are over {low:.4f}: the features are nearly parallel, and the picture shows "
+            "differences in the last digits; --comparison centred shows what sets snippets apart"
+        )
     segments: tuple[Segment, ...] = ()
     if annotations_file is not None:
         segments, found = _segments(stores[0], sequences[0], annotations_file)

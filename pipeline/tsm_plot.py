@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PANEL_INCHES = 4.6
 _LEGEND_COLUMNS = 6
+_END_CELLS = 4
 
 
 def draw_tsm(view: TsmView) -> Figure:
@@ -27,7 +28,7 @@ def draw_tsm(view: TsmView) -> Figure:
         panels.append((tsm.title, tsm.matrix, tsm, {"cmap": "magma", **shared}))
     if len(view.tsms) == 2 and _comparable(*view.tsms):
         change = view.tsms[1].matrix - view.tsms[0].matrix
-        most = max(float(np.percentile(np.abs(change), 99.5)), 1e-6)
+        most = max(float(np.percentile(np.abs(_inner(change)), 99.5)), 1e-6)
         style = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
         panels.append(("change: second less first (red: more alike)", change, view.tsms[1], style))
     style = {"cmap": "magma", "vmin": 0.5, "vmax": 1.0}  # the target is never below 0.5: unrelated, not opposed
@@ -45,7 +46,9 @@ def draw_tsm(view: TsmView) -> Figure:
         image = _draw_matrix(axes, matrix, tsm, style)
         _draw_segments(axes, view.segments, colours)
         axes.set_title(literal(title), fontsize="medium", pad=16 if colours else 6)
-        figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label=_scale_label(view, matrix, style))
+        label = _scale_label(view, matrix, style)
+        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label=label)
+        bar.ax.locator_params(nbins=5)  # numbers such as 0.9875 are wide
     if colours:
         _draw_legend(figure, colours)
     return figure
@@ -69,11 +72,16 @@ def _comparable(one: Tsm, two: Tsm) -> bool:
 
 def _colour_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
     """One range for all, from the values off the diagonal: the diagonal is always 1, and the rest may lie close."""
-    values = np.concatenate([matrix[np.triu_indices(len(matrix), 1)] for matrix in matrices])
+    values = np.concatenate([inner[np.triu_indices(len(inner), 1)] for inner in map(_inner, matrices)])
     if len(values) == 0:
         return {"vmin": 0.0, "vmax": 1.0}
     low, high = np.percentile(values, [1, 99.5])
     return {"vmin": float(low), "vmax": float(max(high, low + 1e-6))}
+
+
+def _inner(matrix: np.ndarray) -> np.ndarray:
+    """Without the cells at both ends, which see the padding of SoLa's convolutions and would take the whole range."""
+    return matrix[_END_CELLS:-_END_CELLS, _END_CELLS:-_END_CELLS] if len(matrix) > 5 * _END_CELLS else matrix
 
 
 def _draw_matrix(axes: Axes, matrix: np.ndarray, tsm: Tsm, style: dict[str, Any]) -> Any:

@@ -93,6 +93,13 @@ def test_segments_of_the_video_come_from_the_annotations(tmp_path):
     assert "has no video 'b'" in other.notes[0]
 
 
+def test_features_that_are_nearly_parallel_are_told(tmp_path):
+    parallel = make_store(tmp_path / "p", {"a": 100 + turning(30)})
+    assert "--comparison centred" in view_of(parallel).notes[0]
+    assert view_of(parallel, comparison="centred").notes == ()
+    assert view_of(make_store(tmp_path / "s", {"a": turning(30)})).notes == ()
+
+
 def test_overlapping_segments_lie_in_lanes_of_their_own(tmp_path):
     spans = [(0, 10, "x"), (2, 4, "x"), (3, 5, "y"), (4, 6, "x"), (10, 12, "x")]
     store = make_store(tmp_path / "s", {"a": turning(30)})
@@ -118,6 +125,18 @@ def test_the_picture_shows_both_stores_the_change_and_the_target(tmp_path):
     assert [(bar.get_x(), bar.get_width()) for bar in strip.patches] == [(1, 2), (4, 2)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["jump", "run"]
     assert len([axes for axes in draw_tsm(view_of(one)).axes if axes.images]) == 2
+
+
+def test_snippets_at_the_ends_do_not_take_the_range_of_colours(tmp_path):
+    rows = 20 + turning(40)
+    odd = rows.copy()
+    odd[:2], odd[-2:] = -odd[:2], -odd[-2:]
+    plain, other = make_store(tmp_path / "s", {"a": rows}), make_store(tmp_path / "e", {"a": odd})
+    limits = []
+    for stores in ((plain, plain), (plain, other)):
+        figure = draw_tsm(view_of(*stores))
+        limits.append([axes.images[0].get_clim() for axes in figure.axes if axes.images][:3])
+    assert limits[0] == limits[1]
 
 
 @pytest.mark.parametrize("count", [1, 2])
