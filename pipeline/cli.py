@@ -29,7 +29,7 @@ from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.feature_presets import FeaturePreset
 from pipeline.localization.config import TrainConfig
 from pipeline.option_sources import Preset, option_sources
-from sola.config import SolaConfig
+from sola.config import SolaConfig, SolaPreset
 from sola.errors import SolaError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -89,6 +89,7 @@ def fit_sola(
     /,
     *,
     out: Path,
+    preset: SolaPreset | None = None,
     module: Path | None = None,
     settings: Annotated[SolaConfig, Flat] = SolaConfig(),
 ) -> int:
@@ -99,6 +100,8 @@ def fit_sola(
     Args:
         store: A feature store that `extract` wrote.
         out: The enhanced store, a folder; the module is in it as sola.safetensors.
+        preset: Start from published settings (hacs: the authors', for HACS; they are the defaults too); every other
+            option wins over it.
         module: Apply this fitted module instead of fitting one.
     """
     from pipeline.commands import run_sola
@@ -186,6 +189,7 @@ def run(
     *,
     preset: Preset | None = None,
     extract_preset: FeaturePreset | None = None,
+    sola_preset: SolaPreset | None = None,
     settings: Annotated[RunConfig, Flat],
 ) -> int:
     """All stages in order: extract, sola, train, localize, evaluate.
@@ -197,6 +201,7 @@ def run(
             [evaluate]. Options on the command line win over it.
         preset: Train with the published settings for this data set; every other option wins over it.
         extract_preset: Extract with the settings of these published features; every other option wins over it.
+        sola_preset: Fit SoLa with these published settings; every other option wins over it.
     """
     from pipeline.commands import run_run
 

@@ -14,6 +14,8 @@ from cyclopts.config import Dict
 from pipeline.errors import PipelineError
 from pipeline.feature_presets import FeaturePreset, feature_preset
 from pipeline.localization.presets import preset
+from sola.config import SolaPreset
+from sola.config import preset as sola_preset
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,9 +60,11 @@ def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
     """
     named = dict(itertools.pairwise(tokens))
     command = tokens[0] if tokens else ""
-    of_head, of_features = named.get("--preset"), named.get("--extract-preset")
+    of_head, of_features, of_sola = named.get("--preset"), named.get("--extract-preset"), named.get("--sola-preset")
     if command == "extract":
         of_head, of_features = None, of_head
+    elif command == "sola":
+        of_head, of_sola = None, of_head
     if of_head in get_args(Preset):
         kind = named.get("--train.head.kind", named.get("--head.kind", "anchor_free"))
         values = asdict(preset(of_head, kind=kind))  # type: ignore[arg-type]
@@ -69,6 +73,8 @@ def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
             yield {"run": {"evaluate": {"subset": values["validation_subset"]}}}
     if of_features in get_args(FeaturePreset):
         yield _table(command, "extract", feature_preset(of_features))  # type: ignore[arg-type]
+    if of_sola in get_args(SolaPreset):
+        yield _table(command, "sola", asdict(sola_preset(of_sola)))  # type: ignore[arg-type]
 
 
 def _table(command: str, stage: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Gate = Literal["tanh", "linear", "open"]
 Comparison = Literal["raw", "centred", "standardised", "whitened"]
+SolaPreset = Literal["hacs"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -255,3 +255,16 @@ def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp
     assert taken[0].train == preset("thumos14")
     assert (taken[0].train.validation_subset, taken[0].evaluate.subset) == ("test", "test")
     assert command(*words, "--extract-preset", "thumos")[0] == 2
+
+
+def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(command, tmp_path, monkeypatch):
+    from sola.config import SolaConfig
+
+    taken = []
+    monkeypatch.setattr("pipeline.commands.run_sola", lambda *given: taken.append(given[2]) or 0)
+    words = ("sola", tmp_path, "--out", tmp_path / "e", "--preset", "hacs")
+    (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
+    assert command(*words)[0] == 0
+    assert command(*words, "--steps", 7, "--config", tmp_path / "s.toml")[0] == 0
+    assert taken == [SolaConfig(), SolaConfig(steps=7, k=4.0)]
+    assert command("sola", tmp_path, "--out", tmp_path / "e", "--preset", "other")[0] == 2

@@ -228,7 +228,8 @@ class _OddLengths:
             if rows > 1
         ]
         remedy = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
-        if len({rows for rows, _, _ in self.found.values()}) == 1 < len({duration for _, duration, _ in self.found.values()}):
+        rows_alike = len({rows for rows, _, _ in self.found.values()}) == 1
+        if rows_alike and len({duration for _, duration, _ in self.found.values()}) > 1:
             remedy = (
                 "; all these have the same number of rows, as if they were resized to span each video: a store has one "
                 "stride for all, so import features from before they were resized"
