@@ -14,6 +14,7 @@ from pipeline.exports import ExportConfig, export
 from pipeline.exports.resizing import resize_to_span
 from pipeline.localization.segments import Segment
 from pipeline.snippets import SnippetPlan
+from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore
 from tests.test_exports import PLANS, VIDEOS, make_annotations, make_store, opentad_config, seconds_of, yaml_value
 
@@ -24,10 +25,11 @@ def make_clock_store(path: Path, plan: SnippetPlan) -> FeatureStore:
     for video_id in store.ids():
         sequence = store.read(video_id)
         rows = np.array(sequence.features)
-        rows[:, 0] = np.arange(len(rows)) * float(plan.stride_seconds) + float(plan.window_seconds) / 2
+        own = sequence.plan
+        rows[:, 0] = np.arange(len(rows)) * float(own.stride_seconds) + float(own.window_seconds) / 2
         with store.writer(video_id) as writer:
             writer.append(rows)
-            writer.commit({"duration_seconds": sequence.duration_seconds})
+            writer.commit({"rows": rows_as_json(own), "duration_seconds": sequence.duration_seconds})
     return store
 
 

@@ -44,7 +44,7 @@ def features_of(store: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (store / "features").iterdir()}
 
 
-def made_up_events(videos, encoder, plan, config):
+def made_up_events(videos, encoder, plan, config, *, on_pictures):
     """Stands in for decoding and encoding, so that a run takes a moment: three rows a video, the third video fails."""
     for video in videos:
         for row in range(3):

@@ -64,7 +64,8 @@ class Job:
     def tick(self) -> str:
         """What a tick is, in words."""
         if self.store.spec.plan.fps is None:
-            return "1 frame of the video at its own rate (fps and frame in the annotations say it)"
+            part = "1" if self.clock.rate == 1 else f"1/{self.clock.rate} of a"
+            return f"{part} frame of the video at its own rate (fps and frame in the annotations count them)"
         return f"1/{self.clock.rate} s"
 
     def subset(self, *, training: bool) -> list[ExportVideo]:
@@ -82,14 +83,14 @@ class Job:
         Raises:
             PipelineError: there are no rows to resize.
         """
-        features = self.store.read(video.id).features
+        sequence = self.store.read(video.id)
+        features, plan = sequence.features, sequence.plan
         if not self.config.resize_snippets:
             return features
         if len(features) == 0:
             raise PipelineError(
                 f"{video.id} has no rows that could be resized; extract it with --tail pad, or remove it"
             )
-        plan = self.store.spec.plan
         return resize_to_span(
             features,
             self.config.resize_snippets,
