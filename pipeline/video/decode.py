@@ -24,7 +24,7 @@ from pipeline.video.schedule import Schedule, SnippetFrames
 Decoder = Literal["auto", "decord", "pyav"]
 DECODERS = ("auto", "decord", "pyav")
 
-FRAMES_A_CHUNK = 16
+FRAMES_A_CHUNK = 4  # few, so that scaled pictures are handed on while they are still in the cache
 _SNIPPETS_A_CHUNK = 64  # a frame that is shown for hours completes thousands at once
 
 
