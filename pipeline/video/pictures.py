@@ -84,5 +84,5 @@ class Scaler:
         )
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
-        upright = np.rot90(lines.reshape(height, width, 3), g.rotation // 90)
-        return g.crop(upright)
+        picture = lines.reshape(height, width, 3)
+        return g.crop(np.rot90(picture, g.rotation // 90) if g.rotation else picture)

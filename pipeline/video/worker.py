@@ -109,6 +109,7 @@ class Worker:
         self._jobs: deque[dict[str, Any]] = deque()
         self._written = 0  # frames, or pictures with flow, put into the ring since the process began
         self._released = 0  # of these, how many the main process no longer needs
+        self._told = 0  # of these, how many it was told that it will not need
         self._last_sign = time.monotonic()
         self._flow = FlowSettings(**settings["flow"]) if settings["flow"] else None
         self._pictures = 0  # made with flow, of which the main process has not heard
@@ -192,7 +193,10 @@ class Worker:
             self._ring[self._written % len(self._ring)] = frame
             self._written += 1
         rows = [(s.row, [first + ordinal for ordinal in s.ordinals]) for s in chunk.snippets]
-        send(self._connection, "snippets", rows, first + chunk.keep_from)
+        keep_from = first + chunk.keep_from
+        if rows or keep_from > self._told:  # else there is nothing to tell
+            send(self._connection, "snippets", rows, keep_from)
+            self._told = keep_from
 
     def _finish(self, info: Any, report: DecodeReport, job: dict[str, Any]) -> None:
         refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)
