@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.annotations import write_annotations
 from pipeline.clip_config import StitchConfig
 from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
 from pipeline.errors import PipelineError
@@ -73,7 +74,7 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    write_json(out / ANNOTATIONS_NAME, annotations_of(plans, fps=exact(config.fps)))
+    write_annotations(out / ANNOTATIONS_NAME, annotations_of(plans, fps=exact(config.fps)))
     return StitchSummary(out / ANNOTATIONS_NAME, len(missing), failed)
 
 

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.annotations import Annotations, VideoAnnotations
 from pipeline.clip_config import StitchConfig
 from pipeline.clips import Clip
 from pipeline.errors import PipelineError
+from pipeline.localization.segments import Segment
 from pipeline.snippets import exact
 
 Footage = Literal["as it is", "still", "shuffled", "reversed"]
@@ -178,19 +180,20 @@ def _dealt(items: list[Any], rng: np.random.Generator) -> Iterator[Any]:
         yield from (items[place] for place in rng.permutation(len(items)))
 
 
-def annotations_of(plans: Sequence[StitchedVideo], *, fps: Fraction) -> dict[str, Any]:
-    """The truth in the ActivityNet dialect; frames [a, b) of a video are the seconds [a / fps, b / fps)."""
-    database = {
-        plan.id: {
-            "subset": plan.subset,
-            "duration": float(plan.frames / fps),
-            "fps": float(fps),
-            "frame": plan.frames,
-            "annotations": [
-                {"segment": [float(first / fps), float(end / fps)], "label": label}
-                for first, end, label in plan.segments()
-            ],
-        }
+def annotations_of(plans: Sequence[StitchedVideo], *, fps: Fraction) -> Annotations:
+    """The truth; frames [a, b) of a video are the seconds [a / fps, b / fps)."""
+    videos = {
+        plan.id: VideoAnnotations(
+            id=plan.id,
+            subset=plan.subset,
+            duration=float(plan.frames / fps),
+            fps=float(fps),
+            segments=tuple(
+                Segment((float(first / fps), float(end / fps)), label) for first, end, label in plan.segments()
+            ),
+            frames=plan.frames,
+        )
         for plan in plans
     }
-    return {"version": "stitched-1", "database": database}
+    labels = {segment.label for video in videos.values() for segment in video.segments}
+    return Annotations("stitched-1", videos, tuple(sorted(labels)))

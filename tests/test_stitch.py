@@ -85,9 +85,10 @@ def test_segments_by_hand_with_hard_cuts_and_with_fades():
     faded = StitchedVideo("v", 0, "training", pieces, 3)
     # The second begins at frame 7, in whose fade 7, 8, 9 it has 1/4, 1/2, 3/4; the third begins at 24.
     assert (faded.frames, list(faded.segments())) == (32, [(8, 25, "jump")])
-    entry = annotations_of([faded], fps=Fraction(10))["database"]["v"]
-    assert entry["annotations"] == [{"segment": [0.8, 2.5], "label": "jump"}]
-    assert (entry["duration"], entry["frame"]) == (3.2, 32)
+    truth = annotations_of([faded], fps=Fraction(10))
+    assert truth.labels == ("jump",)
+    assert [(s.segment, s.label) for s in truth.videos["v"].segments] == [((0.8, 2.5), "jump")]
+    assert (truth.videos["v"].duration, truth.videos["v"].frames) == (3.2, 32)
 
 
 @pytest.mark.parametrize("fade", [0, 2, 3])

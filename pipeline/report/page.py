@@ -40,7 +40,7 @@ def write_report(run: Path, out: Path, config: ReportConfig) -> Path:
     """Writes the report of the run in folder ``run`` into folder ``out``; returns its page.
 
     Raises:
-        PipelineError: ``run`` is no run, ``out`` holds something else, or Jinja2 is not installed.
+        PipelineError: ``run`` is no run, or ``out`` holds something else.
     """
     if out.exists() and (not out.is_dir() or _foreign(out)):
         raise PipelineError(f"{out} exists and is not a report; choose another --out")
@@ -68,10 +68,8 @@ def _foreign(out: Path) -> bool:
 
 
 def _template() -> Any:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise PipelineError("Jinja2 must be installed for reports, but is not; pip install jinja2") from error
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = percent
     return environment.from_string(files("pipeline.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
