@@ -72,7 +72,11 @@ def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
         if command == "run":
             yield {"run": {"evaluate": {"subset": values["validation_subset"]}}}
     if of_features in get_args(FeaturePreset):
-        yield _table(command, "extract", feature_preset(of_features))  # type: ignore[arg-type]
+        values = feature_preset(of_features)  # type: ignore[arg-type]
+        for unit in ("window", "stride"):  # said in seconds, a length takes the place of the preset's frames
+            if any(token.split("=")[0].endswith(f"{unit}-seconds") for token in tokens):
+                values.pop(f"{unit}_frames", None)
+        yield _table(command, "extract", values)
     if of_sola in get_args(SolaPreset):
         yield _table(command, "sola", asdict(sola_preset(of_sola)))  # type: ignore[arg-type]
 

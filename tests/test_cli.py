@@ -244,6 +244,8 @@ def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(com
         assert settings.weights in CATALOG[settings.encoder].published
     assert command(*words, "--stride-frames", 8, "--dtype", "float16")[0] == 0
     assert (taken[1].stride_frames, taken[1].dtype, taken[1].encoder) == (8, "float16", settings.encoder)
+    assert command(*words, "--fps", 20, "--stride-seconds", 0.5)[0] == 0
+    assert (taken[2].stride_frames, taken[2].stride_seconds, taken[2].window_frames) == (None, 0.5, 16)
 
 
 def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp_path, monkeypatch):
