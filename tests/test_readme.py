@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import app, take_config
+from pipeline.cli import take_config
+from pipeline.cli_app import app
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,0 +1,181 @@
+"""The commands of the pipeline's steps, thin: their options, and what `--help` teaches of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pipeline.cli_app import Flat, app
+from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ReportConfig, RunConfig
+from pipeline.feature_presets import FeaturePreset
+from pipeline.localization.config import TrainConfig
+from pipeline.option_sources import Preset
+from sola.config import SolaConfig, SolaPreset
+
+
+@app.command(name="extract", sort_key=1)
+def extract(
+    videos: list[Path],
+    /,
+    *,
+    out: Path,
+    preset: FeaturePreset | None = None,
+    dry_run: bool = False,
+    settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
+) -> int:
+    """Raw videos to snippet features.
+
+    Running it again goes on where it was and takes up new and changed videos. A video that fails is listed and
+    costs only itself.
+
+    Args:
+        videos: Video files, folders (searched below), or text files of paths.
+        out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
+            means in seconds.
+        preset: Start from the settings of published features (`encoders` tells what they are); every other option wins
+            over it.
+        dry_run: Write nothing: list what is to do, and estimate snippets, time and storage.
+    """
+    from pipeline.commands import run_extract
+
+    return run_extract(videos, out, settings, dry_run=dry_run)
+
+
+@app.command(name="sola", sort_key=2)
+def fit_sola(
+    store: Path,
+    /,
+    *,
+    out: Path,
+    preset: SolaPreset | None = None,
+    module: Path | None = None,
+    settings: Annotated[SolaConfig, Flat] = SolaConfig(),
+) -> int:
+    """Fit SoLa on a store, without labels, and write the enhanced store.
+
+    Ctrl-C keeps a checkpoint; the same command goes on from it.
+
+    Args:
+        store: A feature store that `extract` wrote.
+        out: The enhanced store, a folder; the module is in it as sola.safetensors.
+        preset: Start from published settings (hacs: the authors', for HACS; they are the defaults too); every other
+            option wins over it.
+        module: Apply this fitted module instead of fitting one.
+    """
+    from pipeline.commands import run_sola
+
+    return run_sola(store, out, settings, module)
+
+
+@app.command(name="train", sort_key=3)
+def train(
+    store: Path,
+    /,
+    *,
+    annotations: Path,
+    out: Path,
+    preset: Preset | None = None,
+    settings: Annotated[TrainConfig, Flat] = TrainConfig(),
+) -> int:
+    """Train a localization head on a store and annotations.
+
+    Args:
+        preset: Start from the published settings for this data set; every other option wins over it.
+        store: A feature store, plain or enhanced.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN; of its subsets training and
+            validation are used, unless --train-subset and --validation-subset name others.
+        out: The model, a folder with all that is needed to locate actions in an unseen video.
+    """
+    from pipeline.commands import run_train
+
+    return run_train(store, annotations, out, settings)
+
+
+@app.command(name="localize", sort_key=4)
+def localize(
+    videos_or_store: list[Path],
+    /,
+    *,
+    model: Path,
+    out: Path,
+    video_scores: Path | None = None,
+    settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
+) -> int:
+    """Locate actions in raw videos (on the fly, nothing written in between) or in a feature store.
+
+    Args:
+        videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
+        model: The folder that `train` wrote.
+        out: Detections, a JSON file in ActivityNet's submission form.
+        video_scores: Class scores of whole videos; detections are then proposals for each video's two best classes (for
+            heads trained with --class-agnostic). JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
+            [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
+            line (UntrimmedNet's array for THUMOS14 needs none).
+    """
+    from pipeline.commands import run_localize
+
+    return run_localize(videos_or_store, model, out, video_scores, settings)
+
+
+@app.command(name="evaluate", sort_key=5)
+def evaluate(
+    detections: Path,
+    /,
+    *,
+    annotations: Path,
+    out: Path | None = None,
+    errors_plot: Path | None = None,
+    settings: Annotated[EvaluateConfig, Flat] = EvaluateConfig(),
+) -> int:
+    """Mean average precision, per class and per tIoU, by ActivityNet's definition or by another's (--protocol).
+
+    Args:
+        detections: A JSON file in ActivityNet's submission form.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
+        out: Also write the result here, as JSON.
+        errors_plot: Also draw the kinds of errors here, as PNG or SVG.
+    """
+    from pipeline.commands import run_evaluate
+
+    return run_evaluate(detections, annotations, out, errors_plot, settings)
+
+
+@app.command(name="run", sort_key=6)
+def run(
+    config: Path | None = None,
+    /,
+    *,
+    preset: Preset | None = None,
+    extract_preset: FeaturePreset | None = None,
+    sola_preset: SolaPreset | None = None,
+    settings: Annotated[RunConfig, Flat],
+) -> int:
+    """All stages in order: extract, sola, train, localize, evaluate.
+
+    A stage is skipped when its inputs and settings have not changed. One folder holds the results.
+
+    Args:
+        config: A TOML file with videos, annotations, out, and the tables [extract], [sola], [train], [localize],
+            [evaluate]. Options on the command line win over it.
+        preset: Train with the published settings for this data set; every other option wins over it.
+        extract_preset: Extract with the settings of these published features; every other option wins over it.
+        sola_preset: Fit SoLa with these published settings; every other option wins over it.
+    """
+    from pipeline.commands import run_run
+
+    return run_run(settings)
+
+
+@app.command(name="report", sort_key=6)
+def report(run: Path, /, *, out: Path | None = None, settings: Annotated[ReportConfig, Flat] = ReportConfig()) -> int:
+    """A folder of HTML that shows what a run did and found; it opens from disk, without a server.
+
+    Videos are played from where they are: each with a timeline of what is annotated and what was found.
+
+    Args:
+        run: The folder of results of `run`.
+        out: Folder of the report. Default: report/ in the folder of the run.
+    """
+    from pipeline.commands import run_report
+
+    return run_report(run, out, settings)

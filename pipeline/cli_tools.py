@@ -1,0 +1,207 @@
+"""The commands around the steps, thin: looking at stores, measuring, making data, other toolkits' files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pipeline.cli_app import Flat, app
+from pipeline.clip_config import PretrainConfig, StitchConfig
+from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
+from pipeline.exports.config import ExportConfig, ImportConfig
+
+
+@app.command(name="verify", sort_key=7)
+def verify(
+    store: Path,
+    /,
+    *,
+    deep: bool = False,
+    videos: list[Path] | None = None,
+    annotations: Path | None = None,
+    repair: bool = False,
+) -> int:
+    """Check a feature store: sizes, shapes, specs; exit code 1 if something does not check.
+
+    Args:
+        store: The feature store.
+        deep: Also read every array: hashes, finite values, number of rows against the duration.
+        videos: Also compare with these videos: missing, failed, superfluous.
+        annotations: Also compare with these annotations.
+        repair: Remove what does not check, so that the stage makes it again.
+    """
+    from pipeline.commands import run_verify
+
+    return run_verify(store, deep=deep, videos=videos, annotations=annotations, repair=repair)
+
+
+@app.command(name="tsm", sort_key=8)
+def draw_tsm(
+    store: Path,
+    store2: Path | None = None,
+    /,
+    *,
+    video: str,
+    out: Path,
+    annotations: Path | None = None,
+    settings: Annotated[TsmConfig, Flat] = TsmConfig(),
+) -> int:
+    """Draw a video's temporal self-similarity matrix, before and after SoLa, beside SoLa's target.
+
+    Args:
+        store: A feature store.
+        store2: Another to set beside it, such as the same features after SoLa; what changed is drawn too.
+        video: The video's id.
+        out: The picture: .png, .svg or .pdf; without a suffix both PNG and SVG.
+        annotations: Ground truth; the video's segments are drawn along both axes.
+    """
+    from pipeline.commands import run_tsm
+
+    return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
+
+
+@app.command(name="probe", sort_key=9)
+def probe(
+    store: Path,
+    /,
+    *,
+    annotations: Path,
+    compare: list[Path] | None = None,
+    out: Path | None = None,
+    settings: Annotated[ProbeConfig, Flat] = ProbeConfig(),
+) -> int:
+    """Measure features without a head: how well a linear classifier tells foreground from background.
+
+    In all, within so many snippets of a boundary, and away from boundaries: mean and deviation over several seeds.
+
+    Args:
+        store: A feature store.
+        annotations: Ground truth; a snippet is foreground when its centre lies in a segment.
+        compare: Other stores, measured on the same videos and set beside the first.
+        out: Also write the result here, as JSON.
+    """
+    from pipeline.commands import run_probe
+
+    return run_probe([store, *(compare or [])], annotations, out, settings)
+
+
+@app.command(name="ablate", sort_key=10)
+def ablate(config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat] = AblateConfig()) -> int:
+    """Try many settings with several seeds: linear evaluation and mAP of each, as CSV, a table and a plot.
+
+    Each setting and seed is a cell with a folder of its own; cells that are finished are not done again.
+
+    Args:
+        config: A TOML file: what is varied ([grid], [[variants]]), seeds, and settings as in the file of `run`;
+            scripts/experiments/ablations has some to start from.
+        out: Folder of results.
+    """
+    from pipeline.commands import run_ablate
+
+    return run_ablate(config, out, settings)
+
+
+@app.command(name="pretrain", sort_key=11)
+def pretrain(
+    clips: Path,
+    /,
+    *,
+    out: Path,
+    keep_frames: bool = True,
+    settings: Annotated[PretrainConfig, Flat] = PretrainConfig(),
+) -> int:
+    """Train a snippet encoder on trimmed clips, for footage that published weights do not know.
+
+    The weights carry their size and windows: extract --encoder NETWORK --weights WEIGHTS. Ctrl-C keeps a checkpoint.
+
+    Args:
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
+            wanted, group.
+        out: The weights, a .safetensors file; .json beside it tells accuracy and history.
+        keep_frames: Keep the small frames beside the weights, for the next training.
+    """
+    from pipeline.commands import run_pretrain
+
+    return run_pretrain(clips, out, settings, keep_frames=keep_frames)
+
+
+@app.command(name="stitch", sort_key=11)
+def stitch(
+    clips: Path | None = None,
+    /,
+    *,
+    out: Path,
+    synthetic: bool = False,
+    settings: Annotated[StitchConfig, Flat] = StitchConfig(),
+) -> int:
+    """Make untrimmed videos, with actions known to the frame, of trimmed clips.
+
+    Actions lie between background; OUT gets the videos and annotations.json. Running it again makes what is missing.
+
+    Args:
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
+            wanted, group.
+        out: Folder of the videos.
+        synthetic: No clips: draw shapes that move over textures. Of the settings only videos, seconds, fps, height,
+            width and seed count.
+    """
+    from pipeline.commands import run_stitch
+
+    return run_stitch(clips, out, settings, synthetic=synthetic)
+
+
+@app.command(name="encoders", sort_key=11)
+def list_encoders() -> int:
+    """List the encoders: dimensions, frames, windows, and where their weights are looked for."""
+    from pipeline.commands import run_encoders
+
+    return run_encoders()
+
+
+@app.command(name="annotations", sort_key=12)
+def show_annotations(file: Path, /) -> int:
+    """Summarise an annotation file: videos, subsets, classes, segments, problems.
+
+    Args:
+        file: Ground truth of ActivityNet, HACS, THUMOS14 (JSON, or the folder of text files), ActionFormer or BSN.
+    """
+    from pipeline.commands import run_annotations
+
+    return run_annotations(file)
+
+
+@app.command(name="export", sort_key=13)
+def export(store: Path, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
+    """Write a store and annotations as another toolkit reads them, checked before it is called done.
+
+    Args:
+        store: A feature store, plain or enhanced.
+        annotations: Ground truth.
+        out: A new folder: features, annotations, side files, and a piece of configuration with the right numbers.
+    """
+    from pipeline.commands import run_export
+
+    return run_export(store, annotations, out, settings)
+
+
+@app.command(name="import", sort_key=14)
+def import_features(
+    features: Path,
+    /,
+    *,
+    out: Path,
+    annotations: Path | None = None,
+    settings: Annotated[ImportConfig | None, Flat] = None,
+) -> int:
+    """Make a store from published features, so that SoLa and the heads work on them.
+
+    Args:
+        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote for
+            opentad, actionformer or gtad without resizing, which gives back the same store (gtad: without the videos
+            that have no segments).
+        out: The feature store.
+        annotations: Ground truth that knows the videos' durations, to check the rows against.
+    """
+    from pipeline.commands import run_import
+
+    return run_import(features, out, annotations, settings)
