@@ -58,6 +58,7 @@ def work_cell(
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
     result = probe([_seen_by_head(config, store)], annotations, cell.config.probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
+    scores["majority"] = result.stores[0].scores.majority
     for evaluation in evaluations.values():
         scores |= _map_of(evaluation)
     if config.use_sola:

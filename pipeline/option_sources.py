@@ -48,7 +48,7 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     else:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
-        values = _read_toml(Path(file[0]))
+        values = read_toml(Path(file[0]))
         if tokens[:1] == ["run"]:
             values = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
         sources.append(Dict(values, source=file[0]))
@@ -88,7 +88,12 @@ def _table(command: str, stage: str, values: dict[str, Any]) -> dict[str, Any]:
     return {"run": {stage: values}} if command == "run" else {stage: values}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a file of settings.
+
+    Raises:
+        PipelineError: no such file, or it is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

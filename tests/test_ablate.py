@@ -167,7 +167,7 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert result.scores["map_thumos"] == evaluation["thumos"]["average_map"]
     assert [result.scores["map_at_0.3"], result.scores["map_at_0.55"]] == evaluation["own"]["map"]
-    end = json.loads((folder / "enhanced" / "sola_history.json").read_text())[-1]  # of three steps the last tenth is the last one
+    end = json.loads((folder / "enhanced" / "sola_history.json").read_text())[-1]  # the last tenth of three
     gained = (end["constant_loss"] - end["loss"]) / (end["constant_loss"] - end["least_loss"])
     assert result.scores["gain"] == pytest.approx(gained)
     header, (row,) = table_of(settings_of([result]))
