@@ -100,7 +100,7 @@ def adapting(comparison: Comparison) -> str:
     return (
         "Frozen encoder and SoLa (one pass of all snippets through both, and the fit): "
         f"{comparison.with_sola / 1e12:.2f} TFLOP. The encoder trained together with a head, instead: "
-        f"{comparison.end_to_end / 1e12:.2f} TFLOP, {factor:.1f} times as much. That is computed and was not run: every "
+        f"{comparison.end_to_end / 1e12:.2f} TFLOP, {factor:.1f} times as much. That is computed, not run: every "
         "snippet that the head with the longest sequences sees in its training goes through the encoder, and a step "
         f"takes {STEP} times a forward pass. Pretraining comes before both and is counted for neither."
     )
