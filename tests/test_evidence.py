@@ -113,10 +113,11 @@ def test_operations_are_those_of_the_formulas(helpers, tmp_path):
     assert double.training == 2 * cost.training > 0
     # A linear head: T x C by C x K.
     train = TrainConfig(
-        epochs=2, min_steps_per_epoch=5, batch_size=4, head=HeadConfig(kind="actionness", tower_layers=0)
+        epochs=2, min_steps_per_epoch=6, batch_size=4, head=HeadConfig(kind="actionness", tower_layers=0)
     )
     head = _head(train, 6, 3, 40, 8)
-    assert head.training == 3 * head.per_snippet * 2 * 5 * 4 * 40
+    assert head.training == 3 * head.per_snippet * 2 * 6 * 4 * 40
+    assert head.per_snippet == 2 * 6 * 3
     # torchvision states 1.814 GFLOP (multiply-adds) for ResNet-18 at 224 px, of which the classifier is 0.0005.
     spec = catalog_entry("tsn_r18").spec
     record = {"clips": [10, 3], "settings": {"epochs": 2}}
