@@ -19,13 +19,15 @@ from typing import Any
 
 from pipeline.ablate_plan import Cell
 from pipeline.config import RunConfig
-from pipeline.enhance import MODULE_FILE, enhance_store
+from pipeline.enhance import HISTORY_FILE, MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, sha256_of_file, write_json
 from pipeline.probe import measures, probe
 from pipeline.run import run_on_features
 from pipeline.stages import Stages
 from pipeline.store import FeatureStore
+from sola.fit import StepRecord
+from sola.health import gain
 
 
 def work_cell(
@@ -56,8 +58,11 @@ def work_cell(
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
     result = probe([_seen_by_head(config, store)], annotations, cell.config.probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
+    scores["majority"] = result.stores[0].scores.majority
     for evaluation in evaluations.values():
         scores |= _map_of(evaluation)
+    if config.use_sola:
+        scores |= _gain_of(module.parent if module is not None else folder / "enhanced")
     write_json(
         folder / "cell.json",
         {
@@ -126,6 +131,15 @@ def _map_of(evaluation: Path) -> dict[str, float]:
     averages = {f"map_{name}": value[name]["average_map"] for name in ("activitynet", "thumos", "own") if name in value}
     own = value.get("own", {"tious": [], "map": []})
     return averages | {f"map_at_{tiou:g}": score for tiou, score in zip(own["tious"], own["map"], strict=True)}
+
+
+def _gain_of(fitted_in: Path) -> dict[str, float]:
+    """What the fit in that folder gained, see :func:`sola.health.gain`; nothing where its curve is not there."""
+    if not (fitted_in / HISTORY_FILE).is_file():
+        return {}
+    curve = [StepRecord(**record) for record in read_json(fitted_in / HISTORY_FILE, what="history of a fit")]
+    share = gain(curve)
+    return {} if share is None else {"gain": share}
 
 
 def _remove_features(enhanced: Path) -> None:

@@ -28,8 +28,11 @@ _SHOWN = {
     "balanced_accuracy": "balanced",
     "average_precision": "AP",
     "accuracy_within_1": "within 1",
+    "accuracy_within_2": "within 2",
     "accuracy_within_4": "within 4",
+    "accuracy_within_8": "within 8",
     "accuracy_away": "away",
+    "gain": "gain",
     "map_activitynet": "mAP 0.5:0.95",
     "map_thumos": "mAP 0.3:0.7",
     "map_own": "mAP own",
@@ -88,12 +91,12 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
 
 
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table for people: mean and deviation in percent."""
+    """Header and rows of a table for people: mean and deviation in percent; of the loss's gain as it is."""
     measured = dict.fromkeys(name for setting in settings for name in setting.scores)
     shown = {name: title for name, title in _SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
     rows = [
-        [setting.label, str(_seeds(setting)), *(_percent(setting.scores.get(name)) for name in shown)]
+        [setting.label, str(_seeds(setting)), *(_text(name, setting.scores.get(name)) for name in shown)]
         for setting in settings
     ]
     return ["", "seeds", *shown.values()], rows
@@ -143,8 +146,12 @@ def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
         yield _number(float(np.std(values)) if values else None)
 
 
-def _percent(values: list[float] | None) -> str:
-    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}" if values else "-"
+def _text(name: str, values: list[float] | None) -> str:
+    if not values:
+        return "-"
+    if name == "gain":  # of the loss, no percentage of anything that is counted
+        return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
+    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}"
 
 
 def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

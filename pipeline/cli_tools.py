@@ -107,22 +107,25 @@ def pretrain(
     /,
     *,
     out: Path,
+    annotations: Path | None = None,
     keep_frames: bool = True,
     settings: Annotated[PretrainConfig, Flat] = PretrainConfig(),
 ) -> int:
-    """Train a snippet encoder on trimmed clips, for footage that published weights do not know.
+    """Train a snippet encoder on trimmed clips or annotated segments, for footage that published weights do not know.
 
     The weights carry their size and windows: extract --encoder NETWORK --weights WEIGHTS. Ctrl-C keeps a checkpoint.
 
     Args:
         clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
-            wanted, group.
+            wanted, group. With --annotations: untrimmed videos, a file or a folder.
         out: The weights, a .safetensors file; .json beside it tells accuracy and history.
+        annotations: Ground truth of the videos: its segments are the clips, those of one subset to learn from, those of
+            another held out.
         keep_frames: Keep the small frames beside the weights, for the next training.
     """
     from pipeline.commands import run_pretrain
 
-    return run_pretrain(clips, out, settings, keep_frames=keep_frames)
+    return run_pretrain(clips, out, settings, annotations=annotations, keep_frames=keep_frames)
 
 
 @app.command(name="stitch", sort_key=11)

@@ -48,6 +48,20 @@ class PretrainConfig:
     group_pattern: str = r"_(g\d+)_"
     """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
 
+    train_subset: str = "training"
+    """With --annotations: subset whose segments are the clips to learn from. The options of the split above are not
+    used then."""
+
+    validation_subset: str = "validation"
+    """With --annotations: subset whose segments are held out."""
+
+    most_segment_seconds: float = 15.0
+    """With --annotations: of longer segments only the middle is used, so that the small frames take little room."""
+
+    background: bool = False
+    """With --annotations: also learn a class "background", what lies between the segments. Published encoders never
+    saw any."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward pass; auto takes bf16 where the hardware has it."""
 
@@ -61,8 +75,9 @@ class PretrainConfig:
         for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise PipelineError(f"learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("learning_rate", "most_segment_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be >= 0, got {getattr(self, name)}")

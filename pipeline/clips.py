@@ -19,19 +19,21 @@ from pipeline.video.find import find_videos
 from pipeline.video.probe import probe
 from pipeline.video.report import DecodeReport, refuse_damaged
 
-_MAX_CORRUPT = 0.05
+MAX_CORRUPT = 0.05
 
 
 @dataclass(frozen=True)
 class Clip:
     """A trimmed clip: ``label`` is what it shows from its first to its last frame.
 
-    Clips of one ``group`` share a scene or a person: they must not be on both sides of a split.
+    Clips of one ``group`` share a scene or a person: they must not be on both sides of a split. ``span`` is its
+    (start, end) in seconds where the clip is a part of an untrimmed video, None where it is the whole file.
     """
 
     path: Path
     label: str
     group: str
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,22 @@ def split_by_group(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[l
         held_out.add(group)
     training = [clip for clip in clips if clip.group not in held_out]
     validation = [clip for clip in clips if clip.group in held_out]
+    refuse_one_sided(clips, training, validation)
+    return training, validation
+
+
+def refuse_one_sided(clips: Sequence[Clip], training: Sequence[Clip], validation: Sequence[Clip]) -> None:
+    """Refuses a split in which a class of ``clips`` is not on both sides.
+
+    Raises:
+        PipelineError: naming the classes.
+    """
     lacking = {clip.label for clip in clips} - ({c.label for c in training} & {c.label for c in validation})
     if lacking:
         raise PipelineError(
-            f"with {len(groups)} groups and validation_share {share} the classes {sorted(lacking)} are not on both "
-            "sides of the split; give more clips, another --seed, share or --group-pattern"
+            f"with {len({clip.group for clip in clips})} groups the classes {sorted(lacking)} are not on both sides of "
+            "the split; give more clips, another --seed, --validation-share or --group-pattern"
         )
-    return training, validation
 
 
 def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[np.uint8]:
@@ -154,10 +165,10 @@ def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[n
     shown: list[int] = []
     for item in decode(path, info, plan, Whole(height, width), decoder="pyav"):
         if isinstance(item, Chunk):
-            kept.extend(np.ascontiguousarray(_cut(frame, height, width)) for frame in item.frames)
+            kept.extend(np.ascontiguousarray(cut(frame, height, width)) for frame in item.frames)
             shown.extend(snippet.ordinals[0] for snippet in item.snippets)
         elif isinstance(item, DecodeReport):
-            refuse_damaged(info, item, max_corrupt=_MAX_CORRUPT)
+            refuse_damaged(info, item, max_corrupt=MAX_CORRUPT)
     if not shown:
         raise VideoError("too_short", "it has no frames")
     return np.stack([kept[ordinal] for ordinal in shown])
@@ -173,6 +184,7 @@ def count_frames(path: Path, *, fps: float) -> int:
     return SnippetPlan(fps=exact(fps), window_frames=one, stride_frames=one, num_frames=1).count(probe(path).duration)
 
 
-def _cut(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def cut(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The middle of a picture, [height, width, 3], as a view."""
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]

@@ -201,9 +201,11 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     return _say_failures({result.cell.name: result.failure for result in results if result.failure})
 
 
-def run_pretrain(clips: Path, out: Path, settings: PretrainConfig, *, keep_frames: bool) -> int:
+def run_pretrain(
+    clips: Path, out: Path, settings: PretrainConfig, *, annotations: Path | None, keep_frames: bool
+) -> int:
     with progress("pretrain", total=1) as report:
-        summary = pretrain(clips, out, settings, report=report)
+        summary = pretrain(clips, out, settings, annotations=annotations, report=report)
     if not keep_frames:
         remove_frames(out)
     _say(f"{out}: {summary.text()}")

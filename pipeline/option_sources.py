@@ -24,6 +24,7 @@ else:
 
 Preset = Literal["thumos14", "activitynet13", "hacs"]
 
+_BEFORE_RUN = ("stitch", "pretrain")  # tables of a file of settings that speak of what comes before `run`
 # The head is the one option that everybody varies: --head gtad is --head.kind gtad.
 _SHORT = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
 
@@ -31,8 +32,8 @@ _SHORT = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
 def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     """The words of a command that remain, and the sources of options that they do not give, the first one first.
 
-    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file, every other command
-    its own table. Presets come last.
+    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for
+    the tables of what comes before it, every other command its own table. Presets come last.
 
     Raises:
         PipelineError: no such file, or it is not TOML.
@@ -47,8 +48,10 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     else:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
-        values = _read_toml(Path(file[0]))
-        sources.append(Dict({"run": values} if tokens[:1] == ["run"] else values, source=file[0]))
+        values = read_toml(Path(file[0]))
+        if tokens[:1] == ["run"]:
+            values = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
+        sources.append(Dict(values, source=file[0]))
     sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
     return tokens, tuple(sources)
 
@@ -85,7 +88,12 @@ def _table(command: str, stage: str, values: dict[str, Any]) -> dict[str, Any]:
     return {"run": {stage: values}} if command == "run" else {stage: values}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a file of settings.
+
+    Raises:
+        PipelineError: no such file, or it is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +27,12 @@ from encoders.runtime import has_fast_bf16, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.trained import save_trained
 from pipeline.clip_config import PretrainConfig
-from pipeline.clips import find_clips, split_by_group
+from pipeline.clips import Clip, find_clips, split_by_group
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file, write_json
 from pipeline.pretrain_data import CachedClip, cache_clips, held_out_windows, training_batches
 from pipeline.progress import Report, silent
+from pipeline.segment_clips import segment_clips
 
 _CACHING = 0.2  # share of the progress that filling the cache counts for
 
@@ -65,14 +65,18 @@ class PretrainSummary:
         )
 
 
-def pretrain(source: Path, out: Path, config: PretrainConfig, *, report: Report = silent) -> PretrainSummary:
+def pretrain(
+    source: Path, out: Path, config: PretrainConfig, *, annotations: Path | None = None, report: Report = silent
+) -> PretrainSummary:
     """Trains the encoder that ``config`` names on the clips in ``source`` and writes its weights to ``out``.
 
     Interrupted, the same command goes on after the last whole epoch and ends with the same weights.
 
     Args:
-        source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.clips.find_clips`.
+        source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.clips.find_clips`. With
+            ``annotations``: untrimmed videos, as for `extract`.
         out: a .safetensors file.
+        annotations: of the videos; the clips are their segments, see :func:`pipeline.segment_clips.segment_clips`.
         report: told the share that is done, 0 to 1.
 
     Raises:
@@ -80,10 +84,10 @@ def pretrain(source: Path, out: Path, config: PretrainConfig, *, report: Report 
     """
     if out.suffix != ".safetensors":
         raise PipelineError(f"--out must be a .safetensors file, got {out}")
-    clips = find_clips(source, group_pattern=config.group_pattern)
-    labels = sorted({clip.label for clip in clips})
     spec = training_spec(config)
-    split = split_by_group(clips, share=config.validation_share, seed=config.seed)
+    split = _split(source, annotations, spec, config)
+    clips = sorted((*split[0], *split[1]), key=lambda clip: (str(clip.path), clip.span or ()))
+    labels = sorted({clip.label for clip in split[0]})
     folder, counted = out.with_suffix(".frames"), 0
 
     def cached(number: int) -> None:
@@ -117,6 +121,18 @@ def pretrain(source: Path, out: Path, config: PretrainConfig, *, report: Report 
     return summary
 
 
+def _split(
+    source: Path, annotations: Path | None, spec: EncoderSpec, config: PretrainConfig
+) -> tuple[list[Clip], list[Clip]]:
+    """The clips to learn from, and those held out."""
+    if annotations is not None:
+        return segment_clips(source, annotations, config, shortest_seconds=spec.window_frames / spec.fps)
+    if config.background:
+        raise PipelineError("background is what lies between annotated segments; give --annotations with it")
+    clips = find_clips(source, group_pattern=config.group_pattern)
+    return split_by_group(clips, share=config.validation_share, seed=config.seed)
+
+
 def remove_frames(out: Path) -> None:
     """Removes the small frames beside the weights ``out``."""
     shutil.rmtree(out.with_suffix(".frames"), ignore_errors=True)
@@ -141,8 +157,8 @@ def training_spec(config: PretrainConfig) -> EncoderSpec:
     )
 
 
-def _identity(clips: Sequence[Any], config: PretrainConfig) -> str:
-    facts = [[str(clip.path), clip.label, clip.group] for clip in clips]
+def _identity(clips: Sequence[Clip], config: PretrainConfig) -> str:
+    facts = [[str(clip.path), clip.label, clip.group, clip.span] for clip in clips]
     return sha256(json.dumps([facts, asdict(config)], sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from encoders.spec import EncoderSpec
 from pipeline.clips import Clip, clip_frames
 from pipeline.files import whole_file
+from pipeline.segment_clips import span_frames
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.video.errors import VideoError
 from pipeline.video.probe import probe
@@ -38,26 +40,52 @@ class CachedClip:
 def cache_clips(
     clips: Sequence[Clip], labels: Sequence[str], spec: EncoderSpec, folder: Path, report: Callable[[int], None]
 ) -> tuple[list[CachedClip], dict[str, str]]:
-    """The clips with their frames in ``folder``, made where they are not there yet, and those that failed, by path."""
+    """The clips with their frames in ``folder``, made where they are not there yet, and those that failed, by path.
+
+    A video of which several parts are clips is decoded once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    cached: list[CachedClip] = []
+    files = {clip: _frames_file(clip, spec, folder) for clip in clips}
     failed: dict[str, str] = {}
-    for number, clip in enumerate(clips, start=1):
-        stat = clip.path.stat()
-        facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
-        file = folder / f"{sha256(facts.encode()).hexdigest()[:24]}.npy"
+    done = 0
+    for path in dict.fromkeys(clip.path for clip in clips):
+        of_path = [clip for clip in files if clip.path == path]
         try:
-            if not file.exists():
-                height, width = spec.resized(*probe(clip.path).display_size)
-                frames = clip_frames(clip.path, fps=spec.fps, height=height, width=width)
-                with whole_file(file) as partial, partial.open("wb") as stream:
+            for clip, frames in _frames_of([clip for clip in of_path if not files[clip].exists()], spec):
+                with whole_file(files[clip]) as partial, partial.open("wb") as stream:
                     np.save(stream, frames, allow_pickle=False)
-            frames = np.load(file, mmap_mode="r", allow_pickle=False)
-            cached.append(CachedClip(file, labels.index(clip.label), len(frames)))
         except VideoError as error:
-            failed[str(clip.path)] = str(error)
-        report(number)
-    return cached, failed
+            failed[str(path)] = str(error)
+        done += len(of_path)
+        report(done)
+    there = [(clip, file) for clip, file in files.items() if file.exists()]
+    return [CachedClip(file, labels.index(clip.label), _length(file)) for clip, file in there], failed
+
+
+def _frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
+    stat = clip.path.stat()
+    facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
+    if clip.span is not None:
+        facts += f" {clip.span}"
+    return folder / f"{sha256(facts.encode()).hexdigest()[:24]}.npy"
+
+
+def _frames_of(clips: Sequence[Clip], spec: EncoderSpec) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
+    """The small frames, uint8 [F, h, w, 3], of clips of one file, all of it or parts, each as soon as it ends."""
+    if not clips:
+        return
+    path = clips[0].path
+    height, width = spec.resized(*probe(path).display_size)
+    spans = [clip.span for clip in clips if clip.span is not None]
+    for place, frames in span_frames(path, spans, fps=spec.fps, height=height, width=width) if spans else ():
+        yield next(clip for clip in clips if clip.span == spans[place]), frames
+    for clip in clips:
+        if clip.span is None:
+            yield clip, clip_frames(path, fps=spec.fps, height=height, width=width)
+
+
+def _length(file: Path) -> int:
+    return len(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def cells_of(spec: EncoderSpec) -> tuple[int, ...]:

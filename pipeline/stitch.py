@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.annotations import write_annotations
 from pipeline.clip_config import StitchConfig
-from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
+from pipeline.clips import Clip, clip_frames, count_frames, find_clips, refuse_one_sided, split_by_group
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, whole_file, write_json
 from pipeline.progress import Report, silent
@@ -60,8 +60,11 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
         return StitchSummary(annotations, _count_videos(out) - made, {})
     clips = find_clips(source, group_pattern=config.group_pattern)
     lengths, failed = _lengths(clips, config.fps)
+    # All clips are dealt out, also those that cannot be read: so the groups are those of `pretrain`, whatever fails.
+    split = split_by_group(clips, share=config.validation_share, seed=config.seed)
+    training, validation = ([clip for clip in side if clip.path in lengths] for side in split)
     usable = [clip for clip in clips if clip.path in lengths]
-    training, validation = split_by_group(usable, share=config.validation_share, seed=config.seed)
+    refuse_one_sided(clips, training, validation)
     plans = plan_videos({"training": training, "validation": validation}, lengths, config)
     _claim(out, {"settings": asdict(config), "clips": {_name(clip, source): lengths[clip.path] for clip in usable}})
     missing = [plan for plan in plans if not (out / f"{plan.id}.mp4").exists()]

@@ -129,15 +129,29 @@ def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
     return []
 
 
-def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
-    """The last tenth of the curve is averaged: single batches differ more than what is looked for."""
+def gain(history: Sequence[Curve]) -> float | None:
+    """How far the loss came from that of the best constant prediction (0) towards that of the target itself (1).
+
+    The last tenth of the curve is averaged: single batches differ more than what is looked for. None where the target
+    does not vary, because no two positions are ever compared, or the curve is empty.
+    """
+    if not history:
+        return None
     end = history[-max(1, len(history) // 10) :]
     loss, constant, least = (
         float(np.mean([getattr(point, name) for point in end])) for name in ("loss", "constant_loss", "least_loss")
     )
-    # Where no two positions are ever compared the target does not vary, and `data_warnings` has said so.
-    if constant - loss >= CLEAR_GAIN * (constant - least) or constant - least < 1e-6:
+    return None if constant - least < 1e-6 else (constant - loss) / (constant - least)
+
+
+def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
+    share = gain(history)
+    if share is None or share >= CLEAR_GAIN:  # of a target that does not vary `data_warnings` has told
         return []
+    end = history[-max(1, len(history) // 10) :]
+    loss, constant, least = (
+        float(np.mean([getattr(point, name) for point in end])) for name in ("loss", "constant_loss", "least_loss")
+    )
     gate = history[-1].gate
     remedies = ["set comparison to centred"] if config.comparison == "raw" else []
     remedies += ["raise learning_rate (1e-3, say)"] if config.learning_rate < 1e-3 else []

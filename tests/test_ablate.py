@@ -118,7 +118,7 @@ def test_several_stores_are_tried_each(tmp_path):
 def test_the_files_that_come_with_the_project_are_accepted(file):
     data = {"videos": (Path("v"),)} if file.stem == "encoder" else {"store": (Path("s"),)}
     cells = read_plan(file, AblateConfig(annotations=Path("a.json"), **data))
-    assert {cell.seed for cell in cells} == set(range(3 if file.stem == "heads" else 5))
+    assert {cell.seed for cell in cells} == set(range(3 if file.stem in ("heads", "left_open") else 5))
     assert {cell.config.use_sola for cell in cells} == {True, False}
 
 
@@ -167,7 +167,12 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert result.scores["map_thumos"] == evaluation["thumos"]["average_map"]
     assert [result.scores["map_at_0.3"], result.scores["map_at_0.55"]] == evaluation["own"]["map"]
+    end = json.loads((folder / "enhanced" / "sola_history.json").read_text())[-1]  # the last tenth of three
+    gained = (end["constant_loss"] - end["loss"]) / (end["constant_loss"] - end["least_loss"])
+    assert result.scores["gain"] == pytest.approx(gained)
     header, (row,) = table_of(settings_of([result]))
+    assert [name for name in header if name.startswith("within")] == ["within 1", "within 2", "within 4", "within 8"]
+    assert row[header.index("gain")] == f"{gained:.2f} ± 0.00"
     assert header[-2:] == ["mAP@0.3", "mAP@0.55"]
     assert row[-1] == f"{100 * evaluation['own']['map'][1]:.1f} ± 0.0"
     model = json.loads((folder / "model" / "model.json").read_text())

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import read_annotations
-from pipeline.clip_config import StitchConfig
+from pipeline.clip_config import PretrainConfig, StitchConfig
 from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
 from pipeline.errors import PipelineError
+from pipeline.pretrain import pretrain
 from pipeline.stitch import stitch, stitched_frames
 from pipeline.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from tests import videos as make
@@ -129,6 +130,35 @@ def test_every_class_comes_in_both_subsets_and_groups_stay_apart(clips, tmp_path
     plans = plan_videos(split, {clip.path: count_frames(clip.path, fps=10) for clip in found}, SMALL)
     seen = {s: {groups[p.path] for plan in plans if plan.subset == s for p in plan.pieces} for s in split}
     assert not seen["training"] & seen["validation"]
+
+
+def test_the_clips_of_validation_videos_are_none_that_an_encoder_was_trained_on(clips, tmp_path, monkeypatch):
+    # Many of the clips cannot be read: they must not move the split of the others.
+    for group in range(12, 18):
+        (clips / "jump" / f"v_jump_g{group:02}_c01.mp4").write_text("no video")
+        for label in ("still", "run"):
+            grey_clip(clips / label / f"v_{label}_g{group:02}_c01.mp4", LEVELS[label], 20)
+    sides: list[list[Clip]] = []  # to learn from, then held out
+    monkeypatch.setattr("pipeline.pretrain.cache_clips", lambda clips, *_: sides.append(clips) or ([], {"x": "enough"}))
+    shown: dict[str, set[Path]] = {"training": set(), "validation": set()}
+
+    def noted(split, lengths, config):
+        plans = plan_videos(split, lengths, config)
+        for plan in plans:
+            shown[plan.subset] |= {piece.path for piece in plan.pieces}
+        return plans
+
+    monkeypatch.setattr("pipeline.stitch.plan_videos", noted)
+    for seed in range(3):
+        for seen in (sides, *shown.values()):
+            seen.clear()
+        stitch(clips, tmp_path / f"out{seed}", StitchConfig(**{**SMALL.__dict__, "seed": seed}))
+        with pytest.raises(PipelineError, match="enough"):
+            pretrain(clips, tmp_path / "w.safetensors", PretrainConfig(seed=seed, size=32, device="cpu"))
+        learned, held_out = ({clip.group for clip in side} for side in sides)
+        groups = {clip.path: clip.group for side in sides for clip in side}
+        assert {groups[path] for path in shown["validation"]} <= held_out
+        assert {groups[path] for path in shown["training"]} <= learned
 
 
 def test_background_may_be_still_shuffled_or_reversed_footage_of_the_same_classes(tmp_path):
