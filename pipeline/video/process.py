@@ -123,7 +123,7 @@ class Process:
                 self.connection,
                 "job",
                 {
-                    "path": str(job.video.path),
+                    "path": str(job.video.file),
                     "decoder": job.decoder,
                     "reason": job.reason,
                 },
