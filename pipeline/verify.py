@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
 
 _BLOCK_ROWS = 4096
+_FETCHED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,17 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
     problems = list(_loose_files(store))
     ids = store.ids()
     expected = read_json(store.path / "store.json", what="feature store")
-    for number, video_id in enumerate(ids):
-        problems.extend(_check_sequence(store, video_id, expected, deep=deep))
-        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+
+    def check(video_id: str) -> list[Problem]:
+        return list(_check_sequence(store, video_id, expected, deep=deep))
+
+    pool = ThreadPoolExecutor(_FETCHED_AT_ONCE)
+    try:  # of a remote store some arrays are fetched at once
+        for number, found in enumerate(pool.map(check, ids) if store.is_remote and deep else map(check, ids)):
+            problems.extend(found)
+            report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return problems
 
 

@@ -1,7 +1,11 @@
 """Places in object storage: how they are named, listed, read, copied and kept; what is asked for, and how often."""
 
+import copy
 import errno
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from pipeline.storage import local
 from pipeline.storage.location import RemotePath, location
 from pipeline.store import FeatureStore
 from pipeline.verify import repair, verify_store
+from pipeline.video.process import _without_secrets
 from tests.remote import files_of, put, remote
 from tests.stores import make_store
 
@@ -46,6 +51,22 @@ def test_a_url_keeps_its_slashes_and_has_the_parts_of_a_path():
 def test_a_url_that_is_not_understood_is_refused(url, message):
     with pytest.raises(PipelineError, match=message):
         location(url)
+
+
+def test_neither_help_nor_decoders_load_fsspec():
+    code = "import sys, pipeline.cli, pipeline.video.worker, pipeline.video.process; print('fsspec' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_decoders_do_not_get_the_credentials_of_object_storage(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert not any(name.startswith("AWS_") for name in _without_secrets(os.environ))
+    assert "PATH" in _without_secrets(os.environ)
+
+
+def test_a_remote_path_goes_to_other_processes(bucket):
+    (bucket / "a").iterdir()
+    assert pickle.loads(pickle.dumps(bucket / "a")) == copy.deepcopy(bucket / "a") == bucket / "a"
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch):

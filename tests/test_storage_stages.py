@@ -102,14 +102,23 @@ def test_what_another_machine_has_done_meanwhile_is_not_done_again(videos, bucke
     assert (summary.done, summary.skipped, encoder.encoded) == ([], 5, done)
 
 
-def test_a_video_that_cannot_be_had_costs_only_itself(videos, bucket, tmp_path, monkeypatch):
-    (tmp_path / "x.mp4").write_text("no video")
-    put(tmp_path / "x.mp4", bucket / "videos" / "x.mp4")
-    plain = RemotePath.download
+def without_b(plain):
+    """A way to download that fails for b.mp4."""
 
     def download(self, target):
         if self.name == "b.mp4":
-            raise StorageError("memory://bucket/videos/below/b.mp4: no answer")
+            raise StorageError(f"{self}: no answer")
+        plain(self, target)
+
+    return download
+
+
+def test_a_video_that_cannot_be_had_costs_only_itself(videos, bucket, tmp_path, monkeypatch):
+    (tmp_path / "x.mp4").write_text("no video")
+    put(tmp_path / "x.mp4", bucket / "videos" / "x.mp4")
+    plain = without_b(RemotePath.download)
+
+    def download(self, target):
         if self.name == "c.mp4":
             target.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -211,7 +220,9 @@ def test_an_interrupted_fit_into_a_remote_store_goes_on_on_this_machine(videos, 
     assert without_curve(bucket / "enhanced") == without_curve(tmp_path / "enhanced")
 
 
-def test_training_and_detections_from_remote_stores_and_videos_are_those_from_local_ones(videos, bucket, tmp_path):
+def test_training_and_detections_from_remote_stores_and_videos_are_those_from_local_ones(
+    videos, bucket, tmp_path, monkeypatch
+):
     here, _ = extract([videos], tmp_path / "store", ExtractConfig(workers=1, stride_frames=2.5))
     enhance_store(here, tmp_path / "enhanced", SOLA)
     put(tmp_path / "enhanced", bucket / "enhanced")
@@ -226,4 +237,8 @@ def test_training_and_detections_from_remote_stores_and_videos_are_those_from_lo
     from_videos = localize([there()], model, LocalizeConfig())
     assert from_videos.failed == {}
     assert from_videos.detections == localize([videos], model, LocalizeConfig()).detections
+    monkeypatch.setattr(RemotePath, "download", without_b(RemotePath.download))
+    without = localize([there()], model, LocalizeConfig())
+    assert {video_id: reason.split(":")[0] for video_id, reason in without.failed.items()} == {"b": "not_fetched"}
+    assert without.detections == {i: found for i, found in from_videos.detections.items() if i != "b"}
     assert list((tmp_path / "cache" / "partial").iterdir()) == []

@@ -48,6 +48,9 @@ class RemotePath:
     def __deepcopy__(self, _: object) -> RemotePath:  # settings that name it are copied for the record
         return self
 
+    def __reduce__(self) -> tuple[type[RemotePath], tuple[str]]:  # for other processes, which list for themselves
+        return RemotePath, (self.url,)
+
     def __truediv__(self, name: str) -> RemotePath:
         return RemotePath(f"{self.url}/{name}", self._remote)
 

@@ -6,6 +6,7 @@ fsspec and the package for a scheme are imported when the first object is asked 
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Remote:
         self._opened: Any = None
         self._listings: dict[str, dict[str, Entry]] = {}  # by the folder's URL, by name
         self._ahead: dict[str, _Ahead] = {}  # by the folder's URL
+        self._reading_ahead = threading.Lock()
 
     @property
     def _fs(self) -> Any:
@@ -133,6 +135,11 @@ class Remote:
             with told(url):
                 return cast(bytes, self._fs.cat_file(url))
         self.entry(url)
+        with self._reading_ahead:
+            return self._read_ahead(folder, name)
+
+    def _read_ahead(self, folder: str, name: str) -> bytes:
+        """An object of a listed folder, and those that will probably be asked for next."""
         if folder not in self._ahead:
             # Unless told otherwise, sidecars are read in the order of their names.
             self._ahead[folder] = _Ahead([name for name in self._listings[folder] if name.endswith(".json")])
@@ -146,7 +153,7 @@ class Remote:
             if isinstance(data, bytes):
                 ahead.keep(other, data)
         if not isinstance(found[0], bytes):
-            with told(url):
+            with told(f"{folder}/{name}"):
                 raise found[0]
         return found[0]
 

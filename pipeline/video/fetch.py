@@ -1,7 +1,7 @@
 """Videos from object storage, each with a local copy while it is decoded; a few are fetched ahead.
 
-Decoders get files, never the network: what a hostile file does to a decoder, it does there without credentials at hand
-to reach further. Local videos pass through as they are.
+Decoders get files, never the network: a decoder that a hostile file has taken over finds no credentials among its
+variables. Local videos pass through as they are.
 """
 
 from __future__ import annotations
