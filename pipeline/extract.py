@@ -138,10 +138,11 @@ class _Job:
         """The videos in the order in which they are done: as they come, but from a place of its own for each of several
         processes at work on the store, so that they seldom do the same video at the same time. Whether others are at
         work on a remote store cannot be seen; so it is taken for granted."""
-        if not videos or not (self._store.is_remote or self._log.others_at_work()):
-            return videos
-        start = random.SystemRandom().randrange(len(videos))
-        return [*videos[start:], *videos[:start]]
+        if videos and (self._store.is_remote or self._log.others_at_work()):
+            start = random.SystemRandom().randrange(len(videos))
+            videos = [*videos[start:], *videos[:start]]
+        self._store.expect(video.id for video in videos)
+        return videos
 
     def on_pictures(self, count: int) -> None:
         """Takes note that flow has been estimated for ``count`` more frames."""

@@ -184,6 +184,16 @@ class FeatureStore:
         made = sidecar.look_again() and isinstance(array, RemotePath) and array.look_again()
         return made or failure.look_again()
 
+    def expect(self, ids: Iterable[str]) -> None:
+        """Tells in which order videos will be asked for; of a remote store, sidecars are then read ahead in that order
+        (without being told, in the order of the ids)."""
+        if isinstance(folder := self.path / "features", RemotePath):
+            names = []
+            for video_id in ids:
+                with contextlib.suppress(PipelineError):  # an id that no file name can be made of
+                    names.append(self.sidecar_path(video_id).name)
+            folder.expect(names)
+
     def complete(self, video_id: str) -> dict[str, Any]:
         """The sidecar of a video that is done.
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,27 @@ def test_opening_a_store_takes_a_listing_and_its_sidecars_come_many_at_a_time(bu
     assert set(requests) == {"ls", "cat_ranges"}
 
 
+@pytest.mark.parametrize("order", [slice(100, None, 8), slice(None, None, -1)])
+def test_sidecars_are_read_ahead_in_any_order_that_is_told(bucket, requests, order):
+    make_store(bucket / "store", VIDEOS)
+    store = FeatureStore.open(remote("memory://bucket/store"))
+    ids = store.ids()[order]
+    store.expect(["\0" * 300, *ids, "absent"])
+    requests.clear()
+    assert [store.complete(video_id)["id"] for video_id in ids] == ids
+    assert requests["cat_ranges"] <= 9
+
+
+def test_a_download_ends_when_it_is_told_to(bucket, tmp_path):
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    put(tmp_path / "file", bucket / "file")
+    stop = threading.Event()
+    (bucket / "file").download(tmp_path / "copy", stop=stop)
+    stop.set()
+    with pytest.raises(StorageError, match="given up"):
+        (bucket / "file").download(tmp_path / "other", stop=stop)
+
+
 def test_an_upload_that_fails_leaves_no_video_done_and_the_next_one_completes_it(bucket, monkeypatch):
     expected = files_of(make_store(bucket / "whole", {"a": VIDEOS["v001"]}).path)
     plain = RemotePath.upload
@@ -184,7 +206,7 @@ def test_a_copy_of_an_object_that_was_replaced_is_not_used(bucket, tmp_path):
 def test_a_full_disk_leaves_no_copy(bucket, monkeypatch):
     store = make_store(bucket / "store", {"a": VIDEOS["v001"]})
 
-    def full(self, target):
+    def full(self, target, **options):
         target.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -105,10 +105,10 @@ def test_what_another_machine_has_done_meanwhile_is_not_done_again(videos, bucke
 def without_b(plain):
     """A way to download that fails for b.mp4."""
 
-    def download(self, target):
+    def download(self, target, **options):
         if self.name == "b.mp4":
             raise StorageError(f"{self}: no answer")
-        plain(self, target)
+        plain(self, target, **options)
 
     return download
 
@@ -118,11 +118,11 @@ def test_a_video_that_cannot_be_had_costs_only_itself(videos, bucket, tmp_path, 
     put(tmp_path / "x.mp4", bucket / "videos" / "x.mp4")
     plain = without_b(RemotePath.download)
 
-    def download(self, target):
+    def download(self, target, **options):
         if self.name == "c.mp4":
             target.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        plain(self, target)
+        plain(self, target, **options)
 
     monkeypatch.setattr(RemotePath, "download", download)
     store, summary = extract([there()], bucket / "store", CONFIG)
@@ -140,8 +140,8 @@ def test_copies_of_videos_stay_within_the_limit(videos, bucket, tmp_path, monkey
     held = []
     plain = RemotePath.download
 
-    def download(self, target):
-        plain(self, target)
+    def download(self, target, **options):
+        plain(self, target, **options)
         held.append(sum(path.stat().st_size for path in target.parent.iterdir()))
 
     monkeypatch.setattr(RemotePath, "download", download)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -146,14 +147,17 @@ class RemotePath:
             raise ValueError(f"mode must be 'rb', got {mode!r}: an object is written whole, by upload")
         return self._remote.open(self.url)
 
-    def download(self, target: Path) -> None:
+    def download(self, target: Path, *, stop: threading.Event | None = None) -> None:
         """Copies the object to the file ``target``.
+
+        Args:
+            stop: when it is set, the download is given up.
 
         Raises:
             OSError: the disk is full, or there is no such object.
             StorageError: the object storage did not give it, or gave another number of bytes.
         """
-        self._remote.download(self.url, target)
+        self._remote.download(self.url, target, stop)
 
     def upload(self, source: Path) -> None:
         """Makes the file ``source`` this object, in one step."""

@@ -183,10 +183,19 @@ class Remote:
         with told(url):
             return cast(IO[bytes], self._fs.open(url, "rb"))
 
-    def download(self, url: str, target: Path) -> None:
+    def download(self, url: str, target: Path, stop: threading.Event | None) -> None:
         size = self.entry(url).st_size
         with told(url):
-            self._fs.get_file(url, str(target))
+            from fsspec.callbacks import Callback
+
+            class Watched(Callback):
+                """Told after each block, which is the one place where a download can be ended."""
+
+                def relative_update(self, inc: int = 1) -> None:
+                    if stop is not None and stop.is_set():
+                        raise StorageError(f"{url}: given up")
+
+            self._fs.get_file(url, str(target), callback=Watched())
         if target.stat().st_size != size:
             raise StorageError(
                 f"{url} has changed since it was listed, or was not sent whole: {target.stat().st_size} bytes in the "

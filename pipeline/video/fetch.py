@@ -10,6 +10,7 @@ import errno
 import hashlib
 import itertools
 import shutil
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,6 +49,7 @@ class FetchedVideos:
         self._folder: Path | None = None
         self._numbers = itertools.count()
         self._threads = ThreadPoolExecutor(_FETCHED_AHEAD)
+        self._stop = threading.Event()  # an interrupted job does not wait for a video of an hour
 
     def __enter__(self) -> FetchedVideos:
         return self
@@ -55,6 +57,7 @@ class FetchedVideos:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop.set()
         self._threads.shutdown(cancel_futures=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -123,7 +126,9 @@ class FetchedVideos:
                 return None
             self._next = None
             self._held[video.id] = size
-            self._coming.append((video, self._threads.submit(_fetch, video.path, self._file_for(video.path))))
+            self._coming.append(
+                (video, self._threads.submit(_fetch, video.path, self._file_for(video.path), self._stop))
+            )
         return None
 
     def _file_for(self, path: RemotePath) -> Path:
@@ -134,9 +139,9 @@ class FetchedVideos:
         return self._folder / f"{next(self._numbers)}{path.suffix if path.suffix[1:].isalnum() else ''}"
 
 
-def _fetch(path: RemotePath, file: Path) -> LocalCopy:
+def _fetch(path: RemotePath, file: Path, stop: threading.Event) -> LocalCopy:
     try:
-        path.download(file)
+        path.download(file, stop=stop)
         digest = hashlib.sha256()
         with file.open("rb") as content:
             while block := content.read(1 << 20):
