@@ -12,13 +12,13 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from encoders.errors import EncoderError
-from pipeline import cli_steps, cli_tools
+from pipeline import cli_steps, cli_store, cli_tools
 from pipeline.cli_app import app
-from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError
-from pipeline.option_sources import option_sources
+from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError, StorageError
+from pipeline.option_sources import option_sources, take_cache
 from sola.errors import SolaError
 
-COMMANDS = (cli_steps, cli_tools)  # nothing heavy is imported before a command runs
+COMMANDS = (cli_steps, cli_tools, cli_store)  # nothing heavy is imported before a command runs
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -37,7 +37,7 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{error} (--help shows the options)", BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
-    except (PipelineError, EncoderError, SolaError) as error:
+    except (PipelineError, StorageError, EncoderError, SolaError) as error:
         _fail(str(error), BAD_INPUT)
     except OSError as error:
         remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
@@ -45,8 +45,9 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
 
 
 def take_config(tokens: list[str]) -> list[str]:
-    """The command's words without those that name a file of settings; from now on the program takes options from it."""
-    tokens, app.config = option_sources(tokens)
+    """The command's words without those that all commands have in common: a file of settings, from which the program
+    takes options from now on, and the cache."""
+    tokens, app.config = option_sources(take_cache(tokens))
     return tokens
 
 

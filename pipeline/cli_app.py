@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from cyclopts import App, Parameter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter, Token
+
+from pipeline.storage.location import AnyPath, location
 
 HELP = """Raw, untrimmed videos in; located actions out.
 
@@ -10,6 +15,8 @@ The steps: extract (videos to features), sola (features to enhanced features), t
 localize (videos or features to detections), evaluate (mAP). `run` does them all.
 
 Every command takes --config FILE.toml: its table [command] holds the options, with underscores for dashes.
+Videos and stores may lie in object storage (s3://bucket/folder, gs://bucket/folder; credentials come from the
+environment); local copies are kept in --cache-folder FOLDER, at most --cache-gigabytes 20 of them.
 Exit codes: 0 all done, 1 some videos failed or something does not check, 2 bad input, 130 interrupted.
 """
 
@@ -23,3 +30,11 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 Flat = Parameter(name="*")
+
+
+def _to_location(_: Any, tokens: Sequence[Token]) -> AnyPath:
+    return location(tokens[0].value)
+
+
+# A local path, or a URL of object storage.
+Location = Annotated[AnyPath, Parameter(converter=_to_location, accepts_keys=False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli_app import Flat, app
+from pipeline.cli_app import Flat, Location, app
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ReportConfig, RunConfig
 from pipeline.feature_presets import FeaturePreset
 from pipeline.localization.config import TrainConfig
@@ -15,10 +15,10 @@ from sola.config import SolaConfig, SolaPreset
 
 @app.command(name="extract", sort_key=1)
 def extract(
-    videos: list[Path],
+    videos: list[Location],
     /,
     *,
-    out: Path,
+    out: Location,
     preset: FeaturePreset | None = None,
     dry_run: bool = False,
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
@@ -29,7 +29,7 @@ def extract(
     costs only itself.
 
     Args:
-        videos: Video files, folders (searched below), or text files of paths.
+        videos: Video files, folders (searched below), or text files of paths; s3:// and gs:// too.
         out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
             means in seconds.
         preset: Start from the settings of published features (`encoders` tells what they are); every other option wins
@@ -43,10 +43,10 @@ def extract(
 
 @app.command(name="sola", sort_key=2)
 def fit_sola(
-    store: Path,
+    store: Location,
     /,
     *,
-    out: Path,
+    out: Location,
     preset: SolaPreset | None = None,
     module: Path | None = None,
     settings: Annotated[SolaConfig, Flat] = SolaConfig(),
@@ -69,7 +69,7 @@ def fit_sola(
 
 @app.command(name="train", sort_key=3)
 def train(
-    store: Path,
+    store: Location,
     /,
     *,
     annotations: Path,
@@ -93,7 +93,7 @@ def train(
 
 @app.command(name="localize", sort_key=4)
 def localize(
-    videos_or_store: list[Path],
+    videos_or_store: list[Location],
     /,
     *,
     model: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli_app import Flat, app
+from pipeline.cli_app import Flat, Location, app
 from pipeline.clip_config import PretrainConfig, StitchConfig
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
@@ -13,11 +13,11 @@ from pipeline.exports.config import ExportConfig, ImportConfig
 
 @app.command(name="verify", sort_key=7)
 def verify(
-    store: Path,
+    store: Location,
     /,
     *,
     deep: bool = False,
-    videos: list[Path] | None = None,
+    videos: list[Location] | None = None,
     annotations: Path | None = None,
     repair: bool = False,
 ) -> int:
@@ -37,8 +37,8 @@ def verify(
 
 @app.command(name="tsm", sort_key=8)
 def draw_tsm(
-    store: Path,
-    store2: Path | None = None,
+    store: Location,
+    store2: Location | None = None,
     /,
     *,
     video: str,
@@ -62,11 +62,11 @@ def draw_tsm(
 
 @app.command(name="probe", sort_key=9)
 def probe(
-    store: Path,
+    store: Location,
     /,
     *,
     annotations: Path,
-    compare: list[Path] | None = None,
+    compare: list[Location] | None = None,
     out: Path | None = None,
     settings: Annotated[ProbeConfig, Flat] = ProbeConfig(),
 ) -> int:
@@ -174,7 +174,7 @@ def show_annotations(file: Path, /) -> int:
 
 
 @app.command(name="export", sort_key=13)
-def export(store: Path, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
+def export(store: Location, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
     """Write a store and annotations as another toolkit reads them, checked before it is called done.
 
     Args:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
+from pipeline.storage.location import local
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
@@ -91,7 +92,8 @@ def _from_folders(source: Path, pattern: re.Pattern[str]) -> Iterator[Clip]:
         except PipelineError:  # a folder without videos is no class
             continue
         for video in videos:
-            yield Clip(video.path, folder.name, _group_of(video.path, pattern))
+            path = local(video.path)
+            yield Clip(path, folder.name, _group_of(path, pattern))
 
 
 def _from_csv(file: Path, pattern: re.Pattern[str]) -> Iterator[Clip]:

@@ -46,6 +46,7 @@ from pipeline.progress import progress
 from pipeline.report.page import write_report
 from pipeline.run import run
 from pipeline.stitch import stitch
+from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.tables import print_evaluation
 from pipeline.text_table import print_table
@@ -78,7 +79,7 @@ def _say_failures(failed: dict[str, str]) -> int:
     return SOME_FAILED if failed else 0
 
 
-def run_extract(videos: list[Path], out: Path, settings: ExtractConfig, *, dry_run: bool) -> int:
+def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *, dry_run: bool) -> int:
     if dry_run:
         with progress("compare", total=1) as report:
             lines = estimate(videos, out, settings, sample=_PROBED, report=report).lines()
@@ -93,7 +94,7 @@ def run_extract(videos: list[Path], out: Path, settings: ExtractConfig, *, dry_r
     return _say_failures(summary.failed)
 
 
-def run_sola(store: Path, out: Path, settings: SolaConfig, module: Path | None) -> int:
+def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | None) -> int:
     with progress("sola", total=1) as report:
         source = FeatureStore.open(store)
         enhanced, summary = enhance_store(source, out, settings, module_file=module, report=report, on_note=_note)
@@ -104,7 +105,7 @@ def run_sola(store: Path, out: Path, settings: SolaConfig, module: Path | None) 
     return 0
 
 
-def run_train(store: Path, annotations: Path, out: Path, settings: TrainConfig) -> int:
+def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfig) -> int:
     with progress("train", total=1) as report:
         summary = train(FeatureStore.open(store), annotations, out, settings, report=report)
     for line in summary.notes:
@@ -114,7 +115,7 @@ def run_train(store: Path, annotations: Path, out: Path, settings: TrainConfig) 
 
 
 def run_localize(
-    inputs: list[Path], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
+    inputs: list[AnyPath], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
 ) -> int:
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
@@ -149,7 +150,9 @@ def run_run(settings: RunConfig) -> int:
     return SOME_FAILED if result.failed else 0
 
 
-def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations: Path | None, repair: bool) -> int:
+def run_verify(
+    path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
+) -> int:
     store = FeatureStore.open(path)
     with progress("verify", total=1) as report:
         problems = verify_store(store, deep=deep, report=report)
@@ -167,7 +170,7 @@ def run_verify(path: Path, *, deep: bool, videos: list[Path] | None, annotations
     return SOME_FAILED if problems else 0
 
 
-def run_tsm(paths: list[Path], video: str, out: Path, annotations: Path | None, settings: TsmConfig) -> int:
+def run_tsm(paths: list[AnyPath], video: str, out: Path, annotations: Path | None, settings: TsmConfig) -> int:
     files = picture_files(out)
     view = tsm_view([FeatureStore.open(path) for path in paths], video, settings, annotations_file=annotations)
     for line in view.notes:
@@ -178,7 +181,7 @@ def run_tsm(paths: list[Path], video: str, out: Path, annotations: Path | None, 
     return 0
 
 
-def run_probe(paths: list[Path], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
+def run_probe(paths: list[AnyPath], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
     with progress("probe", total=1) as report:
         result = probe([FeatureStore.open(path) for path in paths], annotations, settings, report=report)
     for line in result.notes:
@@ -263,7 +266,7 @@ def run_annotations(file: Path) -> int:
     return 0
 
 
-def run_export(store: Path, annotations: Path, out: Path, settings: ExportConfig) -> int:
+def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
     for line in export(FeatureStore.open(store), read_annotations(annotations), out, settings).lines():
         _say(line)
     return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,10 @@ from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, write_json
 from pipeline.plotting import save_figure
 from pipeline.progress import Report, silent
+from pipeline.storage.local import cached, made_whole, work_folder
+from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureSequence, FeatureStore, video_details
+from pipeline.windows import StoreSource
 from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
 from sola.files import load_module, save_module
@@ -49,31 +51,9 @@ class EnhanceSummary:
         return f"module {self.module}; {len(self.done)} sequences enhanced, {self.skipped} were enhanced before"
 
 
-class StoreSource:
-    """The sequences of a store, read window by window, as the fitting of SoLa wants them."""
-
-    def __init__(self, store: FeatureStore) -> None:
-        self._store = store
-        self._ids = store.ids()
-        self._lengths = [store.read(video_id).features.shape[0] for video_id in self._ids]
-        # A few hundred open memory maps: windows are drawn over and over from the same files.
-        self._features = lru_cache(maxsize=256)(lambda index: store.read(self._ids[index]).features)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def length(self, index: int) -> int:
-        """T of sequence ``index``."""
-        return self._lengths[index]
-
-    def rows(self, index: int, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) of sequence ``index``, [stop - start, C]."""
-        return self._features(index)[start:stop]
-
-
 def enhance_store(
     source: FeatureStore,
-    out: Path,
+    out: AnyPath,
     config: SolaConfig,
     *,
     module_file: Path | None = None,
@@ -112,22 +92,38 @@ def enhance_store(
         summary.module = f"taken from {module_file}"
         _check_same_module(fitted, module_file)
         out.mkdir(parents=True, exist_ok=True)
-        save_module(fitted, module, config, _fitted_on(module_file))
+        with made_whole(fitted) as file:
+            save_module(file, module, config, _fitted_on(module_file))
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note)
     sola = {"module_sha256": sha256_of_file(fitted), "settings": config_to_dict(config)}
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
-    (out / _CHECKPOINT_FILE).unlink(missing_ok=True)
+    _checkpoint_file(out).unlink(missing_ok=True)
     ids = source.ids()
-    for number, video_id in enumerate(ids):
-        _enhance_one(source.read(video_id), module, store, summary)
-        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+
+    def to_do() -> Iterator[str]:
+        for video_id in ids:
+            if _is_enhanced(source, video_id, store):
+                summary.skipped += 1
+            else:
+                yield video_id
+
+    for sequence in source.sequences(to_do()):
+        _enhance_one(sequence, module, store)
+        summary.done.append(sequence.id)
+        ended = summary.skipped + len(summary.done)
+        report(ended / len(ids), f"{ended}/{len(ids)} sequences")
     return store, summary
+
+
+def _checkpoint_file(out: AnyPath) -> Path:
+    """Where an unfinished fit is kept: beside what it makes, or, where that is remote, on this machine."""
+    return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
 
 
 def _fitted_module(
     source: FeatureStore,
-    fitted: Path,
+    fitted: AnyPath,
     config: SolaConfig,
     summary: EnhanceSummary,
     report: Report,
@@ -136,7 +132,7 @@ def _fitted_module(
     """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
     if fitted.exists():
-        module, earlier, extra = load_module(fitted)
+        module, earlier, extra = load_module(cached(fitted))
         if extra.get("fitted_on") != origin["fitted_on"]:
             raise PipelineError(
                 f"{fitted} was fitted on other features than {source.path} now holds; choose another --out, "
@@ -154,7 +150,7 @@ def _fitted_module(
         sequences,
         config,
         channels=source.spec.channels,
-        checkpoint=fitted.parent / _CHECKPOINT_FILE,
+        checkpoint=_checkpoint_file(fitted.parent),
         on_step=lambda record, steps: report(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
@@ -163,7 +159,8 @@ def _fitted_module(
     history = [asdict(record) for record in result.history]
     write_json(fitted.parent / HISTORY_FILE, history)
     save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
-    save_module(fitted, result.module, config, origin)
+    with made_whole(fitted) as file:
+        save_module(file, result.module, config, origin)
     summary.module = f"fitted on {len(source.ids())} sequences"
     summary.history = history
     return result.module, config
@@ -183,7 +180,7 @@ def _fitted_on(module_file: Path) -> dict[str, str]:
     return extra
 
 
-def _check_same_module(fitted: Path, module_file: Path) -> None:
+def _check_same_module(fitted: AnyPath, module_file: Path) -> None:
     if fitted.exists() and sha256_of_file(fitted) != sha256_of_file(module_file):
         raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
 
@@ -199,17 +196,20 @@ def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
     )
 
 
-def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore, summary: EnhanceSummary) -> None:
-    origin = {"array_sha256": sequence.sidecar["sha256"]}
-    before = store.sidecar(sequence.id)
-    if before is not None and before.get("enhanced_from") == origin:
-        summary.skipped += 1
-        return
+def _origin(sidecar: dict[str, Any]) -> dict[str, str]:
+    return {"array_sha256": sidecar["sha256"]}
+
+
+def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
+    before = store.sidecar(video_id)
+    return before is not None and before.get("enhanced_from") == _origin(source.complete(video_id))
+
+
+def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore) -> None:
     with store.writer(sequence.id) as writer:
         for rows in enhance(module, chunks_of(sequence.features)):
             writer.append(rows)
-        writer.commit({**video_details(sequence.sidecar), "enhanced_from": origin})
-    summary.done.append(sequence.id)
+        writer.commit({**video_details(sequence.sidecar), "enhanced_from": _origin(sequence.sidecar)})
 
 
 def chunks_of(features: np.ndarray) -> Iterator[np.ndarray]:

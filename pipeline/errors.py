@@ -15,3 +15,11 @@ class PipelineError(Exception):
 
     The command line prints the message on one line, without a traceback, and exits with 2.
     """
+
+
+class StorageError(Exception):
+    """Object storage did not do what was asked: no answer, no credentials, no permission.
+
+    Not a :class:`PipelineError`, which may mean that a file is not there: what could not be asked is not taken for
+    absent, and made anew. The command line prints it the same way.
+    """

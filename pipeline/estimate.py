@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -14,11 +13,13 @@ import torch
 
 from encoders.two_stream import StreamEncoder
 from pipeline.config import ExtractConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StorageError
 from pipeline.features import open_encoder
 from pipeline.progress import Report, silent
 from pipeline.sources import Standing, size_of, standing_of
 from pipeline.spec import StoreSpec
+from pipeline.storage.local import temporary_copy
+from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.streams import AnyEncoder, flow_settings
 from pipeline.video.errors import VideoError
@@ -106,7 +107,7 @@ class Estimate:
 
 
 def estimate(
-    inputs: Sequence[Path], out: Path | None, config: ExtractConfig, *, sample: int = 8, report: Report = silent
+    inputs: Sequence[AnyPath], out: AnyPath | None, config: ExtractConfig, *, sample: int = 8, report: Report = silent
 ) -> Estimate:
     """What ``extract(inputs, out, config)`` would do.
 
@@ -236,7 +237,7 @@ def encoder_speed(encoder: AnyEncoder) -> float:
     return batches * encoder.batch_size / (time.perf_counter() - start)
 
 
-def _store(out: Path | None, spec: StoreSpec) -> FeatureStore | None:
+def _store(out: AnyPath | None, spec: StoreSpec) -> FeatureStore | None:
     if out is None or not (out / "store.json").exists():
         return None
     store = FeatureStore.open(out)
@@ -253,8 +254,9 @@ def _looked_up(video: VideoFile) -> VideoInfo | str:
             raise VideoError("timeout", f"looking up its duration took longer than {_PROBE_SECONDS:g} s")
 
     try:
-        return probe(video.path, progress=give_up_late)
-    except VideoError as error:
+        with temporary_copy(video.path) as file:
+            return probe(file, progress=give_up_late)
+    except (VideoError, StorageError) as error:
         return str(error)
 
 

@@ -14,17 +14,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import ExtractConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StorageError
 from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.progress import Report, silent
 from pipeline.runlog import RunLog
 from pipeline.snippets import SnippetPlan
 from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
 from pipeline.spec import rows_as_json
+from pipeline.storage.local import work_folder
+from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.flow import library_version
@@ -61,12 +62,12 @@ class ExtractSummary:
 
 
 def extract(
-    inputs: Sequence[Path], out: Path, config: ExtractConfig, *, report: Report = silent
+    inputs: Sequence[AnyPath], out: AnyPath, config: ExtractConfig, *, report: Report = silent
 ) -> tuple[FeatureStore, ExtractSummary]:
     """Encodes videos into the feature store ``out``.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths.
+        inputs: video files, folders (searched below), text files of paths; local or remote, as ``out`` may be.
         report: told after each batch the share of the work that is done, 0 to 1, by bytes of video.
 
     Returns:
@@ -102,7 +103,9 @@ class _Job:
         self._store = store
         self._summary = summary
         self._config = config
-        self._log = RunLog(store.path / "logs")
+        logs = store.path / "logs"
+        # A remote log cannot grow: it is kept here, and uploaded at the end.
+        self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
         self._report = report
         self._writers: dict[str, SequenceWriter] = {}
         # Videos differ in length: their bytes tell better than their number how much is left.
@@ -111,12 +114,14 @@ class _Job:
         self._bytes_done = 0
         self._started = time.monotonic()
         self._pictures = 0  # that have got their flow
-        self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
+        self._stamps: dict[str, tuple[int, int | str] | None] = {}  # of the videos handed out, as they were then
         self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(config))
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
         standing = standing_of(video, self._store, self._config)
+        if standing.to_do and self._store.look_again(video.id):  # another machine may have done it meanwhile
+            standing = standing_of(video, self._store, self._config)
         if standing.to_do:
             if standing.state == "changed":
                 self._summary.changed.append(video.id)
@@ -131,11 +136,13 @@ class _Job:
 
     def ordered(self, videos: Sequence[VideoFile]) -> Sequence[VideoFile]:
         """The videos in the order in which they are done: as they come, but from a place of its own for each of several
-        processes at work on the store, so that they seldom do the same video at the same time."""
-        if not videos or not self._log.others_at_work():
-            return videos
-        start = random.SystemRandom().randrange(len(videos))
-        return [*videos[start:], *videos[:start]]
+        processes at work on the store, so that they seldom do the same video at the same time. Whether others are at
+        work on a remote store cannot be seen; so it is taken for granted."""
+        if videos and (self._store.is_remote or self._log.others_at_work()):
+            start = random.SystemRandom().randrange(len(videos))
+            videos = [*videos[start:], *videos[:start]]
+        self._store.expect(video.id for video in videos)
+        return videos
 
     def on_pictures(self, count: int) -> None:
         """Takes note that flow has been estimated for ``count`` more frames."""
@@ -153,8 +160,11 @@ class _Job:
             for writer in self._writers.values():
                 writer.discard()
             s = self._summary
-            with suppress(OSError):  # on a full disk the error that ended the job is the one to tell
+            with suppress(OSError, StorageError):  # on a full disk the error that ended the job is the one to tell
                 self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
+                if isinstance(logs := self._store.path / "logs", RemotePath):
+                    (logs / self._log.path.name).upload(self._log.path)
+                    self._log.path.unlink()
 
     def _take(self, event: Event) -> None:
         video = event.video
@@ -165,7 +175,7 @@ class _Job:
         elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            if stamp_of(video.path) != self._stamps.pop(video.id):
+            if stamp_of(video.path, now=True) != self._stamps.pop(video.id):
                 self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
                 return
             writer = self._writer(video)
@@ -197,7 +207,7 @@ class _Job:
         self._discard(video)
         self._stamps.pop(video.id, None)
         # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
-        source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video.path)
+        source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
         self._store.write_failure(video.id, kind=kind, reason=reason, source=source)
         self._summary.failed[video.id] = f"{kind}: {reason}"
         self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
@@ -232,7 +242,7 @@ def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: Extra
             "corrupt_frames": report.corrupt_frames,
             "notes": list(report.notes),
         },
-        "source": source_of(video.path),
+        "source": source_of(video),
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},

@@ -16,6 +16,7 @@ from pipeline.config import ExtractConfig
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.streams import AnyEncoder, features_spec, flow_settings, load_streams
+from pipeline.video.fetch import FetchedVideos
 from pipeline.video.find import VideoFile
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, usable_cores
 
@@ -92,10 +93,13 @@ def encode_videos(
     if plan.flow:
         videos, workers, threads = flow_shares(videos, workers)
         flow = flow_settings(config, encoder.device, threads=threads)
-    with DecodePool(
-        workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
-    ) as pool:
-        yield from encode_events(pool.decode(videos), [encoder, *others])
+    with (
+        FetchedVideos(videos) as source,
+        DecodePool(
+            workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
+        ) as pool,
+    ):
+        yield from encode_events(source.watch(pool.decode(source)), [encoder, *others])
 
 
 def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Iterable[VideoFile], int, int]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +13,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from pipeline.errors import PipelineError
+from pipeline.partial import partial_name
+from pipeline.storage.local import new_partial
+from pipeline.storage.location import AnyPath, RemotePath
 
-PARTIAL_SUFFIX = ".partial"
-_ABANDONED_AFTER_SECONDS = 7 * 24 * 3600
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is left to suffixes
-_SHOWN_IN_PARTIAL = 60  # of a file's name in its temporary one, which also holds a host's name
 
 
 def file_name_of(identifier: str) -> str:
@@ -49,11 +46,12 @@ def identifier_of(file_name: str) -> str:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: AnyPath) -> Iterator[Path]:
     """Gives a temporary path beside ``path``; when the block ends well it becomes ``path`` in one step.
 
     The content is flushed to the disk before the rename, so that after a crash the file is the old one, the new
-    one or absent, never a torn one. When the block fails nothing is left.
+    one or absent, never a torn one. When the block fails nothing is left. Of a remote path the same holds: it is
+    uploaded when it is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
@@ -64,43 +62,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def partial_path(path: Path) -> Path:
-    """A temporary name in the folder of ``path`` that no other process on any host uses, and that tells its owner."""
-    shown = path.name.encode()[:_SHOWN_IN_PARTIAL].decode(errors="ignore")
-    return path.with_name(f".{shown}.{_here()}-{os.getpid()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+def partial_path(path: AnyPath) -> Path:
+    """A temporary file that no other process on any host uses, and that tells its owner: in the folder of ``path``, or
+    in the local cache where that folder is remote."""
+    return new_partial(path.name) if isinstance(path, RemotePath) else path.with_name(partial_name(path.name))
 
 
-def is_abandoned(partial: Path) -> bool:
-    """Whether nobody will finish a temporary file: its process on this host is gone, or it has lain for a week.
-
-    A process on another host, or in another container, cannot be asked whether it lives; hence the week.
-    """
-    owner, _, rest = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition("-")[0].rpartition("-")
-    if owner.endswith(f".{_here()}") and rest.isdecimal() and os.name != "nt":  # there, signal 0 ends a process
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
-            return False
-        return False
-    try:
-        return time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_SECONDS
-    except OSError:  # published or removed meanwhile
-        return False
-
-
-def _here() -> str:
-    """What tells one space of process numbers from another: the host's name, and on Linux the container."""
-    try:
-        space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (the link's target is no path)
-    except OSError:
-        space = 0
-    return f"{socket.gethostname()[:64]}-{space:x}"
-
-
-def publish(partial: Path, path: Path) -> None:
-    """Flushes ``partial`` to the disk and renames it to ``path``, replacing what was there."""
+def publish(partial: Path, path: AnyPath) -> None:
+    """Flushes ``partial`` to the disk and renames it to ``path``, replacing what was there; or uploads it there."""
+    if isinstance(path, RemotePath):
+        path.upload(partial)
+        partial.unlink()
+        return
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -117,18 +90,18 @@ def _fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Writes ``text`` to ``path`` in one step."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: AnyPath, value: Any) -> None:
     """Writes ``value`` as indented JSON to ``path`` in one step; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, what: str) -> Any:
+def read_json(path: AnyPath, *, what: str) -> Any:
     """The JSON value in ``path``; a key that stands twice in an object, such as a video's id, is refused.
 
     Args:
@@ -162,7 +135,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def sha256_of_file(path: Path) -> str:
+def sha256_of_file(path: AnyPath) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from pipeline.model import LocalizationModel
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
+from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.streams import RAFT_WEIGHTS
 from pipeline.video.find import VideoFile, find_videos
@@ -47,7 +47,7 @@ class LocalizeSummary:
 
 
 def localize(
-    inputs: Sequence[Path],
+    inputs: Sequence[AnyPath],
     model: LocalizationModel,
     config: LocalizeConfig,
     *,
@@ -103,9 +103,8 @@ def _from_store(
     ids = store.ids()
     if not ids:
         raise PipelineError(f"{store.path} has no features yet; run `extract` first")
-    for number, video_id in enumerate(ids):
-        sequence = store.read(video_id)
-        summary.detections[video_id] = _detect(
+    for number, sequence in enumerate(store.sequences(ids)):
+        summary.detections[sequence.id] = _detect(
             chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, config
         )
         report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
@@ -113,7 +112,7 @@ def _from_store(
 
 
 def _from_videos(
-    inputs: Sequence[Path], model: LocalizationModel, config: LocalizeConfig, report: Report
+    inputs: Sequence[AnyPath], model: LocalizationModel, config: LocalizeConfig, report: Report
 ) -> LocalizeSummary:
     videos = _find_videos(inputs, config)
     settings = extract_config(model, config)
@@ -149,11 +148,11 @@ def _from_videos(
     return summary
 
 
-def _find_videos(inputs: Sequence[Path], config: LocalizeConfig) -> list[VideoFile]:
+def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> list[VideoFile]:
     try:
         return find_videos(inputs, ids=config.ids)
     except PipelineError as error:
-        if not any(path.is_dir() and any(path.glob("*.npy")) for path in inputs):
+        if not any(path.is_dir() and any(file.suffix == ".npy" for file in path.iterdir()) for path in inputs):
             raise
         raise PipelineError(f"{error}; feature files are read from a store: make one of them with `import`") from None
 

@@ -26,6 +26,7 @@ from pipeline.localization.base import Head
 from pipeline.localization.config import HeadConfig, PostConfig
 from pipeline.localization.heads import build_head
 from pipeline.spec import StoreSpec
+from pipeline.storage.local import cached
 from pipeline.store import FeatureStore
 from sola.config import SolaConfig, config_to_dict
 from sola.files import load_module, save_module
@@ -121,7 +122,7 @@ def _copy_module(store: FeatureStore, target: Path) -> None:
     if not source.is_file() or sha256_of_file(source) != wanted:
         raise PipelineError(f"{source} must be the module that made the store (SHA-256 {wanted}); run `sola` again")
     with whole_file(target) as partial:
-        shutil.copyfile(source, partial)
+        shutil.copyfile(cached(source), partial)
 
 
 def load_model(path: Path) -> LocalizationModel:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Rows, encode_videos, open_encoder
 from pipeline.spec import rows_as_json
+from pipeline.storage.location import AnyPath, location
 from pipeline.store import FeatureSequence
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Restarted
 
 
-def encode_video(path: str | Path, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:
+def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:
     """The feature sequence of one video, float32 [T, C], in memory.
 
     Args:
@@ -43,7 +43,7 @@ def encode_video(path: str | Path, encoder: str = "i3d_r50", **settings: Any) ->
 
 
 def encode_folder(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | AnyPath],
     encoder: str = "i3d_r50",
     *,
     on_failure: Callable[[VideoFile, str, str], None] | None = None,
@@ -52,7 +52,7 @@ def encode_folder(
     """The feature sequences of many videos, in the order in which they are done; the next are decoded meanwhile.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths.
+        inputs: video files, folders (searched below), text files of paths; paths or URLs.
         encoder: as for `extract --encoder`.
         on_failure: called with the video, the class of failure and the reason; without it a bad video is left out.
         settings: any other setting of :class:`pipeline.config.ExtractConfig` by name.
@@ -64,7 +64,7 @@ def encode_folder(
         PipelineError, EncoderError: no videos, no such encoder, weights or device.
     """
     config = ExtractConfig(encoder=encoder, **settings)
-    videos = find_videos([Path(path) for path in inputs], ids=config.ids)
+    videos = find_videos([location(path) for path in inputs], ids=config.ids)
     network, spec = open_encoder(config)
     parts: dict[str, list[np.ndarray]] = {}
     for event in encode_videos(videos, network, spec.plan, config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from cyclopts.config import Dict
 from pipeline.errors import PipelineError
 from pipeline.feature_presets import FeaturePreset, feature_preset
 from pipeline.localization.presets import preset
+from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset
 
@@ -54,6 +56,29 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
         sources.append(Dict(values, source=file[0]))
     sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
     return tokens, tuple(sources)
+
+
+def take_cache(tokens: list[str]) -> list[str]:
+    """The words without --cache-folder and --cache-gigabytes, which go into the environment: they hold for the
+    processes that this one starts as well.
+
+    Raises:
+        PipelineError: an option without a value, or no number of gigabytes > 0.
+    """
+    variables = {"--cache-folder": FOLDER_VARIABLE, "--cache-gigabytes": GIGABYTES_VARIABLE}
+    rest = []
+    words = iter(tokens)
+    for word in words:
+        name, given, value = word.partition("=")
+        if name not in variables:
+            rest.append(word)
+            continue
+        value = value if given else next(words, "")
+        if not value:
+            raise PipelineError(f"{name} must be followed by a value")
+        os.environ[variables[name]] = value
+    cache_bytes()  # a wrong number is refused at once
+    return rest
 
 
 def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:

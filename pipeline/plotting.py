@@ -5,11 +5,13 @@ Matplotlib is loaded when a picture is drawn, not before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file
+from pipeline.storage.location import AnyPath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +53,7 @@ def picture_files(out: Path) -> list[Path]:
     return [out.with_name(out.name + suffix) for suffix in (".png", ".svg")]
 
 
-def save_figure(figure: Figure, files: list[Path]) -> None:
+def save_figure(figure: Figure, files: Sequence[AnyPath]) -> None:
     """Writes the figure to each file in one step; the suffix says in which form."""
     for file in files:
         kind = file.suffix.lower()[1:]

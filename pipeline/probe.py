@@ -19,6 +19,7 @@ from pipeline.files import sha256_of_file
 from pipeline.localization.segments import Segment
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
+from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.train import annotations_for
 from sola.evaluation import EvaluationConfig, EvaluationResult, LabelledSequence, Score, linear_evaluation
@@ -28,7 +29,7 @@ from sola.evaluation import EvaluationConfig, EvaluationResult, LabelledSequence
 class StoreScores:
     """The linear evaluation of one store."""
 
-    path: Path
+    path: AnyPath
     fingerprint: str
     encoder: str
     sola: bool

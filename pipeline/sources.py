@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file
+from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureStore
 from pipeline.video.find import VideoFile
 
@@ -53,9 +53,14 @@ def standing_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) ->
     return Standing("new" if sidecar is None else "changed")
 
 
-def source_of(path: Path) -> dict[str, Any]:
-    """The identity of a source file; sizes and hash are null when it cannot be read."""
+def source_of(video: VideoFile) -> dict[str, Any]:
+    """The identity of a source file, its URL and version where it is remote; null where it cannot be read."""
+    path = video.path
     try:
+        if isinstance(path, RemotePath):
+            entry = path.stat()
+            sha256 = video.copy.sha256 if video.copy else None
+            return {"path": str(path), "bytes": entry.st_size, "etag": entry.etag, "sha256": sha256}
         stat = path.stat()
         return {
             "path": str(path.resolve()),
@@ -67,27 +72,40 @@ def source_of(path: Path) -> dict[str, Any]:
         return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
 
 
-def _is_unchanged(path: Path, source: dict[str, Any]) -> bool:
-    """Whether the file is still the one that ``source`` describes; read only if size or time say otherwise."""
+def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
+    """Whether the file is still the one that ``source`` describes; read only if its size says so and its time, or the
+    version of a remote one, does not."""
     try:
-        stat = path.stat()
-        if stat.st_size != source.get("bytes"):
+        stamp = stamp_of(path)
+        if stamp is None:
+            return "bytes" in source and source["bytes"] is None
+        if stamp[0] != source.get("bytes"):
             return False
-        return stat.st_mtime_ns == source.get("modified_ns") or sha256_of_file(path) == source.get("sha256")
+        version = source.get("etag" if isinstance(path, RemotePath) else "modified_ns")
+        return stamp[1] == version or sha256_of_file(path) == source.get("sha256")
     except OSError:
         return "bytes" in source and source["bytes"] is None
 
 
-def stamp_of(path: Path) -> tuple[int, int] | None:
-    """Size and time of the last change; None where they cannot be had."""
+def stamp_of(path: AnyPath, *, now: bool = False) -> tuple[int, int | str] | None:
+    """Size and time of the last change, or version; None where they cannot be had.
+
+    Args:
+        now: of a remote file as it is now, not as it was listed.
+    """
     try:
+        if isinstance(path, RemotePath):
+            if now:
+                path.look_again()
+            entry = path.stat()
+            return entry.st_size, entry.etag
         stat = path.stat()
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns
 
 
-def size_of(path: Path) -> int:
+def size_of(path: AnyPath) -> int:
     """Bytes of a file; 0 where they cannot be had."""
     stamp = stamp_of(path)
     return stamp[0] if stamp else 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
+from pipeline.storage.location import AnyPath
 
 ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
@@ -60,7 +60,7 @@ class StoreSpec:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], *, where: Path) -> StoreSpec:
+    def from_json(cls, value: dict[str, Any], *, where: AnyPath) -> StoreSpec:
         """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
         try:
             plan = plan_from_json(value["rows"])

@@ -8,6 +8,9 @@
 
 The array is published first, its sidecar last, each in one step. So a sidecar whose array has the stated size means
 *done*; anything else means *not done*, and is made again. No locks: processes that share a store write equal files.
+
+A store may lie in object storage; what is assumed of that stands in :mod:`pipeline.storage`. Rows that are being made
+lie in a local file until they are whole; arrays are read from local copies.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,20 +29,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.files import (
-    PARTIAL_SUFFIX,
-    file_name_of,
-    identifier_of,
-    is_abandoned,
-    partial_path,
-    publish,
-    read_json,
-    write_json,
-)
+from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json
+from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec, plan_from_json
+from pipeline.storage.local import cached, remove_leftovers
+from pipeline.storage.location import AnyPath, RemotePath
 
 SCHEMA = 1
+_READ_AHEAD = 4  # arrays fetched from object storage while another is used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +71,29 @@ def video_details(sidecar: dict[str, Any]) -> dict[str, Any]:
 
 
 class FeatureStore:
-    """A feature store on disk. Use :meth:`create` or :meth:`open`."""
+    """A feature store, local or in object storage. Use :meth:`create` or :meth:`open`."""
 
-    def __init__(self, path: Path, spec: StoreSpec) -> None:
+    def __init__(self, path: AnyPath, spec: StoreSpec) -> None:
         self.path = path
         self.spec = spec
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies in object storage; its files are then listed once, when it is opened."""
+        return isinstance(self.path, RemotePath)
+
     @classmethod
-    def open(cls, path: Path) -> FeatureStore:
+    def open(cls, path: AnyPath) -> FeatureStore:
         """The store in folder ``path``.
 
         Raises:
             PipelineError: there is none, or its schema is newer than this program.
         """
+        _list(path)
+        return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: AnyPath) -> FeatureStore:
         if not (path / "store.json").is_file():
             raise PipelineError(
                 f"{path} is not a feature store: it has no store.json (make one with `extract`, or of feature files "
@@ -96,7 +106,7 @@ class FeatureStore:
         return cls(path, StoreSpec.from_json(value, where=path / "store.json"))
 
     @classmethod
-    def create(cls, path: Path, spec: StoreSpec, *, beside: Collection[str] = ()) -> FeatureStore:
+    def create(cls, path: AnyPath, spec: StoreSpec, *, beside: Collection[str] = ()) -> FeatureStore:
         """The store in ``path``, made when absent, and rid of what killed processes have left half-written.
 
         Args:
@@ -105,8 +115,9 @@ class FeatureStore:
         Raises:
             PipelineError: the folder holds a store of another spec (the differing fields are named) or other files.
         """
+        _list(path)
         if (path / "store.json").exists():
-            store = cls.open(path)
+            store = cls._open(path)
             store.refuse_other(spec)
             _remove_leftovers(path)
             return store
@@ -125,13 +136,13 @@ class FeatureStore:
                 f"Here is the store, there what was asked for: " + "; ".join(differing)
             )
 
-    def array_path(self, video_id: str) -> Path:
+    def array_path(self, video_id: str) -> AnyPath:
         return self.path / "features" / f"{file_name_of(video_id)}.npy"
 
-    def sidecar_path(self, video_id: str) -> Path:
+    def sidecar_path(self, video_id: str) -> AnyPath:
         return self.path / "features" / f"{file_name_of(video_id)}.json"
 
-    def failure_path(self, video_id: str) -> Path:
+    def failure_path(self, video_id: str) -> AnyPath:
         return self.path / "failures" / f"{file_name_of(video_id)}.json"
 
     def ids(self) -> list[str]:
@@ -161,8 +172,30 @@ class FeatureStore:
             return None
         return value if isinstance(value, dict) else None
 
-    def read(self, video_id: str) -> FeatureSequence:
-        """The sequence of a video, its features memory-mapped.
+    def look_again(self, video_id: str) -> bool:
+        """Whether there is news of a video since the store was listed: made, or failed, by another process.
+
+        A local store is never listed, so that there is none.
+        """
+        sidecar, failure = self.sidecar_path(video_id), self.failure_path(video_id)
+        if not isinstance(sidecar, RemotePath) or not isinstance(failure, RemotePath):
+            return False
+        array = self.array_path(video_id)
+        made = sidecar.look_again() and isinstance(array, RemotePath) and array.look_again()
+        return made or failure.look_again()
+
+    def expect(self, ids: Iterable[str]) -> None:
+        """Tells in which order videos will be asked for; of a remote store, sidecars are then read ahead in that order
+        (without being told, in the order of the ids)."""
+        if isinstance(folder := self.path / "features", RemotePath):
+            names = []
+            for video_id in ids:
+                with contextlib.suppress(PipelineError):  # an id that no file name can be made of
+                    names.append(self.sidecar_path(video_id).name)
+            folder.expect(names)
+
+    def complete(self, video_id: str) -> dict[str, Any]:
+        """The sidecar of a video that is done.
 
         Raises:
             PipelineError: the video is not in the store, or its files do not fit each other.
@@ -173,18 +206,55 @@ class FeatureStore:
             raise PipelineError(
                 f"{self.path} has no complete features of {video_id!r} (it has: {known}, …); run `verify`"
             )
-        features = np.load(self.array_path(video_id), mmap_mode="r", allow_pickle=False)
+        return sidecar
+
+    def read(self, video_id: str) -> FeatureSequence:
+        """The sequence of a video, its features memory-mapped; of a remote store from a copy in the local cache.
+
+        Raises:
+            PipelineError: the video is not in the store, or its files do not fit each other.
+        """
+        return self._sequence(video_id, self.complete(video_id))
+
+    def _sequence(self, video_id: str, sidecar: dict[str, Any]) -> FeatureSequence:
+        path = self.array_path(video_id)
+
+        def check(copy: Path) -> None:
+            rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+            if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sidecar["sha256"]:
+                raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
+
+        while True:
+            try:
+                features = np.load(cached(path, check=check), mmap_mode="r", allow_pickle=False)
+                break
+            except FileNotFoundError:  # another process made room in the cache at this moment
+                if not self.is_remote:
+                    raise
         if list(features.shape) != sidecar["shape"]:
             raise PipelineError(
-                f"{self.array_path(video_id)} is {list(features.shape)}, its sidecar says {sidecar['shape']}; "
-                "run `verify --repair`"
+                f"{path} is {list(features.shape)}, its sidecar says {sidecar['shape']}; run `verify --repair`"
             )
         return FeatureSequence(id=video_id, features=features, sidecar=sidecar)
 
-    def sequences(self) -> Iterator[FeatureSequence]:
-        """All sequences, in the order of their ids."""
-        for video_id in self.ids():
-            yield self.read(video_id)
+    def sequences(self, ids: Iterable[str] | None = None) -> Iterator[FeatureSequence]:
+        """All sequences, or those of ``ids``, in that order; of a remote store the next are fetched meanwhile."""
+        ids = self.ids() if ids is None else ids
+        if not self.is_remote:
+            yield from map(self.read, ids)
+            return
+        with ThreadPoolExecutor(_READ_AHEAD) as pool:
+            coming: deque[Future[FeatureSequence]] = deque()
+            try:
+                for video_id in ids:
+                    # Sidecars are read here, in order, so that some can be read at once.
+                    coming.append(pool.submit(self._sequence, video_id, self.complete(video_id)))
+                    if len(coming) > _READ_AHEAD:
+                        yield coming.popleft().result()
+                while coming:
+                    yield coming.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def fingerprint(self) -> str:
         """SHA-256 over the spec and all sequences (ids and array hashes): equal for stores of equal content."""
@@ -217,7 +287,7 @@ class SequenceWriter:
         self._id = video_id
         self._rows = 0
         self._digest = hashlib.sha256()
-        self._partial = partial_path(store.array_path(video_id))
+        self._partial = partial_path(store.array_path(video_id))  # local, wherever the store is
         self._file: BinaryIO | None = None  # opened with the first rows, when the caller has the writer to discard
 
     def __enter__(self) -> SequenceWriter:
@@ -311,7 +381,14 @@ def _array_header(spec: StoreSpec, rows: int) -> bytes:
     return buffer.getvalue()
 
 
-def _foreign(folder: Path, known: Collection[str]) -> bool:
+def _list(path: AnyPath) -> None:
+    """Takes the names and sizes of a remote store anew, with a few requests for each thousand files."""
+    if isinstance(path, RemotePath):
+        for folder in (path, path / "features", path / "failures"):
+            folder.list_anew()
+
+
+def _foreign(folder: AnyPath, known: Collection[str]) -> bool:
     """Whether the folder holds visible files that are not a store's.
 
     An interrupted start leaves `features/`; another process may have made `store.json` a moment ago.
@@ -320,14 +397,17 @@ def _foreign(folder: Path, known: Collection[str]) -> bool:
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
 
 
-def _remove_leftovers(path: Path) -> None:
+def _remove_leftovers(path: AnyPath) -> None:
     """Removes temporary files that nobody will finish; those of other living processes stay."""
+    if isinstance(path, RemotePath):
+        remove_leftovers()
+        return
     for folder in (path, path / "features", path / "failures"):
         for file in folder.glob(f".*{PARTIAL_SUFFIX}"):
             if is_abandoned(file):
                 file.unlink(missing_ok=True)
 
 
-def _json_files(folder: Path) -> Iterator[Path]:
+def _json_files(folder: AnyPath) -> Iterator[AnyPath]:
     if folder.is_dir():
         yield from (p for p in folder.iterdir() if p.suffix == ".json" and not p.name.startswith("."))

@@ -21,6 +21,7 @@ from pipeline.localization.segments import PROPOSAL_LABEL
 from pipeline.localization.training import EpochReport, fit_head
 from pipeline.model import save_model
 from pipeline.progress import Report, silent
+from pipeline.spec import plan_from_json
 from pipeline.store import FeatureStore
 
 _CHECKPOINT_FILE = ".train_checkpoint"
@@ -119,7 +120,7 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
             f"no video of {file} is in {store.path}: {found.message()}; ids must agree (a video's is its file's name "
             "without suffix)"
         )
-    durations = {video_id: store.read(video_id).duration_seconds for video_id in found.both}
+    durations = {video_id: float(store.complete(video_id)["duration_seconds"]) for video_id in found.both}
     annotations = fit_to_durations(annotations, durations)
     notes = list(annotations.problems)
     if found.only_in_annotations or found.only_in_store:
@@ -163,24 +164,27 @@ def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[T
     for video_id, video in annotations.in_subset(subset).videos.items():
         if video_id not in done:
             continue
-        sequence = store.read(video_id)
-        if len(sequence.features) == 0:
+        sidecar = store.complete(video_id)
+        if sidecar["shape"][0] == 0:
             continue
-        plan = sequence.plan
+        plan = plan_from_json(sidecar["rows"])
         items.append(
             TrainItem(
                 video_id=video_id,
-                features=_reader(sequence.features),
+                features=_reader(store, video_id),
                 segments=video.segments,
                 stride_seconds=float(plan.stride_seconds),
                 window_seconds=float(plan.window_seconds),
-                duration_seconds=sequence.duration_seconds,
+                duration_seconds=float(sidecar["duration_seconds"]),
             )
         )
     return items
 
 
-def _reader(features: np.ndarray) -> Callable[[], np.ndarray]:
+def _reader(store: FeatureStore, video_id: str) -> Callable[[], np.ndarray]:
+    if store.is_remote:  # the local copy may have to make room for others
+        return lambda: np.array(store.read(video_id).features)
+    features = store.read(video_id).features
     return lambda: np.array(features)  # memory maps are read-only, tensors are not
 
 

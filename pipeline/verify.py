@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +15,17 @@ import numpy as np
 
 from pipeline.annotations.reading import read_annotations
 from pipeline.errors import PipelineError
-from pipeline.files import PARTIAL_SUFFIX, identifier_of, is_abandoned, read_json
+from pipeline.files import identifier_of, read_json
+from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.progress import Report, silent
 from pipeline.spec import plan_from_json, rows_as_json
+from pipeline.storage.local import temporary_copy
+from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.video.find import find_videos
 
 _BLOCK_ROWS = 4096
+_FETCHED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Problem:
     id: str
     kind: str
     detail: str
-    files: tuple[Path, ...] = ()
+    files: tuple[AnyPath, ...] = ()
 
 
 def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = silent) -> list[Problem]:
@@ -50,13 +55,22 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
     """
     problems = list(_loose_files(store))
     ids = store.ids()
-    for number, video_id in enumerate(ids):
-        problems.extend(_check_sequence(store, video_id, deep=deep))
-        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    expected = read_json(store.path / "store.json", what="feature store")
+
+    def check(video_id: str) -> list[Problem]:
+        return list(_check_sequence(store, video_id, expected, deep=deep))
+
+    pool = ThreadPoolExecutor(_FETCHED_AT_ONCE)
+    try:  # of a remote store some arrays are fetched at once
+        for number, found in enumerate(pool.map(check, ids) if store.is_remote and deep else map(check, ids)):
+            problems.extend(found)
+            report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return problems
 
 
-def verify_against_videos(store: FeatureStore, inputs: Sequence[Path], *, ids: str = "stem") -> list[Problem]:
+def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
     """Videos that the store lacks, has as failed, or has although there is no such video (any more)."""
     videos = {video.id for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
     done, failed = set(store.ids()), set(store.failed_ids())
@@ -97,9 +111,10 @@ def repair(problems: Sequence[Problem]) -> int:
 def _loose_files(store: FeatureStore) -> Iterator[Problem]:
     """Files that no sidecar vouches for."""
     for folder in (store.path / "features", store.path / "failures", store.path):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
+            path = folder / name
             if path.name.endswith(PARTIAL_SUFFIX):
-                if not is_abandoned(path):  # another process is writing it at this moment
+                if not isinstance(path, Path) or not is_abandoned(path):  # another process is writing it at this moment
                     continue
                 yield Problem(path.name, "leftover", "of an interrupted write", (path,))
             elif path.suffix == ".npy" and folder.name == "features" and not path.with_suffix(".json").exists():
@@ -107,7 +122,9 @@ def _loose_files(store: FeatureStore) -> Iterator[Problem]:
                 yield Problem(identifier_of(path.name[: -len(".npy")]), "torn", detail, (path,))
 
 
-def _check_sequence(store: FeatureStore, video_id: str, *, deep: bool) -> Iterator[Problem]:
+def _check_sequence(
+    store: FeatureStore, video_id: str, expected: dict[str, Any], *, deep: bool
+) -> Iterator[Problem]:
     files = (store.sidecar_path(video_id), store.array_path(video_id))
     if not files[1].exists():
         yield Problem(video_id, "torn", "a sidecar without its array", files)
@@ -118,24 +135,32 @@ def _check_sequence(store: FeatureStore, video_id: str, *, deep: bool) -> Iterat
         return
     if sidecar.get("id") != video_id:
         yield Problem(video_id, "name", f"the sidecar is that of {sidecar.get('id')!r}", files)
-    for difference in _spec_differences(store, sidecar):
+    for difference in _spec_differences(store, sidecar, expected):
         yield Problem(video_id, "spec", difference, files)
-    try:
-        features = np.load(files[1], mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
-        yield Problem(video_id, "torn", f"the array cannot be read: {error}", files)
+    if store.is_remote and not deep:  # its listed size was compared above; its first bytes would cost a request each
         return
-    if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
-        detail = f"the array is {features.dtype} {list(features.shape)}, the sidecar says {sidecar['shape']}"
-        yield Problem(video_id, "shape", detail, files)
-        return
-    if deep:
-        for kind, detail in _check_content(store, features, sidecar):
+    # What is checked is the object itself, not an earlier copy of it in the cache.
+    with temporary_copy(files[1]) as copy:
+        for kind, detail in _check_array(store, copy, sidecar, deep=deep):
             yield Problem(video_id, kind, detail, files)
 
 
-def _spec_differences(store: FeatureStore, sidecar: dict[str, Any]) -> Iterator[str]:
-    expected = read_json(store.path / "store.json", what="feature store")
+def _check_array(
+    store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool
+) -> Iterator[tuple[str, str]]:
+    try:
+        features = np.load(array, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        yield "torn", f"the array cannot be read: {error}"
+        return
+    if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
+        yield "shape", f"the array is {features.dtype} {list(features.shape)}, the sidecar says {sidecar['shape']}"
+    elif deep:
+        yield from _check_content(features, sidecar)
+
+
+def _spec_differences(store: FeatureStore, sidecar: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    expected = dict(expected)
     if store.spec.plan.fps is None:  # then each video has its own seconds, which must follow from its own rate
         with contextlib.suppress(KeyError, TypeError, ValueError, PipelineError):
             expected["rows"] = rows_as_json(store.spec.plan.at(plan_from_json(sidecar["rows"]).rate))
@@ -144,7 +169,7 @@ def _spec_differences(store: FeatureStore, sidecar: dict[str, Any]) -> Iterator[
             yield f"{name} of the sidecar differs from the store's"
 
 
-def _check_content(store: FeatureStore, features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
     digest, finite = hashlib.sha256(), True
     for start in range(0, len(features), _BLOCK_ROWS):
         block = np.ascontiguousarray(features[start : start + _BLOCK_ROWS])

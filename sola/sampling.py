@@ -6,7 +6,7 @@ before. That is why an interrupted fit can go on exactly where it stopped withou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,15 @@ class FeatureSource(Protocol):
 
     def rows(self, index: int, start: int, stop: int) -> np.ndarray:
         """Features [stop - start, C] of the snippets [start, stop) of a video, float16 or float32."""
+        ...
+
+
+@runtime_checkable
+class ExpectingSource(FeatureSource, Protocol):
+    """A source that is told what will be asked of it next, so that it can read it all at once."""
+
+    def expect(self, windows: Sequence[tuple[int, int, int]]) -> None:
+        """The next calls of `rows` are (index, start, stop) of these."""
         ...
 
 
@@ -153,8 +162,12 @@ def read_windows(
     first = np.maximum(0, -windows.firsts)
     end = np.minimum(window_snippets, lengths - windows.firsts)
     rows = np.zeros((len(windows), span, channels), dtype=dtype)
+    starts, stops = np.maximum(low, first), np.minimum(low + span, end)
+    if isinstance(source, ExpectingSource):
+        parts = zip(windows.videos, starts + windows.firsts, stops + windows.firsts, strict=True)
+        source.expect([(int(video), int(start), int(stop)) for video, start, stop in parts if start < stop])
     for item, (video, offset) in enumerate(zip(windows.videos, windows.firsts, strict=True)):
-        start, stop = max(low, int(first[item])), min(low + span, int(end[item]))
+        start, stop = int(starts[item]), int(stops[item])
         if start >= stop:
             continue
         block = source.rows(int(video), start + int(offset), stop + int(offset))

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from sola.config import Comparison
-from sola.sampling import FeatureSource
+from sola.sampling import ExpectingSource, FeatureSource
 
 # Enough rows for the covariance of 2048 channels with some to spare; read one by one, in seconds.
 MOST_ROWS = 16384
 # Share of the mean variance that is added to every direction: those with next to none are not blown up.
 SHRINKAGE = 0.01
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -69,5 +70,11 @@ def _spread_rows(source: FeatureSource, lengths: np.ndarray) -> np.ndarray:
     places = np.unique(np.linspace(0, ends[-1] - 1, min(MOST_ROWS, int(ends[-1]))).astype(np.int64))
     videos = np.searchsorted(ends, places, side="right")
     snippets = places - (ends - lengths)[videos]
-    rows = [source.rows(int(v), int(i), int(i) + 1)[0] for v, i in zip(videos, snippets, strict=True)]
+    wanted = [(int(video), int(snippet), int(snippet) + 1) for video, snippet in zip(videos, snippets, strict=True)]
+    rows = []
+    for start in range(0, len(wanted), _ROWS_AT_ONCE):
+        part = wanted[start : start + _ROWS_AT_ONCE]
+        if isinstance(source, ExpectingSource):
+            source.expect(part)
+        rows += [source.rows(*row)[0] for row in part]
     return np.stack(rows).astype(np.float64)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.remote import bucket, requests  # noqa: F401  (fixtures)
+
 # Threads that wait must not take the cores from decoder processes; it counts only before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

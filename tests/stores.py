@@ -34,7 +34,9 @@ def make_store(
     for video_id, rows in videos.items():
         with store.writer(video_id) as writer:
             writer.append(rows)
-            writer.commit({"duration_seconds": len(rows) * float(plan.stride_seconds), "source": {"name": video_id}})
+            seconds = len(rows) * plan.stride_seconds
+            details = {"duration_seconds": float(seconds), "duration_exact": str(seconds), "source": {"name": video_id}}
+            writer.commit(details)
     return store
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.files import whole_file
+from pipeline.storage.local import cached
 
 FEATURES = "features"
 
@@ -19,7 +20,7 @@ def write_arrays(job: Job, folder: Path) -> None:
     for video in job.videos:
         with whole_file(array_path(job, folder, video)) as partial:
             if not job.config.resize_snippets:
-                shutil.copyfile(job.store.array_path(video.id), partial)
+                shutil.copyfile(cached(job.store.array_path(video.id)), partial)
                 continue
             with partial.open("wb") as file:
                 np.save(file, job.features(video))

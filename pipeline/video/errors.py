@@ -18,6 +18,8 @@ FailureKind = Literal[
     "timeout",  # no progress for longer than the limit; the decoder was killed
     "out_of_memory",  # the decoder asked for more memory than the limit
     "crashed",  # the decoder's process died
+    "not_fetched",  # object storage did not give it
+    "disk_full",  # there is no room for the local copy of a remote video
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import PipelineError
+from pipeline.storage.location import AnyPath, RemotePath, location
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -23,14 +24,28 @@ Ids = Literal["stem", "path"]
 
 
 @dataclass(frozen=True)
+class LocalCopy:
+    """What a remote video is decoded from, and the SHA-256 of its bytes, hexadecimal."""
+
+    file: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class VideoFile:
-    """A video to work on: its id (unique within a job) and where it lies."""
+    """A video to work on: its id (unique within a job), where it lies, and its copy where that is not here."""
 
     id: str
-    path: Path
+    path: AnyPath
+    copy: LocalCopy | None = None
+
+    @property
+    def file(self) -> AnyPath:
+        """What a decoder opens."""
+        return self.path if self.copy is None else self.copy.file
 
 
-def find_videos(inputs: Sequence[Path], *, ids: Ids = "stem") -> list[VideoFile]:
+def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> list[VideoFile]:
     """The videos that ``inputs`` name, each path once, in the order of the inputs (folders sorted).
 
     No file is opened or measured, so that a job over 100,000 files starts within seconds.
@@ -38,7 +53,7 @@ def find_videos(inputs: Sequence[Path], *, ids: Ids = "stem") -> list[VideoFile]
     Args:
         inputs: video files, taken whatever their suffix; folders, searched below themselves for known video
             suffixes; text files (.txt, .lst) with one path a line, relative ones relative to the text file,
-            blank lines and lines that start with # left out.
+            blank lines and lines that start with # left out. All of them may be remote.
         ids: "stem" makes the file name without suffix the id; "path" the path relative to the input folder (or
             to the folder of the list, or to the file's own folder), without suffix.
 
@@ -49,11 +64,11 @@ def find_videos(inputs: Sequence[Path], *, ids: Ids = "stem") -> list[VideoFile]
         raise PipelineError(f"ids must be 'stem' or 'path', got {ids!r}")
     if not inputs:
         raise PipelineError("videos: no input given; name video files, folders or text files with paths")
-    found: dict[str, Path] = {}
-    seen: set[Path] = set()
+    found: dict[str, AnyPath] = {}
+    seen: set[AnyPath] = set()
     for given in inputs:
         count = len(seen)
-        for path, root in _paths_of(Path(given)):
+        for path, root in _paths_of(given):
             absolute = path.absolute()
             if absolute in seen:
                 continue
@@ -63,18 +78,17 @@ def find_videos(inputs: Sequence[Path], *, ids: Ids = "stem") -> list[VideoFile]
                 remedy = "ids='path' makes the relative path the id" if ids == "stem" else "rename one of them"
                 raise PipelineError(f"videos: {found[name]} and {absolute} would both get the id {name!r}; {remedy}")
             found[name] = absolute
-        if Path(given).is_dir() and len(seen) == count and not any(_search(Path(given))):
+        if len(seen) == count and given.is_dir() and not any(_search(given)):
             raise PipelineError(f"videos: no video below {given}; looked for {' '.join(sorted(SUFFIXES))}")
     if not found:
         raise PipelineError(f"videos: no video named by {', '.join(str(given) for given in inputs)}")
     return [VideoFile(name, path) for name, path in found.items()]
 
 
-def _paths_of(given: Path) -> Iterator[tuple[Path, Path]]:
+def _paths_of(given: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
     """Pairs of a video's path and the folder that its id is relative to."""
     if given.is_dir():
-        for path in _search(given):
-            yield path, given
+        yield from ((path, given) for path in _search(given))
     elif given.suffix.lower() in LIST_SUFFIXES and given.is_file():
         yield from _listed(given)
     elif given.is_file():
@@ -83,7 +97,7 @@ def _paths_of(given: Path) -> Iterator[tuple[Path, Path]]:
         raise PipelineError(f"videos: no such file or folder: {given}")
 
 
-def _listed(text_file: Path) -> Iterator[tuple[Path, Path]]:
+def _listed(text_file: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
     try:
         lines = text_file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -92,14 +106,20 @@ def _listed(text_file: Path) -> Iterator[tuple[Path, Path]]:
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
-        path = text_file.parent / entry
+        path = location(entry) if "://" in entry else text_file.parent / entry
         if not path.is_file():
             raise PipelineError(f"videos: {text_file} line {number}: no such file: {path}")
         yield path, text_file.parent
 
 
-def _search(folder: Path) -> Iterator[Path]:
+def _search(folder: AnyPath) -> Iterator[AnyPath]:
     """Video files below ``folder``, sorted; hidden names and symlinked folders that lead back are left out."""
+    if isinstance(folder, RemotePath):
+        for path in folder.find():  # one listing of all that is below
+            hidden = any(part.startswith(".") for part in path.below(folder).split("/"))
+            if path.suffix.lower() in SUFFIXES and not hidden:
+                yield path
+        return
     yield from _search_below(folder, frozenset([os.path.realpath(folder)]))
 
 
@@ -119,7 +139,12 @@ def _search_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
             yield path
 
 
-def _relative_name(path: Path, root: Path) -> str:
+def _relative_name(path: AnyPath, root: AnyPath) -> str:
+    if isinstance(path, RemotePath):  # a list may name objects elsewhere: then the whole URL is the only unique name
+        below = path.below(root) if isinstance(root, RemotePath) else path.url
+        return below.removesuffix(path.suffix)
+    if isinstance(root, RemotePath):
+        root = Path(path.anchor)
     try:
         relative = path.relative_to(root.absolute())
     except ValueError:  # a list may name files outside its folder: the whole path is the only unique name

@@ -152,13 +152,14 @@ class DecodePool:
         while self._processes:
             self._processes.pop().kill()
 
-    def decode(self, videos: Iterable[VideoFile]) -> Iterator[Event]:
+    def decode(self, videos: Iterable[VideoFile | None]) -> Iterator[Event]:
         """The events of all videos; each video ends with one Finished or one Failed.
 
         A video begins with row 0 of its Snippets, and again after a Restarted.
 
-        The videos are asked for one by one as workers become free. An iterator that is closed or abandoned kills
-        the workers.
+        The videos are asked for one by one as workers become free. A None among them means that the next is not there
+        yet; it may come only while others have not ended, and is asked for again then. An iterator that is closed or
+        abandoned kills the workers.
         """
         if self._processes:
             raise PipelineError("a pool decodes one sequence of videos at a time; exhaust or close the first")
@@ -190,7 +191,7 @@ class DecodePool:
         patience = self._limits.timeout_seconds
         return process.last_heard + (patience if process.ready else max(patience, _SECONDS_TO_START))
 
-    def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile]) -> None:
+    def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile | None]) -> None:
         """Gives jobs to idle workers, then to new ones, then a next one to the busy ones."""
         for room in range(1, _JOBS_A_WORKER + 1):
             while True:
@@ -207,7 +208,7 @@ class DecodePool:
     def _new_process(self) -> Process:
         return Process(self._spec, self._plan, self._limits, threads=self._threads, flow=self._flow, entry=self._entry)
 
-    def _next_job(self, source: Iterator[VideoFile]) -> Job | None:
+    def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)
         return None if video is None else Job(video, self._decoder)
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import IO
@@ -36,6 +37,7 @@ _START = (
     "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
 )
 _CHUNKS_AHEAD = 4
+_OF_OBJECT_STORAGE = ("AWS_", "GOOGLE_", "FSSPEC_")
 # glibc gives a scaled picture back to the system when it is freed and asks for it again for the next one, each page of
 # it anew; kept on the heap, decoding is some percent faster (scripts/bench/decode).
 _ENVIRONMENT = {
@@ -91,7 +93,7 @@ class Process:
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,  # out of reach of a Ctrl-C from its first moment
-                env={**os.environ, **_ENVIRONMENT},
+                env={**_without_secrets(os.environ), **_ENVIRONMENT},
             )
         finally:
             theirs.close()
@@ -123,7 +125,7 @@ class Process:
                 self.connection,
                 "job",
                 {
-                    "path": str(job.video.path),
+                    "path": str(job.video.file),
                     "decoder": job.decoder,
                     "reason": job.reason,
                 },
@@ -172,6 +174,11 @@ def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
     held = most_pictures_held(plan) if plan.flow else most_frames_held(plan)
     slots = held + _CHUNKS_AHEAD * FRAMES_A_CHUNK
     return slots, spec.crop_size, spec.crop_size, PICTURE_CHANNELS if plan.flow else 3
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables without credentials of object storage: decoders read files of strangers and need none."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OF_OBJECT_STORAGE)}
 
 
 def _ending(code: int) -> str:

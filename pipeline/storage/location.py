@@ -1,0 +1,207 @@
+"""A place that a user names: a local path, or an object or folder in object storage."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+from pipeline.errors import PipelineError
+from pipeline.storage.remote import SCHEMES, Entry, Remote
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+class RemotePath:
+    """An object, or a folder of objects, with as much of :class:`pathlib.Path` as stores need.
+
+    A value that is not changed; paths made from one another share what is known of the names in their folders.
+
+    Args:
+        url: as ``s3://bucket/key``; keys stand as they are, without percent-encoding.
+        remote: of the path that this one is made from.
+    """
+
+    __slots__ = ("_remote", "url")
+
+    def __init__(self, url: str, remote: Remote | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._remote = remote or Remote(url.partition("://")[0])
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __repr__(self) -> str:
+        return f"RemotePath({self.url!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemotePath) and other.url == self.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __lt__(self, other: RemotePath) -> bool:
+        return self.url < other.url
+
+    def __deepcopy__(self, _: object) -> RemotePath:  # settings that name it are copied for the record
+        return self
+
+    def __reduce__(self) -> tuple[type[RemotePath], tuple[str]]:  # for other processes, which list for themselves
+        return RemotePath, (self.url,)
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(f"{self.url}/{name}", self._remote)
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).stem
+
+    @property
+    def parent(self) -> RemotePath:
+        return RemotePath(self.url.rpartition("/")[0], self._remote)
+
+    def with_name(self, name: str) -> RemotePath:
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> RemotePath:
+        return self.parent / Path(self.name).with_suffix(suffix).name
+
+    def resolve(self) -> RemotePath:
+        return self
+
+    def absolute(self) -> RemotePath:
+        return self
+
+    def below(self, folder: RemotePath) -> str:
+        """The part of the key that follows ``folder``."""
+        return self.url.removeprefix(f"{folder.url}/")
+
+    def stat(self) -> Entry:
+        """Size and version; of a folder that was listed without asking.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        return self._remote.entry(self.url)
+
+    def look_again(self) -> bool:
+        """Asks for the object itself, whatever was listed, and takes note; whether it is there."""
+        return self._remote.look_again(self.url)
+
+    def exists(self) -> bool:
+        return self.is_file() or self.is_dir()
+
+    def is_file(self) -> bool:
+        try:
+            return not self.stat().folder
+        except FileNotFoundError:
+            return False
+
+    def is_dir(self) -> bool:
+        """Whether there is anything below, which is a folder's only sign."""
+        return bool(self._remote.listing(self.url))
+
+    def iterdir(self) -> Iterator[RemotePath]:
+        """The objects and folders in this folder, from its listing."""
+        return (self / name for name in list(self._remote.listing(self.url)))
+
+    def list_anew(self) -> None:
+        """Lists the folder, whatever was known of it."""
+        self._remote.list_anew(self.url)
+
+    def find(self) -> list[RemotePath]:
+        """All objects below this folder, sorted; their sizes are known from then on."""
+        return [RemotePath(url, self._remote) for url in self._remote.find(self.url)]
+
+    def expect(self, names: list[str]) -> None:
+        """Tells that these objects of the folder, small ones, will be read in this order: so some are read ahead."""
+        self._remote.expect(self.url, names)
+
+    def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Does nothing: folders of object storage come and go with their objects."""
+
+    def read_bytes(self) -> bytes:
+        return self._remote.read(self.url)
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
+
+    def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
+        """Bytes [start, stop) of objects of this folder, (name, start, stop) each, asked for at once."""
+        return self._remote.read_ranges([(f"{self.url}/{name}", start, stop) for name, start, stop in ranges])
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """The object as a stream, read in blocks."""
+        if mode != "rb":
+            raise ValueError(f"mode must be 'rb', got {mode!r}: an object is written whole, by upload")
+        return self._remote.open(self.url)
+
+    def download(self, target: Path, *, stop: threading.Event | None = None) -> None:
+        """Copies the object to the file ``target``.
+
+        Args:
+            stop: when it is set, the download is given up.
+
+        Raises:
+            OSError: the disk is full, or there is no such object.
+            StorageError: the object storage did not give it, or gave another number of bytes.
+        """
+        self._remote.download(self.url, target, stop)
+
+    def upload(self, source: Path) -> None:
+        """Makes the file ``source`` this object, in one step."""
+        self._remote.upload(source, self.url)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        self._remote.remove(self.url, missing_ok=missing_ok)
+
+
+AnyPath = Path | RemotePath
+
+
+def location(text: str | AnyPath) -> AnyPath:
+    """The place that ``text`` names: a URL of object storage, ``file:///…``, or a local path.
+
+    Raises:
+        PipelineError: an unknown scheme, no bucket, or credentials in the URL.
+    """
+    if not isinstance(text, str):
+        return text
+    match = _URL.fullmatch(text)
+    if match is None:
+        return Path(text)
+    scheme, rest = match[1].lower(), match[2]
+    if scheme == "file":
+        return Path(rest)
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in ("file", *SCHEMES) if name != "memory")
+        raise PipelineError(f"a URL must begin with one of {known}, got {scheme}://")
+    if "@" in urlsplit(text).netloc:
+        raise PipelineError(
+            f"a {scheme}:// URL must not hold credentials (it would stand in stores and logs); set them in the "
+            "environment instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if not rest.strip("/"):
+        raise PipelineError(f"a URL must name a bucket, as in {scheme}://bucket/folder, got {text}")
+    return RemotePath(f"{scheme}://{rest}")
+
+
+def is_remote(path: Any) -> bool:
+    """Whether a path lies in object storage."""
+    return isinstance(path, RemotePath)
+
+
+def local(path: AnyPath) -> Path:
+    """``path``, which is known to be local."""
+    return cast(Path, path)
