@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
 from pipeline.progress import Report, silent
+from pipeline.publishing import Publisher
 from pipeline.runlog import RunLog
 from pipeline.snippets import SnippetPlan
 from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
@@ -105,6 +107,7 @@ class _Job:
         self._log = RunLog(store.path / "logs")
         self._report = report
         self._writers: dict[str, SequenceWriter] = {}
+        self._publisher = Publisher()
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
         self._bytes = total_bytes(videos)
@@ -148,8 +151,12 @@ class _Job:
         try:
             for event in events:
                 self._take(event)
+                self._note_published(self._publisher.published())
+            self._note_published(self._publisher.all())
             end = "end"
         finally:
+            with suppress(OSError):  # finished is finished, whatever ends the job
+                self._note_published(self._publisher.close())
             for writer in self._writers.values():
                 writer.discard()
             s = self._summary
@@ -165,16 +172,7 @@ class _Job:
         elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            if stamp_of(video.path) != self._stamps.pop(video.id):
-                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
-                return
-            writer = self._writer(video)
-            writer.commit(_details(video, event, self._store.spec.plan, self._config))
-            del self._writers[video.id]
-            self._summary.done.append(video.id)
-            self._summary.snippets += writer.rows
-            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
-            self._tell(video)
+            self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
         else:
             try:
                 self._writer(video).append(event.features)
@@ -182,6 +180,27 @@ class _Job:
                 self._fail(video, "not_finite", str(error))
                 return
             self._tell()
+
+    def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
+        """Publishes a sequence, in a thread of the publisher; False: its file is not what it was."""
+        video = event.video
+        details = _details(video, event, self._store.spec.plan, self._config)  # which hashes the file
+        if stamp_of(video.path) != self._stamps[video.id]:
+            return False
+        writer.commit(details)
+        return True
+
+    def _note_published(self, published: Iterator[tuple[VideoFile, bool]]) -> None:
+        for video, unchanged in published:
+            if not unchanged:
+                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
+                continue
+            del self._stamps[video.id]
+            writer = self._writers.pop(video.id)
+            self._summary.done.append(video.id)
+            self._summary.snippets += writer.rows
+            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
+            self._tell(video)
 
     def _writer(self, video: VideoFile) -> SequenceWriter:
         if video.id not in self._writers:
@@ -233,9 +252,11 @@ def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: Extra
             "notes": list(report.notes),
         },
         "source": source_of(video.path),
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},
-            **(library_version(config.flow) if config.with_flow else {}),
-        },
+        "libraries": {**_libraries(), **(library_version(config.flow) if config.with_flow else {})},
     }
+
+
+@lru_cache(maxsize=1)  # looking a version up takes milliseconds
+def _libraries() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "av")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

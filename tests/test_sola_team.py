@@ -156,7 +156,7 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 
 
 COMMANDED = replace(SMALL, steps=40, batch_size=6, windows_per_video=2, comparison="centred")
-OPTIONS = ["--steps", "40", "--batch-size", "6", "--windows-per-video", "2", "--hidden", "8", "--predictor-hidden", "8"]
+OPTIONS = ["--batch-size", "6", "--windows-per-video", "2", "--hidden", "8", "--predictor-hidden", "8"]
 OPTIONS += ["--learning-rate", "1e-2", "--comparison", "centred", "--device", "cpu", "--log-every-steps", "1"]
 
 
@@ -177,7 +177,7 @@ def store(tmp_path) -> FeatureStore:
 
 
 def test_the_command_under_torchrun_does_what_it_does_alone(store, tmp_path):
-    process = torchrun(store.path, tmp_path / "two")
+    process = torchrun(store.path, tmp_path / "two", "--steps", "40")
     _, summary = enhance_store(store, tmp_path / "one", COMMANDED)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -197,7 +197,10 @@ def test_the_command_under_torchrun_does_what_it_does_alone(store, tmp_path):
 def test_a_team_that_is_ended_goes_on_from_its_checkpoint(store, tmp_path, end):
     out, endless = tmp_path / "out", ("--steps", "100000", "--checkpoint-every-steps", "20")
     process = torchrun(store.path, out, *endless)
-    wait_for(out / ".sola_checkpoint")
+    deadline = time.monotonic() + 60
+    while not (out / ".sola_checkpoint").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
     if end == signal.SIGKILL:  # of one of the processes, as the system does it when memory runs out
         members = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(members[-1]), end)
@@ -214,13 +217,6 @@ def test_a_team_that_is_ended_goes_on_from_its_checkpoint(store, tmp_path, end):
     assert process.returncode == 0, errors
     assert "6 sequences enhanced, 0 were enhanced before" in output
     assert load_module(out / "sola.safetensors")[1].steps == steps + 5
-
-
-def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_how_many_read_ahead_changes_nothing(tmp_path):
