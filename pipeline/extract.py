@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.files import this_process
 from pipeline.progress import Report, silent
 from pipeline.publishing import Publisher
 from pipeline.runlog import RunLog
@@ -111,11 +112,12 @@ class _Job:
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
         self._bytes = total_bytes(videos)
-        self._bytes_done = 0
+        self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
         self._pictures = 0  # that have got their flow
         self._stamps: dict[str, tuple[int, int] | None] = {}  # of the videos handed out, as they were then
-        self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(config))
+        given = {"videos": self._videos, "bytes": self._bytes, "settings": asdict(config)}
+        self._log.write("start", process=this_process(), **given)
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
@@ -129,7 +131,7 @@ class _Job:
             self._summary.skipped += 1
         else:
             self._summary.failed[video.id] = standing.reason
-        self._tell(video)
+        self._bytes_skipped += self._tell(video)
         return False
 
     def ordered(self, videos: Sequence[VideoFile]) -> Sequence[VideoFile]:
@@ -159,9 +161,8 @@ class _Job:
                 self._note_published(self._publisher.close())
             for writer in self._writers.values():
                 writer.discard()
-            s = self._summary
             with suppress(OSError):  # on a full disk the error that ended the job is the one to tell
-                self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
+                self._log.write(end, **self._sums(self._summary.snippets))
 
     def _take(self, event: Event) -> None:
         video = event.video
@@ -222,17 +223,26 @@ class _Job:
         self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
         self._tell(video)
 
-    def _tell(self, ended: VideoFile | None = None) -> None:
-        self._bytes_done += size_of(ended.path) if ended else 0
+    def _sums(self, snippets: int) -> dict[str, int]:
+        s = self._summary
+        sums = {"done": len(s.done), "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
+        return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
+
+    def _tell(self, ended: VideoFile | None = None) -> int:
+        """Reports the state of the job; the bytes of the video that has ended."""
+        size = size_of(ended.path) if ended else 0
+        self._bytes_done += size
         s = self._summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
         snippets = s.snippets + sum(writer.rows for writer in self._writers.values())
+        self._log.write_progress(**self._sums(snippets))
         seconds = max(1e-9, time.monotonic() - self._started)
         text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {snippets / seconds:.1f} a second"
         if self._pictures:
             text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"
         self._report(min(1.0, share), text)
+        return size
 
 
 def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: ExtractConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -23,6 +24,7 @@ _LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is left to suffixe
 _SHOWN_IN_PARTIAL = 60  # of a file's name in its temporary one, which also holds a host's name
 
 
+@lru_cache(maxsize=1024)  # asked several times for each of very many videos
 def file_name_of(identifier: str) -> str:
     """A file name (without suffix) for a video id: reversible, one path component, safe on every system.
 
@@ -67,7 +69,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def partial_path(path: Path) -> Path:
     """A temporary name in the folder of ``path`` that no other process on any host uses, and that tells its owner."""
     shown = path.name.encode()[:_SHOWN_IN_PARTIAL].decode(errors="ignore")
-    return path.with_name(f".{shown}.{_here()}-{os.getpid()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
 
 
 def is_abandoned(partial: Path) -> bool:
@@ -76,18 +78,32 @@ def is_abandoned(partial: Path) -> bool:
     A process on another host, or in another container, cannot be asked whether it lives; hence the week.
     """
     owner, _, rest = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition("-")[0].rpartition("-")
-    if owner.endswith(f".{_here()}") and rest.isdecimal() and os.name != "nt":  # there, signal 0 ends a process
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
-            return False
-        return False
+    ended = process_has_ended(f"{_here()}-{rest}") if owner.endswith(f".{_here()}") else None
+    if ended is not None:
+        return ended
     try:
         return time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_SECONDS
     except OSError:  # published or removed meanwhile
         return False
+
+
+def this_process() -> str:
+    """What no other process on any host is called."""
+    return f"{_here()}-{os.getpid()}"
+
+
+def process_has_ended(process: str) -> bool | None:
+    """Whether the process that :func:`this_process` has named is gone; None where it cannot be asked from here."""
+    space, _, number = process.rpartition("-")
+    if space != _here() or not number.isdecimal() or os.name == "nt":  # there, signal 0 ends a process
+        return None
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
+        return False
+    return False
 
 
 def _here() -> str:

@@ -48,6 +48,8 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
         values = _read_toml(Path(file[0]))
+        if tokens[:1] == ["plan"]:  # it foresees what extract does, with the settings of extract
+            values = {**values, "plan": {**values.get("extract", {}), **values.get("plan", {})}}
         sources.append(Dict({"run": values} if tokens[:1] == ["run"] else values, source=file[0]))
     sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
     return tokens, tuple(sources)
