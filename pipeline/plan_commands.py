@@ -22,7 +22,8 @@ _REMEDIES = {
     "longest video": "cut the longest videos, or take fewer machines",
     "network": "copies of the videos nearer to the machines, or smaller videos",
     "files": "several stores, one for each file system or part of the videos",
-    "start": "one list of videos for each machine: listing them all takes longer than working on its share",
+    "start": "fewer machines: loading the encoder takes longer than a machine's share of the work",
+    "listing": "a list of videos for each machine, and a store for each: finding all takes longer than its share",
 }
 _out = Console(soft_wrap=True, highlight=False)
 

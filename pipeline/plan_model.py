@@ -150,17 +150,18 @@ def forecast(videos: Collection, machine: Machine, shared: Shared, *, machines: 
     limits["longest video"] = longest
     limits["network"] = videos.video_bytes / shared.network
     limits["files"] = FILES_A_VIDEO * videos.videos / shared.files
-    limits["start"] = machine.start + videos.videos * machine.find + videos.videos / n * machine.look_up
+    limits["start"] = machine.start
+    limits["listing"] = videos.videos * machine.find + videos.videos / n * machine.look_up
+    start = limits["start"] + limits["listing"]
     floor = max(limits["network"], limits["files"])
     dealt = busy / n + (1 - 1 / (n * machine.decoders)) * longest
     a_snippet = busy / videos.snippets if videos.snippets else 0.0
     variance = videos.videos * (1 / n) * (1 - 1 / n) * videos.mean_square_snippets * a_snippet**2
     fullest = max(busy / n + math.sqrt(2 * math.log(n) * variance), longest if n > 1 else 0.0)
-    seconds = limits["start"] + max(dealt, floor)
     return Forecast(
         machines=n,
-        seconds=seconds,
-        sharded_seconds=limits["start"] + max(min(fullest, busy), floor),
-        machine_seconds=n * (limits["start"] + max(busy / n, floor)),
+        seconds=start + max(dealt, floor),
+        sharded_seconds=start + max(min(fullest, busy), floor),
+        machine_seconds=n * (start + max(busy / n, floor)),
         limits=limits,
     )
