@@ -102,7 +102,8 @@ class SolaConfig:
     """Where to train; auto takes cuda when there is one."""
 
     readers: int = 1
-    """Steps whose windows are read ahead, each by a thread of its own; more help where features lie on slow storage."""
+    """Steps whose windows are read ahead, each by a thread of its own; more help where features lie on slow
+    storage."""
 
     seed: int = 0
     """Seed of the initial weights and of the windows drawn."""
