@@ -56,6 +56,7 @@ from pipeline.tsm_plot import draw_tsm
 from pipeline.verify import repair as remove_files
 from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
+from sola.team import joined_team
 
 _PROBED = 32  # videos whose durations a dry run looks up
 
@@ -95,9 +96,13 @@ def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *,
 
 
 def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | None) -> int:
-    with progress("sola", total=1) as report:
-        source = FeatureStore.open(store)
-        enhanced, summary = enhance_store(source, out, settings, module_file=module, report=report, on_note=_note)
+    with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
+        source, note = FeatureStore.open(store), _note if team.is_first else None
+        enhanced, summary = enhance_store(
+            source, out, settings, module_file=module, report=report, on_note=note, team=team
+        )
+    if not team.is_first:
+        return 0
     _say(f"{enhanced.path}: {summary.text()}")
     if summary.history:
         first, last = summary.history[0], summary.history[-1]

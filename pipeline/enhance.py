@@ -28,6 +28,7 @@ from sola.files import load_module, save_module
 from sola.fit import fit
 from sola.health import data_warnings
 from sola.module import SolaModule
+from sola.team import ALONE, Team
 
 MODULE_FILE = "sola.safetensors"
 HISTORY_FILE = "sola_history.json"
@@ -59,8 +60,11 @@ def enhance_store(
     module_file: Path | None = None,
     report: Report = silent,
     on_note: Callable[[str], None] | None = None,
+    team: Team = ALONE,
 ) -> tuple[FeatureStore, EnhanceSummary]:
     """Fits SoLa on ``source`` (or takes a fitted module) and writes the enhanced store ``out``.
+
+    In a team each process calls this alike; sequences are dealt out to be enhanced, and the summary is of all.
 
     Args:
         source: a store of plain features.
@@ -68,6 +72,7 @@ def enhance_store(
         module_file: a module fitted before, applied as it is.
         report: told the share that is done, 0 to 1.
         on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
+        team: the processes that share the work; all see the folders of both stores.
 
     Raises:
         PipelineError, SolaError: nothing to fit on, ``out`` holds something else, the module does not fit.
@@ -90,16 +95,20 @@ def enhance_store(
     if module_file is not None:
         module, config = _take_module(module_file, source)
         summary.module = f"taken from {module_file}"
-        _check_same_module(fitted, module_file)
-        out.mkdir(parents=True, exist_ok=True)
-        with made_whole(fitted) as file:
-            save_module(file, module, config, _fitted_on(module_file))
+        if team.is_first:
+            _check_same_module(fitted, module_file)
+            out.mkdir(parents=True, exist_ok=True)
+            with made_whole(fitted) as file:
+                save_module(file, module, config, _fitted_on(module_file))
     else:
-        module, config = _fitted_module(source, fitted, config, summary, report, note)
-    sola = {"module_sha256": sha256_of_file(fitted), "settings": config_to_dict(config)}
+        module, config = _fitted_module(source, fitted, config, summary, report, note, team)
+    # From here on the first process's files are there; another machine may see them later than this.
+    sha256 = team.first(sha256_of_file(fitted) if team.is_first else "")
+    sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
-    _checkpoint_file(out).unlink(missing_ok=True)
-    ids = source.ids()
+    if team.is_first:
+        _checkpoint_file(out).unlink(missing_ok=True)
+    ids = team.first(source.ids())[team.rank :: team.size]
 
     def to_do() -> Iterator[str]:
         for video_id in ids:
@@ -113,6 +122,9 @@ def enhance_store(
         summary.done.append(sequence.id)
         ended = summary.skipped + len(summary.done)
         report(ended / len(ids), f"{ended}/{len(ids)} sequences")
+    parts = team.all((summary.done, summary.skipped))
+    summary.done = [video_id for done, _ in parts for video_id in done]
+    summary.skipped = sum(skipped for _, skipped in parts)
     return store, summary
 
 
@@ -128,10 +140,11 @@ def _fitted_module(
     summary: EnhanceSummary,
     report: Report,
     note: Callable[[list[str]], None],
+    team: Team,
 ) -> tuple[SolaModule, SolaConfig]:
     """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
-    if fitted.exists():
+    if team.first(fitted.exists()):
         module, earlier, extra = load_module(cached(fitted))
         if extra.get("fitted_on") != origin["fitted_on"]:
             raise PipelineError(
@@ -155,12 +168,14 @@ def _fitted_module(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
         on_warning=lambda warning: note([warning]),
+        team=team,
     )
     history = [asdict(record) for record in result.history]
-    write_json(fitted.parent / HISTORY_FILE, history)
-    save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
-    with made_whole(fitted) as file:
-        save_module(file, result.module, config, origin)
+    if team.is_first:
+        write_json(fitted.parent / HISTORY_FILE, history)
+        save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
+        with made_whole(fitted) as file:
+            save_module(file, result.module, config, origin)
     summary.module = f"fitted on {len(source.ids())} sequences"
     summary.history = history
     return result.module, config
@@ -188,7 +203,7 @@ def _check_same_module(fitted: AnyPath, module_file: Path) -> None:
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
     before, after = config_to_dict(earlier), config_to_dict(now)
     # These change how long it takes and what is logged, not the result.
-    ignored = {"device", "checkpoint_every_steps", "log_every_steps"}
+    ignored = {"device", "readers", "checkpoint_every_steps", "log_every_steps"}
     return "; ".join(
         f"{name}: {before[name]!r} there, {after[name]!r} asked for"
         for name in before

@@ -5,32 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
-import torch
 
-from encoders.two_stream import StreamEncoder
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, StorageError
 from pipeline.features import open_encoder
 from pipeline.progress import Report, silent
 from pipeline.sources import Standing, size_of, standing_of
 from pipeline.spec import StoreSpec
+from pipeline.speed import encoder_speed, flow_speed
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
-from pipeline.streams import AnyEncoder, flow_settings
+from pipeline.streams import AnyEncoder
 from pipeline.video.errors import VideoError
 from pipeline.video.find import VideoFile, find_videos
-from pipeline.video.flow import estimators
-from pipeline.video.pool import usable_cores
 from pipeline.video.probe import VideoInfo, probe
 
 _PROBE_SECONDS = 60.0
-_SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
-_MOST_BATCHES = 20
 _BYTES_BESIDE_ROWS = 128 + 3 * 1024  # header of the array, and about what a sidecar takes
 
 
@@ -54,6 +49,9 @@ class Estimate:
         flow_fields: of all snippets, estimated once for each pair of frames; 0 without flow.
         flow_fields_per_second: of all cores together.
         megabytes: 10^6 bytes that the features will take.
+        sizes: bytes of each video to do.
+        sampled: the videos that were probed.
+        longest: snippets of the longest video among them.
     """
 
     done: tuple[str, ...]
@@ -69,6 +67,9 @@ class Estimate:
     megabytes: float
     flow_fields: float = 0.0
     flow_fields_per_second: float = math.inf
+    sizes: tuple[int, ...] = field(default=(), repr=False)
+    sampled: tuple[VideoFile, ...] = ()
+    longest: float = 0.0
 
     @property
     def encode_seconds(self) -> float:
@@ -128,6 +129,20 @@ def estimate(
     if sample < 1:
         raise PipelineError(f"sample must be >= 1, got {sample}")
     encoder, spec = open_encoder(config)
+    return estimate_with(encoder, spec, inputs, out, config, sample=sample, report=report)
+
+
+def estimate_with(
+    encoder: AnyEncoder,
+    spec: StoreSpec,
+    inputs: Sequence[AnyPath],
+    out: AnyPath | None,
+    config: ExtractConfig,
+    *,
+    sample: int,
+    report: Report = silent,
+) -> Estimate:
+    """The same, with what :func:`pipeline.features.open_encoder` gives."""
     store = _store(out, spec)
     done, failed, to_do, sizes, changed = [], {}, [], [], 0
     videos = find_videos(inputs, ids=config.ids)
@@ -163,6 +178,9 @@ def estimate(
         margin=margin,
         snippets_per_second=encoder_speed(encoder),
         megabytes=(snippets * bytes_a_row + len(to_do) * _BYTES_BESIDE_ROWS) / 1e6,
+        sizes=tuple(sizes),
+        sampled=tuple(to_do[i] for i in chosen),
+        longest=max(rows, default=0.0),
         **_flow(config, encoder, spec, snippets),
     )
 
@@ -206,35 +224,6 @@ def extrapolate(
     smaller = (total / population) / (sum(sizes) / n)
     error = population * smaller * math.sqrt((1 - n / population) * residual / n)
     return ratio * total, _student_t(n - 1) * error / (ratio * total)
-
-
-def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
-    """Flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
-    settings = flow_settings(config, encoder.device, threads=usable_cores())
-    estimate_flow = estimators(settings)()
-    height, width = encoder.spec.resized(9, 16)
-    rows, columns = np.mgrid[:height, : width + 2] / 16
-    texture = 128 + 60 * np.sin(rows + np.sin(columns)) + 60 * np.sin(1.7 * columns - rows)
-    wide = np.repeat(texture.astype(np.uint8)[:, :, None], 3, axis=2)
-    first, second = np.ascontiguousarray(wide[:, 2:]), np.ascontiguousarray(wide[:, :-2])
-    estimate_flow(first, second)
-    start = time.perf_counter()
-    estimate_flow(first, second)
-    return settings.threads / (time.perf_counter() - start)
-
-
-def encoder_speed(encoder: AnyEncoder) -> float:
-    """Snippets a second of the encoder alone, on noise, after a batch to warm up."""
-    random = np.random.default_rng(0)
-    one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
-    shape = (encoder.batch_size, *one)
-    noise = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
-    encoder.encode(noise)
-    batches, start = 0, time.perf_counter()
-    while batches < _MOST_BATCHES and (batches < 2 or time.perf_counter() - start < _SPEED_SECONDS):
-        encoder.encode(noise)
-        batches += 1
-    return batches * encoder.batch_size / (time.perf_counter() - start)
 
 
 def _store(out: AnyPath | None, spec: StoreSpec) -> FeatureStore | None:

@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, StorageError
 from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.partial import this_process
 from pipeline.progress import Report, silent
+from pipeline.publishing import Publisher
 from pipeline.runlog import RunLog
 from pipeline.snippets import SnippetPlan
 from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
@@ -108,14 +111,16 @@ class _Job:
         self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
         self._report = report
         self._writers: dict[str, SequenceWriter] = {}
+        self._publisher = Publisher()
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
         self._bytes = total_bytes(videos)
-        self._bytes_done = 0
+        self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
         self._pictures = 0  # that have got their flow
         self._stamps: dict[str, tuple[int, int | str] | None] = {}  # of the videos handed out, as they were then
-        self._log.write("start", videos=self._videos, bytes=self._bytes, settings=asdict(config))
+        given = {"videos": self._videos, "bytes": self._bytes, "settings": asdict(config)}
+        self._log.write("start", process=this_process(), **given)
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
@@ -131,7 +136,7 @@ class _Job:
             self._summary.skipped += 1
         else:
             self._summary.failed[video.id] = standing.reason
-        self._tell(video)
+        self._bytes_skipped += self._tell(video)
         return False
 
     def ordered(self, videos: Sequence[VideoFile]) -> Sequence[VideoFile]:
@@ -155,13 +160,16 @@ class _Job:
         try:
             for event in events:
                 self._take(event)
+                self._note_published(self._publisher.published())
+            self._note_published(self._publisher.all())
             end = "end"
         finally:
+            with suppress(OSError, StorageError):  # finished is finished, whatever ends the job
+                self._note_published(self._publisher.close())
             for writer in self._writers.values():
                 writer.discard()
-            s = self._summary
             with suppress(OSError, StorageError):  # on a full disk the error that ended the job is the one to tell
-                self._log.write(end, done=len(s.done), skipped=s.skipped, failed=len(s.failed), snippets=s.snippets)
+                self._log.write(end, **self._sums(self._summary.snippets))
                 if isinstance(logs := self._store.path / "logs", RemotePath):
                     (logs / self._log.path.name).upload(self._log.path)
                     self._log.path.unlink()
@@ -175,16 +183,7 @@ class _Job:
         elif isinstance(event, Failed):
             self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            if stamp_of(video.path, now=True) != self._stamps.pop(video.id):
-                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
-                return
-            writer = self._writer(video)
-            writer.commit(_details(video, event, self._store.spec.plan, self._config))
-            del self._writers[video.id]
-            self._summary.done.append(video.id)
-            self._summary.snippets += writer.rows
-            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
-            self._tell(video)
+            self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
         else:
             try:
                 self._writer(video).append(event.features)
@@ -192,6 +191,27 @@ class _Job:
                 self._fail(video, "not_finite", str(error))
                 return
             self._tell()
+
+    def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
+        """Publishes a sequence, in a thread of the publisher; False: its file is not what it was."""
+        video = event.video
+        details = _details(video, event, self._store.spec.plan, self._config)  # which hashes the file
+        if stamp_of(video.path, now=True) != self._stamps[video.id]:
+            return False
+        writer.commit(details)
+        return True
+
+    def _note_published(self, published: Iterator[tuple[VideoFile, bool]]) -> None:
+        for video, unchanged in published:
+            if not unchanged:
+                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
+                continue
+            del self._stamps[video.id]
+            writer = self._writers.pop(video.id)
+            self._summary.done.append(video.id)
+            self._summary.snippets += writer.rows
+            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
+            self._tell(video)
 
     def _writer(self, video: VideoFile) -> SequenceWriter:
         if video.id not in self._writers:
@@ -213,17 +233,26 @@ class _Job:
         self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
         self._tell(video)
 
-    def _tell(self, ended: VideoFile | None = None) -> None:
-        self._bytes_done += size_of(ended.path) if ended else 0
+    def _sums(self, snippets: int) -> dict[str, int]:
+        s = self._summary
+        sums = {"done": len(s.done), "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
+        return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
+
+    def _tell(self, ended: VideoFile | None = None) -> int:
+        """Reports the state of the job; the bytes of the video that has ended."""
+        size = size_of(ended.path) if ended else 0
+        self._bytes_done += size
         s = self._summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
         snippets = s.snippets + sum(writer.rows for writer in self._writers.values())
+        self._log.write_progress(**self._sums(snippets))
         seconds = max(1e-9, time.monotonic() - self._started)
         text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {snippets / seconds:.1f} a second"
         if self._pictures:
             text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"
         self._report(min(1.0, share), text)
+        return size
 
 
 def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: ExtractConfig) -> dict[str, Any]:
@@ -243,9 +272,11 @@ def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: Extra
             "notes": list(report.notes),
         },
         "source": source_of(video),
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "torchvision", "numpy", "av")},
-            **(library_version(config.flow) if config.with_flow else {}),
-        },
+        "libraries": {**_libraries(), **(library_version(config.flow) if config.with_flow else {})},
     }
+
+
+@lru_cache(maxsize=1)  # looking a version up takes milliseconds
+def _libraries() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "av")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -51,11 +51,11 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
     Raises:
         EncoderError, PipelineError: no such encoder, no such weights, no such device, a window too short.
     """
-    encoder = load_streams(config, _devices(config)[0], config.precision, weights_sha256=weights_sha256)
+    encoder = load_streams(config, encoder_devices(config)[0], config.precision, weights_sha256=weights_sha256)
     return encoder, features_spec(config, encoder)
 
 
-def _devices(config: ExtractConfig) -> list[str]:
+def encoder_devices(config: ExtractConfig) -> list[str]:
     """Where encoders run: the devices named, or all GPUs, or the processor."""
     if config.device == "auto" and torch.cuda.device_count() > 1:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -86,7 +86,7 @@ def encode_videos(
     """
     others = [
         load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
-        for device in _devices(config)[1:]
+        for device in encoder_devices(config)[1:]
     ]
     limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
     workers, flow = 1 if in_order else config.workers, None

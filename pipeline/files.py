@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -20,6 +21,7 @@ from pipeline.storage.location import AnyPath, RemotePath
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is left to suffixes
 
 
+@lru_cache(maxsize=1024)  # asked several times for each of very many videos
 def file_name_of(identifier: str) -> str:
     """A file name (without suffix) for a video id: reversible, one path component, safe on every system.
 

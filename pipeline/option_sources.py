@@ -51,6 +51,8 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
         values = read_toml(Path(file[0]))
+        if tokens[:1] == ["plan"]:  # it foresees what extract does, with the settings of extract
+            values = {**values, "plan": {**values.get("extract", {}), **values.get("plan", {})}}
         if tokens[:1] == ["run"]:
             values = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
         sources.append(Dict(values, source=file[0]))

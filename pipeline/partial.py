@@ -1,4 +1,4 @@
-"""Names of files that are being made: they tell whose they are, so that leftovers of killed processes are known."""
+"""Names of processes and of the files that they are making, so that leftovers of killed processes are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN_IN_PARTIAL = 60  # of a file's name in its temporary one, which also hold
 def partial_name(name: str) -> str:
     """A temporary name for the file ``name`` that no other process on any host uses, and that tells its owner."""
     shown = name.encode()[:_SHOWN_IN_PARTIAL].decode(errors="ignore")
-    return f".{shown}.{_here()}-{os.getpid()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    return f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
 
 
 def is_abandoned(partial: Path) -> bool:
@@ -25,18 +25,32 @@ def is_abandoned(partial: Path) -> bool:
     A process on another host, or in another container, cannot be asked whether it lives; hence the week.
     """
     owner, _, rest = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition("-")[0].rpartition("-")
-    if owner.endswith(f".{_here()}") and rest.isdecimal() and os.name != "nt":  # there, signal 0 ends a process
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
-            return False
-        return False
+    ended = process_has_ended(f"{_here()}-{rest}") if owner.endswith(f".{_here()}") else None
+    if ended is not None:
+        return ended
     try:
         return time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_SECONDS
     except OSError:  # published or removed meanwhile
         return False
+
+
+def this_process() -> str:
+    """What no other process on any host is called."""
+    return f"{_here()}-{os.getpid()}"
+
+
+def process_has_ended(process: str) -> bool | None:
+    """Whether the process that :func:`this_process` has named is gone; None where it cannot be asked from here."""
+    space, _, number = process.rpartition("-")
+    if space != _here() or not number.isdecimal() or os.name == "nt":  # there, signal 0 ends a process
+        return None
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
+        return False
+    return False
 
 
 def _here() -> str:

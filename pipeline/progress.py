@@ -17,15 +17,16 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(title: str, *, total: float) -> Iterator[Report]:
+def progress(title: str, *, total: float, shown: bool = True) -> Iterator[Report]:
     """A progress bar on standard error with elapsed and remaining time; nothing where that is no terminal.
 
     Args:
         title: the step, e.g. "extract".
         total: value of ``done`` at which the job is finished, in any unit.
+        shown: False where another process shows the same.
     """
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not (shown and console.is_terminal):
         yield silent
         return
     columns = (

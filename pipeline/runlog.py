@@ -1,4 +1,8 @@
-"""The log of one job: JSON lines that a script can read, one file for each process, so that no two write to one."""
+"""The log of one job: JSON lines that a script can read, one file for each process, so that no two write to one.
+
+Events: `start` (what is to do, the settings, who works), `done` and `failed` (one a video), `progress` (sums since
+the start, every half minute), and at last `end` or `interrupted` (the sums again).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-_ENDS = ("end", "interrupted")
+ENDS = ("end", "interrupted")
+PROGRESS_SECONDS = 30.0
 _SILENT_SECONDS = 600.0  # a process that has logged nothing for so long has probably been killed
 
 
@@ -21,6 +26,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.path = folder / f"{started}-{socket.gethostname()}-{os.getpid()}.jsonl"
+        self._told = time.monotonic()
 
     def write(self, event: str, **fields: Any) -> None:
         """Adds a line: the time (UTC), the event's name, and its fields."""
@@ -28,6 +34,12 @@ class RunLog:
         # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def write_progress(self, **fields: Any) -> None:
+        """Adds a `progress` line, unless there was one within the last half minute."""
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            self.write("progress", **fields)
 
     def others_at_work(self) -> bool:
         """Whether another process seems to be at work: its log is young and has no end."""
@@ -43,4 +55,4 @@ def _is_running(log: Path) -> bool:
             last = json.loads(file.read().splitlines()[-1])
     except (OSError, ValueError, IndexError):  # removed, or a line is being written at this moment
         return True
-    return last.get("event") not in _ENDS
+    return last.get("event") not in ENDS

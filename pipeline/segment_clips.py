@@ -15,6 +15,7 @@ from pipeline.clip_config import PretrainConfig
 from pipeline.clips import MAX_CORRUPT, Clip, Whole, cut
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact, tick_of
+from pipeline.storage.location import local
 from pipeline.video.errors import VideoError
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pictures import Geometry
@@ -70,7 +71,7 @@ def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, 
         spans |= {(gap, BACKGROUND): None for gap in gaps(video) if gap[1] - gap[0] >= shortest}
     for (start, end), label in sorted(spans):
         spare = max(0.0, end - start - config.most_segment_seconds) / 2
-        yield Clip(file.path, label, file.id, (start + spare, end - spare))
+        yield Clip(local(file.path), label, file.id, (start + spare, end - spare))
 
 
 def gaps(video: VideoAnnotations) -> Iterator[tuple[float, float]]:

@@ -38,12 +38,13 @@ class Standing:
 def standing_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> Standing:
     """How ``video`` stands in ``store``, and whether it is to be encoded under ``config``."""
     try:
-        sidecar, failure = store.sidecar(video.id), store.failure(video.id)
         store.array_path(video.id)
     except PipelineError as error:  # there is no place for it in a store, not even for its failure
         return Standing("failed", f"bad_id: {error}")
+    sidecar = store.sidecar(video.id)
     if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
         return Standing("done")
+    failure = store.failure(video.id)
     if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
         attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
         if not config.retry_failed:

@@ -1,4 +1,4 @@
-"""Tables of words and figures, for results that are compared side by side."""
+"""Tables of words and figures, for results that are compared side by side; times as people say them."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Itera
     widest = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     width = max(console.width, sum(widest) + 3 * len(widest) + 1)
     Console(file=console.file, width=width, highlight=False, markup=False).print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: 12.3 s, 4.5 min, 6.7 h, 8.9 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.1f} s"

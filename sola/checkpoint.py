@@ -17,7 +17,7 @@ FORMAT = "sola-checkpoint-2"
 
 # These say how long and where to train and how much to report. They do not change what a step does, so a fit may
 # go on with others: with more steps, for one.
-FREE_OPTIONS = ("epochs", "steps", "device", "checkpoint_every_steps", "log_every_steps")
+FREE_OPTIONS = ("epochs", "steps", "device", "readers", "checkpoint_every_steps", "log_every_steps")
 
 
 def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int) -> dict[str, Any]:

@@ -101,6 +101,10 @@ class SolaConfig:
     device: Device = "auto"
     """Where to train; auto takes cuda when there is one."""
 
+    readers: int = 1
+    """Steps whose windows are read ahead, each by a thread of its own; more help where features lie on slow
+    storage."""
+
     seed: int = 0
     """Seed of the initial weights and of the windows drawn."""
 
@@ -114,7 +118,7 @@ class SolaConfig:
         _check_literals(self)
         at_least_one = (
             "hidden", "window_snippets", "step", "size", "predictor_hidden", "batch_size", "epochs",
-            "windows_per_video", "checkpoint_every_steps", "log_every_steps",
+            "windows_per_video", "readers", "checkpoint_every_steps", "log_every_steps",
         )  # fmt: skip
         for name in at_least_one:
             _check_integer(self, name, least=1)

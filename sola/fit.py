@@ -1,7 +1,9 @@
 """Fitting the SoLa module to a data set by similarity matching, without labels."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from sola.config import SolaConfig
 from sola.errors import SolaError
 from sola.health import fit_warnings
 from sola.interrupt import interrupt_held_back
-from sola.learner import Scale, learner_state, new_learner, restore_learner, train_step
+from sola.learner import Scale, learner_state, new_learner, restore_learner, shared_loss, train_step
 from sola.module import SolaModule
 from sola.sampling import (
     FeatureSource,
@@ -25,6 +27,7 @@ from sola.sampling import (
     steps_in_epoch,
 )
 from sola.statistics import feature_statistics
+from sola.team import ALONE, Team, interrupts_noted
 
 # From so many optimiser steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
 LONG_STEPS = 2000
@@ -67,32 +70,39 @@ def fit(
     on_step: Callable[[StepRecord, int], None] | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    team: Team = ALONE,
 ) -> FitResult:
     """The module fitted to the source, going on from the checkpoint where there is one.
 
     Seeded; a fit that was interrupted and goes on ends with the same bits as one that was not, on one device and
     number of threads. On KeyboardInterrupt the checkpoint is written before it propagates.
 
+    In a team all processes call this with the same arguments, each computes its share of every step, and the first
+    writes the checkpoint. The steps see the windows that one process sees, so that the curve is the same to rounding.
+
     Args:
-        source: feature sequences of any lengths >= 1.
+        source: feature sequences of any lengths >= 1; asked by `config.readers` threads at once.
         config: all settings.
         channels: C of the features.
         checkpoint: file of the unfinished state; written every `checkpoint_every_steps` and at the end.
         on_step: called after every step with its record and the number of all steps.
         on_warning: told what speaks against the fit, at its end and, where it is long, already half-way.
         should_stop: asked after every step; True ends the fit there, with the checkpoint written.
+        team: the processes that share the work.
 
     Raises:
-        SolaError: the data do not suit the settings, the checkpoint is of another fit, or the loss is not finite.
+        SolaError: the data do not suit the settings, the checkpoint is of another fit, the loss is not finite, or a
+            process of the team has ended.
     """
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
-    statistics = feature_statistics(source, lengths, channels, config.comparison)
-    learner = new_learner(channels, config, statistics=statistics)
+    _refuse_idle(len(lengths), config, team)
+    statistics = feature_statistics(source, lengths, channels, config.comparison, readers=config.readers)
+    learner = new_learner(channels, config, statistics=statistics, team=team)
     identity = fit_identity(source, lengths, config, channels)
     done = 0
     history: list[StepRecord] = []
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and team.first(checkpoint.exists()):
         state = load_checkpoint(checkpoint, identity)
         restore_learner(learner, state)
         done = state["step"]
@@ -101,7 +111,7 @@ def fit(
         raise SolaError(f"{checkpoint} has taken {done} steps, but steps (or epochs) ask for {total}: raise them")
 
     def save() -> None:
-        if checkpoint is not None:
+        if checkpoint is not None and team.is_first:
             curve = [astuple(record) for record in history]
             save_checkpoint(checkpoint, identity, learner_state(learner) | {"step": done, "history": curve})
 
@@ -110,13 +120,17 @@ def fit(
             if on_warning is not None:
                 on_warning(warning)
 
-    batches = _batches(source, lengths, learner.scales, config, channels, range(done, total))
+    loss_of = shared_loss(learner)
+    batches = _batches(source, lengths, learner.scales, config, channels, range(done, total), team)
     consistent, stopped = True, False
+    # Alone, Ctrl-C takes effect at once. In a team, all must hear of it, and end after the same step.
+    held = ExitStack()
+    noted: list[int] = held.enter_context(interrupts_noted()) if team.size > 1 else []
     try:
         for epoch, scale, batch in batches:
             with interrupt_held_back():
                 consistent = False
-                measures = train_step(learner, batch, scale, step=done + 1)
+                measures = train_step(learner, batch, scale, step=done + 1, loss_of=loss_of)
                 done += 1
                 record = StepRecord(done, epoch, **asdict(measures))
                 if done % config.log_every_steps == 0 or done in (1, total):
@@ -128,7 +142,11 @@ def fit(
                 on_step(record, total)
             if done == total // 2 and total >= LONG_STEPS:
                 warn()
-            if should_stop is not None and should_stop():
+            wishes = (bool(noted), should_stop is not None and should_stop())
+            interrupted, stop = team.any(wishes, learner.module.alpha.device)
+            if interrupted:
+                raise KeyboardInterrupt
+            if stop:
                 stopped = done < total
                 break
         save()
@@ -137,10 +155,21 @@ def fit(
             save()
         raise
     finally:
+        held.close()
         batches.close()
     if not stopped:
         warn()
     return FitResult(learner.module.cpu().eval(), tuple(history), done, finished=not stopped)
+
+
+def _refuse_idle(videos: int, config: SolaConfig, team: Team) -> None:
+    """Refuses a team that has more processes than a step has windows."""
+    fewest = videos * config.windows_per_video // steps_in_epoch(videos, config)
+    if fewest < team.size:
+        raise SolaError(
+            f"{team.size} processes cannot share steps of {fewest} windows: raise batch_size or windows_per_video, or "
+            "start fewer processes"
+        )
 
 
 def _batches(
@@ -150,8 +179,9 @@ def _batches(
     config: SolaConfig,
     channels: int,
     steps: range,
+    team: Team,
 ) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
-    """Epoch, scale and windows of each step; the next step's are read while the present one is computed."""
+    """Epoch, scale and the team member's windows of each step; the next ones' are read while this one is computed."""
 
     def read(windows: Windows, scale: Scale) -> WindowBatch:
         return read_windows(
@@ -162,15 +192,21 @@ def _batches(
             window_snippets=scale.config.window_snippets,
         )
 
-    with ThreadPoolExecutor(1) as reader:
-        pending = None
-        for epoch, scale, windows in _schedule(lengths, scales, config, steps):
-            following = (epoch, scale, reader.submit(read, windows, scale))
-            if pending is not None:
-                yield pending[0], pending[1], pending[2].result()
-            pending = following
-        if pending is not None:
-            yield pending[0], pending[1], pending[2].result()
+    pending: deque[tuple[int, Scale, Future[WindowBatch]]] = deque()
+    with ThreadPoolExecutor(config.readers) as readers:
+        try:
+            for epoch, scale, windows in _schedule(lengths, scales, config, steps):
+                share = team.share(len(windows))
+                mine = Windows(windows.videos[share], windows.firsts[share])
+                pending.append((epoch, scale, readers.submit(read, mine, scale)))
+                if len(pending) > config.readers:
+                    epoch, scale, batch = pending.popleft()
+                    yield epoch, scale, batch.result()
+            while pending:
+                epoch, scale, batch = pending.popleft()
+                yield epoch, scale, batch.result()
+        finally:  # of a fit that ends early nobody wants the rest
+            readers.shutdown(wait=False, cancel_futures=True)
 
 
 def _schedule(

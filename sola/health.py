@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sola.config import SolaConfig
+from sola.team import Total, itself
 
 # Of what a fit can gain over a constant prediction: less than this share is a plateau, not progress.
 CLEAR_GAIN = 0.05
@@ -38,34 +39,38 @@ class Curve(Protocol):
     def least_loss(self) -> float: ...
 
 
-def spread(z: Tensor, valid: Tensor | None = None) -> Tensor:
+def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> Tensor:
     """The variance of unit vectors over a batch, a scalar: 0 when all are the same, 1 when they cancel out.
 
     Args:
         z: unit vectors [B, S, C].
         valid: [B, S] bool, the vectors that count; all when None.
+        total: adds up over the processes that share the batch.
     """
-    mean = z.mean(dim=(0, 1)) if valid is None else z[valid].mean(dim=0)
-    return 1 - mean.square().sum()
+    vectors = z.flatten(0, 1) if valid is None else z[valid]
+    sums = total(torch.cat([vectors.sum(dim=0), vectors.new_tensor([len(vectors)])]))
+    return 1 - (sums[:-1] / sums[-1]).square().sum()
 
 
-def effective_rank(z: Tensor, valid: Tensor | None = None) -> Tensor:
+def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> Tensor:
     """The effective rank of the windows' cosine matrices, a scalar from 1 to S, averaged over the windows.
 
     Args:
         z: unit vectors [B, S, C].
         valid: [B, S] bool, the vectors that count; all when None.
+        total: adds up over the processes that share the batch.
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007: exp of the entropy of the normalised spectrum.
     """
     if valid is not None:
         z = z * valid[:, :, None]
     gram = z @ z.transpose(1, 2)
-    if not bool(torch.isfinite(gram).all()):
-        return gram.new_full((), float("nan"))
-    values = torch.linalg.eigvalsh(gram.double()).clamp_min(0)
+    finite = bool(torch.isfinite(gram).all())
+    values = torch.linalg.eigvalsh(gram.double().nan_to_num(0, 0, 0)).clamp_min(0)
     share = values / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
-    return torch.special.entr(share).sum(dim=1).exp().mean()
+    ranks = torch.special.entr(share).sum(dim=1).exp().sum() if finite else values.new_tensor(float("nan"))
+    whole, windows = total(torch.stack([ranks, ranks.new_tensor(len(z))]))
+    return whole / windows
 
 
 def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:

@@ -8,12 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sola.team import Total, itself
+
 # Compared positions to each side of a gap whose means are told apart: single snippets differ by their noise.
 SIDE = 3
 
 
 def input_aware_target(
-    x: Tensor, k: float, *, weight: float, contrast: float, valid: Tensor | None = None
+    x: Tensor,
+    k: float,
+    *,
+    weight: float,
+    contrast: float,
+    valid: Tensor | None = None,
+    total: Total = itself,
 ) -> Tensor:
     """A target [B, S, S] in [0, 1] whose intervals are measured along the input.
 
@@ -28,12 +36,14 @@ def input_aware_target(
         weight: 0 to 1.
         contrast: > 0; the larger, the more the largest changes stand out.
         valid: [B, S] bool, positions inside the video; all when None.
+        total: adds up over the processes that share the batch.
     """
     with torch.no_grad():
         inside = x.new_ones(x.shape[:2]) if valid is None else valid.to(x)
         change = _changes(F.normalize(x, dim=-1) * inside[:, :, None]) ** contrast
         both = inside[:, :-1] * inside[:, 1:]
-        mean = (change * both).sum() / both.sum().clamp_min(1)
+        changes, gaps = total(torch.stack([(change * both).sum(), both.sum()]))
+        mean = changes / gaps.clamp_min(1)
         way = (1 - weight) + weight * change / mean.clamp_min(torch.finfo(x.dtype).tiny)
         place = torch.cat([way.new_zeros(len(x), 1), way.cumsum(dim=1)], dim=1)
         interval = place[:, :, None] - place[:, None, :]

@@ -1,6 +1,7 @@
 """The networks that are fitted, their optimiser, and one step of similarity matching."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from sola.module import SolaModule, initial_networks
 from sola.sampling import WindowBatch
 from sola.similarity import loss_bounds, similarity_loss, target_tsm
 from sola.statistics import FeatureStatistics
+from sola.team import ALONE, Team, Total
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Learner:
     scales: tuple[Scale, ...]
     statistics: FeatureStatistics | None
     compute_dtype: torch.dtype
+    team: Team = ALONE
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class StepMeasures:
     input, over the compared positions; `spread` the variance of the compared unit vectors, from 0 (all the same)
     to 1; `rank` the effective rank of a window's self-similarity, from 1 (all positions the same) to S. The loss is to
     be read between `constant_loss`, that of the best constant prediction, and `least_loss`, that of the target itself.
+    All are of the whole batch, whoever computed which share of it.
     """
 
     loss: float
@@ -60,13 +64,16 @@ class StepMeasures:
     least_loss: float
 
 
-def new_learner(channels: int, config: SolaConfig, *, statistics: FeatureStatistics | None = None) -> Learner:
+def new_learner(
+    channels: int, config: SolaConfig, *, statistics: FeatureStatistics | None = None, team: Team = ALONE
+) -> Learner:
     """A learner at step 0, with the seed's initial weights, on the configured device.
 
     Args:
         channels: C of the features.
         config: all settings.
         statistics: of the data, as the configured comparison needs them.
+        team: the processes that share the batches.
     """
     device = resolve_device(config.device)
     module, predictor = initial_networks(channels, config)
@@ -88,6 +95,7 @@ def new_learner(channels: int, config: SolaConfig, *, statistics: FeatureStatist
         scales=tuple(_scale(module, config, factor, device) for factor in config.scales),
         statistics=None if statistics is None else statistics.to(device, module.alpha.dtype),
         compute_dtype=resolve_precision(config.precision, device),
+        team=team,
     )
 
 
@@ -105,18 +113,21 @@ def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.de
 def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
     """The similarity-matching loss of a batch, a scalar, and what the batch showed.
 
+    In a team the scalar is this process's share of the loss, times the size of the team: the mean of these over the
+    processes, as DistributedDataParallel takes it of their gradients, is the loss of the whole batch.
+
     Args:
         learner: networks and comparison.
-        batch: rows at `scale.plan.positions[0]`.
+        batch: rows at `scale.plan.positions[0]`; in a team, the windows of this process.
         scale: one of the learner's.
     """
-    module, config = learner.module, scale.config
+    module, config, team = learner.module, scale.config, learner.team
     device = module.alpha.device
     half = learner.compute_dtype == torch.bfloat16
     x, correction = gathered_forward(
         layer_weights(module, torch.bfloat16 if half else None),
         module.gate(),
-        batch.rows.to(device),
+        batch.rows.to(device, module.alpha.dtype),
         scale.plan,
         first=batch.first,
         end=batch.end,
@@ -126,54 +137,94 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         p = learner.predictor(z)
     inside = batch.inside(scale.plan.positions[-1])
-    valid = None if bool(inside.all()) else inside.to(device)
+    # In a team others may have shorter videos: then all count what they have.
+    valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
     target = scale.target
     if config.input_weight > 0:
         target = input_aware_target(
-            compare(x), config.k, weight=config.input_weight, contrast=config.input_contrast, valid=valid
+            compare(x),
+            config.k,
+            weight=config.input_weight,
+            contrast=config.input_contrast,
+            valid=valid,
+            total=team.total,
         )
     loss = similarity_loss(z, p.to(z.dtype), target, valid)
+    # The mean is over the pairs of positions that count, and of these processes have more or fewer.
+    pairs = inside.sum(dim=1).square().sum().double().to(device)
     with torch.no_grad():
-        constant_loss, least_loss = loss_bounds(target, valid)
+        whole_loss, whole_pairs = team.total(torch.stack([loss.double() * pairs, pairs]))
+        constant_loss, least_loss = loss_bounds(target, valid, total=team.total)
         measures = StepMeasures(
-            loss=loss.item(),
+            loss=(whole_loss / whole_pairs).item(),
             gate=module.gate().item(),
-            correction_ratio=_length_ratio(correction, x, valid).item(),
-            spread=spread(z, valid).item(),
-            rank=effective_rank(z, valid).item(),
+            correction_ratio=_length_ratio(correction, x, valid, total=team.total).item(),
+            spread=spread(z, valid, total=team.total).item(),
+            rank=effective_rank(z, valid, total=team.total).item(),
             constant_loss=constant_loss.item(),
             least_loss=least_loss.item(),
         )
-    return loss, measures
+    return loss * (team.size * pairs / whole_pairs).to(loss.dtype), measures
+
+
+class BatchLoss(nn.Module):
+    """`batch_loss` in the form that DistributedDataParallel takes: a module that holds the weights."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList([learner.module, learner.predictor])
+
+    def forward(self, learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
+        return batch_loss(learner, batch, scale)
+
+
+def shared_loss(learner: Learner) -> nn.Module:
+    """`batch_loss` whose gradients are averaged over the learner's team; made when the weights have their values."""
+    unused = learner.module.gate_form == "open"
+    return learner.team.averaging(BatchLoss(learner), unused=unused)
 
 
 def _as_they_are(features: Tensor) -> Tensor:
     return features
 
 
-def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
+def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total: Total) -> Tensor:
     if valid is not None:
         correction, x = correction[valid], x[valid]
-    return correction.norm() / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
+    of_correction, of_x = total(torch.stack([correction.norm().square(), x.norm().square()])).sqrt()
+    return of_correction / of_x.clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def train_step(learner: Learner, batch: WindowBatch, scale: Scale, *, step: int) -> StepMeasures:
+def train_step(
+    learner: Learner, batch: WindowBatch, scale: Scale, *, step: int, loss_of: Callable[..., Any] = batch_loss
+) -> StepMeasures:
     """Takes one optimiser step; what the batch showed before it.
 
+    Args:
+        learner: what takes the step.
+        batch, scale: as for `batch_loss`.
+        step: its number, for the error.
+        loss_of: in a team, its `shared_loss`.
+
     Raises:
-        SolaError: the loss is not finite; the weights are then left as they were.
+        SolaError: the loss is not finite, or another process of the team has ended; the weights are then left as they
+            were.
     """
-    loss, measures = batch_loss(learner, batch, scale)
+    with learner.team.together():
+        loss, measures = loss_of(learner, batch, scale)
     if not math.isfinite(measures.loss):
-        broken = int((~torch.isfinite(batch.rows).all(dim=(1, 2))).sum())
+        finite = torch.isfinite(batch.rows).all(dim=(1, 2))
+        counts = torch.stack([(~finite).sum(), finite.new_tensor(len(finite), dtype=torch.int64)])
+        broken, windows = learner.team.total(counts.to(learner.module.alpha.device)).tolist()
         cause = (
-            f"{broken} of its {len(batch.rows)} windows hold NaN or infinite features: repair these videos"
+            f"{broken} of its {windows} windows hold NaN or infinite features: repair these videos"
             if broken
             else "the features are finite, so the weights have diverged: lower learning_rate"
         )
         raise SolaError(f"the loss is {measures.loss} at step {step}; {cause}")
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    with learner.team.together():
+        loss.backward()
     learner.optimizer.step()
     return measures
 

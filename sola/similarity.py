@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from sola.errors import SolaError
+from sola.team import Total, itself
 
 
 def target_tsm(size: int, k: float) -> Tensor:
@@ -66,7 +67,9 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
     return (entropy * pairs).sum() / pairs.sum()
 
 
-def loss_bounds(target: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def loss_bounds(
+    target: Tensor, valid: Tensor | None = None, *, total: Total = itself
+) -> tuple[Tensor, Tensor]:
     """The loss of the best prediction that is the same for all pairs, and of the target itself; scalars, float64.
 
     The first is the plateau on which a fit rests that has learned nothing from the intervals: with q the mean of the
@@ -76,13 +79,16 @@ def loss_bounds(target: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Te
     Args:
         target: [S, S] or [B, S, S] in [0, 1].
         valid: [B, S] bool, positions inside the video; all when None.
+        total: adds up over the processes that share the batch.
     """
     target = target.double()
     if valid is not None:
         pairs = valid[:, :, None] & valid[:, None, :]
         target = target.expand(pairs.shape)[pairs]
-    mean = target.mean()
-    return _binary_cross_entropy(mean, mean), _binary_cross_entropy(target, target).mean()
+    entropy = _binary_cross_entropy(target, target).sum()
+    level, entropy, pairs = total(torch.stack([target.sum(), entropy, entropy.new_tensor(target.numel())]))
+    mean = level / pairs
+    return _binary_cross_entropy(mean, mean), entropy / pairs
 
 
 def _binary_cross_entropy(predicted: Tensor, target: Tensor) -> Tensor:

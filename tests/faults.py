@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ class Step:
     Args:
         number: counted from 0.
         name: operation and target, such as "write array" or "fsync folder".
+        time: how many of this name came before it. Files are published in several threads: the order of steps of
+            different names differs from run to run, their numbers do not.
         tear: of a write: does half of it, down to the file.
     """
 
     number: int
     name: str
+    time: int
     tear: Callable[[], None] = NOTHING
 
 
@@ -43,6 +47,7 @@ class Watch:
         self._on_step = on_step
         self._path_of: dict[int, str] = {}  # by file descriptor
         self._dirty: set[str] = set()
+        self._lock = threading.Lock()
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:
@@ -82,8 +87,10 @@ class Watch:
             yield self
 
     def at(self, operation: str, path: Path | None, tear: Callable[[], None] = NOTHING) -> None:
-        step = Step(len(self.names), f"{operation} {_kind(path)}", tear)
-        self.names.append(step.name)
+        name = f"{operation} {_kind(path)}"
+        with self._lock:
+            step = Step(len(self.names), name, self.names.count(name), tear)
+            self.names.append(name)
         self._on_step(step)
 
     def wrote(self, path: Path) -> None:
@@ -140,22 +147,24 @@ def _kind(path: Path | None) -> str:
     return {"failures": "failure", "logs": "log"}.get(path.parent.name, "spec")
 
 
-def disk_full_from(number: int) -> Callable[[Step], None]:
-    """From step ``number`` on nothing more can be written."""
+def disk_full_from(name: str, time: int = 0) -> Callable[[Step], None]:
+    """From a step on, given by its name and how many of the name come before it, nothing more can be written."""
+    full = threading.Event()
 
     def on_step(step: Step) -> None:
         writes = step.name.split()[0] in ("open", "write", "seek", "close")
-        if step.number == number or (step.number > number and writes):
+        if (step.name, step.time) == (name, time) or (full.is_set() and writes):
+            full.set()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     return on_step
 
 
-def input_output_error_at(number: int) -> Callable[[Step], None]:
-    """Step ``number`` fails, once."""
+def input_output_error_at(name: str, time: int = 0) -> Callable[[Step], None]:
+    """One step fails, given by its name and how many of the name come before it."""
 
     def on_step(step: Step) -> None:
-        if step.number == number:
+        if (step.name, step.time) == (name, time):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     return on_step

@@ -93,10 +93,6 @@ def end_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def first_of_each_kind(watch: Watch) -> dict[str, int]:
-    return {name: watch.names.index(name) for name in watch.names}
-
-
 def assert_nothing_torn_is_believed(store: Path, expected: dict[str, bytes]) -> None:
     if not (store / "store.json").exists():
         return
@@ -128,13 +124,13 @@ def test_killed_at_any_step_nothing_torn_is_believed_and_the_next_run_completes(
     expected = features_of(tmp_path / "reference")
     assert watch.unsynced == []
     assert len(expected) == 8
-    places = {name: place for name, place in first_of_each_kind(watch).items() if not torn or "write" in name}
-    assert {name.split()[0] for name in places} >= ({"write"} if torn else {"open", "fsync", "replace", "unlink"})
-    for name, place in places.items():
+    names = {name for name in watch.names if not torn or "write" in name}
+    assert {name.split()[0] for name in names} >= ({"write"} if torn else {"open", "fsync", "replace", "unlink"})
+    for name in sorted(names):
         store = tmp_path / f"{name} {torn}"
 
-        def die(step: Step, place: int = place) -> None:
-            if step.number == place:
+        def die(step: Step, name: str = name) -> None:
+            if (step.name, step.time) == (name, 0):
                 if torn:
                     step.tear()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -148,9 +144,9 @@ def test_killed_at_any_step_nothing_torn_is_believed_and_the_next_run_completes(
 def test_a_write_that_fails_leaves_nothing_half_written(quick, tmp_path, fault):
     watch = run_watched(quick, tmp_path / "reference", lambda step: None)
     expected = features_of(tmp_path / "reference")
-    for name, place in first_of_each_kind(watch).items():
+    for name in sorted(set(watch.names)):
         store = tmp_path / name
-        failed = end_of(in_child(lambda store=store, place=place: run_watched(quick, store, fault(place)))) == 1
+        failed = end_of(in_child(lambda store=store, name=name: run_watched(quick, store, fault(name)))) == 1
         # Closing and removing what is thrown away are what the job does not need.
         assert failed or name in ("close array", "unlink array"), name
         if name != "unlink array":

@@ -1,0 +1,119 @@
+"""How long a collection of videos will take on n machines like this one, from a sample measured here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import PipelineError
+from pipeline.estimate import Estimate, estimate_with
+from pipeline.features import encoder_devices, open_encoder
+from pipeline.plan_config import PlanConfig
+from pipeline.plan_model import FILES_A_VIDEO, Collection, Forecast, Machine, Shared, forecast
+from pipeline.progress import Report, silent
+from pipeline.speed import decode_speed, hash_speed, import_seconds, store_seconds
+from pipeline.storage.location import local
+from pipeline.video.find import find_videos
+from pipeline.video.pool import default_workers, usable_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a collection of videos takes.
+
+    Args:
+        collection: the videos planned for; margin: 95% of its snippets and seconds, as a share of them.
+        machine: this one, as measured.
+        shared: what all machines share, as assumed.
+        forecasts: for each number of machines.
+    """
+
+    collection: Collection
+    margin: float
+    machine: Machine
+    shared: Shared
+    forecasts: tuple[Forecast, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures, and the bottleneck of each forecast."""
+        forecasts = [{**asdict(one), "bottleneck": one.bottleneck} for one in self.forecasts]
+        return {**asdict(self), "files": FILES_A_VIDEO * self.collection.videos, "forecasts": forecasts}
+
+
+def plan(
+    inputs: Sequence[Path], out: Path | None, config: ExtractConfig, settings: PlanConfig, *, report: Report = silent
+) -> Plan:
+    """What ``extract(inputs, out, config)`` will take on machines like this one.
+
+    Args:
+        inputs: video files, folders (searched below), text files of paths.
+        out: the feature store: what is done there is left out, and its disk is tried. None: everything is to do.
+        report: told the share of the measurements that are made, 0 to 1.
+
+    Raises:
+        PipelineError, EncoderError: `extract` would refuse as well, nothing is left to do, or no video of the sample
+            can be decoded.
+    """
+    start = time.perf_counter()
+    encoder, spec = open_encoder(config)
+    opened = time.perf_counter() - start
+    report(0.1, "looking at videos")
+    found = estimate_with(encoder, spec, inputs, out, config, sample=settings.sample)
+    if not found.snippets:
+        raise PipelineError("nothing to plan: no video is left to do, or none of the sample can be read")
+    report(0.4, "decoding")
+    decode = decode_speed(found.sampled, encoder, spec.plan, config, seconds=settings.decode_seconds)
+    report(0.8, "publishing")
+    place = _existing(out) if out else None
+    rows = max(1, round(found.snippets / len(found.to_do)))
+    publish, look_up = store_seconds(spec, rows, found.sampled, config, where=place)
+    devices = encoder_devices(config)
+    machine = Machine(
+        cores=usable_cores(),
+        decoders=config.workers or default_workers(),
+        shares_cores=encoder.device.type == "cpu",
+        decode=decode,
+        encode=found.snippets_per_second * len(devices),
+        hash=hash_speed(local(found.sampled[0].path)),
+        publish=publish,
+        start=opened + import_seconds(),
+        find=_find_seconds(inputs, config),
+        look_up=look_up,
+    )
+    collection = _collection(found)
+    if settings.hours is not None:
+        collection = collection.of_hours(settings.hours)
+    shared = Shared(network=settings.network_gbit * 1e9 / 8, files=settings.files_per_second)
+    forecasts = [forecast(collection, machine, shared, machines=count) for count in settings.machines]
+    return Plan(collection=collection, margin=found.margin, machine=machine, shared=shared, forecasts=tuple(forecasts))
+
+
+def _collection(found: Estimate) -> Collection:
+    """The videos to do; of those that were not looked into, the length goes by the bytes."""
+    total, videos = sum(found.sizes), len(found.to_do)
+    a_byte = found.snippets / max(1, total)
+    return Collection(
+        videos=videos,
+        seconds=found.video_seconds,
+        snippets=found.snippets,
+        video_bytes=total,
+        feature_bytes=found.megabytes * 1e6,
+        longest_snippets=max(found.longest, a_byte * max(found.sizes)),
+        mean_square_snippets=a_byte**2 * sum(size**2 for size in found.sizes) / videos,
+        flow_seconds=found.flow_seconds,
+    )
+
+
+def _find_seconds(inputs: Sequence[Path], config: ExtractConfig) -> float:
+    start = time.perf_counter()
+    videos = find_videos(inputs, ids=config.ids)
+    return (time.perf_counter() - start) / len(videos)
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())

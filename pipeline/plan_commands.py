@@ -1,0 +1,77 @@
+"""What `plan` does and prints."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.config import ExtractConfig
+from pipeline.plan import Plan, plan
+from pipeline.plan_config import PlanConfig
+from pipeline.plan_model import FILES_A_VIDEO, stations
+from pipeline.progress import progress
+from pipeline.text_table import duration, print_table
+
+_REMEDIES = {
+    "decode": "more cores a machine, or smaller videos",
+    "encode": "a faster encoder or GPU, or a longer stride",
+    "publish": "a faster disk",
+    "longest video": "cut the longest videos, or take fewer machines",
+    "network": "copies of the videos nearer to the machines, or smaller videos",
+    "files": "several stores, one for each file system or part of the videos",
+    "start": "fewer machines: loading the encoder takes longer than a machine's share of the work",
+    "listing": "a list of videos for each machine, and a store for each: finding all takes longer than its share",
+}
+_out = Console(soft_wrap=True, highlight=False)
+
+
+def run_plan(
+    videos: list[Path], out: Path | None, settings: ExtractConfig, planning: PlanConfig, *, as_json: bool
+) -> int:
+    with progress("plan", total=1) as report:
+        result = plan(videos, out, settings, planning, report=report)
+    if as_json:
+        _out.print(json_text.dumps(result.as_json(), indent=2), markup=False)
+        return 0
+    for line in _lines(result):
+        _out.print(line, markup=False)
+    rows = [
+        [
+            f"{one.machines}",
+            duration(one.seconds),
+            duration(one.sharded_seconds),
+            f"{one.machine_seconds / 3600:,.1f}",
+            one.bottleneck,
+        ]
+        for one in result.forecasts
+    ]
+    header = ["machines", "dealt one by one", "with --shard", "machine hours", "held up by"]
+    print_table(_out, "Time of the clock", header, rows)
+    for name in dict.fromkeys(one.bottleneck for one in result.forecasts):
+        _out.print(f"{name}: what would help: {_REMEDIES[name]}", markup=False)
+    return 0
+
+
+def _lines(result: Plan) -> Iterator[str]:
+    videos, machine, shared = result.collection, result.machine, result.shared
+    margin = f" ± {result.margin:.0%}" if 0 < result.margin < float("inf") else ""
+    yield (
+        f"{videos.seconds / 3600:,.2f} h of video in {videos.videos:,.0f} files, {videos.video_bytes / 1e9:,.2f} GB; "
+        f"{videos.snippets:,.0f} snippets{margin}, {videos.feature_bytes / 1e9:,.2f} GB of features in "
+        f"{FILES_A_VIDEO * videos.videos:,.0f} files"
+    )
+    where = "on the processor" if machine.shares_cores else "on GPU"
+    yield (
+        f"this machine, measured: {machine.decode:.1f} snippets/s a decoder process, {machine.decoders} of them on "
+        f"{machine.cores} cores; {machine.encode:.1f} snippets/s encoded {where}; {machine.publish * 1e3:.1f} ms to "
+        f"publish a video; {machine.hash / 1e6:.0f} MB/s hashed a core; {machine.start:.1f} s to start"
+    )
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stations(videos, machine).items())
+    yield f"work of one machine, side by side: {parts}"
+    yield (
+        f"assumed: machines like this one, videos like these, {shared.network * 8 / 1e9:g} Gbit/s and "
+        f"{shared.files:g} files/s for all together; longest video {videos.longest_snippets:,.0f} snippets"
+    )

@@ -1,0 +1,142 @@
+"""How fast this machine does each part of `extract`, measured in seconds on the parts themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from encoders.two_stream import StreamEncoder
+from pipeline.config import ExtractConfig
+from pipeline.errors import PipelineError
+from pipeline.files import sha256_of_file
+from pipeline.publishing import Publisher
+from pipeline.snippets import SnippetPlan
+from pipeline.sources import standing_of
+from pipeline.spec import StoreSpec
+from pipeline.store import FeatureStore, SequenceWriter
+from pipeline.streams import AnyEncoder, flow_settings
+from pipeline.video.find import VideoFile
+from pipeline.video.flow import estimators
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets, usable_cores
+
+_SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
+_MOST_BATCHES = 20
+_PUBLISHED = 64  # sequences that are published for the measurement
+
+
+def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
+    """Flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
+    settings = flow_settings(config, encoder.device, threads=usable_cores())
+    estimate_flow = estimators(settings)()
+    height, width = encoder.spec.resized(9, 16)
+    rows, columns = np.mgrid[:height, : width + 2] / 16
+    texture = 128 + 60 * np.sin(rows + np.sin(columns)) + 60 * np.sin(1.7 * columns - rows)
+    wide = np.repeat(texture.astype(np.uint8)[:, :, None], 3, axis=2)
+    first, second = np.ascontiguousarray(wide[:, 2:]), np.ascontiguousarray(wide[:, :-2])
+    estimate_flow(first, second)
+    start = time.perf_counter()
+    estimate_flow(first, second)
+    return settings.threads / (time.perf_counter() - start)
+
+
+def encoder_speed(encoder: AnyEncoder) -> float:
+    """Snippets a second of the encoder alone, on noise, after a batch to warm up."""
+    random = np.random.default_rng(0)
+    one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
+    shape = (encoder.batch_size, *one)
+    noise = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
+    encoder.encode(noise)
+    batches, start = 0, time.perf_counter()
+    while batches < _MOST_BATCHES and (batches < 2 or time.perf_counter() - start < _SPEED_SECONDS):
+        encoder.encode(noise)
+        batches += 1
+    return batches * encoder.batch_size / (time.perf_counter() - start)
+
+
+def decode_speed(
+    videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
+) -> float:
+    """Snippets a second of one decoder process over real videos, opening them included, without flow.
+
+    The clock runs from the first snippet, which the start of the process precedes, to the last.
+
+    Args:
+        videos: decoded one after the other.
+        seconds: after which the rest is left.
+
+    Raises:
+        PipelineError: none of the videos can be decoded.
+    """
+    began = start = last = time.perf_counter()
+    first, rows, reasons = 0, 0, []
+    limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
+    with DecodePool(1, encoder.spec, replace(plan, flow=False), decoder=config.decoder, limits=limits) as pool:
+        for event in pool.decode(videos):
+            if isinstance(event, Snippets):
+                last = time.perf_counter()
+                rows += len(event.frames)
+                if not first:
+                    start, first = last, rows
+            elif isinstance(event, Restarted):
+                rows = first  # decoded in vain
+            elif isinstance(event, Failed):
+                reasons.append(f"{event.video.id}: {event.kind}: {event.reason}")
+            if time.perf_counter() - began > seconds:
+                break
+    if not first:
+        raise PipelineError(f"no video of the sample gave a snippet within {seconds:g} s; {'; '.join(reasons)}")
+    return (rows - first) / (last - start) if rows > first else rows / (last - began)
+
+
+def store_seconds(
+    spec: StoreSpec, rows: int, videos: Sequence[VideoFile], config: ExtractConfig, *, where: Path | None = None
+) -> tuple[float, float]:
+    """Seconds to publish a sequence of so many rows, as `extract` does it, several at once; and to look a video up.
+
+    Args:
+        where: a folder on the file system that is meant; a new one in it is written to, and removed. Default: the
+            system's for temporary files.
+    """
+    features = np.zeros((rows, spec.channels), np.float32)
+    with tempfile.TemporaryDirectory(prefix=".plan-", dir=where) as folder:
+        store, publisher = FeatureStore.create(Path(folder) / "store", spec), Publisher()
+
+        def publish(writer: SequenceWriter) -> bool:
+            writer.append(features)
+            writer.commit({"duration_seconds": 0.0, "source": {"path": "x" * 1000}})
+            return True
+
+        start = time.perf_counter()
+        for number in range(_PUBLISHED):
+            video = VideoFile(f"{number}", Path(f"{number}"))
+            publisher.submit(video, partial(publish, store.writer(video.id)))
+        published = sum(1 for _ in publisher.all())
+        end = time.perf_counter()
+        for video in videos:
+            standing_of(video, store, config)
+        return (end - start) / published, (time.perf_counter() - end) / len(videos)
+
+
+def hash_speed(path: Path) -> float:
+    """Bytes a second that one core hashes, the file being in memory."""
+    size, start = path.stat().st_size, time.perf_counter()
+    sha256_of_file(path)
+    begun, start = start, time.perf_counter()
+    sha256_of_file(path)
+    return size / max(1e-9, min(time.perf_counter() - start, start - begun))
+
+
+def import_seconds() -> float:
+    """Seconds for which a process loads its libraries, the files being in memory."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import pipeline.commands"], check=True)
+    return time.perf_counter() - start
