@@ -157,6 +157,8 @@ def fit(
     finally:
         held.close()
         batches.close()
+    if noted:  # after the last step
+        raise KeyboardInterrupt
     if not stopped:
         warn()
     return FitResult(learner.module.cpu().eval(), tuple(history), done, finished=not stopped)
@@ -193,6 +195,11 @@ def _batches(
         )
 
     pending: deque[tuple[int, Scale, Future[WindowBatch]]] = deque()
+
+    def oldest() -> tuple[int, Scale, WindowBatch]:
+        epoch, scale, batch = pending.popleft()
+        return epoch, scale, batch.result()
+
     with ThreadPoolExecutor(config.readers) as readers:
         try:
             for epoch, scale, windows in _schedule(lengths, scales, config, steps):
@@ -200,11 +207,9 @@ def _batches(
                 mine = Windows(windows.videos[share], windows.firsts[share])
                 pending.append((epoch, scale, readers.submit(read, mine, scale)))
                 if len(pending) > config.readers:
-                    epoch, scale, batch = pending.popleft()
-                    yield epoch, scale, batch.result()
+                    yield oldest()
             while pending:
-                epoch, scale, batch = pending.popleft()
-                yield epoch, scale, batch.result()
+                yield oldest()
         finally:  # of a fit that ends early nobody wants the rest
             readers.shutdown(wait=False, cancel_futures=True)
 

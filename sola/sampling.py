@@ -17,7 +17,10 @@ from sola.errors import SolaError
 
 
 class FeatureSource(Protocol):
-    """Feature sequences by number; memory-mapped files do, so that a window reads only its own rows."""
+    """Feature sequences by number; memory-mapped files do, so that a window reads only its own rows.
+
+    Rows may be asked for by several threads at once.
+    """
 
     def __len__(self) -> int:
         """Number of videos."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline import plan as subject
-from pipeline.cli import main
+from pipeline.cli import main, take_config
+from pipeline.cli_app import app
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.extract import extract
@@ -222,6 +223,14 @@ def test_the_command_prints_a_table_or_json(folder, encoder, monkeypatch, capsys
     assert "1e-06 Gbit/s and 7 files/s" in text
     assert text.count("network") >= 4
     assert "network: what would help: copies of the videos" in text
+
+
+def test_a_plan_takes_the_settings_of_extract_from_a_file(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text('[extract]\nencoder = "x3d_s"\nstride_frames = 8\n[plan]\nstride_frames = 4\nmachines = [3]\n')
+    _, bound, _ = app.parse_args(take_config(["plan", "videos", "--config", str(file)]), exit_on_error=False)
+    settings, planning = bound.arguments["settings"], bound.arguments["planning"]
+    assert (settings.encoder, settings.stride_frames, planning.machines) == ("x3d_s", 4, (3,))
 
 
 # Publishing
