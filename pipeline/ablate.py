@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pipeline.ablate_cell import module_of, share_sola, work_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
+from pipeline.execution.config import settings_of_results
 from pipeline.extract import extract
 from pipeline.progress import progress
 from pipeline.store import FeatureStore
@@ -96,7 +97,7 @@ def _stores(cells: list[Cell], out: Path, say: Say) -> dict[str, Path]:
             FeatureStore.open(cell.store)
             continue
         settings = cell.config.extract
-        facts = json.dumps(asdict(settings), sort_keys=True, default=str)
+        facts = json.dumps(settings_of_results(settings), sort_keys=True, default=str)
         encoder = "".join(c if c.isalnum() else "_" for c in settings.encoder)[-60:]
         folder = out / "features" / f"{encoder}-{sha256(facts.encode()).hexdigest()[:10]}"
         stores[cell.name] = folder

@@ -21,6 +21,7 @@ from pipeline.ablate_plan import Cell
 from pipeline.config import RunConfig
 from pipeline.enhance import MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
+from pipeline.execution.config import settings_of_results
 from pipeline.files import read_json, sha256_of_file, write_json
 from pipeline.probe import measures, probe
 from pipeline.run import run_on_features
@@ -116,7 +117,7 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
 
 def _identity(cell: Cell, store: FeatureStore) -> str:
     assert cell.config.annotations is not None
-    settings = {k: v for k, v in asdict(cell.config).items() if k not in ("videos", "annotations", "out")}
+    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in ("videos", "annotations", "out")}
     facts = [settings, store.fingerprint(), sha256_of_file(cell.config.annotations)]
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

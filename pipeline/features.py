@@ -68,6 +68,7 @@ def encode_videos(
     config: ExtractConfig,
     *,
     in_order: bool = False,
+    cores: int | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Event]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
@@ -77,6 +78,7 @@ def encode_videos(
         encoder: of :func:`open_encoder`; where ``config`` has more devices, it is loaded on each.
         plan: how videos are cut into snippets.
         in_order: True: one video after the other; False: several side by side, their events mixed.
+        cores: of the processor that flow may use; None: all.
         on_pictures: with flow, told now and then how many more frames have got theirs.
 
     Yields:
@@ -90,7 +92,7 @@ def encode_videos(
     limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
     workers, flow = 1 if in_order else config.workers, None
     if plan.flow:
-        videos, workers, threads = flow_shares(videos, workers)
+        videos, workers, threads = flow_shares(videos, workers, cores)
         flow = flow_settings(config, encoder.device, threads=threads)
     with DecodePool(
         workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
@@ -98,7 +100,9 @@ def encode_videos(
         yield from encode_events(pool.decode(videos), [encoder, *others])
 
 
-def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Iterable[VideoFile], int, int]:
+def flow_shares(
+    videos: Iterable[VideoFile], workers: int | None, cores: int | None = None
+) -> tuple[Iterable[VideoFile], int, int]:
     """The videos again, and how the cores are shared among them: processes, and threads in each.
 
     Decoding takes little of what flow takes, so that a few processes are enough: one works while another begins or
@@ -106,8 +110,9 @@ def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Itera
 
     Args:
         workers: processes asked for; None: as many as there are videos, up to four.
+        cores: of the processor; None: all.
     """
-    cores, rest = usable_cores(), iter(videos)
+    cores, rest = cores or usable_cores(), iter(videos)
     first = list(itertools.islice(rest, min(_MOST_FLOW_WORKERS, cores)))
     processes = workers or max(1, len(first))
     return itertools.chain(first, rest), processes, max(1, cores // processes)
