@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pipeline.config import ExtractConfig
-from pipeline.execution.extract_jobs import workers
+from pipeline.execution.extract_driver import workers
 from pipeline.features import encode_videos, open_encoder
 from pipeline.progress import Report, silent
 from pipeline.recorder import Outcome, Recorder

@@ -17,7 +17,7 @@ from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.streams import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.video.find import VideoFile
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, usable_cores
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Long, Restarted, Snippets, usable_cores
 
 _MOST_FLOW_WORKERS = 4
 
@@ -35,10 +35,10 @@ class Rows:
     features: np.ndarray
 
 
-Event = Rows | Restarted | Finished | Failed
+Event = Rows | Restarted | Finished | Failed | Long
 
 
-Decoded = Snippets | Restarted | Finished | Failed
+Decoded = Snippets | Restarted | Finished | Failed | Long
 
 
 def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[AnyEncoder, StoreSpec]:

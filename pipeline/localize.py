@@ -21,7 +21,7 @@ from encoders.weights import is_url
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
-from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.features import Event, Rows, encode_videos, open_encoder
 from pipeline.localization.inference import Seconds, detect
 from pipeline.localization.segments import PROPOSAL_LABEL, Detection
 from pipeline.localization.video_scores import name_proposals, scores_for
@@ -253,6 +253,7 @@ class _Events:
             if isinstance(event, Finished):
                 self._duration, self._fps = float(event.report.duration), event.info.fps
                 return
+            assert isinstance(event, Rows), "only videos that may be cut are told of as long"
             yield event.features
             event = next(self._events, None)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
-from pipeline.features import Event
+from pipeline.features import Event, Rows
 from pipeline.snippets import SnippetPlan
 from pipeline.sources import source_of, stamp_of
 from pipeline.spec import rows_as_json
@@ -50,11 +50,13 @@ class Recorder:
 
     def noting(self, videos: Iterable[VideoFile]) -> Iterator[VideoFile]:
         """The videos again, for the encoder; notes what their files are like when each is asked for."""
-        return map(self._note, videos)
+        for video in videos:
+            self.begin(video)
+            yield video
 
-    def _note(self, video: VideoFile) -> VideoFile:
+    def begin(self, video: VideoFile) -> None:
+        """Notes what the file of a video is like before it is read."""
         self._stamps[video.id] = stamp_of(video.path)
-        return video
 
     def take(self, event: Event) -> Outcome | int:
         """What has become of the event's video, if that is known now; else the number of rows added."""
@@ -67,6 +69,7 @@ class Recorder:
             return self._fail(video, event.kind, event.reason)
         if isinstance(event, Finished):
             return self._finish(video, event)
+        assert isinstance(event, Rows), "only videos that may be cut are told of as long"
         try:
             self._writer(video).append(event.features)
         except PipelineError as error:

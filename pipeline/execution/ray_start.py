@@ -6,7 +6,10 @@ import importlib
 import logging
 import math
 import os
+import secrets
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +44,10 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
     Raises:
         PipelineError: Ray is not installed, or the cluster cannot be reached.
     """
+    address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a job tells nobody outside that it runs
+    if address == "local":
+        _keep_strangers_out()
     try:
         ray = importlib.import_module("ray")
     except ImportError:
@@ -50,9 +57,8 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
     if ray.is_initialized():  # by the program that calls this one
         yield ray
         return
-    address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a job tells nobody outside that it runs
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    own_signals = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if own_signals}
     here: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
         ray.init(
@@ -70,6 +76,15 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _keep_strangers_out() -> None:
+    """Lets a Ray that is started here take orders from this program alone.
+
+    It listens on all networks and does what it is told. Ray reads this setting when it is imported.
+    """
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def room_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpus: int = 0) -> Room:
