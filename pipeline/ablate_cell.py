@@ -12,11 +12,12 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import EncoderError
 from pipeline.ablate_plan import Cell
 from pipeline.config import RunConfig
 from pipeline.enhance import MODULE_FILE, enhance_store
@@ -27,6 +28,7 @@ from pipeline.probe import measures, probe
 from pipeline.run import run_on_features
 from pipeline.stages import Stages
 from pipeline.store import FeatureStore
+from sola.errors import SolaError
 
 
 def work_cell(
@@ -72,6 +74,28 @@ def work_cell(
     if not keep_features:
         _remove_features(folder / "enhanced")
     return scores
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with its scores by name, from 0 to 1, or with the reason why there are none."""
+
+    cell: Cell
+    scores: dict[str, float]
+    failure: str = ""
+
+
+def try_cell(
+    cell: Cell, store: Path, folder: Path, keep_features: bool, module: Path | None
+) -> tuple[CellResult, float]:
+    """The scores of a cell as :func:`work_cell` gives them, or why there are none, and the seconds it took."""
+    started = time.perf_counter()
+    try:
+        scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
+        result = CellResult(cell, scores)
+    except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
+        result = CellResult(cell, {}, str(error))
+    return result, time.perf_counter() - started
 
 
 def share_sola(cells: Sequence[Cell], stores: Mapping[str, Path]) -> list[list[Cell]]:

@@ -69,6 +69,7 @@ def encode_videos(
     *,
     in_order: bool = False,
     cores: int | None = None,
+    decode: Callable[[Iterable[VideoFile]], Iterator[Decoded]] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Event]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
@@ -79,6 +80,7 @@ def encode_videos(
         plan: how videos are cut into snippets.
         in_order: True: one video after the other; False: several side by side, their events mixed.
         cores: of the processor that flow may use; None: all.
+        decode: gives the events of decoders elsewhere; None: they are started here.
         on_pictures: with flow, told now and then how many more frames have got theirs.
 
     Yields:
@@ -89,15 +91,28 @@ def encode_videos(
         load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
         for device in _devices(config)[1:]
     ]
-    limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
+    if decode is not None:
+        yield from encode_events(decode(videos), [encoder, *others])
+        return
     workers, flow = 1 if in_order else config.workers, None
     if plan.flow:
         videos, workers, threads = flow_shares(videos, workers, cores)
         flow = flow_settings(config, encoder.device, threads=threads)
     with DecodePool(
-        workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
+        workers,
+        encoder.spec,
+        plan,
+        decoder=config.decoder,
+        limits=decode_limits(config),
+        flow=flow,
+        on_pictures=on_pictures,
     ) as pool:
         yield from encode_events(pool.decode(videos), [encoder, *others])
+
+
+def decode_limits(config: ExtractConfig) -> DecodeLimits:
+    """When a video is given up under ``config``."""
+    return DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
 
 
 def flow_shares(

@@ -27,7 +27,7 @@ from pipeline.sources import stamp_of
 from pipeline.store import FeatureStore
 from pipeline.video.find import VideoFile
 from pipeline.video.messages import pack_report, unpack_report
-from pipeline.video.pool import Failed, Finished
+from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 
@@ -55,11 +55,15 @@ class PartRecorder:
         if isinstance(event, Rows):
             self._rows.setdefault(part.id, []).append(event.features)
             return len(event.features)
-        rows, stamp = self._rows.pop(part.id, []), self._stamps.pop(part.id)
+        rows = self._rows.pop(part.id, [])
+        if isinstance(event, Restarted):  # its decoder died
+            return -sum(map(len, rows))
+        stamp = self._stamps.pop(part.id)
         if isinstance(event, Finished):
             _write(self._store, part, np.concatenate(rows), event.report, stamp)
             return ""
-        return f"{event.kind}: {event.reason}" if isinstance(event, Failed) else "begun anew"
+        assert isinstance(event, Failed)
+        return f"{event.kind}: {event.reason}"
 
 
 def is_written(store: FeatureStore, part: VideoRange) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ablate import CellResult, ablate
-from pipeline.ablate_cell import share_sola, work_cell
+from pipeline.ablate import ablate
+from pipeline.ablate_cell import CellResult, share_sola, work_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.ablate_results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main

@@ -34,7 +34,8 @@ def workers(out: Path, config: ExtractConfig) -> Iterator[Workers]:
     if config.device not in ("auto", "cpu", "cuda"):
         raise PipelineError(f"with executor='ray' device must be auto, cpu or cuda, got {config.device!r}")
     with connected(config.execution) as ray:
-        room = room_in(ray, config.execution, on_cpu=config.device == "cpu")
+        decoders = config.execution.ray_decoders or 0
+        room = room_in(ray, config.execution, on_cpu=config.device == "cpu", more_cpus=decoders)
         known: list[tuple[str, About]] = []
 
         def compare(name: str, about: Any) -> None:
@@ -46,7 +47,7 @@ def workers(out: Path, config: ExtractConfig) -> Iterator[Workers]:
                 )
 
         # Each decoder process has a video and the next one; one more waits while the driver hears of one that is done.
-        depth = 2 * (config.workers or max(1, room.cpus - 1)) + 1
+        depth = 2 * (decoders or config.workers or max(1, room.cpus - 1)) + 1
         opener = f"{open_extraction.__module__}:{open_extraction.__name__}"
         arguments = (out.absolute(), config, room.cpus)
         with RayPool(ray, opener, arguments, room=room, depth=depth, on_ready=compare) as pool:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from pipeline.config import ExtractConfig
+from pipeline.execution.decoders import DecodeSettings, RemoteDecoders
 from pipeline.execution.station import Ended, Opened
-from pipeline.features import encode_videos, open_encoder
+from pipeline.features import Decoded, decode_limits, encode_videos, open_encoder
 from pipeline.parts import PartRecorder, UnfitError, join
 from pipeline.recorder import Outcome, Recorder
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
+from pipeline.streams import AnyEncoder, flow_settings
 from pipeline.video.find import VideoFile
 from pipeline.video.pool import Long
 from pipeline.video.ranges import VideoRange
@@ -66,13 +68,14 @@ def open_extraction(out: Path, config: ExtractConfig, cores: int) -> Opened:
     torch.set_num_threads(cores)
     config = replace(config, workers=config.workers or max(1, cores - 1))
     encoder, spec = open_encoder(config)
+    decode = _decoders(config, encoder, spec) if config.execution.ray_decoders else None
 
     def work(jobs: Iterator[Encode | Join]) -> Generator[Ended | int, None, None]:
         store = FeatureStore.open(out)
         recorder, parts = Recorder(store, config), PartRecorder(store)
         videos = _Videos(jobs, recorder, parts, store, config)
         try:
-            for event in encode_videos(videos, encoder, spec.plan, config, cores=cores):
+            for event in encode_videos(videos, encoder, spec.plan, config, cores=cores, decode=decode):
                 yield from videos.joined()
                 video = event.video
                 if isinstance(event, Long):
@@ -85,6 +88,15 @@ def open_extraction(out: Path, config: ExtractConfig, cores: int) -> Opened:
             recorder.close()
 
     return Opened(About(spec, tuple(encoder.notes), encoder.weights.random), work)
+
+
+def _decoders(
+    config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec
+) -> Callable[[Iterable[VideoFile]], Iterator[Decoded]]:
+    """Decoders of this worker's own, elsewhere."""
+    flow = flow_settings(config, torch.device("cpu"), threads=1) if spec.plan.flow else None
+    settings = DecodeSettings(encoder.spec, spec.plan, config.decoder, decode_limits(config), flow)
+    return RemoteDecoders(config.execution.ray_decoders or 1, settings).decode
 
 
 class _Videos:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import PipelineError
@@ -38,7 +39,8 @@ class Lost:
 class _Worker:
     actor: Any
     name: str = ""
-    about: Any = None  # None until it is ready
+    about: Any = None
+    ready: bool = False
     jobs: dict[str, Any] = field(default_factory=dict)  # given to it and not ended, by key
 
 
@@ -73,7 +75,7 @@ class RayPool:
         self._make = lambda: (
             ray.remote(Station)
             .options(num_cpus=room.cpus, num_gpus=room.gpus, max_restarts=0, scheduling_strategy="SPREAD")
-            .remote(opener, arguments, threads=room.cpus)
+            .remote(opener, arguments, threads=room.cpus, folder=str(Path.cwd()))
         )
         self._calls: dict[Any, _Worker] = {}  # a worker has at most one call under way
         self._idle: list[_Worker] = []
@@ -129,7 +131,7 @@ class RayPool:
     def close(self) -> None:
         """Ends all workers; they remove what they have half-done."""
         ray, workers = self._ray, [*self._calls.values(), *self._idle]
-        stopping = [worker.actor.stop.remote(_SECONDS_TO_STOP) for worker in workers if worker.about is not None]
+        stopping = [worker.actor.stop.remote(_SECONDS_TO_STOP) for worker in workers if worker.ready]
         if stopping:
             ray.wait(stopping, num_returns=len(stopping), timeout=2 * _SECONDS_TO_STOP)
         for worker in workers:
@@ -140,7 +142,7 @@ class RayPool:
         for worker in self._idle:
             self._call(worker)
         self._idle = [worker for worker in self._idle if worker not in self._calls.values()]
-        starting = sum(worker.about is None for worker in self._calls.values())
+        starting = sum(not worker.ready for worker in self._calls.values())
         while len(self._calls) + len(self._idle) < self._room.workers:
             self._fill(starting + 1 - len(self._suspects))
             if len(self._waiting) + len(self._suspects) <= starting:
@@ -198,8 +200,8 @@ class RayPool:
             except ray.exceptions.RayTaskError as error:
                 raise _cause(error) from None
             self._last_heard = time.monotonic()
-            if worker.about is None:
-                worker.name, worker.about = reply
+            if not worker.ready:
+                (worker.name, worker.about), worker.ready = reply, True
                 self._failed_starts = 0
                 self._idle.append(worker)
                 self._on_ready(worker.name, worker.about)
@@ -217,7 +219,7 @@ class RayPool:
         """Sees to the jobs of a worker that died."""
         self._ray.kill(worker.actor)  # it may only be out of reach
         reason = _in_words(error)
-        if worker.about is None:
+        if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise PipelineError(f"{_MOST_FAILED_STARTS} Ray workers died while they were started: {reason}")
@@ -229,7 +231,7 @@ class RayPool:
                 yield Lost(job, f"{_MOST_LOSSES} workers died over it, the last of them so: {reason}")
 
     def _refuse_to_wait_for_ever(self) -> None:
-        if any(worker.about is not None for worker in [*self._calls.values(), *self._idle]):
+        if any(worker.ready for worker in [*self._calls.values(), *self._idle]):
             return
         if time.monotonic() - self._last_heard > _SECONDS_TO_START:
             free = self._ray.available_resources()

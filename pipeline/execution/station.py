@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import PipelineError
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -49,14 +51,16 @@ class Station:
         opener: "module:function" that gives an :class:`Opened`; it is called in the thread that does the work.
         arguments: of that function.
         threads: of the processor, for libraries that ask the environment.
+        folder: the driver's working folder, which this machine has too: paths mean the same here as there.
     """
 
-    def __init__(self, opener: str, arguments: tuple[Any, ...], *, threads: int) -> None:
+    def __init__(self, opener: str, arguments: tuple[Any, ...], *, threads: int, folder: str) -> None:
         # Before torch is loaded, as the command line does it: see pipeline.cli.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._opener = opener
         self._arguments = arguments
+        self._folder = folder
         self._changed = threading.Condition()
         self._jobs: deque[Any] = deque()
         self._ended: list[Ended] = []
@@ -104,6 +108,7 @@ class Station:
 
     def _live(self) -> None:
         try:
+            self._enter_folder()
             module, name = self._opener.split(":")
             opened = getattr(importlib.import_module(module), name)(*self._arguments)
             with self._changed:
@@ -115,6 +120,15 @@ class Station:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
+
+    def _enter_folder(self) -> None:
+        try:
+            os.chdir(self._folder)
+        except OSError as error:
+            raise PipelineError(
+                f"the machine {socket.gethostname()} of the Ray cluster does not see the folder {self._folder} "
+                f"({error.strerror}); work in a folder that all machines have under the same path"
+            ) from None
 
     def _wait_for_jobs(self) -> bool:
         with self._changed:
