@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import ExtractConfig, LocalizeConfig
+from pipeline.ablate import ablate
+from pipeline.config import AblateConfig, ExtractConfig, LocalizeConfig
 from pipeline.errors import PipelineError
 from pipeline.execution.config import ExecutionConfig, ExtractExecutionConfig
 from pipeline.extract import extract
@@ -18,6 +19,8 @@ from pipeline.model import load_model
 from pipeline.train import train
 from pipeline.verify import verify_store
 from tests import videos as make
+from tests.stores import annotate, make_store
+from tests.test_ablate import SMALL
 from tests.test_localize import TINY, write_annotations
 from tests.test_stages import grey_video
 
@@ -155,6 +158,23 @@ def test_detections_are_those_of_one_machine(cluster, tmp_path):
     assert theirs.detections == local.detections
     assert list(theirs.detections) == ["a", "b", "c"]
     assert theirs.failed == local.failed
+
+
+@pytest.mark.slow
+def test_cells_score_what_they_score_on_one_machine(cluster, tmp_path):
+    random = make.np.random.default_rng(0)
+    rows = {name: random.normal(0, 1, (40, 6)).astype("f4") for name in "abcd"}
+    make_store(tmp_path / "store", rows)
+    truth = {name: ("validation" if name == "d" else "training", 20.0, [(6.2, 12.2, "x")]) for name in rows}
+    given = {"store": (tmp_path / "store",), "annotations": annotate(tmp_path / "annotations.json", truth)}
+    plan = tmp_path / "plan.toml"
+    plan.write_text('seeds = [0]\n[grid]\nprobe.comparison = ["raw", "centred"]\n' + SMALL)
+    said: list[str] = []
+    local = ablate(plan, tmp_path / "local", AblateConfig(jobs=1, head=False, **given), say=said.append)
+    config = AblateConfig(head=False, execution=ExecutionConfig(**RAY), **given)
+    theirs = ablate(plan, tmp_path / "ray", config, say=said.append)
+    assert [result.scores for result in theirs] == [result.scores for result in local]
+    assert len(theirs) == 2 and not any(result.failure for result in theirs)
 
 
 # --- somebody is killed -------------------------------------------------------------------------------------------
