@@ -34,9 +34,13 @@ def video(tmp_path) -> VideoFile:
     return VideoFile("folder/v", make.constant(tmp_path / "v.mp4", 40, 10))
 
 
+def range_of(name: str, video: VideoFile, first: int, end: int, rows: int, info) -> VideoRange:
+    return VideoRange(id=name, path=video.path, video=video, first_row=first, end_row=end, num_rows=rows, info=info)
+
+
 def parts_of(video: VideoFile) -> list[VideoRange]:
     info = probe(video.path)
-    return [VideoRange(f"{first}-{end}", video.path, video, first, end, 10, info) for first, end in FRAMES]
+    return [range_of(f"{first}-{end}", video, first, end, 10, info) for first, end in FRAMES]
 
 
 def write(store: FeatureStore, part: VideoRange, rows: np.ndarray = ROWS, **report) -> None:

@@ -43,6 +43,10 @@ def files(tmp_path_factory) -> dict[str, Path]:
     }
 
 
+def range_of(name: str, video: VideoFile, first: int, end: int, rows: int, info) -> VideoRange:
+    return VideoRange(id=name, path=video.path, video=video, first_row=first, end_row=end, num_rows=rows, info=info)
+
+
 def rows_of(items) -> tuple[dict[int, bytes], object]:
     """The pixels of each row, and the report."""
     frames, rows, report = {}, {}, None
@@ -145,11 +149,11 @@ def test_damage_makes_a_range_fail_rather_than_differ(files, tmp_path):
 def test_the_pool_tells_of_a_long_video_and_decodes_its_ranges(files):
     video = VideoFile("v", files["b_frames"])
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
-        (long,) = pool.decode([CuttableVideo("v", video.path, 5.0)])
+        (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=5.0)])
         assert isinstance(long, Long)
         whole = np.concatenate([e.frames for e in pool.decode([video]) if isinstance(e, Snippets)])
         parts = [
-            VideoRange(f"v{first}", video.path, video, first, end, len(whole), long.info)
+            range_of(f"v{first}", video, first, end, len(whole), long.info)
             for first, end in cut(long.info, PLAN, longest_seconds=5.0)
         ]
         events = list(pool.decode(parts))
@@ -162,14 +166,14 @@ def test_the_pool_tells_of_a_long_video_and_decodes_its_ranges(files):
 
 def test_a_short_video_is_decoded_although_it_may_be_cut(files):
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
-        events = list(pool.decode([CuttableVideo("v", files["plain"], 60.0)]))
+        events = list(pool.decode([CuttableVideo(id="v", path=files["plain"], longest_seconds=60.0)]))
     assert isinstance(events[-1], Finished)
 
 
 def test_a_range_of_a_file_that_became_another_fails(files, tmp_path):
     path = tmp_path / "v.mp4"
     path.write_bytes(files["plain"].read_bytes())
-    part = VideoRange("r", path, VideoFile("v", path), 8, 16, 33, probe(path))
+    part = range_of("r", VideoFile("v", path), 8, 16, 33, probe(path))
     path.write_bytes(files["uneven"].read_bytes())
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
         *_, last = pool.decode([part])

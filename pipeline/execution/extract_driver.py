@@ -74,7 +74,7 @@ class Workers:
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""
-        cuttable = (CuttableVideo(video.id, video.path, self._longest) for video in videos)
+        cuttable = (CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest) for video in videos)
         for result in self._pool.run(map(Encode, cuttable)):
             if isinstance(result, int):
                 yield result
@@ -93,7 +93,15 @@ class Workers:
         video = VideoFile(long.video.id, long.video.path)
         ranges = cut(long.info, store.spec.plan, longest_seconds=self._longest)
         parts = tuple(
-            VideoRange(f"{video.id}\0{first}-{end}", video.path, video, first, end, ranges[-1][1], long.info)
+            VideoRange(
+                id=f"{video.id}\0{first}-{end}",
+                path=video.path,
+                video=video,
+                first_row=first,
+                end_row=end,
+                num_rows=ranges[-1][1],
+                info=long.info,
+            )
             for first, end in ranges
         )
         missing = [part for part in parts if not is_written(store, part)]

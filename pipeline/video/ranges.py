@@ -26,14 +26,14 @@ _CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 _MOST_ROWS = 4096  # of a range: they are held in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CuttableVideo(VideoFile):
     """A video that is not to be decoded but described, when it is longer than ``longest_seconds`` and can be cut."""
 
     longest_seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VideoRange(VideoFile):
     """A range of the rows of a video, to be decoded by itself; its id is its own.
 
