@@ -13,36 +13,26 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 
-from encoders.errors import EncoderError
-from pipeline.ablate_cell import module_of, share_sola, work_cell
+from pipeline.ablate_cell import CellResult, module_of, share_sola, try_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
+from pipeline.execution.ablate_jobs import work_on_ray
+from pipeline.execution.config import ExtractExecutionConfig, settings_of_results
 from pipeline.extract import extract
 from pipeline.progress import progress
 from pipeline.store import FeatureStore
-from sola.errors import SolaError
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """A cell with its scores by name, from 0 to 1, or with the reason why there are none."""
-
-    cell: Cell
-    scores: dict[str, float]
-    failure: str = ""
 
 
 def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[CellResult]:
@@ -59,11 +49,16 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
         PipelineError, SolaError, EncoderError: the file is not accepted, or there are no features to work on.
     """
     cells = read_plan(file, config)
-    stores = _stores(cells, out, say)
-    jobs = min(config.jobs or default_jobs(), len(cells))
-    say(f"{len(cells)} cells, {jobs} at a time")
+    stores = _stores(cells, out, config, say)
+    if config.execution.executor == "ray":
+        say(f"{len(cells)} cells, by Ray workers")
+        work = work_on_ray(cells, stores, out, config)
+    else:
+        jobs = min(config.jobs or default_jobs(), len(cells))
+        say(f"{len(cells)} cells, {jobs} at a time")
+        work = _work(cells, stores, out, config, jobs)
     results: dict[str, CellResult] = {}
-    for result, seconds in _work(cells, stores, out, config, jobs):
+    for result, seconds in work:
         results[result.cell.name] = result
         text = result.failure and f"failed: {result.failure}"
         text = text or _scores_text(result.scores)
@@ -86,7 +81,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _stores(cells: list[Cell], out: Path, say: Say) -> dict[str, Path]:
+def _stores(cells: list[Cell], out: Path, config: AblateConfig, say: Say) -> dict[str, Path]:
     """The folder of the plain features of each cell, by its name; extracted here where the cells name videos."""
     stores: dict[str, Path] = {}
     extracted: set[Path] = set()
@@ -96,12 +91,14 @@ def _stores(cells: list[Cell], out: Path, say: Say) -> dict[str, Path]:
             FeatureStore.open(cell.store)
             continue
         settings = cell.config.extract
-        facts = json.dumps(asdict(settings), sort_keys=True, default=str)
+        facts = json.dumps(settings_of_results(settings), sort_keys=True, default=str)
         encoder = "".join(c if c.isalnum() else "_" for c in settings.encoder)[-60:]
         folder = out / "features" / f"{encoder}-{sha256(facts.encode()).hexdigest()[:10]}"
         stores[cell.name] = folder
         if folder in extracted:
             continue
+        if config.execution.executor == "ray" and settings.execution.executor == "local":
+            settings = replace(settings, execution=ExtractExecutionConfig(**asdict(config.execution)))
         with progress(f"extract {settings.encoder}", total=1) as report:
             store, summary = extract(cell.config.videos, folder, settings, report=report)
         extracted.add(folder)
@@ -132,7 +129,7 @@ def _work(
         for group in groups:
             module = None
             for cell in group:
-                result, seconds = _one(*arguments(cell, module))
+                result, seconds = try_cell(*arguments(cell, module))
                 yield result, seconds
                 module = module or fitted_by(result)
         return
@@ -146,7 +143,7 @@ def _work(
 
     def start(cell: Cell, module: Path | None, waiting: list[Cell]) -> None:
         try:
-            future = pool.submit(_one, *arguments(cell, module))
+            future = pool.submit(try_cell, *arguments(cell, module))
         except BrokenProcessPool as error:  # told as the cell's failure, as of those that ran
             future = Future()
             future.set_exception(error)
@@ -180,16 +177,6 @@ def _result_of(future: Future[tuple[CellResult, float]], cell: Cell) -> tuple[Ce
     except BrokenProcessPool:
         reason = "a process was killed, perhaps for want of memory: run the same command again with fewer --jobs"
         return CellResult(cell, {}, reason), 0.0
-
-
-def _one(cell: Cell, store: Path, folder: Path, keep_features: bool, module: Path | None) -> tuple[CellResult, float]:
-    started = time.perf_counter()
-    try:
-        scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
-        result = CellResult(cell, scores)
-    except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
-        result = CellResult(cell, {}, str(error))
-    return result, time.perf_counter() - started
 
 
 def _start_process(threads: int) -> None:

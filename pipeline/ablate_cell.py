@@ -12,20 +12,23 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import EncoderError
 from pipeline.ablate_plan import Cell
 from pipeline.config import RunConfig
 from pipeline.enhance import HISTORY_FILE, MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
+from pipeline.execution.config import settings_of_results
 from pipeline.files import read_json, sha256_of_file, write_json
 from pipeline.probe import measures, probe
 from pipeline.run import run_on_features
 from pipeline.stages import Stages
 from pipeline.store import FeatureStore
+from sola.errors import SolaError
 from sola.fit import StepRecord
 from sola.health import gain
 
@@ -78,6 +81,28 @@ def work_cell(
     return scores
 
 
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with its scores by name, from 0 to 1, or with the reason why there are none."""
+
+    cell: Cell
+    scores: dict[str, float]
+    failure: str = ""
+
+
+def try_cell(
+    cell: Cell, store: Path, folder: Path, keep_features: bool, module: Path | None
+) -> tuple[CellResult, float]:
+    """The scores of a cell as :func:`work_cell` gives them, or why there are none, and the seconds it took."""
+    started = time.perf_counter()
+    try:
+        scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
+        result = CellResult(cell, scores)
+    except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
+        result = CellResult(cell, {}, str(error))
+    return result, time.perf_counter() - started
+
+
 def share_sola(cells: Sequence[Cell], stores: Mapping[str, Path]) -> list[list[Cell]]:
     """The cells in groups whose SoLa is one: same settings, seed and store, so the first one's module serves all.
 
@@ -121,7 +146,7 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
 
 def _identity(cell: Cell, store: FeatureStore) -> str:
     assert cell.config.annotations is not None
-    settings = {k: v for k, v in asdict(cell.config).items() if k not in ("videos", "annotations", "out")}
+    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in ("videos", "annotations", "out")}
     facts = [settings, store.fingerprint(), sha256_of_file(cell.config.annotations)]
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

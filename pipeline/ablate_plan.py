@@ -21,7 +21,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ from cyclopts.config import Dict
 
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError
+from pipeline.execution.config import settings_of_results
 from sola.errors import SolaError
 
 if sys.version_info >= (3, 11):
@@ -159,7 +160,8 @@ def _cell(
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
     # Where the data lie does not matter here; what they are is compared when the cell is looked up.
-    facts = {name: value for name, value in asdict(config).items() if name not in ("videos", "annotations", "out")}
+    settled = settings_of_results(config)
+    facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
     words = re.sub(r"[^A-Za-z0-9.=_]+", "-", label_of(shown))[:60].strip("-.")
     name = f"{words}-seed{seed}-{identity[:10]}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ablate import CellResult
+from pipeline.ablate_cell import CellResult
 from pipeline.ablate_plan import label_of, value_text
 from pipeline.files import whole_file
 from pipeline.plotting import literal, new_figure, picture_files, save_figure

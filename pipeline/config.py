@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from encoders.spec import EncoderSpec
 from pipeline.errors import PipelineError
+from pipeline.execution.config import ExecutionConfig, ExtractExecutionConfig
 from pipeline.localization.config import TrainConfig
 from pipeline.snippets import SnippetPlan, exact
 from sola.config import SolaConfig
 
+_FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
 
 
@@ -107,6 +111,8 @@ class ExtractConfig:
 
     max_attempts: int = 3
     """With --retry-failed: a video that has failed this often is left alone."""
+
+    execution: Annotated[ExtractExecutionConfig, _FLAT] = field(default_factory=ExtractExecutionConfig)
 
     def __post_init__(self) -> None:
         for unit in ("window", "stride"):
@@ -200,6 +206,8 @@ class LocalizeConfig:
 
     ids: Literal["stem", "path"] = "stem"
     """A video's id: the file's name without suffix, or its path below the folder given."""
+
+    execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         # The limits are those of extraction, checked there.
@@ -336,6 +344,8 @@ class AblateConfig:
     keep_features: bool = False
     """Keep each cell's enhanced features. Without it they are removed when the cell is finished; the module and the
     results stay."""
+
+    execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:

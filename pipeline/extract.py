@@ -6,33 +6,30 @@ was: videos that are done are skipped, those whose file has changed are made aga
 
 from __future__ import annotations
 
-import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache, partial
-from importlib.metadata import version
-from typing import Any
 
 from pipeline.config import ExtractConfig
-from pipeline.errors import PipelineError, StorageError
-from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.errors import StorageError
+from pipeline.execution.extract_driver import workers
+from pipeline.features import encode_videos, open_encoder
 from pipeline.partial import this_process
 from pipeline.progress import Report, silent
-from pipeline.publishing import Publisher
+from pipeline.recorder import Outcome, Recorder
 from pipeline.runlog import RunLog
-from pipeline.snippets import SnippetPlan
-from pipeline.sources import size_of, source_of, stamp_of, standing_of, total_bytes
-from pipeline.spec import rows_as_json
+from pipeline.sources import size_of, standing_of, total_bytes
+from pipeline.spec import StoreSpec
 from pipeline.storage.local import work_folder
 from pipeline.storage.location import AnyPath, RemotePath
-from pipeline.store import FeatureStore, SequenceWriter
+from pipeline.store import FeatureStore
+from pipeline.streams import AnyEncoder
 from pipeline.video.find import VideoFile, find_videos
-from pipeline.video.flow import library_version
-from pipeline.video.pool import Failed, Finished, Restarted
+
+Outcomes = Generator[Outcome | int, None, None]
 
 
 @dataclass
@@ -80,15 +77,31 @@ def extract(
         PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
     """
     videos = [video for video in find_videos(inputs, ids=config.ids) if config.is_mine(video.id)]
-    encoder, spec = open_encoder(config)
-    store = FeatureStore.create(out, spec)
-    summary = ExtractSummary(notes=list(encoder.notes))
-    if encoder.weights.random:
+    if config.execution.executor == "ray":
+        with workers(out, config) as theirs:
+            about = theirs.about
+            job = _begin(out, about.spec, about.notes, about.random, videos, config, report)
+            job.run(theirs.outcomes(job.todo(), job.store))
+    else:
+        encoder, spec = open_encoder(config)
+        job = _begin(out, spec, encoder.notes, encoder.weights.random, videos, config, report)
+        job.run(_recorded(job.todo(), job.store, encoder, config, job.on_pictures))
+    return job.store, job.summary
+
+
+def _begin(
+    out: AnyPath,
+    spec: StoreSpec,
+    notes: Sequence[str],
+    random_weights: bool,
+    videos: Sequence[VideoFile],
+    config: ExtractConfig,
+    report: Report,
+) -> _Job:
+    summary = ExtractSummary(notes=list(notes))
+    if random_weights:
         summary.notes.append("weights are random: the features are for trials only, and the store says so")
-    job = _Job(store, summary, videos, config, report=report)
-    todo = (video for video in job.ordered(videos) if job.must_do(video))
-    job.run(encode_videos(todo, encoder, spec.plan, config, on_pictures=job.on_pictures))
-    return store, summary
+    return _Job(FeatureStore.create(out, spec), summary, videos, config, report=report)
 
 
 class _Job:
@@ -103,39 +116,41 @@ class _Job:
         *,
         report: Report,
     ) -> None:
-        self._store = store
-        self._summary = summary
+        self.store = store
+        self.summary = summary
         self._config = config
+        self._all = videos
         logs = store.path / "logs"
         # A remote log cannot grow: it is kept here, and uploaded at the end.
         self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
         self._report = report
-        self._writers: dict[str, SequenceWriter] = {}
-        self._publisher = Publisher()
         # Videos differ in length: their bytes tell better than their number how much is left.
         self._videos = len(videos)
         self._bytes = total_bytes(videos)
         self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
+        self._rows_begun = 0
         self._pictures = 0  # that have got their flow
-        self._stamps: dict[str, tuple[int, int | str] | None] = {}  # of the videos handed out, as they were then
         given = {"videos": self._videos, "bytes": self._bytes, "settings": asdict(config)}
         self._log.write("start", process=this_process(), **given)
 
+    def todo(self) -> Iterator[VideoFile]:
+        """The videos that are still to be encoded."""
+        return (video for video in self.ordered(self._all) if self.must_do(video))
+
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
-        standing = standing_of(video, self._store, self._config)
-        if standing.to_do and self._store.look_again(video.id):  # another machine may have done it meanwhile
-            standing = standing_of(video, self._store, self._config)
+        standing = standing_of(video, self.store, self._config)
+        if standing.to_do and self.store.look_again(video.id):  # another machine may have done it meanwhile
+            standing = standing_of(video, self.store, self._config)
         if standing.to_do:
             if standing.state == "changed":
-                self._summary.changed.append(video.id)
-            self._stamps[video.id] = stamp_of(video.path)
+                self.summary.changed.append(video.id)
             return True
         if standing.state == "done":
-            self._summary.skipped += 1
+            self.summary.skipped += 1
         else:
-            self._summary.failed[video.id] = standing.reason
+            self.summary.failed[video.id] = standing.reason
         self._bytes_skipped += self._tell(video)
         return False
 
@@ -143,10 +158,10 @@ class _Job:
         """The videos in the order in which they are done: as they come, but from a place of its own for each of several
         processes at work on the store, so that they seldom do the same video at the same time. Whether others are at
         work on a remote store cannot be seen; so it is taken for granted."""
-        if videos and (self._store.is_remote or self._log.others_at_work()):
+        if videos and (self.store.is_remote or self._log.others_at_work()):
             start = random.SystemRandom().randrange(len(videos))
             videos = [*videos[start:], *videos[:start]]
-        self._store.expect(video.id for video in videos)
+        self.store.expect(video.id for video in videos)
         return videos
 
     def on_pictures(self, count: int) -> None:
@@ -154,87 +169,40 @@ class _Job:
         self._pictures += count
         self._tell()
 
-    def run(self, events: Iterator[Event]) -> None:
-        """Writes the events of the encoder to the store; whatever ends the job, no half-written file is left."""
+    def run(self, outcomes: Outcomes) -> None:
+        """Takes note of what has become of videos, and of rows that are on their way."""
         end = "interrupted"
         try:
-            for event in events:
-                self._take(event)
-                self._note_published(self._publisher.published())
-            self._note_published(self._publisher.all())
+            with closing(outcomes):
+                for outcome in outcomes:
+                    self._take(outcome)
             end = "end"
         finally:
-            with suppress(OSError, StorageError):  # finished is finished, whatever ends the job
-                self._note_published(self._publisher.close())
-            for writer in self._writers.values():
-                writer.discard()
             with suppress(OSError, StorageError):  # on a full disk the error that ended the job is the one to tell
-                self._log.write(end, **self._sums(self._summary.snippets))
-                if isinstance(logs := self._store.path / "logs", RemotePath):
+                self._log.write(end, **self._sums(self.summary.snippets))
+                if isinstance(logs := self.store.path / "logs", RemotePath):
                     (logs / self._log.path.name).upload(self._log.path)
                     self._log.path.unlink()
 
-    def _take(self, event: Event) -> None:
-        video = event.video
-        if video.id in self._summary.failed:  # its later rows and its end: nobody waits for them
-            return
-        if isinstance(event, Restarted):
-            self._discard(video)
-        elif isinstance(event, Failed):
-            self._fail(video, event.kind, event.reason)
-        elif isinstance(event, Finished):
-            self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
-        else:
-            try:
-                self._writer(video).append(event.features)
-            except PipelineError as error:
-                self._fail(video, "not_finite", str(error))
-                return
+    def _take(self, outcome: Outcome | int) -> None:
+        if isinstance(outcome, int):
+            self._rows_begun += outcome
             self._tell()
-
-    def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
-        """Publishes a sequence, in a thread of the publisher; False: its file is not what it was."""
-        video = event.video
-        details = _details(video, event, self._store.spec.plan, self._config)  # which hashes the file
-        if stamp_of(video.path, now=True) != self._stamps[video.id]:
-            return False
-        writer.commit(details)
-        return True
-
-    def _note_published(self, published: Iterator[tuple[VideoFile, bool]]) -> None:
-        for video, unchanged in published:
-            if not unchanged:
-                self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
-                continue
-            del self._stamps[video.id]
-            writer = self._writers.pop(video.id)
-            self._summary.done.append(video.id)
-            self._summary.snippets += writer.rows
-            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
-            self._tell(video)
-
-    def _writer(self, video: VideoFile) -> SequenceWriter:
-        if video.id not in self._writers:
-            self._writers[video.id] = self._store.writer(video.id)
-        return self._writers[video.id]
-
-    def _discard(self, video: VideoFile) -> None:
-        if video.id in self._writers:
-            self._writers[video.id].discard()  # first: an interruption between the two must leave nothing
-            del self._writers[video.id]
-
-    def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
-        self._discard(video)
-        self._stamps.pop(video.id, None)
-        # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
-        source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
-        self._store.write_failure(video.id, kind=kind, reason=reason, source=source)
-        self._summary.failed[video.id] = f"{kind}: {reason}"
-        self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
+            return
+        video, about = outcome.video, {"id": outcome.video.id, "path": str(outcome.video.path)}
+        if outcome.worker:
+            about["worker"] = outcome.worker
+        if outcome.kind:
+            self.summary.failed[video.id] = f"{outcome.kind}: {outcome.reason}"
+            self._log.write("failed", **about, kind=outcome.kind, reason=outcome.reason)
+        else:
+            self.summary.done.append(video.id)
+            self.summary.snippets += outcome.rows
+            self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)
 
     def _sums(self, snippets: int) -> dict[str, int]:
-        s = self._summary
+        s = self.summary
         sums = {"done": len(s.done), "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
         return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
 
@@ -242,41 +210,29 @@ class _Job:
         """Reports the state of the job; the bytes of the video that has ended."""
         size = size_of(ended.path) if ended else 0
         self._bytes_done += size
-        s = self._summary
+        s = self.summary
         ended_videos = len(s.done) + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
-        snippets = s.snippets + sum(writer.rows for writer in self._writers.values())
-        self._log.write_progress(**self._sums(snippets))
+        self._log.write_progress(**self._sums(self._rows_begun))
         seconds = max(1e-9, time.monotonic() - self._started)
-        text = f"{ended_videos}/{self._videos} videos, {snippets} snippets, {snippets / seconds:.1f} a second"
+        text = f"{ended_videos}/{self._videos} videos, {self._rows_begun} snippets, "
+        text += f"{self._rows_begun / seconds:.1f} a second"
         if self._pictures:
             text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"
         self._report(min(1.0, share), text)
         return size
 
 
-def _details(video: VideoFile, event: Finished, plan: SnippetPlan, config: ExtractConfig) -> dict[str, Any]:
-    """What the sidecar says of one video beyond the spec."""
-    report, info = event.report, event.info
-    return {
-        "rows": rows_as_json(plan.at(info.fps)),
-        "duration_seconds": float(report.duration),
-        "duration_exact": str(report.duration),
-        "video_fps": float(info.fps) if info.fps else None,
-        "decoder": {
-            "backend": report.backend,
-            "version": report.backend_version,
-            "reason": report.backend_reason,
-            "decoded_frames": report.decoded_frames,
-            "corrupt_frames": report.corrupt_frames,
-            "notes": list(report.notes),
-        },
-        "source": source_of(video),
-        "libraries": {**_libraries(), **(library_version(config.flow) if config.with_flow else {})},
-    }
-
-
-@lru_cache(maxsize=1)  # looking a version up takes milliseconds
-def _libraries() -> dict[str, str]:
-    names = ("torch", "torchvision", "numpy", "av")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+def _recorded(
+    videos: Iterator[VideoFile],
+    store: FeatureStore,
+    encoder: AnyEncoder,
+    config: ExtractConfig,
+    on_pictures: Callable[[int], None],
+) -> Outcomes:
+    """Encodes videos here and writes them; what becomes of each."""
+    with Recorder(store, config) as recorder:
+        noted = recorder.noting(videos)
+        for event in encode_videos(noted, encoder, store.spec.plan, config, on_pictures=on_pictures):
+            yield from recorder.take(event)
+        yield from recorder.finish()

@@ -18,7 +18,7 @@ from pipeline.spec import StoreSpec
 from pipeline.streams import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.video.fetch import FetchedVideos
 from pipeline.video.find import VideoFile
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, usable_cores
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Long, Restarted, Snippets, usable_cores
 
 _MOST_FLOW_WORKERS = 4
 
@@ -36,10 +36,10 @@ class Rows:
     features: np.ndarray
 
 
-Event = Rows | Restarted | Finished | Failed
+Event = Rows | Restarted | Finished | Failed | Long
 
 
-Decoded = Snippets | Restarted | Finished | Failed
+Decoded = Snippets | Restarted | Finished | Failed | Long
 
 
 def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[AnyEncoder, StoreSpec]:
@@ -69,6 +69,8 @@ def encode_videos(
     config: ExtractConfig,
     *,
     in_order: bool = False,
+    cores: int | None = None,
+    decode: Callable[[Iterable[VideoFile]], Iterator[Decoded]] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Event]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
@@ -78,6 +80,8 @@ def encode_videos(
         encoder: of :func:`open_encoder`; where ``config`` has more devices, it is loaded on each.
         plan: how videos are cut into snippets.
         in_order: True: one video after the other; False: several side by side, their events mixed.
+        cores: of the processor that flow may use; None: all.
+        decode: gives the events of decoders elsewhere; None: they are started here.
         on_pictures: with flow, told now and then how many more frames have got theirs.
 
     Yields:
@@ -88,21 +92,34 @@ def encode_videos(
         load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
         for device in encoder_devices(config)[1:]
     ]
-    limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
+    if decode is not None:
+        yield from encode_events(decode(videos), [encoder, *others])
+        return
     workers, flow = 1 if in_order else config.workers, None
     if plan.flow:
-        videos, workers, threads = flow_shares(videos, workers)
+        videos, workers, threads = flow_shares(videos, workers, cores)
         flow = flow_settings(config, encoder.device, threads=threads)
-    with (
-        FetchedVideos(videos) as source,
-        DecodePool(
-            workers, encoder.spec, plan, decoder=config.decoder, limits=limits, flow=flow, on_pictures=on_pictures
-        ) as pool,
-    ):
+    pool = DecodePool(
+        workers,
+        encoder.spec,
+        plan,
+        decoder=config.decoder,
+        limits=decode_limits(config),
+        flow=flow,
+        on_pictures=on_pictures,
+    )
+    with FetchedVideos(videos) as source, pool:
         yield from encode_events(source.watch(pool.decode(source)), [encoder, *others])
 
 
-def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Iterable[VideoFile], int, int]:
+def decode_limits(config: ExtractConfig) -> DecodeLimits:
+    """When a video is given up under ``config``."""
+    return DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
+
+
+def flow_shares(
+    videos: Iterable[VideoFile], workers: int | None, cores: int | None = None
+) -> tuple[Iterable[VideoFile], int, int]:
     """The videos again, and how the cores are shared among them: processes, and threads in each.
 
     Decoding takes little of what flow takes, so that a few processes are enough: one works while another begins or
@@ -110,8 +127,9 @@ def flow_shares(videos: Iterable[VideoFile], workers: int | None) -> tuple[Itera
 
     Args:
         workers: processes asked for; None: as many as there are videos, up to four.
+        cores: of the processor; None: all.
     """
-    cores, rest = usable_cores(), iter(videos)
+    cores, rest = cores or usable_cores(), iter(videos)
     first = list(itertools.islice(rest, min(_MOST_FLOW_WORKERS, cores)))
     processes = workers or max(1, len(first))
     return itertools.chain(first, rest), processes, max(1, cores // processes)

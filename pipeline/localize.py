@@ -20,7 +20,8 @@ from encoders.weights import is_url
 from pipeline.config import ExtractConfig, LocalizeConfig
 from pipeline.enhance import chunks_of
 from pipeline.errors import PipelineError
-from pipeline.features import Event, encode_videos, open_encoder
+from pipeline.execution.localize_driver import workers
+from pipeline.features import Event, Rows, encode_videos, open_encoder
 from pipeline.localization.inference import Seconds, detect
 from pipeline.localization.segments import PROPOSAL_LABEL, Detection
 from pipeline.localization.video_scores import name_proposals, scores_for
@@ -35,6 +36,8 @@ from pipeline.video.find import VideoFile, find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
 from sola.enhance import enhance
 from sola.module import SolaModule
+
+Found = list[Detection] | str
 
 
 @dataclass
@@ -115,14 +118,7 @@ def _from_videos(
     inputs: Sequence[AnyPath], model: LocalizationModel, config: LocalizeConfig, report: Report
 ) -> LocalizeSummary:
     videos = _find_videos(inputs, config)
-    settings = extract_config(model, config)
-    encoder, spec = open_encoder(settings, weights_sha256=model.features.weights.get("sha256"))
-    if differing := spec.differences(model.plain_features):
-        raise PipelineError(
-            "this machine cannot make the features that the model was trained on. "
-            f"Here is this machine, there the model: {'; '.join(differing)}"
-        )
-    summary = LocalizeSummary(notes=list(encoder.notes))
+    summary = LocalizeSummary()
     pictures = 0
 
     def tell(more: int = 0) -> None:
@@ -132,20 +128,77 @@ def _from_videos(
         flow = f", {pictures} flow fields" if pictures else ""
         report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
 
-    events = _Events(encode_videos(videos, encoder, spec.plan, settings, in_order=True, on_pictures=tell), spec.plan)
-    while (video_id := events.next_video()) is not None:
-        # Rows become what a store would hold, so that both ways give the same detections.
-        chunks = (features.astype(spec.dtype) for features in events.rows())
-        try:
-            found = _detect(chunks, model, model.sola, events.plan, events.duration_seconds, config)
-        except _RestartedError:
-            continue
-        except _VideoFailedError as error:
-            summary.failed[video_id] = str(error)
-        else:
-            summary.detections[video_id] = found
-        tell()
+    if config.execution.executor == "ray":
+        with workers(model, config) as theirs:
+            summary.notes.extend(theirs.notes)
+            _gather(theirs.found(videos), summary, tell)
+    else:
+        locator = Locator(model, config)
+        summary.notes.extend(locator.notes)
+        _gather(locator.found(videos, on_pictures=tell), summary, tell)
+    # Several workers end in any order.
+    summary.detections = {video.id: summary.detections[video.id] for video in videos if video.id in summary.detections}
     return summary
+
+
+def _gather(found: Iterable[tuple[str, Found]], summary: LocalizeSummary, tell: Callable[[], None]) -> None:
+    for video_id, result in found:
+        if isinstance(result, str):
+            summary.failed[video_id] = result
+        else:
+            summary.detections[video_id] = result
+        tell()
+
+
+class Locator:
+    """A model and its encoder, ready for raw videos.
+
+    Raises:
+        PipelineError, EncoderError: no such encoder or weights, or this machine would make other features.
+
+    Attributes:
+        notes: what the user should know about the encoder.
+    """
+
+    def __init__(self, model: LocalizationModel, config: LocalizeConfig) -> None:
+        self._model = model
+        self._config = config
+        self._settings = extract_config(model, config)
+        sha256 = model.features.weights.get("sha256")
+        self._encoder, self._spec = open_encoder(self._settings, weights_sha256=sha256)
+        if differing := self._spec.differences(model.plain_features):
+            raise PipelineError(
+                "this machine cannot make the features that the model was trained on. "
+                f"Here is this machine, there the model: {'; '.join(differing)}"
+            )
+        self.notes = tuple(self._encoder.notes)
+
+    def found(
+        self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]
+    ) -> Iterator[tuple[str, Found]]:
+        """For each video its id, and its detections or why there are none ("kind: reason").
+
+        Args:
+            cores: of the processor that flow may use; None: all.
+            on_pictures: with flow, told now and then how many more frames have got theirs.
+        """
+        plan = self._spec.plan
+        events = _Events(
+            encode_videos(
+                videos, self._encoder, plan, self._settings, in_order=True, cores=cores, on_pictures=on_pictures
+            ),
+            plan,
+        )
+        while (video_id := events.next_video()) is not None:
+            # Rows become what a store would hold, so that both ways give the same detections.
+            chunks = (features.astype(self._spec.dtype) for features in events.rows())
+            model = self._model
+            try:
+                yield video_id, _detect(chunks, model, model.sola, events.plan, events.duration_seconds, self._config)
+            except _RestartedError:
+                continue
+            except _VideoFailedError as error:
+                yield video_id, str(error)
 
 
 def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> list[VideoFile]:
@@ -252,6 +305,7 @@ class _Events:
             if isinstance(event, Finished):
                 self._duration, self._fps = float(event.report.duration), event.info.fps
                 return
+            assert isinstance(event, Rows), "only videos that may be cut are told of as long"
             yield event.features
             event = next(self._events, None)
 

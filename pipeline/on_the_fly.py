@@ -20,7 +20,7 @@ from pipeline.spec import rows_as_json
 from pipeline.storage.location import AnyPath, location
 from pipeline.store import FeatureSequence
 from pipeline.video.find import VideoFile, find_videos
-from pipeline.video.pool import Failed, Restarted
+from pipeline.video.pool import Failed, Finished, Restarted
 
 
 def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:
@@ -79,5 +79,6 @@ def encode_folder(
             if on_failure is not None:
                 on_failure(video, event.kind, event.reason)
             continue
+        assert isinstance(event, Finished), "only videos that may be cut are told of as long"
         sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan.at(event.info.fps))}
         yield FeatureSequence(id=video.id, features=np.concatenate(rows), sidecar=sidecar)

@@ -35,8 +35,8 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     """The words of a command that remain, and the sources of options that they do not give, the first one first.
 
     The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for
-    the tables of what comes before it, every other command its own table; `plan` that of `extract` too, since it foresees
-    what that does. Presets come last.
+    the tables of what comes before it, every other command its own table; `plan` that of `extract` too, which it
+    foresees. Presets come last.
 
     Raises:
         PipelineError: no such file, or it is not TOML.

@@ -45,10 +45,7 @@ class Publisher:
         video, answer = self._waiting.popleft()
         return video, answer.result()
 
-    def close(self) -> Iterator[tuple[VideoFile, bool]]:
-        """Waits for all that has begun; gives what has not failed, and raises nothing. Then nothing is under way."""
+    def close(self) -> None:
+        """Waits for all that has begun, and raises nothing. Then nothing is under way."""
         self._pool.shutdown(wait=True)
-        for video, answer in self._waiting:
-            if answer.exception() is None:
-                yield video, answer.result()
         self._waiting.clear()

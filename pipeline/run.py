@@ -20,6 +20,7 @@ from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
 from pipeline.evaluate import evaluate
+from pipeline.execution.config import settings_of_results
 from pipeline.extract import ExtractSummary, extract
 from pipeline.files import sha256_of_file, write_json
 from pipeline.localize import localize
@@ -157,7 +158,7 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         "train" + suffix, [store.fingerprint(), truth, asdict(config.train)], do_train, result=model / "model.json"
     )
     trained = sha256_of_file(model / "model.json")
-    given = [trained, store.fingerprint(), asdict(config.localize)]
+    given = [trained, store.fingerprint(), settings_of_results(config.localize)]
     stages.do("localize" + suffix, given, do_localize, result=detections)
     blocked = config.evaluate.blocked_videos
     given = [

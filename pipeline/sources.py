@@ -14,6 +14,7 @@ from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureStore
 from pipeline.video.find import VideoFile
 
+Stamp = tuple[int, int | str]  # size, and time of the last change or version
 _MOST_MEASURED = 2000  # videos whose sizes are asked for at once
 
 
@@ -88,7 +89,7 @@ def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
         return "bytes" in source and source["bytes"] is None
 
 
-def stamp_of(path: AnyPath, *, now: bool = False) -> tuple[int, int | str] | None:
+def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
     """Size and time of the last change, or version; None where they cannot be had.
 
     Args:

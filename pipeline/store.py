@@ -4,6 +4,7 @@
     STORE/features/<id>.npy     float32 or float16 [T, C], plain ``np.load``
     STORE/features/<id>.json    the sidecar: what row i means, provenance, shape, SHA-256 of the array
     STORE/failures/<id>.json    a video that could not be done: class of failure and reason
+    STORE/parts/<id>/           finished ranges of a long video, while others of it are still to come
     STORE/logs/                 one log of JSON lines for each process that worked on the store
 
 The array is published first, its sidecar last, each in one step. So a sidecar whose array has the stated size means
@@ -394,7 +395,7 @@ def _foreign(folder: AnyPath, known: Collection[str]) -> bool:
 
     An interrupted start leaves `features/`; another process may have made `store.json` a moment ago.
     """
-    own = {"store.json", "features", "failures", "logs", *known}
+    own = {"store.json", "features", "failures", "logs", "parts", *known}
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ablate import CellResult, ablate
-from pipeline.ablate_cell import share_sola, work_cell
+from pipeline.ablate import ablate
+from pipeline.ablate_cell import CellResult, share_sola, work_cell
 from pipeline.ablate_plan import Cell, read_plan
 from pipeline.ablate_results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
@@ -245,7 +245,7 @@ def test_where_the_first_of_the_cells_that_share_fails_the_next_one_fits(tmp_pat
         return work_cell(cell, store, folder, keep_features=keep_features, module=module)
 
     asked: list[tuple[int, bool]] = []
-    monkeypatch.setattr("pipeline.ablate.work_cell", work)
+    monkeypatch.setattr("pipeline.ablate_cell.work_cell", work)
     file = write(tmp_path / "plan.toml", "seeds = [0]\n[grid]\ntrain.epochs = [1, 2, 3]\n" + SMALL)
     results = ablate(file, tmp_path / "out", given, say=lambda _: None)
     assert asked == [(1, False), (2, False), (3, True)]

@@ -18,6 +18,7 @@ from pipeline.video.errors import VideoError
 from pipeline.video.pictures import Framing, Geometry
 from pipeline.video.probe import Progress, VideoInfo, no_progress
 from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.ranges import Part, as_announced
 from pipeline.video.report import DecodeReport, refuse_truncated
 from pipeline.video.schedule import Schedule, SnippetFrames
 
@@ -66,6 +67,7 @@ def decode(
     threads: int = 1,
     complaints: Callable[[], str] | None = None,
     progress: Progress = no_progress,
+    part: Part | None = None,
 ) -> Iterator[Chunk | Restart | DecodeReport]:
     """The frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
 
@@ -81,13 +83,15 @@ def decode(
             since the video was begun. Without it damage that decord conceals would go unnoticed, so "auto"
             does not use decord then.
         progress: called often, while work goes on.
+        part: decode this part alone; its report counts its own frames.
 
     Raises:
-        VideoError: decode_error, too_large, too_short, truncated.
+        VideoError: decode_error, too_large, too_short, truncated. Of a part: decode_error for whatever makes it
+            differ, or could make it differ, from the same part of the whole.
         PipelineError: decord is asked for and not installed.
     """
     refuse_truncated(info)
-    run = _Run(path, info, plan, spec, threads, progress)
+    run = _Run(path, info, plan, spec, threads, progress, part)
     use_decord, reason = choose_backend(info, decoder, watched=complaints is not None)
     if use_decord:
         try:
@@ -95,6 +99,8 @@ def decode(
             return
         except _UnfitError as unfit:
             reason = str(unfit)
+        if part is not None:
+            raise VideoError("decode_error", reason)
         yield Restart(reason)
     yield from run.with_pyav(reason)
 
@@ -129,6 +135,11 @@ class _Run:
     spec: Framing
     threads: int
     progress: Progress
+    part: Part | None
+
+    @property
+    def entry(self) -> int:
+        return self.part.entry if self.part is not None else 0
 
     def with_decord(
         self, reason: str, complaints: Callable[[], str] | None, *, strict: bool
@@ -136,7 +147,7 @@ class _Run:
         geometry = Geometry.of(self.info, self.spec)
         tally = Tally()
         shown = decord_backend.shown_frames(
-            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
+            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
         )
         chunks = self._chunks(shown, geometry, tally)
         unfit = ""
@@ -164,30 +175,37 @@ class _Run:
         geometry = Geometry.of(self.info, self.spec)
         tally = Tally()
         shown = pyav_backend.shown_frames(
-            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress
+            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
         )
         for item in self._chunks(shown, geometry, tally):
             yield self._report("pyav", reason, tally, item) if isinstance(item, _End) else item
 
     def _report(self, backend: str, reason: str, tally: Tally, end: _End) -> DecodeReport:
+        decoded, corrupt = tally.decoded, tally.corrupt(self.info)
+        if self.part is not None:
+            decoded, corrupt = self.part.end_frame - self.part.first_frame, 0
         versions = {"decord": decord_backend.version, "pyav": pyav_backend.version}
         return DecodeReport(
             backend=backend,
             backend_version=versions[backend](),
             backend_reason=reason,
-            decoded_frames=tally.decoded,
-            corrupt_frames=tally.corrupt(self.info),
+            decoded_frames=decoded,
+            corrupt_frames=corrupt,
             duration=end.duration,
             num_snippets=end.rows,
             notes=_notes(self.info, tally),
         )
 
     def _chunks(self, shown: Iterator[Shown], geometry: Geometry, tally: Tally) -> Generator[Chunk | _End, None, None]:
-        schedule = Schedule(self.plan, self.info.time_base)
+        part = self.part
+        rows = {} if part is None else {"first_row": part.first_row, "end_row": part.end_row}
+        schedule = Schedule(self.plan, self.info.time_base, **rows)
+        if part is not None:
+            shown = as_announced(shown, self.info, part, tally)
         pictures: list[NDArray[np.uint8]] = []
         complete: list[SnippetFrames] = []
         end: _End | None = None
-        for frame in shown:
+        for number, frame in enumerate(shown, start=self.entry):
             if frame.end is None:
                 end = _end(frame.start, tally.first_tick, self.info, self.plan)
             needed, done = schedule.advance(frame.start, frame.end, rows=end.rows if end else None)
@@ -197,6 +215,10 @@ class _Run:
             if len(pictures) == FRAMES_A_CHUNK or len(complete) >= _SNIPPETS_A_CHUNK:
                 yield from _split(tuple(pictures), complete, schedule)
                 pictures, complete = [], []
+            if part is not None and schedule.is_done and number + 1 >= part.end_frame:
+                break
+        if part is not None:
+            end = _end_of_part(end, self.info, part)
         assert end is not None, "a backend gives at least one frame and marks the last"
         if pictures or complete:
             yield from _split(tuple(pictures), complete, schedule)
@@ -223,6 +245,13 @@ def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _En
             "too_short", f"{float(duration):.3f} s hold no window of {window:.3f} s; tail='pad' keeps the video"
         )
     return _End(duration, rows)
+
+
+def _end_of_part(end: _End | None, info: VideoInfo, part: Part) -> _End:
+    """What the report of a part says of the end: as of the whole, where the part reaches it."""
+    if end is not None and end.rows != part.num_rows:
+        raise VideoError("decode_error", f"the video has {end.rows} rows, not {part.num_rows}")
+    return _End(end.duration if end is not None else info.duration, part.end_row - part.first_row)
 
 
 def _notes(info: VideoInfo, tally: Tally) -> tuple[str, ...]:

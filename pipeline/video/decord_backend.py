@@ -72,8 +72,12 @@ def shown_frames(
     *,
     threads: int = 1,
     progress: Progress = no_progress,
+    entry: int = 0,
 ) -> Generator[Shown, None, None]:
     """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
+
+    Args:
+        entry: the frame to begin with, one of ``info.entries`` or 0.
 
     Raises:
         VideoError: decode_error, when decord cannot read the file or shows other frames than the probe found.
@@ -82,20 +86,29 @@ def shown_frames(
     first = tally.first_tick = info.timestamps[0]
     skipped = 0
     taken: list[bool] = []
+    held: list[NDArray[np.uint8]] = []  # the first frame after a seek
 
     def picture() -> NDArray[np.uint8]:
         taken.append(True)
+        if held:
+            return geometry.crop(held.pop())
         if skipped:
             _call(lambda: reader.skip_frames(skipped))
         array: NDArray[np.uint8] = _call(lambda: reader.next().asnumpy())
         return geometry.crop(array)
 
-    for index, tick in enumerate(info.timestamps):
+    if entry:
+        _seek(reader, entry)
+        # decord forgets to skip what comes first after a seek: that frame is taken, whether it is needed or not.
+        held.append(_call(lambda: reader.next().asnumpy()))
+    for index in range(entry, info.num_frames):
         progress()
+        tick = info.timestamps[index]
         last = index + 1 == info.num_frames
         taken.clear()
         yield Shown(tick - first, None if last else info.timestamps[index + 1] - first, picture)
-        skipped = 0 if taken else skipped + 1
+        skipped = 0 if taken or held else skipped + 1
+        held.clear()
         tally.decoded += 1
 
 
@@ -117,6 +130,13 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
     if not info.by_order and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
         raise VideoError("decode_error", "decord shows frames at other times than the container says")
     return reader
+
+
+def _seek(reader: Any, frame: int) -> None:
+    """Makes a key frame the next one."""
+    if frame not in _call(reader.get_key_indices):
+        raise VideoError("decode_error", f"decord sees no key frame in frame {frame}")
+    _call(lambda: reader.seek_accurate(frame))
 
 
 def _call(function: Callable[[], Any]) -> Any:

@@ -84,17 +84,19 @@ def unpack_spec(packed: dict[str, Any]) -> Any:
 
 
 def pack_info(info: VideoInfo) -> tuple[dict[str, Any], bytes]:
-    """The fields as JSON values, and the timestamps as bytes."""
-    values = {f.name: _plain(getattr(info, f.name)) for f in fields(info) if f.name != "timestamps"}
-    return values, info.timestamps.tobytes()
+    """The fields as JSON values, and the timestamps and entries as bytes."""
+    values = {f.name: _plain(getattr(info, f.name)) for f in fields(info) if f.name not in ("timestamps", "entries")}
+    return {**values, "frames": info.num_frames}, (info.timestamps + info.entries).tobytes()
 
 
-def unpack_info(values: dict[str, Any], timestamps: bytes) -> VideoInfo:
+def unpack_info(values: dict[str, Any], packed_ticks: bytes) -> VideoInfo:
     ticks = array("q")
-    ticks.frombytes(timestamps)
+    ticks.frombytes(packed_ticks)
+    frames = values.pop("frames")
     fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached")
     exact = {name: None if values[name] is None else Fraction(values[name]) for name in fractions}
-    rest = {"path": Path(values["path"]), "notes": tuple(values["notes"]), "timestamps": ticks}
+    rest = {"path": Path(values["path"]), "notes": tuple(values["notes"])}
+    rest |= {"timestamps": ticks[:frames], "entries": ticks[frames:]}
     return VideoInfo(**{**values, **exact, **rest})
 
 

@@ -49,8 +49,10 @@ class Packets:
         self.decoding = array("q")  # decoding times, kept for AVI, which stores no others
         self.no_pts = 0
         self.discarded = 0
+        self.entries = array("q")  # ascending; see VideoInfo
         self.first_is_key = False
         self.first_pts = 0
+        self._latest = -sys.maxsize  # pts
         self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the packet shown last: (pts, duration)
         self.reach = Reach()  # of the video stream, hidden packets included
         self.reach_of_all = Reach()  # of all streams
@@ -85,10 +87,18 @@ class Packets:
         if not self.shown:
             self.first_is_key, self.first_pts = bool(packet.is_keyframe), pts
         self.no_pts += packet.pts is None
+        self._note_entry(packet, pts)
         self.shown.append(pts)
         if self._avi:
             self.decoding.append(packet.dts if packet.dts is not None else pts)
         self.durations = max(self.durations, (pts, packet.duration or 0))
+
+    def _note_entry(self, packet: Any, pts: int) -> None:
+        while self.entries and self.entries[-1] > pts:  # shown before a key frame and stored after it
+            self.entries.pop()
+        if packet.is_keyframe and pts > self._latest:
+            self.entries.append(pts)
+        self._latest = max(self._latest, pts)
 
 
 def _first_frame(packet: Any | None, stream: Any = None) -> Any | None:

@@ -25,9 +25,10 @@ from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_r
 from pipeline.video.pictures import Framing
 from pipeline.video.probe import VideoInfo
 from pipeline.video.process import Job, Process
+from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 
-__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Restarted", "Snippets"]
+__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Long", "Restarted", "Snippets"]
 
 _MOST_WORKERS = 16
 _ROWS_AN_EVENT = 8
@@ -80,7 +81,15 @@ class Failed:
     reason: str
 
 
-Event = Snippets | Restarted | Finished | Failed
+@dataclass(frozen=True)
+class Long:
+    """A :class:`pipeline.video.ranges.CuttableVideo` is longer than it may be and was not decoded."""
+
+    video: VideoFile
+    info: VideoInfo
+
+
+Event = Snippets | Restarted | Finished | Failed | Long
 
 
 class DecodePool:
@@ -158,8 +167,8 @@ class DecodePool:
         A video begins with row 0 of its Snippets, and again after a Restarted.
 
         The videos are asked for one by one as workers become free. A None among them means that the next is not there
-        yet; it may come only while others have not ended, and is asked for again then. An iterator that is closed or
-        abandoned kills the workers.
+        yet; it may come only while others have not ended, and is asked again then, as an iterator that has ended is. An
+        iterator that is closed or abandoned kills the workers.
         """
         if self._processes:
             raise PipelineError("a pool decodes one sequence of videos at a time; exhaust or close the first")
@@ -210,13 +219,15 @@ class DecodePool:
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)
-        return None if video is None else Job(video, self._decoder)
+        if video is None:
+            return None
+        return Job(video, self._decoder, next_row=video.first_row if isinstance(video, VideoRange) else 0)
 
     def _hear(self, process: Process, waiting: deque[Job]) -> Iterator[Event]:
         """The events of one message of a worker."""
         try:
             name, *values = receive(process.connection)
-            timestamps = process.connection.recv_bytes() if name == "finished" else b""
+            ticks = process.connection.recv_bytes() if name in ("finished", "long") else b""
         except (EOFError, OSError, ValueError):
             by_system, words = process.autopsy()
             if not process.ready:  # no video's fault: the next process would fare no better
@@ -238,7 +249,10 @@ class DecodePool:
             yield from self._snippets(process, job, *values)
         elif name == "finished":
             process.jobs.popleft()
-            yield Finished(job.video, unpack_info(values[0], timestamps), unpack_report(values[1]))
+            yield Finished(job.video, unpack_info(values[0], ticks), unpack_report(values[1]))
+        elif name == "long":
+            process.jobs.popleft()
+            yield Long(job.video, unpack_info(values[0], ticks))
         elif name == "failed":
             process.jobs.popleft()
             yield Failed(job.video, values[0], values[1])
@@ -262,7 +276,8 @@ class DecodePool:
         process.kill()
         job = process.jobs.popleft()
         waiting.extendleft(reversed(process.jobs))
-        if job.decoder == "auto" and job.backend == "decord":
+        # A range that PyAV decodes does not fit the others: it fails, and the video is done as a whole.
+        if job.decoder == "auto" and job.backend == "decord" and not isinstance(job.video, VideoRange):
             why = f"decord: {kind}: {reason}"
             yield from _restart(job, why)
             waiting.appendleft(Job(job.video, "pyav", why))

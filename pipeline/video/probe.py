@@ -48,6 +48,8 @@ class VideoInfo:
         sample_aspect: width of a pixel by its height; pixels are taken as coded.
         time_base: seconds a tick.
         timestamps: ticks at which frames are shown, ascending, one for each packet that is shown, 8 bytes each.
+        entries: of the timestamps those of key frames at which decoding can begin: all that is stored before one is
+            shown before it, all that is stored after it is shown after it.
         last_duration: ticks for which the last frame is shown.
         by_order: the container stores no presentation times (AVI): the k-th frame gets the k-th timestamp.
         constant_rate: whether all timestamps lie within one tick of a regular grid.
@@ -77,6 +79,7 @@ class VideoInfo:
     sample_aspect: Fraction
     time_base: Fraction
     timestamps: array[int] = field(repr=False)
+    entries: array[int] = field(repr=False)
     last_duration: int
     by_order: bool
     constant_rate: bool
@@ -222,6 +225,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
         time_base=time_base,
         timestamps=timestamps,
+        entries=packets.entries,
         last_duration=last,
         by_order=by_order,
         constant_rate=constant,

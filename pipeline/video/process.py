@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,9 @@ from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
 from pipeline.video.find import VideoFile
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
-from pipeline.video.messages import DecodeLimits, pack_plan, pack_spec, send
+from pipeline.video.messages import DecodeLimits, pack_info, pack_plan, pack_spec, send
 from pipeline.video.pictures import Framing
+from pipeline.video.ranges import CuttableVideo, VideoRange
 from pipeline.video.schedule import most_frames_held
 
 # The worker is not a multiprocessing.Process: that would import the main module again (and torch with it), and
@@ -120,16 +121,18 @@ class Process:
         if not self.jobs:
             self.last_heard = time.monotonic()
         self.jobs.append(job)
+        video = job.video
+        order: dict[str, Any] = {"path": str(job.video.file), "decoder": job.decoder, "reason": job.reason}
+        ticks = b""
+        if isinstance(video, CuttableVideo):
+            order["longest_seconds"] = video.longest_seconds
+        elif isinstance(video, VideoRange):
+            order["rows"] = (video.first_row, video.end_row, video.num_rows)
+            order["info"], ticks = pack_info(video.info)
         with contextlib.suppress(OSError):
-            send(
-                self.connection,
-                "job",
-                {
-                    "path": str(job.video.file),
-                    "decoder": job.decoder,
-                    "reason": job.reason,
-                },
-            )
+            send(self.connection, "job", order)
+            if ticks:
+                self.connection.send_bytes(ticks)
 
     def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
         """A copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""

@@ -66,16 +66,22 @@ def shown_frames(
     threads: int = 1,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
+    entry: int = 0,
 ) -> Iterator[Shown]:
     """The frames of a video in the order in which they are shown, each with its interval; nothing is converted
     before its picture is asked for.
+
+    Args:
+        entry: the frame to begin with, one of ``info.entries`` or 0.
 
     Raises:
         VideoError: decode_error, when not one frame can be decoded.
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    for tick, frame in _in_order(_timed(path, info, tally, threads, max_pixels, progress), tally):
+    for tick, frame in _in_order(_timed(path, info, tally, threads, max_pixels, progress, entry), tally):
+        if entry:
+            tally.first_tick = info.timestamps[0]
         if before is not None:
             yield _shown(before, tick - tally.first_tick, tally, scaler)
         before = (tick, frame)
@@ -103,9 +109,9 @@ def _in_order(frames: Iterator[tuple[int, Any]], tally: Tally) -> Iterator[tuple
 
 
 def _timed(
-    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress
+    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
-    for frame in _decoded(path, info, tally, threads, max_pixels, progress):
+    for frame in _decoded(path, info, tally, threads, max_pixels, progress, entry):
         number = tally.decoded
         tally.decoded += 1
         tally.flagged += bool(frame.is_corrupt)
@@ -118,7 +124,7 @@ def _timed(
 
 
 def _decoded(
-    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress
+    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[Any]:
     container, _ = open_container(path)
     try:
@@ -127,7 +133,10 @@ def _decoded(
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "SLICE"
         context.options = {**context.options, "max_pixels": str(max_pixels)}
-        for packet in _packets(container, stream, tally):
+        packets = _packets(container, stream, tally)
+        if entry:
+            packets = _packets_from(info.timestamps[entry], packets, container, stream)
+        for packet in packets:
             progress()
             try:
                 frames = packet.decode()
@@ -156,3 +165,20 @@ def _packets(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
             tally.words = tally.words or words_of(error)
             return
         yield packet
+
+
+def _packets_from(tick: int, packets: Iterator[Any], container: Any, stream: Any) -> Iterator[Any]:
+    """The packets from the key frame on that is shown at ``tick``.
+
+    Raises:
+        VideoError: decode_error, when the container's index leads past it.
+    """
+    container.seek(tick, stream=stream, backward=True)
+    for packet in packets:
+        if packet.is_keyframe and packet.pts == tick:
+            yield packet
+            yield from packets
+            return
+        if packet.pts is not None and packet.pts > tick:
+            break
+    raise VideoError("decode_error", f"the container's index does not lead to the key frame at tick {tick}")

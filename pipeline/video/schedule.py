@@ -29,9 +29,14 @@ class Schedule:
 
     Frames are given by the half-open interval of ticks in which they are shown, counted from the first frame of
     the video. Kept frames are numbered 0, 1, 2, …: their ordinals. `kept` is the next.
+
+    Args:
+        first_row, end_row: the snippets that are wanted; None: all from the first on.
     """
 
-    def __init__(self, plan: SnippetPlan, time_base: Fraction, *, first_row: int = 0, first_ordinal: int = 0) -> None:
+    def __init__(
+        self, plan: SnippetPlan, time_base: Fraction, *, first_row: int = 0, end_row: int | None = None
+    ) -> None:
         self.plan = plan
         self.time_base = time_base
         # The k-th time of snippet i, in ticks, is (i * stride + time k of snippet 0) / time_base. Over a common
@@ -44,7 +49,8 @@ class Schedule:
         self._window = int(window * self._denominator)
         self._offsets = [int(offset * self._denominator) for offset in offsets]
         self._open: deque[_Open] = deque()
-        self._next_row = 0
+        self._next_row = first_row
+        self._end_row = end_row
         self.kept = 0
 
     def advance(self, start: int, end: int | None, *, rows: int | None = None) -> tuple[bool, list[SnippetFrames]]:
@@ -83,7 +89,14 @@ class Schedule:
     def _tick(self, row: int, k: int) -> int:
         return (row * self._stride + self._offsets[k]) // self._denominator
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all snippets up to ``end_row`` are complete."""
+        return self._next_row == self._end_row and not self._open
+
     def _opens_before(self, end: int | None, rows: int | None) -> bool:
+        if self._next_row == self._end_row:
+            return False
         if end is None:
             return rows is not None and self._next_row < rows
         return self._tick(self._next_row, 0) < end

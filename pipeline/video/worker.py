@@ -24,9 +24,19 @@ from pipeline.video.decode import Chunk, Restart, choose_backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
-from pipeline.video.messages import DecodeLimits, pack_info, pack_report, receive, send, unpack_plan, unpack_spec
-from pipeline.video.probe import probe
-from pipeline.video.report import DecodeReport, refuse_damaged
+from pipeline.video.messages import (
+    DecodeLimits,
+    pack_info,
+    pack_report,
+    receive,
+    send,
+    unpack_info,
+    unpack_plan,
+    unpack_spec,
+)
+from pipeline.video.probe import VideoInfo, probe
+from pipeline.video.ranges import cut, part_of
+from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
 
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 _STDERR = 2
@@ -139,6 +149,8 @@ class Worker:
         if name == "release":
             self._released = value
         elif name == "job":
+            if "info" in value:
+                value["info"] = unpack_info(value["info"], self._connection.recv_bytes())
             self._jobs.append(value)
         else:
             raise PipelineError(f"decoder process: unknown message {name!r}")
@@ -158,7 +170,16 @@ class Worker:
         path, decoder = Path(job["path"]), job["decoder"]
         complaints = Complaints()
         limits = self._limits
-        info = probe(path, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds, progress=self._sign_of_life)
+        info = job.get("info")
+        if info is None:
+            bounds = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
+            info = probe(path, **bounds, progress=self._sign_of_life)
+        longest = job.get("longest_seconds")
+        if longest is not None and cut(info, self._plan, longest_seconds=longest):
+            refuse_truncated(info)
+            self._describe(info)
+            return
+        plan = self._plan.at(info.fps)
         complaints.about(info.codec)
         decord, _ = choose_backend(info, decoder, watched=True)
         send(self._connection, "begins", "decord" if decord else "pyav")
@@ -166,12 +187,13 @@ class Worker:
         items = decode(
             path,
             info,
-            self._plan.at(info.fps),
+            plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
             decoder=decoder,
             threads=self._threads,
             complaints=complaints,
             progress=self._sign_of_life,
+            part=part_of(info, plan, *job["rows"]) if "rows" in job else None,
         )
         if self._flow is not None:
             items = flow_pictures(items, self._plan, self._maker, progress=self._picture_made)
@@ -183,6 +205,12 @@ class Worker:
                 send(self._connection, "restarts", item.reason)
             else:
                 self._finish(info, item, job)
+
+    def _describe(self, info: VideoInfo) -> None:
+        """Tells of a video that is to be cut, instead of decoding it."""
+        values, ticks = pack_info(info)
+        send(self._connection, "long", values)
+        self._connection.send_bytes(ticks)
 
     def _hand_over(self, chunk: Chunk, first: int) -> None:
         """Puts a chunk's frames into the ring, waiting for room, and tells which snippets they complete."""
@@ -198,11 +226,11 @@ class Worker:
             send(self._connection, "snippets", rows, keep_from)
             self._told = keep_from
 
-    def _finish(self, info: Any, report: DecodeReport, job: dict[str, Any]) -> None:
+    def _finish(self, info: VideoInfo, report: DecodeReport, job: dict[str, Any]) -> None:
         refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)
         values = pack_report(report)
         if job["reason"]:  # another process had begun with decord and did not live to end it
             values["backend_reason"] = job["reason"]
-        info_values, timestamps = pack_info(info)
+        info_values, ticks = pack_info(info)
         send(self._connection, "finished", info_values, values)
-        self._connection.send_bytes(timestamps)
+        self._connection.send_bytes(ticks)

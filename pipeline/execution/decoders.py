@@ -1,0 +1,142 @@
+"""Decoders on other cores and machines for one encoder: frames come through Ray's object store, a few chunks ahead."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.snippets import SnippetPlan
+from pipeline.video.decode import Decoder
+from pipeline.video.find import VideoFile
+from pipeline.video.flow import FlowSettings
+from pipeline.video.pictures import Framing
+from pipeline.video.pool import DecodeLimits, DecodePool, Event, Failed, Restarted, Snippets
+
+_EVENTS_AHEAD = 8  # of a decoder that wait for the encoder; up to eight snippets each
+_VIDEOS_AT_A_TIME = 2  # so that a decoder need not wait between two of them
+_MOST_LOSSES = 3  # decoders that may die over one video
+_SECONDS_TO_WAIT = 1.0
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What a decoder needs to know; as of :class:`pipeline.video.pool.DecodePool`."""
+
+    spec: Framing
+    plan: SnippetPlan
+    decoder: Decoder
+    limits: DecodeLimits
+    flow: FlowSettings | None
+
+
+class DecodeStation:
+    """The body of a decoder, as plain Python; Ray makes an actor of it."""
+
+    def __init__(self, settings: DecodeSettings, folder: str) -> None:
+        os.chdir(folder)
+        self._settings = settings
+
+    def decode(self, videos: list[VideoFile]) -> Iterator[Event]:
+        """The events of videos, as of ``DecodePool.decode``."""
+        s = self._settings
+        with DecodePool(1, s.spec, s.plan, s.decoder, s.limits, flow=s.flow) as pool:
+            yield from pool.decode(videos)
+
+
+@dataclass
+class _Stream:
+    """A decoder at work: the videos that have not ended, and those of them that have given rows."""
+
+    actor: Any
+    videos: dict[str, VideoFile]
+    begun: set[str]
+
+
+class RemoteDecoders:
+    """Stands in for a ``DecodePool``: so many decoders of one core each, anywhere in the cluster.
+
+    They live as long as the worker that has made them. A video whose decoder dies is begun anew by another one, three
+    times at most.
+    """
+
+    def __init__(self, count: int, settings: DecodeSettings) -> None:
+        self._ray = importlib.import_module("ray")
+        self._settings = settings
+        self._idle = [self._new() for _ in range(count)]
+
+    def decode(self, videos: Iterable[VideoFile]) -> Generator[Event, None, None]:
+        """The events of all videos; several decoders' are mixed."""
+        source, waiting = iter(videos), deque[VideoFile]()
+        losses: Counter[str] = Counter()
+        streams: dict[Any, _Stream] = {}
+        try:
+            while True:
+                self._hand_out(source, waiting, streams)
+                if not streams:
+                    return
+                heard, _ = self._ray.wait(list(streams), num_returns=1, timeout=_SECONDS_TO_WAIT)
+                for events in heard:
+                    yield from self._hear(events, streams, waiting, losses)
+        finally:
+            for stream in streams.values():  # nobody wants what they are at
+                self._ray.kill(stream.actor)
+                self._idle.append(self._new())
+
+    def _new(self) -> Any:
+        options = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
+        return self._ray.remote(DecodeStation).options(**options).remote(self._settings, str(Path.cwd()))
+
+    def _hand_out(self, source: Iterator[VideoFile], waiting: deque[VideoFile], streams: dict[Any, _Stream]) -> None:
+        while self._idle:
+            lot = [waiting.popleft()] if waiting else []  # what a decoder died over is done by itself
+            while not waiting and len(lot) < _VIDEOS_AT_A_TIME and (video := next(source, None)) is not None:
+                lot.append(video)
+            if not lot:
+                return
+            actor = self._idle.pop()
+            how = {"num_returns": "streaming", "_generator_backpressure_num_objects": _EVENTS_AHEAD}
+            events = actor.decode.options(**how).remote(lot)
+            streams[events] = _Stream(actor, {video.id: video for video in lot}, set())
+
+    def _hear(
+        self, events: Any, streams: dict[Any, _Stream], waiting: deque[VideoFile], losses: Counter[str]
+    ) -> Iterator[Event]:
+        """The next event of a decoder; where it has ended or died, what that means."""
+        stream = streams[events]
+        try:
+            event: Event = self._ray.get(next(events))
+        except StopIteration:
+            del streams[events]
+            self._idle.append(stream.actor)
+            return
+        except self._ray.exceptions.RayActorError as error:
+            del streams[events]
+            self._idle.append(self._new())
+            yield from _restarted(stream, waiting, losses, str(error).splitlines()[0])
+            return
+        if isinstance(event, Snippets):
+            stream.begun.add(event.video.id)
+        elif isinstance(event, Restarted):
+            stream.begun.discard(event.video.id)
+        else:
+            del stream.videos[event.video.id]
+        yield event
+
+
+def _restarted(
+    stream: _Stream, waiting: deque[VideoFile], losses: Counter[str], reason: str
+) -> Iterator[Restarted | Failed]:
+    """The videos of a decoder that died wait again, or fail."""
+    for video in stream.videos.values():
+        losses[video.id] += 1
+        if losses[video.id] >= _MOST_LOSSES:
+            yield Failed(video, "crashed", f"{_MOST_LOSSES} decoders died over it, the last of them so: {reason}")
+            continue
+        if video.id in stream.begun:
+            yield Restarted(video, reason)
+        waiting.append(video)
