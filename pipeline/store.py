@@ -350,6 +350,7 @@ class SequenceWriter:
         file.seek(0)
         file.write(_array_header(spec, self._rows))
         file.close()
+        store.look_again(self._id)  # of a remote store it is not known what others have written meanwhile
         # An older sidecar must not vouch for another array; for an equal one, from another process, it may.
         if (store.sidecar(self._id) or {}).get("sha256") != self._digest.hexdigest():
             store.sidecar_path(self._id).unlink(missing_ok=True)

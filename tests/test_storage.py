@@ -144,6 +144,28 @@ def test_an_upload_that_fails_leaves_no_video_done_and_the_next_one_completes_it
         assert files_of(bucket / kind) == expected
 
 
+def test_another_machines_sidecar_does_not_vouch_for_the_array_of_this_one(bucket, monkeypatch):
+    ours = make_store(bucket / "store", {"b": VIDEOS["v000"]})
+    theirs = make_store(remote("memory://bucket/store"), {"a": VIDEOS["v001"]})
+    theirs.write_failure("c", kind="timeout", reason="made up", source={})
+    plain = RemotePath.upload
+
+    def fail(self, source):
+        if self.name == "a.json":
+            raise StorageError("no answer")
+        plain(self, source)
+
+    with monkeypatch.context() as patch, ours.writer("a") as writer, pytest.raises(StorageError):
+        patch.setattr(RemotePath, "upload", fail)
+        writer.append(VIDEOS["v002"])  # of the same size
+        writer.commit({"duration_seconds": 1.5})
+    assert FeatureStore.open(remote("memory://bucket/store")).ids() == ["b"]
+    with ours.writer("c") as writer:
+        writer.append(VIDEOS["v002"])
+        writer.commit({"duration_seconds": 1.5})
+    assert FeatureStore.open(remote("memory://bucket/store")).failed_ids() == []
+
+
 def test_what_could_not_be_asked_is_not_taken_for_absent(bucket, monkeypatch):
     make_store(bucket / "store", VIDEOS)
     store = FeatureStore.open(remote("memory://bucket/store"))
