@@ -159,6 +159,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(quick, tmp_path, fault):
 def test_two_processes_on_one_store_make_what_one_makes(quick, tmp_path, killed):
     extract([quick], tmp_path / "reference", CONFIG)
     expected = features_of(tmp_path / "reference")
+    ends = []
     for place in range(5, 95, 9):
         store = tmp_path / f"store {place}"
 
@@ -168,10 +169,14 @@ def test_two_processes_on_one_store_make_what_one_makes(quick, tmp_path, killed)
 
         first = in_child(lambda store=store, die=die: run_watched(quick, store, die))
         second = in_child(lambda store=store: extract([quick], store, CONFIG))
-        assert (end_of(first), end_of(second)) == (-signal.SIGKILL if killed else 0, 0)
+        ends.append(end_of(first))
+        assert end_of(second) == 0
         assert features_of(store).keys() >= expected.keys()
         assert_nothing_torn_is_believed(store, expected)
         assert_the_next_run_completes(quick, store, expected)
+    # Where the other process was faster, little was left for the first, and it ended before its step.
+    assert set(ends) <= ({-signal.SIGKILL, 0} if killed else {0})
+    assert (-signal.SIGKILL in ends) == killed
 
 
 def assert_ended_by_a_signal(code: object, output: str, errors: str, store: Path) -> None:

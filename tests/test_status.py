@@ -14,7 +14,7 @@ from pipeline import runlog, status_commands
 from pipeline.cli import main
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract
-from pipeline.files import this_process
+from pipeline.partial import this_process
 from pipeline.status import JobStatus, Worker, latest, read_worker, status_of
 from pipeline.status_commands import lines, prometheus_lines
 from pipeline.store import FeatureStore
