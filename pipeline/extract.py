@@ -196,11 +196,11 @@ class _Job:
             if not unchanged:
                 self._fail(video, "changed", "the file was changed while it was read; the next run takes it anew")
                 continue
-            del self._stamps[video.id]
+            size, _ = self._stamps.pop(video.id) or (0, 0)
             writer = self._writers.pop(video.id)
             self._summary.done.append(video.id)
             self._summary.snippets += writer.rows
-            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows)
+            self._log.write("done", id=video.id, path=str(video.path), snippets=writer.rows, bytes=size)
             self._tell(video)
 
     def _writer(self, video: VideoFile) -> SequenceWriter:
@@ -215,12 +215,12 @@ class _Job:
 
     def _fail(self, video: VideoFile, kind: str, reason: str) -> None:
         self._discard(video)
-        self._stamps.pop(video.id, None)
+        size, _ = self._stamps.pop(video.id, None) or (0, 0)
         # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
         source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video.path)
         self._store.write_failure(video.id, kind=kind, reason=reason, source=source)
         self._summary.failed[video.id] = f"{kind}: {reason}"
-        self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason)
+        self._log.write("failed", id=video.id, path=str(video.path), kind=kind, reason=reason, bytes=size)
         self._tell(video)
 
     def _sums(self, snippets: int) -> dict[str, int]:
