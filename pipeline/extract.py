@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import StorageError
@@ -189,7 +190,8 @@ class _Job:
             self._rows_begun += outcome
             self._tell()
             return
-        video, about = outcome.video, {"id": outcome.video.id, "path": str(outcome.video.path)}
+        video = outcome.video
+        about: dict[str, Any] = {"id": video.id, "path": str(video.path), "bytes": size_of(video.path)}
         if outcome.worker:
             about["worker"] = outcome.worker
         if outcome.kind:

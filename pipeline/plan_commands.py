@@ -11,7 +11,7 @@ from rich.console import Console
 from pipeline.config import ExtractConfig
 from pipeline.plan import Plan, plan
 from pipeline.plan_config import PlanConfig
-from pipeline.plan_model import FILES_A_VIDEO, stations
+from pipeline.plan_model import FILES_A_VIDEO, NAME_BYTES, most_machines, stations
 from pipeline.progress import progress
 from pipeline.text_table import duration, print_table
 
@@ -25,6 +25,8 @@ _REMEDIES = {
     "start": "fewer machines: loading the encoder takes longer than a machine's share of the work",
     "listing": "a list of videos for each machine, and a store for each: finding all takes longer than its share",
 }
+_MUCH_MEMORY = 1e9
+_MANY_FILES = 1e7  # in one folder; from about here on file systems refuse more, or take long over each
 _out = Console(soft_wrap=True, highlight=False)
 
 
@@ -50,8 +52,8 @@ def run_plan(
     ]
     header = ["machines", "dealt one by one", "with --shard", "machine hours", "held up by"]
     print_table(_out, "Time of the clock", header, rows)
-    for name in dict.fromkeys(one.bottleneck for one in result.forecasts):
-        _out.print(f"{name}: what would help: {_REMEDIES[name]}", markup=False)
+    for line in _advice(result):
+        _out.print(line, markup=False)
     return 0
 
 
@@ -75,3 +77,21 @@ def _lines(result: Plan) -> Iterator[str]:
         f"assumed: machines like this one, videos like these, {shared.network * 8 / 1e9:g} Gbit/s and "
         f"{shared.files:g} files/s for all together; longest video {videos.longest_snippets:,.0f} snippets"
     )
+
+
+def _advice(result: Plan) -> Iterator[str]:
+    """What holds the job up, what would help, and what would break first if there were more of all."""
+    for name in dict.fromkeys(one.bottleneck for one in result.forecasts):
+        yield f"{name}: what would help: {_REMEDIES[name]}"
+    most = most_machines(result.collection, result.machine, result.shared)
+    ordered = sorted(most.items(), key=lambda item: item[1])
+    yield "more machines gain nothing beyond: " + ", ".join(f"{count:,.0f} ({name})" for name, count in ordered)
+    names = NAME_BYTES * result.collection.videos
+    if names > _MUCH_MEMORY:
+        yield (
+            f"each process holds the names of all videos, {names / 1e9:,.1f} GB: give each machine a list of its own "
+            "(a text file of paths)"
+        )
+    files = FILES_A_VIDEO * result.collection.videos
+    if files > _MANY_FILES:
+        yield f"a store is one folder, here of {files:,.0f} files: make several stores, one for each list"

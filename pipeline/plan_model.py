@@ -33,6 +33,8 @@ import math
 from dataclasses import dataclass, replace
 
 FILES_A_VIDEO = 2  # array and sidecar
+# What a process of `extract` holds for each of all videos, its name and path (scripts/bench/many_videos).
+NAME_BYTES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +144,27 @@ def longest_video(videos: Collection, machine: Machine) -> float:
     return videos.longest_snippets * max(1 / machine.decode, 1 / machine.encode)
 
 
+def fixed_limits(videos: Collection, machine: Machine, shared: Shared) -> dict[str, float]:
+    """Seconds that no number of machines can fall below."""
+    return {
+        "longest video": longest_video(videos, machine),
+        "network": videos.video_bytes / shared.network,
+        "files": FILES_A_VIDEO * videos.videos / shared.files,
+    }
+
+
+def most_machines(videos: Collection, machine: Machine, shared: Shared) -> dict[str, float]:
+    """For each of the fixed limits, the number of machines whose work takes as long: more gain nothing."""
+    busy = max(stations(videos, machine).values())
+    return {name: busy / seconds for name, seconds in fixed_limits(videos, machine, shared).items() if seconds > 0}
+
+
 def forecast(videos: Collection, machine: Machine, shared: Shared, *, machines: int) -> Forecast:
     """What ``machines`` machines take for the videos."""
     n, parts = machines, stations(videos, machine)
     busy, longest = max(parts.values()), longest_video(videos, machine)
     limits = {name: seconds / n for name, seconds in parts.items()}
-    limits["longest video"] = longest
-    limits["network"] = videos.video_bytes / shared.network
-    limits["files"] = FILES_A_VIDEO * videos.videos / shared.files
+    limits |= fixed_limits(videos, machine, shared)
     limits["start"] = machine.start
     limits["listing"] = videos.videos * machine.find + videos.videos / n * machine.look_up
     start = limits["start"] + limits["listing"]

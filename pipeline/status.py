@@ -173,7 +173,8 @@ def _sums(lines: Sequence[dict[str, Any]]) -> tuple[dict[str, float], list[tuple
             points.append((_time(line), dict(sums)))
         elif event in ("done", "failed"):
             sums[event] += 1
-            sums["snippets"] += line.get("snippets", 0)
+            for name in ("snippets", "bytes"):
+                sums[name] += line.get(name, 0)
     return sums, points
 
 

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.extract import extract
 from pipeline.plan import plan
 from pipeline.plan_config import PlanConfig
-from pipeline.plan_model import Collection, Machine, Shared, forecast, longest_video, stations
+from pipeline.plan_model import Collection, Machine, Shared, forecast, longest_video, most_machines, stations
 from pipeline.publishing import Publisher
 from pipeline.speed import decode_speed, store_seconds
 from pipeline.video.find import VideoFile, find_videos
@@ -82,6 +82,11 @@ def test_many_machines_are_held_up_by_what_they_share_and_by_the_longest_video()
     assert few.machine_seconds == pytest.approx(64 * (start + 800))
     assert forecast(VIDEOS, replace(GPU, find=10), PLENTY, machines=512).bottleneck == "listing"
     assert forecast(VIDEOS, replace(GPU, start=300), PLENTY, machines=512).bottleneck == "start"
+
+
+def test_more_machines_gain_nothing_where_their_work_takes_as_long_as_what_is_fixed():
+    most = most_machines(VIDEOS, GPU, Shared(network=1e7, files=4))
+    assert most == {"longest video": 512.5 / 200, "network": 512.5 / 500, "files": 512.5 / 50}
 
 
 def test_with_shards_the_fullest_machine_decides():
@@ -223,6 +228,10 @@ def test_the_command_prints_a_table_or_json(folder, encoder, monkeypatch, capsys
     assert "1e-06 Gbit/s and 7 files/s" in text
     assert text.count("network") >= 4
     assert "network: what would help: copies of the videos" in text
+    assert "more machines gain nothing beyond: 0 (network)" in text
+    many = command("--hours", "1000000")
+    assert "each process holds the names of all videos" in many
+    assert "a store is one folder" in many
 
 
 def test_a_plan_takes_the_settings_of_extract_from_a_file(tmp_path):

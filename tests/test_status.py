@@ -56,15 +56,15 @@ def test_sums_and_rates_are_those_of_the_last_ten_minutes(store):
         (650, "progress", {**SUMS, "done": 1, "snippets": 50, "bytes": 100}),
         (500, "progress", {**SUMS, "done": 2, "snippets": 100, "bytes": 300}),
         (20, "progress", {**SUMS, "done": 3, "failed": 1, "snippets": 180, "bytes": 500}),
-        (10, "done", {"id": "x", "snippets": 20}),
+        (10, "done", {"id": "x", "snippets": 20, "bytes": 100}),
     )
     worker = read_worker(log, now=NOW)
     assert (worker.name, worker.state, worker.videos) == ("host-7", "working", 10)
-    assert worker.sums == {**SUMS, "done": 4, "failed": 1, "snippets": 200, "bytes": 500}
-    # From the line of 500 seconds ago: two videos and 100 snippets more, and 200 of 1,000 bytes.
+    assert worker.sums == {**SUMS, "done": 4, "failed": 1, "snippets": 200, "bytes": 600}
+    # From the line of 500 seconds ago: two videos and 100 snippets more, and 300 of 1,000 bytes.
     assert worker.rates["done"] == pytest.approx(2 / 500)
     assert worker.rates["snippets"] == pytest.approx(100 / 500)
-    assert worker.seconds_left == pytest.approx(500 / (200 / 500))
+    assert worker.seconds_left == pytest.approx(400 / (300 / 500))
 
 
 def test_what_was_done_before_does_not_count_as_speed(store):
