@@ -79,7 +79,7 @@ def extract(
     """
     videos = [video for video in find_videos(inputs, ids=config.ids) if config.is_mine(video.id)]
     if config.execution.executor == "ray":
-        with workers(out, config) as theirs:
+        with workers(out, config, videos=len(videos)) as theirs:
             about = theirs.about
             job = _begin(out, about.spec, about.notes, about.random, videos, config, report)
             job.run(theirs.outcomes(job.todo(), job.store))

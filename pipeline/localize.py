@@ -129,7 +129,7 @@ def _from_videos(
         report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
 
     if config.execution.executor == "ray":
-        with workers(model, config) as theirs:
+        with workers(model, config, videos=len(videos)) as theirs:
             summary.notes.extend(theirs.notes)
             _gather(theirs.found(videos), summary, tell)
     else:

@@ -134,6 +134,15 @@ def test_no_more_workers_are_started_than_there_are_jobs():
     assert cluster.seen == [(0, ["a"]), (1, ["b"])]  # nobody holds a job for which another has time
 
 
+def test_workers_are_started_at_once_for_the_jobs_that_are_expected():
+    cluster = Cluster(dead_on_arrival={0})
+    with RayPool(cluster, "m:f", (), room=Room(5, 1, 0), depth=1) as pool:
+        assert pool.first_about(jobs=3) == 1
+        assert len(cluster.actors) == 3
+        assert sorted(e.key for e in pool.run(map(Task, "abc")) if isinstance(e, Ended)) == ["a", "b", "c"]
+    assert set(cluster.killed) == set(cluster.actors)
+
+
 def test_jobs_are_asked_for_as_there_is_room_for_them():
     taken = []
     with RayPool(Cluster(), "m:f", (), room=Room(1, 1, 0), depth=2) as pool:

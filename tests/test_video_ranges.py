@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.snippets import SnippetPlan
+from pipeline.video import decord_backend
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.pool import DecodePool, Failed, Finished, Long, Snippets
@@ -178,3 +179,29 @@ def test_a_range_of_a_file_that_became_another_fails(files, tmp_path):
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
         *_, last = pool.decode([part])
     assert isinstance(last, Failed)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_ranges_of_real_videos_are_what_one_pass_gives_or_fail(real_data):
+    compared = dict.fromkeys(("pyav", "decord"), 0)
+    files = [*(real_data / "activitynet").rglob("*.mp4"), *sorted((real_data / "awkward").rglob("*.*"))]
+    files += sorted((real_data / "fall_topdown").rglob("*.mp4"))[:1]
+    for path in files:
+        try:
+            info = probe(path)
+        except VideoError:
+            continue
+        ranges = cut(info, PLAN, longest_seconds=float(info.duration) / 4)
+        exact = decord_backend.is_installed() and decord_backend.why_not_exact(info) is None
+        for decoder in ("pyav", "decord") if exact else ("pyav",):
+            whole = decoded(path, info, PLAN, decoder)[0] if ranges else {}
+            for first, end in ranges:
+                try:
+                    rows, _ = decoded(path, info, PLAN, decoder, (first, end, len(whole)))
+                except VideoError as error:
+                    assert error.kind == "decode_error"
+                else:
+                    assert all(rows[row] == whole[row] for row in rows), f"{path.name} {decoder} {first}-{end}"
+                    compared[decoder] += 1
+    assert min(compared.values()) >= 6

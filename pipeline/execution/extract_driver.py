@@ -25,8 +25,11 @@ _RANGE_MINUTES = 20.0
 
 
 @contextmanager
-def workers(out: AnyPath, config: ExtractConfig) -> Iterator[Workers]:
+def workers(out: AnyPath, config: ExtractConfig, *, videos: int) -> Iterator[Workers]:
     """Workers on the cluster that ``config`` names; they end with the block.
+
+    Args:
+        videos: how many there are; some may be done already.
 
     Raises:
         PipelineError, EncoderError: no Ray, no cluster, no encoder there, or workers that make different features.
@@ -51,7 +54,7 @@ def workers(out: AnyPath, config: ExtractConfig) -> Iterator[Workers]:
         opener = f"{open_extraction.__module__}:{open_extraction.__name__}"
         arguments = (out.absolute(), config, room.cpus)
         with RayPool(ray, opener, arguments, room=room, depth=depth, on_ready=compare) as pool:
-            yield Workers(pool, config)
+            yield Workers(pool, config, videos=videos)
 
 
 @dataclass
@@ -66,11 +69,11 @@ class _Cut:
 class Workers:
     """The workers of one extraction, the first of which has said what features they make."""
 
-    def __init__(self, pool: RayPool, config: ExtractConfig) -> None:
+    def __init__(self, pool: RayPool, config: ExtractConfig, *, videos: int) -> None:
         self._pool = pool
         self._longest = 60 * (config.execution.ray_range_minutes or _RANGE_MINUTES)
         self._cuts: dict[str, _Cut] = {}
-        self.about: About = pool.first_about()
+        self.about: About = pool.first_about(jobs=videos)
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""

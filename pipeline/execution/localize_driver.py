@@ -24,9 +24,9 @@ class Workers:
         notes: what the first of them says of its encoder.
     """
 
-    def __init__(self, pool: RayPool) -> None:
+    def __init__(self, pool: RayPool, *, videos: int) -> None:
         self._pool = pool
-        self.notes: tuple[str, ...] = pool.first_about()
+        self.notes: tuple[str, ...] = pool.first_about(jobs=videos)
 
     def found(self, videos: Sequence[VideoFile]) -> Iterator[tuple[str, Any]]:
         """For each video its id, and its detections or why there are none, in the order in which they are done."""
@@ -40,8 +40,11 @@ class Workers:
 
 
 @contextmanager
-def workers(model: LocalizationModel, config: LocalizeConfig) -> Iterator[Workers]:
+def workers(model: LocalizationModel, config: LocalizeConfig, *, videos: int) -> Iterator[Workers]:
     """Workers on the cluster that ``config`` names; they end with the block.
+
+    Args:
+        videos: how many there are.
 
     Raises:
         PipelineError, EncoderError: no Ray, no cluster, no encoder there, or a machine that makes other features.
@@ -52,4 +55,4 @@ def workers(model: LocalizationModel, config: LocalizeConfig) -> Iterator[Worker
         room = room_in(ray, config.execution, on_cpu=config.device == "cpu")
         opener = "pipeline.execution.localize_worker:open_localization"
         with RayPool(ray, opener, (model, config, room.cpus), room=room, depth=_DEPTH) as pool:
-            yield Workers(pool)
+            yield Workers(pool, videos=videos)

@@ -92,9 +92,14 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def first_about(self) -> Any:
-        """What there is to know of the first worker that is ready; it waits for its jobs."""
-        self._start()
+    def first_about(self, *, jobs: int) -> Any:
+        """What there is to know of the first worker that is ready; it waits for its jobs.
+
+        Args:
+            jobs: as many are expected; for so many workers are started.
+        """
+        for _ in range(max(1, min(jobs, self._room.workers))):
+            self._start()
         while not self._idle:
             list(self._listen())
             if not self._calls and not self._idle:
