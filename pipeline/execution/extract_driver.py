@@ -71,6 +71,7 @@ class Workers:
 
     def __init__(self, pool: RayPool, config: ExtractConfig, *, videos: int) -> None:
         self._pool = pool
+        self._decoders = config.execution.ray_decoders
         self._longest = 60 * (config.execution.ray_range_minutes or _RANGE_MINUTES)
         self._cuts: dict[str, _Cut] = {}
         self.about: About = pool.first_about(jobs=videos)
@@ -79,6 +80,11 @@ class Workers:
         """What becomes of each video, and rows on their way, as the workers tell it."""
 
         def cuttable(video: VideoFile) -> VideoFile:
+            if self._decoders and is_remote(video.path):
+                raise PipelineError(
+                    f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and each "
+                    "worker fetches and decodes for itself"
+                )
             if store.is_remote or is_remote(video.path):  # cutting wants the file, and a place for the parts
                 return video
             return CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest)
