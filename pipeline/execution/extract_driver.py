@@ -82,8 +82,8 @@ class Workers:
         def cuttable(video: VideoFile) -> VideoFile:
             if self._decoders and is_remote(video.path):
                 raise PipelineError(
-                    f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and each "
-                    "worker fetches and decodes for itself"
+                    f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and "
+                    "each worker fetches and decodes for itself"
                 )
             if store.is_remote or is_remote(video.path):  # cutting wants the file, and a place for the parts
                 return video
