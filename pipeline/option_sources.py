@@ -32,7 +32,7 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     """The words of a command that remain, and the sources of options that they do not give, the first one first.
 
     The file is that of ``--config``, or the first word of `run`. `run` is given the whole file, every other command
-    its own table; `plan` that of `extract` too, since it foresees what that does. Presets come last.
+    its own table. Presets come last.
 
     Raises:
         PipelineError: no such file, or it is not TOML.
@@ -48,10 +48,10 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
         values = _read_toml(Path(file[0]))
-        if tokens[:1] == ["plan"]:
-            values = {**values, "plan": {**values.get("extract", {}), **values.get("plan", {})}}
         sources.append(Dict({"run": values} if tokens[:1] == ["run"] else values, source=file[0]))
     sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
+    if file and tokens[:1] == ["plan"]:  # it foresees what `extract` does, with the settings of that
+        sources.append(Dict({"plan": values.get("extract", {})}, source=file[0]))
     return tokens, tuple(sources)
 
 

@@ -6,7 +6,6 @@ cosine near 0. Dividing by the deviations keeps a few strong channels from decid
 out what channels say twice.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +39,15 @@ class FeatureStatistics:
 
 
 def feature_statistics(
-    source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison, *, readers: int = 1
+    source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison
 ) -> FeatureStatistics | None:
     """What the comparison needs to know about the data, float64; None for raw features.
 
-    From at most 16,384 rows, spread evenly over all snippets of all videos, read by so many threads.
+    From at most 16,384 rows, spread evenly over all snippets of all videos.
     """
     if comparison == "raw":
         return None
-    rows = _spread_rows(source, lengths, readers)
+    rows = _spread_rows(source, lengths)
     origin = rows.mean(axis=0)
     centred = rows - origin
     if comparison == "centred":
@@ -65,11 +64,10 @@ def feature_statistics(
     return FeatureStatistics(torch.from_numpy(origin), torch.from_numpy(scale))
 
 
-def _spread_rows(source: FeatureSource, lengths: np.ndarray, readers: int) -> np.ndarray:
+def _spread_rows(source: FeatureSource, lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     places = np.unique(np.linspace(0, ends[-1] - 1, min(MOST_ROWS, int(ends[-1]))).astype(np.int64))
     videos = np.searchsorted(ends, places, side="right")
     snippets = places - (ends - lengths)[videos]
-    with ThreadPoolExecutor(readers) as pool:
-        rows = pool.map(lambda v, i: source.rows(v, i, i + 1)[0], videos.tolist(), snippets.tolist())
-        return np.stack(list(rows)).astype(np.float64)
+    rows = [source.rows(int(v), int(i), int(i) + 1)[0] for v, i in zip(videos, snippets, strict=True)]
+    return np.stack(rows).astype(np.float64)
