@@ -35,8 +35,7 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
     """The words of a command that remain, and the sources of options that they do not give, the first one first.
 
     The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for
-    the tables of what comes before it, every other command its own table; `plan` that of `extract` too, which it
-    foresees. Presets come last.
+    the tables of what comes before it, every other command its own table. Presets come last.
 
     Raises:
         PipelineError: no such file, or it is not TOML.
@@ -52,12 +51,13 @@ def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
         file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
     if file:
         values = read_toml(Path(file[0]))
-        if tokens[:1] == ["plan"]:
-            values = {**values, "plan": {**values.get("extract", {}), **values.get("plan", {})}}
+        given = values
         if tokens[:1] == ["run"]:
-            values = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
-        sources.append(Dict(values, source=file[0]))
+            given = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
+        sources.append(Dict(given, source=file[0]))
     sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
+    if file and tokens[:1] == ["plan"]:  # it foresees what `extract` does, with the settings of that
+        sources.append(Dict({"plan": values.get("extract", {})}, source=file[0]))
     return tokens, tuple(sources)
 
 

@@ -6,7 +6,6 @@ cosine near 0. Dividing by the deviations keeps a few strong channels from decid
 out what channels say twice.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +40,15 @@ class FeatureStatistics:
 
 
 def feature_statistics(
-    source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison, *, readers: int = 1
+    source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison
 ) -> FeatureStatistics | None:
     """What the comparison needs to know about the data, float64; None for raw features.
 
-    From at most 16,384 rows, spread evenly over all snippets of all videos, read by so many threads.
+    From at most 16,384 rows, spread evenly over all snippets of all videos.
     """
     if comparison == "raw":
         return None
-    rows = _spread_rows(source, lengths, readers)
+    rows = _spread_rows(source, lengths)
     origin = rows.mean(axis=0)
     centred = rows - origin
     if comparison == "centred":
@@ -66,17 +65,16 @@ def feature_statistics(
     return FeatureStatistics(torch.from_numpy(origin), torch.from_numpy(scale))
 
 
-def _spread_rows(source: FeatureSource, lengths: np.ndarray, readers: int) -> np.ndarray:
+def _spread_rows(source: FeatureSource, lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     places = np.unique(np.linspace(0, ends[-1] - 1, min(MOST_ROWS, int(ends[-1]))).astype(np.int64))
     videos = np.searchsorted(ends, places, side="right")
     snippets = places - (ends - lengths)[videos]
     wanted = [(int(video), int(snippet), int(snippet) + 1) for video, snippet in zip(videos, snippets, strict=True)]
-    rows: list[np.ndarray] = []
-    with ThreadPoolExecutor(readers) as pool:
-        for start in range(0, len(wanted), _ROWS_AT_ONCE):
-            part = wanted[start : start + _ROWS_AT_ONCE]
-            if isinstance(source, ExpectingSource):
-                source.expect(part)
-            rows += pool.map(lambda row: source.rows(*row)[0], part)
+    rows = []
+    for start in range(0, len(wanted), _ROWS_AT_ONCE):
+        part = wanted[start : start + _ROWS_AT_ONCE]
+        if isinstance(source, ExpectingSource):
+            source.expect(part)
+        rows += [source.rows(*row)[0] for row in part]
     return np.stack(rows).astype(np.float64)
