@@ -52,7 +52,7 @@ def workers(out: Path, config: ExtractConfig, *, videos: int) -> Iterator[Worker
         # Each decoder process has a video and the next one; one more waits while the driver hears of one that is done.
         depth = 2 * (decoders or config.workers or max(1, room.cpus - 1)) + 1
         opener = f"{open_extraction.__module__}:{open_extraction.__name__}"
-        arguments = (out.absolute(), config, room.cpus)
+        arguments = (out, config, room.cpus)  # paths mean there what they mean here
         with RayPool(ray, opener, arguments, room=room, depth=depth, on_ready=compare) as pool:
             yield Workers(pool, config, videos=videos)
 
@@ -77,8 +77,7 @@ class Workers:
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""
-        cuttable = (CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest) for video in videos)
-        for result in self._pool.run(map(Encode, cuttable)):
+        for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
             if isinstance(result, int):
                 yield result
             elif isinstance(result, Lost):
@@ -90,6 +89,12 @@ class Workers:
             else:
                 self._part_ended(result)
         remove_settled_parts(store)
+
+    def _cuttable(self, video: VideoFile, store: FeatureStore) -> VideoFile:
+        """The video, which may be cut where it is long: where each range need not be fetched and rows can be kept."""
+        if not (isinstance(video.path, Path) and isinstance(store.path, Path)):
+            return video
+        return CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest)
 
     def _cut(self, long: Long, store: FeatureStore) -> None:
         """Has the ranges of a video done, those that have not been done earlier."""
