@@ -1,6 +1,7 @@
 """How jobs are handed to workers and what happens when these die, with a stand-in for Ray that does what it is told."""
 
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -181,6 +182,25 @@ def test_jobs_can_be_added_and_dropped_on_the_way():
                         pool.add(Task(key), first=key == "z")
                     pool.drop(lambda job: job.key == "y")
     assert (ended[:2], sorted(ended)) == (["a", "z"], ["a", "b", "c", "x", "z"])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_added_and_whoever_dies_each_job_ends_once(seed):
+    chance = random.Random(seed)
+    cluster = Cluster(is_deadly=lambda actor, job: job.key == "poison" or chance.random() < 0.03)
+    room, depth = Room(chance.randint(1, 4), 1, 0), chance.randint(1, 4)
+    keys = [str(number) for number in range(chance.randint(0, 9))] + ["poison"] * (seed % 2)
+    given, ended = list(keys), []
+    with RayPool(cluster, "m:f", (), room=room, depth=depth) as pool:
+        for result in pool.run(map(Task, keys)):
+            if isinstance(result, int):
+                continue
+            ended.append(result.key if isinstance(result, Ended) else result.job.key)
+            while len(given) < 40 and chance.random() < 0.6:
+                given.append(f"more {len(given)}")
+                pool.add(Task(given[-1]), first=chance.random() < 0.5)
+    assert sorted(ended) == sorted(given)
+    assert len(set(map(id, cluster.killed))) == len(cluster.actors)
 
 
 def test_workers_that_die_before_they_are_ready_end_the_job_after_three():

@@ -52,7 +52,7 @@ def workers(out: AnyPath, config: ExtractConfig, *, videos: int) -> Iterator[Wor
         # Each decoder process has a video and the next one; one more waits while the driver hears of one that is done.
         depth = 2 * (decoders or config.workers or max(1, room.cpus - 1)) + 1
         opener = f"{open_extraction.__module__}:{open_extraction.__name__}"
-        arguments = (out.absolute(), config, room.cpus)
+        arguments = (out, config, room.cpus)  # paths mean there what they mean here
         with RayPool(ray, opener, arguments, room=room, depth=depth, on_ready=compare) as pool:
             yield Workers(pool, config, videos=videos)
 
@@ -78,18 +78,7 @@ class Workers:
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""
-
-        def cuttable(video: VideoFile) -> VideoFile:
-            if self._decoders and is_remote(video.path):
-                raise PipelineError(
-                    f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and "
-                    "each worker fetches and decodes for itself"
-                )
-            if store.is_remote or is_remote(video.path):  # cutting wants the file, and a place for the parts
-                return video
-            return CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest)
-
-        for result in self._pool.run(Encode(cuttable(video)) for video in videos):
+        for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
             if isinstance(result, int):
                 yield result
             elif isinstance(result, Lost):
@@ -101,6 +90,17 @@ class Workers:
             else:
                 self._part_ended(result)
         remove_settled_parts(store)
+
+    def _cuttable(self, video: VideoFile, store: FeatureStore) -> VideoFile:
+        """The video, which may be cut where it is long: where each range need not be fetched and rows can be kept."""
+        if self._decoders and is_remote(video.path):
+            raise PipelineError(
+                f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and each "
+                "worker fetches and decodes for itself"
+            )
+        if not (isinstance(video.path, Path) and isinstance(store.path, Path)):
+            return video
+        return CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest)
 
     def _cut(self, long: Long, store: FeatureStore) -> None:
         """Has the ranges of a video done, those that have not been done earlier."""

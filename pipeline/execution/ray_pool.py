@@ -144,9 +144,7 @@ class RayPool:
         self._calls, self._idle = {}, []
 
     def _hand_out(self) -> None:
-        for worker in self._idle:
-            self._call(worker)
-        self._idle = [worker for worker in self._idle if worker not in self._calls.values()]
+        self._idle = [worker for worker in self._idle if not self._call(worker)]
         starting = sum(not worker.ready for worker in self._calls.values())
         while len(self._calls) + len(self._idle) < self._room.workers:
             self._fill(starting + 1 - len(self._suspects))
@@ -159,12 +157,13 @@ class RayPool:
         worker = _Worker(self._make())
         self._calls[worker.actor.ready.remote()] = worker
 
-    def _call(self, worker: _Worker) -> None:
-        """Gives a worker the jobs that it has room for and asks for news; leaves it alone if it has none at all."""
+    def _call(self, worker: _Worker) -> bool:
+        """Gives a worker the jobs that it has room for and asks for news; False: it has none, and is left alone."""
         new = self._jobs_for(worker)
         worker.jobs |= {job.key: job for job in new}
         if worker.jobs:
             self._calls[worker.actor.exchange.remote(new, _SECONDS_A_CALL)] = worker
+        return bool(worker.jobs)
 
     def _jobs_for(self, worker: _Worker) -> list[Any]:
         if any(self._losses[key] for key in worker.jobs):
@@ -183,8 +182,8 @@ class RayPool:
 
     def _busy(self, this: _Worker) -> int:
         """How many workers have jobs; ``this`` one counts."""
-        others = [*self._calls.values(), *self._idle]
-        return 1 + sum(bool(worker.jobs) for worker in others if worker is not this)
+        others = {id(worker): worker for worker in [*self._calls.values(), *self._idle]}
+        return 1 + sum(bool(worker.jobs) for worker in others.values() if worker is not this)
 
     def _fill(self, count: int) -> None:
         """Lets so many jobs wait, if there are so many."""
