@@ -85,7 +85,8 @@ def test_module_is_imported_without_torch(module: str) -> None:
 
 
 def heavy_modules_after(statement: str) -> str:
-    code = f"import sys\n{statement}\nprint(*[m for m in ('torch', 'torchvision', 'pytorchvideo') if m in sys.modules])"
+    heavy = ("torch", "torchvision", "pytorchvideo", "ray")
+    code = f"import sys\n{statement}\nprint(*[m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

@@ -130,6 +130,7 @@ def test_workers_leave_the_files_that_one_machine_leaves(cluster, videos, expect
     assert (again.done, again.skipped, len(again.failed)) == ([], 5, 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_load_its_encoder_ends_the_job_with_its_error(cluster, videos, tmp_path):
     (tmp_path / "own.py").write_text("def mine():\n    return 1\n")
     with pytest.raises(Exception, match="mine") as error:
@@ -143,6 +144,7 @@ def test_a_worker_larger_than_any_machine_is_refused(cluster, videos, tmp_path):
         extract([videos], tmp_path / "store", config_of("mine.py:mine", executor="ray", ray_cpus_per_worker=64))
 
 
+@pytest.mark.slow
 def test_detections_are_those_of_one_machine(cluster, tmp_path):
     own = encoder_in(tmp_path)
     for name in ("a", "b", "c"):
