@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE
 from tests.remote import bucket, requests  # noqa: F401  (fixtures)
 
 # Threads that wait must not take the cores from decoder processes; it counts only before torch is loaded.
@@ -14,6 +15,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell starts its background jobs with Ctrl-C ignored; what the tests send must arrive all the same.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_cache_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's --cache-folder and --cache-gigabytes go into the environment: not beyond the test."""
+    for name in (FOLDER_VARIABLE, GIGABYTES_VARIABLE):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

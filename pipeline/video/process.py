@@ -38,7 +38,7 @@ _START = (
     "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
 )
 _CHUNKS_AHEAD = 4
-_OF_OBJECT_STORAGE = ("AWS_", "GOOGLE_", "FSSPEC_")
+_SECRETS = ("AWS_", "GOOGLE_", "FSSPEC_", "RAY_")  # where credentials stand
 # glibc gives a scaled picture back to the system when it is freed and asks for it again for the next one, each page of
 # it anew; kept on the heap, decoding is some percent faster (scripts/bench/decode).
 _ENVIRONMENT = {
@@ -181,7 +181,7 @@ def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables without credentials of object storage: decoders read files of strangers and need none."""
-    return {name: value for name, value in environment.items() if not name.startswith(_OF_OBJECT_STORAGE)}
+    return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 
 
 def _ending(code: int) -> str:
