@@ -46,6 +46,7 @@ def why_wrong(info: VideoInfo) -> str | None:
         (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
         (not info.clean_start, "does not start with a key frame"),
         (any(map(eq, info.timestamps, islice(info.timestamps, 1, None))), "two frames have one timestamp"),
+        (not info.constant_rate, "variable frame rate"),  # where frames are skipped, it shows others than it says
     )
 
 
@@ -54,7 +55,6 @@ def why_not_exact(info: VideoInfo) -> str | None:
     return why_wrong(info) or _first(
         (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
         (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
-        (not info.constant_rate, "variable frame rate"),
         (info.rotation != 0, f"rotated by {info.rotation} degrees"),
         (info.interlaced, "interlaced"),
     )
