@@ -13,6 +13,7 @@ from pipeline.detections import read_detections
 from pipeline.errors import PipelineError
 from pipeline.evaluate import Evaluation, evaluate
 from pipeline.files import read_json
+from pipeline.localization.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 from pipeline.localization.segments import Detection
 from pipeline.probe import ProbeResult, probe
 from pipeline.store import FeatureStore
@@ -122,6 +123,8 @@ def _detection_folders(folder: Path, *, has_sola: bool) -> dict[str, Path]:
 def _evaluate_config(settings: Mapping[str, Any]) -> EvaluateConfig:
     values: dict[str, Any] = settings.get("evaluate") or {}
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    if given.get("tious") in (ACTIVITYNET_TIOUS, THUMOS_TIOUS):  # shown anyway: once is enough
+        del given["tious"]
     return EvaluateConfig(**given)
 
 
