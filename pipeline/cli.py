@@ -12,13 +12,13 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from encoders.errors import EncoderError
-from pipeline import cli_fleet, cli_steps, cli_store, cli_tools
-from pipeline.cli_app import app
+from pipeline.commandline import fleet, steps, stores, tools
+from pipeline.commandline.app import app
+from pipeline.commandline.option_sources import option_sources, take_cache
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError, StorageError
-from pipeline.option_sources import option_sources, take_cache
 from sola.errors import SolaError
 
-COMMANDS = (cli_steps, cli_tools, cli_store, cli_fleet)  # nothing heavy is imported before a command runs
+COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ablate import ablate
-from pipeline.ablate_cell import CellResult, share_sola, work_cell
-from pipeline.ablate_plan import Cell, read_plan
-from pipeline.ablate_results import draw_results, settings_of, table_of, write_results
+from pipeline.ablation.ablate import ablate
+from pipeline.ablation.cell import CellResult, share_sola, work_cell
+from pipeline.ablation.plan import Cell, read_plan
+from pipeline.ablation.results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
 from pipeline.config import AblateConfig, CellConfig, ProbeConfig
 from pipeline.enhance import enhance_store
@@ -178,7 +178,7 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     model = json.loads((folder / "model" / "model.json").read_text())
     assert model["training"]["settings"]["seed"] == 2
 
-    monkeypatch.setattr("pipeline.ablate_cell.run_on_features", None)  # to call it would be an error
+    monkeypatch.setattr("pipeline.ablation.cell.run_on_features", None)  # to call it would be an error
     again = ablate(file, tmp_path / "out", given, say=lambda _: None)
     assert again == [result]
 
@@ -245,7 +245,7 @@ def test_where_the_first_of_the_cells_that_share_fails_the_next_one_fits(tmp_pat
         return work_cell(cell, store, folder, keep_features=keep_features, module=module)
 
     asked: list[tuple[int, bool]] = []
-    monkeypatch.setattr("pipeline.ablate_cell.work_cell", work)
+    monkeypatch.setattr("pipeline.ablation.cell.work_cell", work)
     file = write(tmp_path / "plan.toml", "seeds = [0]\n[grid]\ntrain.epochs = [1, 2, 3]\n" + SMALL)
     results = ablate(file, tmp_path / "out", given, say=lambda _: None)
     assert asked == [(1, False), (2, False), (3, True)]

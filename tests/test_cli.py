@@ -214,7 +214,7 @@ def test_encoders_are_listed_with_dimension_window_and_weights(command):
 
 def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr("pipeline.commands.run_train", lambda *given: taken.append(given[-1]) or 0)
+    monkeypatch.setattr("pipeline.commandline.commands.run_train", lambda *given: taken.append(given[-1]) or 0)
     words = ("train", tmp_path, "--annotations", tmp_path / "a.json", "--out", tmp_path / "m")
     (tmp_path / "s.toml").write_text("[train]\nbatch_size = 3\n")
     code, _, _ = command(*words, "--preset", "thumos14", "--config", tmp_path / "s.toml", "--head.levels", 2)
@@ -230,7 +230,7 @@ def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, 
 @pytest.mark.parametrize("name", FEATURE_PRESETS)
 def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(command, tmp_path, monkeypatch, name):
     taken = []
-    monkeypatch.setattr("pipeline.commands.run_extract", lambda *given, **_: taken.append(given[-1]) or 0)
+    monkeypatch.setattr("pipeline.commandline.commands.run_extract", lambda *given, **_: taken.append(given[-1]) or 0)
     words = ("extract", tmp_path, "--out", tmp_path / "s", "--preset", name)
     assert command(*words)[0] == 0
     settings = taken[0]
@@ -250,7 +250,7 @@ def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(com
 
 def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr("pipeline.commands.run_run", lambda settings: taken.append(settings) or 0)
+    monkeypatch.setattr("pipeline.commandline.commands.run_run", lambda settings: taken.append(settings) or 0)
     words = ("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
     assert command(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")[0] == 0
     assert (taken[0].extract.fps, taken[0].extract.stride_frames, taken[0].extract.weights) == ("video", 4, "random")
@@ -263,7 +263,7 @@ def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(comman
     from sola.config import SolaConfig
 
     taken = []
-    monkeypatch.setattr("pipeline.commands.run_sola", lambda *given: taken.append(given[2]) or 0)
+    monkeypatch.setattr("pipeline.commandline.commands.run_sola", lambda *given: taken.append(given[2]) or 0)
     words = ("sola", tmp_path, "--out", tmp_path / "e", "--preset", "hacs")
     (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
     assert command(*words)[0] == 0

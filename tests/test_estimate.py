@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import estimate as subject
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
-from pipeline.estimate import estimate, extrapolate
 from pipeline.extract import extract
-from pipeline.speed import encoder_speed
+from pipeline.planning import estimate as subject
+from pipeline.planning.estimate import estimate, extrapolate
+from pipeline.planning.speed import encoder_speed
 from tests import videos as make
 from tests.toys import ToyEncoder, toy_store_spec, use_toy_encoder
 
@@ -113,7 +113,7 @@ def test_margin_is_nothing_for_all_and_unknown_for_one_of_many():
 def test_encoder_speed_counts_snippets_not_batches(monkeypatch):
     encoder = ToyEncoder(batch_size=4)
     clock = iter(range(1000))
-    monkeypatch.setattr("pipeline.speed.time.perf_counter", lambda: next(clock) * 0.5)
+    monkeypatch.setattr("pipeline.planning.speed.time.perf_counter", lambda: next(clock) * 0.5)
     # Start at 0; one look after two batches says 0.5 s, one after three 1.0 s, the last reading is 1.5 s.
     assert encoder_speed(encoder) == 3 * 4 / 1.5
     assert encoder.encoded == 4 * 4  # one batch to warm up

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ablate_plan import read_plan
+from pipeline.ablation.plan import read_plan
 from pipeline.cli import take_config
-from pipeline.cli_app import app
+from pipeline.commandline.app import app
 from pipeline.config import AblateConfig, RunConfig
 from tests.stores import make_store
 

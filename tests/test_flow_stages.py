@@ -12,16 +12,16 @@ import pipeline
 from pipeline.config import ExtractConfig, LocalizeConfig, ProbeConfig
 from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
-from pipeline.estimate import estimate
 from pipeline.extract import extract
 from pipeline.features import flow_shares
 from pipeline.localization.config import HeadConfig, TrainConfig
 from pipeline.localize import localize
 from pipeline.model import load_model
+from pipeline.planning.estimate import estimate
 from pipeline.probe import probe
 from pipeline.store import FeatureStore
+from pipeline.store_tools.verify import verify_store
 from pipeline.train import train
-from pipeline.verify import verify_store
 from pipeline.video.find import VideoFile
 from sola.config import SolaConfig
 from tests.test_flow import texture

@@ -22,7 +22,7 @@ from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from pipeline.features import Rows
 from pipeline.store import FeatureStore
-from pipeline.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from pipeline.video.pool import Failed, Finished
 from tests import videos as make
 from tests.faults import Step, Watch, disk_full_from, input_output_error_at

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import estimate as estimating
 from pipeline.config import ExtractConfig, LocalizeConfig, TsmConfig
 from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
-from pipeline.estimate import estimate
 from pipeline.extract import extract
 from pipeline.localize import extract_config, localize
 from pipeline.model import load_model
 from pipeline.on_the_fly import encode_folder
+from pipeline.planning import estimate as estimating
+from pipeline.planning.estimate import estimate
 from pipeline.snippets import SnippetPlan
 from pipeline.store import FeatureStore
+from pipeline.store_tools.verify import verify_against_annotations, verify_store
 from pipeline.train import train
 from pipeline.tsm import tsm_view
-from pipeline.verify import verify_against_annotations, verify_store
 from sola.config import SolaConfig
 from tests import videos as make
 from tests.test_localize import TINY, write_annotations

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import packing
-from pipeline.contents import sequence_lines, totals
 from pipeline.errors import PipelineError
 from pipeline.files import write_json
-from pipeline.merging import merge
-from pipeline.packing import pack
 from pipeline.store import FeatureStore
-from pipeline.unpacking import unpack
-from pipeline.verify import verify_store
+from pipeline.store_tools import packing
+from pipeline.store_tools.contents import sequence_lines, totals
+from pipeline.store_tools.merging import merge
+from pipeline.store_tools.packing import pack
+from pipeline.store_tools.unpacking import unpack
+from pipeline.store_tools.verify import verify_store
 from tests.remote import files_of, remote
 from tests.stores import PLAN, make_store
 from tests.test_cli import command  # noqa: F401

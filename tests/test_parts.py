@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.config import ExtractConfig
+from pipeline.execution.parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
 from pipeline.features import Rows
-from pipeline.parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
 from pipeline.store import FeatureStore
 from pipeline.video.find import VideoFile
 from pipeline.video.pool import Failed, Finished, Restarted

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import plan as subject
 from pipeline.cli import main, take_config
-from pipeline.cli_app import app
+from pipeline.commandline.app import app
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.extract import extract
-from pipeline.plan import plan
-from pipeline.plan_config import PlanConfig
-from pipeline.plan_model import Collection, Machine, Shared, forecast, longest_video, most_machines, stations
+from pipeline.planning import plan as subject
+from pipeline.planning.config import PlanConfig
+from pipeline.planning.plan import plan
+from pipeline.planning.plan_model import Collection, Machine, Shared, forecast, longest_video, most_machines, stations
+from pipeline.planning.speed import decode_speed, store_seconds
 from pipeline.publishing import Publisher
-from pipeline.speed import decode_speed, store_seconds
 from pipeline.video.find import VideoFile, find_videos
 from tests import videos as make
 from tests.toys import ToyEncoder, toy_store_spec, use_toy_encoder

@@ -12,13 +12,13 @@ from encoders.catalog import catalog_entry, encoder_spec
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.trained import carried_spec, save_trained
-from pipeline.clip_config import PretrainConfig
-from pipeline.clips import find_clips
+from pipeline.clips.config import PretrainConfig
+from pipeline.clips.pretrain import pretrain, remove_frames, training_spec
+from pipeline.clips.pretrain_data import cache_clips, cells_of, held_out_windows, training_batches, window
+from pipeline.clips.trimmed import find_clips
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.extract import extract
-from pipeline.pretrain import pretrain, remove_frames, training_spec
-from pipeline.pretrain_data import cache_clips, cells_of, held_out_windows, training_batches, window
 from tests import videos as make
 
 QUICK = PretrainConfig(size=32, epochs=4, batch_size=4, precision="fp32", device="cpu", validation_share=0.4)

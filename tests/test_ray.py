@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ablate import ablate
+from pipeline.ablation.ablate import ablate
 from pipeline.config import AblateConfig, ExtractConfig, LocalizeConfig
 from pipeline.errors import PipelineError
 from pipeline.execution.config import ExecutionConfig, ExtractExecutionConfig
 from pipeline.extract import extract
 from pipeline.localize import localize
 from pipeline.model import load_model
+from pipeline.store_tools.verify import verify_store
 from pipeline.train import train
-from pipeline.verify import verify_store
 from tests import videos as make
 from tests.stores import annotate, make_store
 from tests.test_ablate import SMALL

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import take_config
-from pipeline.cli_app import app
+from pipeline.commandline.app import app
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import VideoAnnotations
-from pipeline.clip_config import PretrainConfig
-from pipeline.clips import clip_frames
+from pipeline.clips.config import PretrainConfig
+from pipeline.clips.pretrain import pretrain, training_spec
+from pipeline.clips.pretrain_data import cache_clips
+from pipeline.clips.segments import gaps, segment_clips, span_frames
+from pipeline.clips.trimmed import clip_frames
 from pipeline.errors import PipelineError
 from pipeline.localization.segments import Segment
-from pipeline.pretrain import pretrain, training_spec
-from pipeline.pretrain_data import cache_clips
-from pipeline.segment_clips import gaps, segment_clips, span_frames
 from pipeline.video.errors import VideoError
 from pipeline.video.pyav_backend import Shown
 from tests import videos as make
@@ -68,7 +68,7 @@ def test_parts_are_given_as_they_end_and_only_their_frames_are_converted(tmp_pat
             seen.append(number)
             yield Shown(shown.start, shown.end, lambda n=number, s=shown: converted.append(n) or s.picture())
 
-    monkeypatch.setattr("pipeline.segment_clips.shown_frames", counted)
+    monkeypatch.setattr("pipeline.clips.segments.shown_frames", counted)
     parts = span_frames(path, [(2.0, 2.5), (1.0, 1.3)], fps=10, height=64, width=64)
     assert next(parts)[0] == 1
     assert seen[-1] == 12
@@ -121,7 +121,7 @@ def test_a_video_is_decoded_once_for_all_its_segments_and_a_bad_one_costs_only_i
         decoded.append(path)
         return span_frames(path, *args, **options)
 
-    monkeypatch.setattr("pipeline.pretrain_data.span_frames", counted)
+    monkeypatch.setattr("pipeline.clips.pretrain_data.span_frames", counted)
     spec, labels = training_spec(QUICK), ["lying", "upright"]
     clips = [*training, replace(training[0], path=broken)]
     cached, failed = cache_clips(clips, labels, spec, tmp_path / "frames", lambda _: None)

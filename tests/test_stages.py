@@ -12,7 +12,7 @@ from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError
 from pipeline.extract import extract
 from pipeline.store import FeatureStore
-from pipeline.verify import repair, verify_against_videos, verify_store
+from pipeline.store_tools.verify import repair, verify_against_videos, verify_store
 from sola.config import SolaConfig
 from tests.toys import use_toy_encoder
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import runlog, status_commands
+from pipeline import runlog
 from pipeline.cli import main
+from pipeline.commandline import status_commands
+from pipeline.commandline.status_commands import lines, prometheus_lines
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from pipeline.partial import this_process
-from pipeline.status import JobStatus, Worker, latest, read_worker, status_of
-from pipeline.status_commands import lines, prometheus_lines
+from pipeline.planning.status import JobStatus, Worker, latest, read_worker, status_of
 from pipeline.store import FeatureStore
 from pipeline.text_table import duration
 from tests.stores import make_store

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import read_annotations
-from pipeline.clip_config import PretrainConfig, StitchConfig
-from pipeline.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
+from pipeline.clips.config import PretrainConfig, StitchConfig
+from pipeline.clips.pretrain import pretrain
+from pipeline.clips.stitch import stitch, stitched_frames
+from pipeline.clips.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
+from pipeline.clips.trimmed import Clip, clip_frames, count_frames, find_clips, split_by_group
 from pipeline.errors import PipelineError
-from pipeline.pretrain import pretrain
-from pipeline.stitch import stitch, stitched_frames
-from pipeline.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from tests import videos as make
 
 LEVELS = {"still": 30, "jump": 110, "run": 200}
@@ -139,7 +139,8 @@ def test_the_clips_of_validation_videos_are_none_that_an_encoder_was_trained_on(
         for label in ("still", "run"):
             grey_clip(clips / label / f"v_{label}_g{group:02}_c01.mp4", LEVELS[label], 20)
     sides: list[list[Clip]] = []  # to learn from, then held out
-    monkeypatch.setattr("pipeline.pretrain.cache_clips", lambda clips, *_: sides.append(clips) or ([], {"x": "enough"}))
+    noted = lambda clips, *_: sides.append(clips) or ([], {"x": "enough"})  # noqa: E731
+    monkeypatch.setattr("pipeline.clips.pretrain.cache_clips", noted)
     shown: dict[str, set[Path]] = {"training": set(), "validation": set()}
 
     def noted(split, lengths, config):
@@ -148,7 +149,7 @@ def test_the_clips_of_validation_videos_are_none_that_an_encoder_was_trained_on(
             shown[plan.subset] |= {piece.path for piece in plan.pieces}
         return plans
 
-    monkeypatch.setattr("pipeline.stitch.plan_videos", noted)
+    monkeypatch.setattr("pipeline.clips.stitch.plan_videos", noted)
     for seed in range(3):
         for seen in (sides, *shown.values()):
             seen.clear()

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError, StorageError
 from pipeline.storage import local
 from pipeline.storage.location import RemotePath, location
 from pipeline.store import FeatureStore
-from pipeline.verify import repair, verify_store
+from pipeline.store_tools.verify import repair, verify_store
 from pipeline.video.process import _without_secrets
 from tests.remote import files_of, put, remote
 from tests.stores import make_store

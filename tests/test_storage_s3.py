@@ -14,7 +14,7 @@ from pipeline.enhance import enhance_store
 from pipeline.errors import PipelineError, StorageError
 from pipeline.extract import extract
 from pipeline.store import FeatureStore
-from pipeline.verify import verify_against_videos, verify_store
+from pipeline.store_tools.verify import verify_against_videos, verify_store
 from sola.config import SolaConfig
 from tests.remote import files_of, put, remote
 from tests.test_stages import grey_video

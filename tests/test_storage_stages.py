@@ -15,8 +15,8 @@ from pipeline.localize import localize
 from pipeline.model import load_model
 from pipeline.storage.location import RemotePath
 from pipeline.store import FeatureStore
+from pipeline.store_tools.verify import verify_against_videos, verify_store
 from pipeline.train import train
-from pipeline.verify import verify_against_videos, verify_store
 from pipeline.video.find import VideoFile, find_videos
 from pipeline.windows import StoreSource
 from sola.config import SolaConfig

@@ -19,7 +19,7 @@ from pipeline.files import file_name_of, identifier_of, partial_path, whole_file
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore
-from pipeline.verify import repair, verify_store
+from pipeline.store_tools.verify import repair, verify_store
 
 PLAN = SnippetPlan(fps=Fraction(30), window_frames=Fraction(16), stride_frames=Fraction(8), num_frames=3)
 SPEC = StoreSpec(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.ablate_cell import CellResult, module_of, share_sola, try_cell
-from pipeline.ablate_plan import Cell
+from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
+from pipeline.ablation.plan import Cell
 from pipeline.config import AblateConfig
 from pipeline.execution.ray_pool import Lost, RayPool
 from pipeline.execution.ray_start import connected, room_in

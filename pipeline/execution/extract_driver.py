@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.execution.extract_worker import About, Encode, Join, open_extraction
+from pipeline.execution.parts import is_written, remove_settled_parts
 from pipeline.execution.ray_pool import Lost, RayPool
 from pipeline.execution.ray_start import connected, room_in
 from pipeline.execution.station import Ended
-from pipeline.parts import is_written, remove_settled_parts
 from pipeline.recorder import Outcome, record_failure
 from pipeline.storage.location import AnyPath, is_remote
 from pipeline.store import FeatureStore

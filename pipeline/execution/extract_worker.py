@@ -10,9 +10,9 @@ import torch
 
 from pipeline.config import ExtractConfig
 from pipeline.execution.decoders import DecodeSettings, RemoteDecoders
+from pipeline.execution.parts import PartRecorder, UnfitError, join
 from pipeline.execution.station import Ended, Opened
 from pipeline.features import Decoded, decode_limits, encode_videos, open_encoder
-from pipeline.parts import PartRecorder, UnfitError, join
 from pipeline.recorder import Outcome, Recorder
 from pipeline.spec import StoreSpec
 from pipeline.storage.location import AnyPath

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
 from encoders.trained import carried_spec
-from pipeline.ablate_plan import Cell, read_plan
+from pipeline.ablation.plan import Cell, read_plan
 from pipeline.annotations import read_annotations
 from pipeline.config import AblateConfig
 from pipeline.enhance import StoreSource

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli_app import Flat, Location, app
+from pipeline.commandline.app import Flat, Location, app
+from pipeline.commandline.option_sources import Preset
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ReportConfig, RunConfig
 from pipeline.feature_presets import FeaturePreset
 from pipeline.localization.config import TrainConfig
-from pipeline.option_sources import Preset
 from sola.config import SolaConfig, SolaPreset
 
 
@@ -36,7 +36,7 @@ def extract(
             over it.
         dry_run: Write nothing: list what is to do, and estimate snippets, time and storage.
     """
-    from pipeline.commands import run_extract
+    from pipeline.commandline.commands import run_extract
 
     return run_extract(videos, out, settings, dry_run=dry_run)
 
@@ -63,7 +63,7 @@ def fit_sola(
             option wins over it.
         module: Apply this fitted module instead of fitting one.
     """
-    from pipeline.commands import run_sola
+    from pipeline.commandline.commands import run_sola
 
     return run_sola(store, out, settings, module)
 
@@ -87,7 +87,7 @@ def train(
             validation are used, unless --train-subset and --validation-subset name others.
         out: The model, a folder with all that is needed to locate actions in an unseen video.
     """
-    from pipeline.commands import run_train
+    from pipeline.commandline.commands import run_train
 
     return run_train(store, annotations, out, settings)
 
@@ -113,7 +113,7 @@ def localize(
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
             line (UntrimmedNet's array for THUMOS14 needs none).
     """
-    from pipeline.commands import run_localize
+    from pipeline.commandline.commands import run_localize
 
     return run_localize(videos_or_store, model, out, video_scores, settings)
 
@@ -136,7 +136,7 @@ def evaluate(
         out: Also write the result here, as JSON.
         errors_plot: Also draw the kinds of errors here, as PNG or SVG.
     """
-    from pipeline.commands import run_evaluate
+    from pipeline.commandline.commands import run_evaluate
 
     return run_evaluate(detections, annotations, out, errors_plot, settings)
 
@@ -162,7 +162,7 @@ def run(
         extract_preset: Extract with the settings of these published features; every other option wins over it.
         sola_preset: Fit SoLa with these published settings; every other option wins over it.
     """
-    from pipeline.commands import run_run
+    from pipeline.commandline.commands import run_run
 
     return run_run(settings)
 
@@ -177,6 +177,6 @@ def report(run: Path, /, *, out: Path | None = None, settings: Annotated[ReportC
         run: The folder of results of `run`.
         out: Folder of the report. Default: report/ in the folder of the run.
     """
-    from pipeline.commands import run_report
+    from pipeline.commandline.commands import run_report
 
     return run_report(run, out, settings)

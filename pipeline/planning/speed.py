@@ -138,5 +138,5 @@ def hash_speed(path: Path) -> float:
 def import_seconds() -> float:
     """Seconds for which a process loads its libraries, the files being in memory."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import pipeline.commands"], check=True)
+    subprocess.run([sys.executable, "-c", "import pipeline.commandline.commands"], check=True)
     return time.perf_counter() - start

@@ -16,9 +16,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from encoders.spec import EncoderSpec
-from pipeline.clips import Clip, clip_frames
+from pipeline.clips.segments import span_frames
+from pipeline.clips.trimmed import Clip, clip_frames
 from pipeline.files import whole_file
-from pipeline.segment_clips import span_frames
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.video.errors import VideoError
 from pipeline.video.probe import probe

@@ -6,13 +6,13 @@ import json
 
 from rich.console import Console
 
-from pipeline.contents import sequence_lines, totals
-from pipeline.merging import merge
-from pipeline.packing import pack
 from pipeline.progress import progress
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
-from pipeline.unpacking import unpack
+from pipeline.store_tools.contents import sequence_lines, totals
+from pipeline.store_tools.merging import merge
+from pipeline.store_tools.packing import pack
+from pipeline.store_tools.unpacking import unpack
 
 _out = Console(soft_wrap=True, highlight=False)
 

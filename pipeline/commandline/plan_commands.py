@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.config import ExtractConfig
-from pipeline.plan import Plan, plan
-from pipeline.plan_config import PlanConfig
-from pipeline.plan_model import FILES_A_VIDEO, NAME_BYTES, most_machines, stations
+from pipeline.planning.config import PlanConfig
+from pipeline.planning.plan import Plan, plan
+from pipeline.planning.plan_model import FILES_A_VIDEO, NAME_BYTES, most_machines, stations
 from pipeline.progress import progress
 from pipeline.text_table import duration, print_table
 

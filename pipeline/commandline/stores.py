@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from pipeline.cli_app import Location, app
+from pipeline.commandline.app import Location, app
 
 store_app = App(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
 app.command(store_app)
@@ -21,7 +21,7 @@ def list_store(store: Location, /, *, as_json: AsJson = False) -> int:
         store: A feature store.
         as_json: As a JSON list.
     """
-    from pipeline.store_commands import run_ls
+    from pipeline.commandline.store_commands import run_ls
 
     return run_ls(store, as_json=as_json)
 
@@ -34,7 +34,7 @@ def sum_store(store: Location, /, *, as_json: AsJson = False) -> int:
         store: A feature store.
         as_json: As a JSON object.
     """
-    from pipeline.store_commands import run_stats
+    from pipeline.commandline.store_commands import run_stats
 
     return run_stats(store, as_json=as_json)
 
@@ -49,7 +49,7 @@ def merge_stores(stores: list[Location], /, *, out: Location) -> int:
         stores: Two feature stores or more.
         out: The store of all of them; it may hold some already.
     """
-    from pipeline.store_commands import run_merge
+    from pipeline.commandline.store_commands import run_merge
 
     return run_merge(stores, out)
 
@@ -63,7 +63,7 @@ def pack_store(store: Location, /, *, out: Location, megabytes: float = 512) -> 
         out: A new folder.
         megabytes: Size at which a tar file is full.
     """
-    from pipeline.store_commands import run_pack
+    from pipeline.commandline.store_commands import run_pack
 
     return run_pack(store, out, megabytes)
 
@@ -76,6 +76,6 @@ def unpack_store(packed: Location, /, *, out: Location) -> int:
         packed: The folder that `store pack` wrote.
         out: The feature store.
     """
-    from pipeline.store_commands import run_unpack
+    from pipeline.commandline.store_commands import run_unpack
 
     return run_unpack(packed, out)

@@ -10,12 +10,12 @@ from typing import Any
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
-from pipeline.estimate import Estimate, estimate_with
 from pipeline.features import encoder_devices, open_encoder
-from pipeline.plan_config import PlanConfig
-from pipeline.plan_model import FILES_A_VIDEO, Collection, Forecast, Machine, Shared, forecast
+from pipeline.planning.config import PlanConfig
+from pipeline.planning.estimate import Estimate, estimate_with
+from pipeline.planning.plan_model import FILES_A_VIDEO, Collection, Forecast, Machine, Shared, forecast
+from pipeline.planning.speed import decode_speed, hash_speed, import_seconds, store_seconds
 from pipeline.progress import Report, silent
-from pipeline.speed import decode_speed, hash_speed, import_seconds, store_seconds
 from pipeline.storage.location import local
 from pipeline.video.find import find_videos
 from pipeline.video.pool import default_workers, usable_cores

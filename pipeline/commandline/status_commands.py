@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pipeline.errors import SOME_FAILED, PipelineError
-from pipeline.status import JobStatus, Worker, status_of
+from pipeline.planning.status import JobStatus, Worker, status_of
 from pipeline.store import FeatureStore
 from pipeline.text_table import duration
 

@@ -3,7 +3,7 @@
 OUT/features/<encoder>-<hash>/    a store for each setting of [extract], where the ablation starts from videos
 OUT/cells/<name>/                 a folder for each cell; finished ones are not done again. Cells with the same SoLa
                                   (settings, seed, features) fit it once: the first one, and the others take its module
-OUT/results.csv, summary.csv      see ``pipeline.ablate_results``
+OUT/results.csv, summary.csv      see ``pipeline.ablation.results``
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.ablate_cell import CellResult, module_of, share_sola, try_cell
-from pipeline.ablate_plan import Cell, read_plan
+from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
+from pipeline.ablation.plan import Cell, read_plan
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.execution.ablate_jobs import work_on_ray
@@ -41,7 +41,7 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
     A cell that fails costs only itself. Interrupted, the same call goes on where it was.
 
     Args:
-        file: what is varied; see ``pipeline.ablate_plan``.
+        file: what is varied; see ``pipeline.ablation.plan``.
         out: the folder of results.
         say: told what is done.
 

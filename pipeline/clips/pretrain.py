@@ -26,13 +26,13 @@ from encoders.loading import load_network
 from encoders.runtime import has_fast_bf16, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.trained import save_trained
-from pipeline.clip_config import PretrainConfig
-from pipeline.clips import Clip, find_clips, split_by_group
+from pipeline.clips.config import PretrainConfig
+from pipeline.clips.pretrain_data import CachedClip, cache_clips, held_out_windows, training_batches
+from pipeline.clips.segments import segment_clips
+from pipeline.clips.trimmed import Clip, find_clips, split_by_group
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file, write_json
-from pipeline.pretrain_data import CachedClip, cache_clips, held_out_windows, training_batches
 from pipeline.progress import Report, silent
-from pipeline.segment_clips import segment_clips
 
 _CACHING = 0.2  # share of the progress that filling the cache counts for
 
@@ -73,10 +73,10 @@ def pretrain(
     Interrupted, the same command goes on after the last whole epoch and ends with the same weights.
 
     Args:
-        source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.clips.find_clips`. With
+        source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.clips.trimmed.find_clips`. With
             ``annotations``: untrimmed videos, as for `extract`.
         out: a .safetensors file.
-        annotations: of the videos; the clips are their segments, see :func:`pipeline.segment_clips.segment_clips`.
+        annotations: of the videos; the clips are their segments, see :func:`pipeline.clips.segments.segment_clips`.
         report: told the share that is done, 0 to 1.
 
     Raises:

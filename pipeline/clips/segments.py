@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotations import VideoAnnotations, adopt_ids, canonical_subset, read_annotations
-from pipeline.clip_config import PretrainConfig
-from pipeline.clips import MAX_CORRUPT, Clip, Whole, cut
+from pipeline.clips.config import PretrainConfig
+from pipeline.clips.trimmed import MAX_CORRUPT, Clip, Whole, cut
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact, tick_of
 from pipeline.storage.location import local

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli_app import Flat, app
+from pipeline.commandline.app import Flat, app
 from pipeline.config import ExtractConfig
-from pipeline.plan_config import PlanConfig
+from pipeline.planning.config import PlanConfig
 
 
 @app.command(name="plan", sort_key=7)
@@ -22,14 +22,15 @@ def plan(
 ) -> int:
     """How long `extract` will take on one machine and on many, how much it will store, and what holds it up.
 
-    Some of the videos are decoded and the encoder is tried, here; the rest is arithmetic (pipeline/plan_model.py).
+    Some of the videos are decoded and the encoder is tried, here; the rest is arithmetic
+    (pipeline/planning/plan_model.py).
 
     Args:
         videos: Video files, folders (searched below), or text files of paths.
         out: The feature store, or where it will be: what is done there is left out, and its disk is tried.
         json: Print JSON.
     """
-    from pipeline.plan_commands import run_plan
+    from pipeline.commandline.plan_commands import run_plan
 
     return run_plan(videos, out, settings, planning, as_json=json)
 
@@ -45,6 +46,6 @@ def status(store: Path, /, *, watch: bool = False, prometheus: bool = False) -> 
         watch: Tell it again every five seconds, until all workers have ended.
         prometheus: Print the figures as text for Prometheus, once.
     """
-    from pipeline.status_commands import run_status
+    from pipeline.commandline.status_commands import run_status
 
     return run_status(store, watch=watch, prometheus=prometheus)

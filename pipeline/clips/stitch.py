@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotations import write_annotations
-from pipeline.clip_config import StitchConfig
-from pipeline.clips import Clip, clip_frames, count_frames, find_clips, refuse_one_sided, split_by_group
+from pipeline.clips.config import StitchConfig
+from pipeline.clips.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
+from pipeline.clips.trimmed import Clip, clip_frames, count_frames, find_clips, refuse_one_sided, split_by_group
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, whole_file, write_json
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
-from pipeline.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from pipeline.synthetic import make_synthetic_dataset
 from pipeline.video.errors import VideoError
 from pipeline.video.write import write_video
@@ -40,7 +40,7 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
     """Makes the videos and annotations in folder ``out``; those that are there already are kept.
 
     Args:
-        source: trimmed clips, see :func:`pipeline.clips.find_clips`; None for procedural videos, which need none.
+        source: trimmed clips, see :func:`pipeline.clips.trimmed.find_clips`; None for procedural videos.
         report: told the share of videos made, 0 to 1.
 
     Raises:

@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, StorageError
 from pipeline.features import open_encoder
+from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
 from pipeline.sources import Standing, size_of, standing_of
 from pipeline.spec import StoreSpec
-from pipeline.speed import encoder_speed, flow_speed
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore

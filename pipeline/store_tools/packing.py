@@ -19,7 +19,10 @@ from typing import IO, Any, cast
 
 from pipeline.errors import PipelineError
 from pipeline.files import identifier_of, whole_file, write_json, write_text
-from pipeline.packed_index import (
+from pipeline.progress import Report, silent
+from pipeline.storage.location import AnyPath
+from pipeline.store import FeatureStore
+from pipeline.store_tools.packed_index import (
     FOLDERS,
     INDEX,
     SCHEMA,
@@ -31,9 +34,6 @@ from pipeline.packed_index import (
     places,
     shard_path,
 )
-from pipeline.progress import Report, silent
-from pipeline.storage.location import AnyPath
-from pipeline.store import FeatureStore
 
 _TAR_BLOCK = 512
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.annotations import Annotations, VideoAnnotations
-from pipeline.clip_config import StitchConfig
-from pipeline.clips import Clip
+from pipeline.clips.config import StitchConfig
+from pipeline.clips.trimmed import Clip
 from pipeline.errors import PipelineError
 from pipeline.localization.segments import Segment
 from pipeline.snippets import exact

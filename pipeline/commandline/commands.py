@@ -10,11 +10,13 @@ from rich.table import Table
 
 from encoders.catalog import CATALOG
 from encoders.weights import cache_folder
-from pipeline.ablate import ablate
-from pipeline.ablate_results import settings_of, table_of, write_results
+from pipeline.ablation.ablate import ablate
+from pipeline.ablation.results import settings_of, table_of, write_results
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.clip_config import PretrainConfig, StitchConfig
+from pipeline.clips.config import PretrainConfig, StitchConfig
+from pipeline.clips.pretrain import pretrain, remove_frames
+from pipeline.clips.stitch import stitch
 from pipeline.config import (
     AblateConfig,
     EvaluateConfig,
@@ -28,7 +30,6 @@ from pipeline.config import (
 from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED, PipelineError
-from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
 from pipeline.extract import extract
@@ -39,22 +40,21 @@ from pipeline.localization.error_plot import plot_errors
 from pipeline.localization.video_scores import read_video_scores
 from pipeline.localize import localize
 from pipeline.model import load_model
+from pipeline.planning.estimate import estimate
 from pipeline.plotting import picture_files, save_figure
-from pipeline.pretrain import pretrain, remove_frames
 from pipeline.probe import probe, probe_rows
 from pipeline.progress import progress
 from pipeline.report.page import write_report
 from pipeline.run import run
-from pipeline.stitch import stitch
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
+from pipeline.store_tools.verify import repair as remove_files
+from pipeline.store_tools.verify import verify_against_annotations, verify_against_videos, verify_store
 from pipeline.tables import print_evaluation
 from pipeline.text_table import print_table
 from pipeline.train import train
 from pipeline.tsm import tsm_view
 from pipeline.tsm_plot import draw_tsm
-from pipeline.verify import repair as remove_files
-from pipeline.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
 from sola.team import joined_team
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import EncoderError
-from pipeline.ablate_plan import Cell
+from pipeline.ablation.plan import Cell
 from pipeline.config import RunConfig
 from pipeline.enhance import HISTORY_FILE, MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError

@@ -7,9 +7,18 @@ from typing import IO
 
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
-from pipeline.packed_index import FOLDERS, INDEX, Place, is_store_file, join_name, open_bytes, places, shard_path
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.store_tools.packed_index import (
+    FOLDERS,
+    INDEX,
+    Place,
+    is_store_file,
+    join_name,
+    open_bytes,
+    places,
+    shard_path,
+)
 
 _BLOCK = 1 << 20
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ablate_cell import CellResult
-from pipeline.ablate_plan import label_of, value_text
+from pipeline.ablation.cell import CellResult
+from pipeline.ablation.plan import label_of, value_text
 from pipeline.files import whole_file
 from pipeline.plotting import literal, new_figure, picture_files, save_figure
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli_app import Flat, Location, app
-from pipeline.clip_config import PretrainConfig, StitchConfig
+from pipeline.clips.config import PretrainConfig, StitchConfig
+from pipeline.commandline.app import Flat, Location, app
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 
@@ -30,7 +30,7 @@ def verify(
         annotations: Also compare with these annotations.
         repair: Remove what does not check, so that the stage makes it again.
     """
-    from pipeline.commands import run_verify
+    from pipeline.commandline.commands import run_verify
 
     return run_verify(store, deep=deep, videos=videos, annotations=annotations, repair=repair)
 
@@ -55,7 +55,7 @@ def draw_tsm(
         out: The picture: .png, .svg or .pdf; without a suffix both PNG and SVG.
         annotations: Ground truth; the video's segments are drawn along both axes.
     """
-    from pipeline.commands import run_tsm
+    from pipeline.commandline.commands import run_tsm
 
     return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
 
@@ -80,7 +80,7 @@ def probe(
         compare: Other stores, measured on the same videos and set beside the first.
         out: Also write the result here, as JSON.
     """
-    from pipeline.commands import run_probe
+    from pipeline.commandline.commands import run_probe
 
     return run_probe([store, *(compare or [])], annotations, out, settings)
 
@@ -96,7 +96,7 @@ def ablate(config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat
             scripts/experiments/ablations has some to start from.
         out: Folder of results.
     """
-    from pipeline.commands import run_ablate
+    from pipeline.commandline.commands import run_ablate
 
     return run_ablate(config, out, settings)
 
@@ -123,7 +123,7 @@ def pretrain(
             another held out.
         keep_frames: Keep the small frames beside the weights, for the next training.
     """
-    from pipeline.commands import run_pretrain
+    from pipeline.commandline.commands import run_pretrain
 
     return run_pretrain(clips, out, settings, annotations=annotations, keep_frames=keep_frames)
 
@@ -148,7 +148,7 @@ def stitch(
         synthetic: No clips: draw shapes that move over textures. Of the settings only videos, seconds, fps, height,
             width and seed count.
     """
-    from pipeline.commands import run_stitch
+    from pipeline.commandline.commands import run_stitch
 
     return run_stitch(clips, out, settings, synthetic=synthetic)
 
@@ -156,7 +156,7 @@ def stitch(
 @app.command(name="encoders", sort_key=11)
 def list_encoders() -> int:
     """List the encoders: dimensions, frames, windows, and where their weights are looked for."""
-    from pipeline.commands import run_encoders
+    from pipeline.commandline.commands import run_encoders
 
     return run_encoders()
 
@@ -168,7 +168,7 @@ def show_annotations(file: Path, /) -> int:
     Args:
         file: Ground truth of ActivityNet, HACS, THUMOS14 (JSON, or the folder of text files), ActionFormer or BSN.
     """
-    from pipeline.commands import run_annotations
+    from pipeline.commandline.commands import run_annotations
 
     return run_annotations(file)
 
@@ -182,7 +182,7 @@ def export(store: Location, /, *, annotations: Path, out: Path, settings: Annota
         annotations: Ground truth.
         out: A new folder: features, annotations, side files, and a piece of configuration with the right numbers.
     """
-    from pipeline.commands import run_export
+    from pipeline.commandline.commands import run_export
 
     return run_export(store, annotations, out, settings)
 
@@ -205,6 +205,6 @@ def import_features(
         out: The feature store.
         annotations: Ground truth that knows the videos' durations, to check the rows against.
     """
-    from pipeline.commands import run_import
+    from pipeline.commandline.commands import run_import
 
     return run_import(features, out, annotations, settings)

@@ -1,0 +1,1 @@
+"""Ablations: what is varied, the cells, and their results."""

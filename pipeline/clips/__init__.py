@@ -1,0 +1,1 @@
+"""What is made from trimmed clips: untrimmed videos with known segments, and encoders."""

@@ -1,0 +1,1 @@
+"""What a job will take, before it runs, and how it is getting on while it does."""
