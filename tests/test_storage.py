@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.cli import main
 from pipeline.errors import PipelineError, StorageError
 from pipeline.storage import local
 from pipeline.storage.location import RemotePath, location
@@ -255,3 +256,28 @@ def test_names_with_signs_that_patterns_have_are_taken_as_they_are(bucket, tmp_p
     opened.array_path("b?c").unlink()
     assert opened.sidecar("b?c") is None
     assert FeatureStore.open(remote(str(store.path))).read("a[1]*").features[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "videos", "s3://key:secret@bucket/a", "--out", "features"],
+        ["extract", "videos", "--out", "s3://key:secret@bucket/a"],
+        ["probe", "features", "--compare", "s3://key:secret@bucket/a", "--annotations", "a.json"],
+        ["store", "merge", "s3://key:secret@bucket/a", "--out", "features"],
+    ],
+)
+def test_no_command_takes_or_repeats_credentials_in_a_url(words, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(words)
+    errors = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert "must not hold credentials" in errors
+    assert "secret" not in errors
+
+
+@pytest.mark.parametrize("words", [["status", "s3://bucket/a"], ["plan", "s3://bucket/a"]])
+def test_a_command_for_local_paths_does_not_take_a_url_for_one(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "local paths only, got s3://bucket/a" in capsys.readouterr().err

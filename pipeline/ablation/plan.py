@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -29,15 +28,11 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
+from pipeline.commandline.option_sources import read_toml
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError
 from pipeline.execution.config import settings_of_results
 from sola.errors import SolaError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")
 _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
@@ -90,7 +85,7 @@ def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
     Raises:
         PipelineError: the file is absent or not TOML, an option does not exist or is not accepted.
     """
-    values = _read_toml(file)
+    values = read_toml(file)
     if unknown := sorted(set(values) - {*_STAGES, *_OWN, "use_sola"}):
         accepted = ", ".join([*_OWN, *_STAGES, "use_sola"])
         raise PipelineError(f"{file}: unknown entries {', '.join(unknown)}; accepted are {accepted}")
@@ -225,12 +220,3 @@ def _path(value: Any) -> Path | None:
 
 def _paths(value: Any) -> list[Path]:
     return [Path(str(item)) for item in (value if isinstance(value, list) else [value])]
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"ablation: no file {file}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PipelineError(f"ablation: {file} is not TOML: {error}") from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter, Token
 
-from pipeline.storage.location import AnyPath, location
+from pipeline.storage.location import AnyPath, local_only, location
 
 HELP = """Raw, untrimmed videos in; located actions out.
 
@@ -32,9 +33,30 @@ app = App(
 Flat = Parameter(name="*")
 
 
+def _to_local(_: Any, tokens: Sequence[Token]) -> Path:
+    return local_only(tokens[0].value)
+
+
+def _to_locals(_: Any, tokens: Sequence[Token]) -> list[Path]:
+    return [local_only(token.value) for token in tokens]
+
+
+# Where only a local path will do, and a URL would be taken for one.
+Local = Annotated[Path, Parameter(converter=_to_local, accepts_keys=False)]
+Locals = Annotated[list[Path], Parameter(converter=_to_locals, accepts_keys=False, consume_multiple=True)]
+
+
 def _to_location(_: Any, tokens: Sequence[Token]) -> AnyPath:
     return location(tokens[0].value)
 
 
 # A local path, or a URL of object storage.
 Location = Annotated[AnyPath, Parameter(converter=_to_location, accepts_keys=False)]
+
+
+def _to_locations(_: Any, tokens: Sequence[Token]) -> list[AnyPath]:
+    return [location(token.value) for token in tokens]
+
+
+# Several. Left to itself, the library would take the words of a list without asking `location`.
+Locations = Annotated[list[AnyPath], Parameter(converter=_to_locations, accepts_keys=False, consume_multiple=True)]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from pipeline.commandline.app import Flat, app
+from pipeline.commandline.app import Flat, Local, Locals, app
 from pipeline.config import ExtractConfig
 from pipeline.planning.config import PlanConfig
 
 
 @app.command(name="plan", sort_key=7)
 def plan(
-    videos: list[Path],
+    videos: Locals,
     /,
     *,
-    out: Path | None = None,
+    out: Local | None = None,
     json: bool = False,
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
     planning: Annotated[PlanConfig, Flat] = PlanConfig(),
@@ -36,7 +35,7 @@ def plan(
 
 
 @app.command(name="status", sort_key=7)
-def status(store: Path, /, *, watch: bool = False, prometheus: bool = False) -> int:
+def status(store: Local, /, *, watch: bool = False, prometheus: bool = False) -> int:
     """How `extract` is getting on, from its store alone: done, failed, rate, the end foreseen, and each worker.
 
     The exit code is 1 where videos have failed, or a worker has died or fallen silent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.commandline.app import Flat, Location, app
+from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.commandline.option_sources import Preset
 from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ReportConfig, RunConfig
 from pipeline.feature_presets import FeaturePreset
@@ -15,7 +15,7 @@ from sola.config import SolaConfig, SolaPreset
 
 @app.command(name="extract", sort_key=1)
 def extract(
-    videos: list[Location],
+    videos: Locations,
     /,
     *,
     out: Location,
@@ -94,7 +94,7 @@ def train(
 
 @app.command(name="localize", sort_key=4)
 def localize(
-    videos_or_store: list[Location],
+    videos_or_store: Locations,
     /,
     *,
     model: Path,

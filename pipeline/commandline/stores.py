@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from pipeline.commandline.app import Location, app
+from pipeline.commandline.app import Location, Locations, app
 
 store_app = App(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
 app.command(store_app)
@@ -40,7 +40,7 @@ def sum_store(store: Location, /, *, as_json: AsJson = False) -> int:
 
 
 @store_app.command(name="merge")
-def merge_stores(stores: list[Location], /, *, out: Location) -> int:
+def merge_stores(stores: Locations, /, *, out: Location) -> int:
     """Copy several stores of one kind into one; running it again goes on where it was.
 
     Videos that several stores have must have equal features.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pipeline.clips.config import PretrainConfig, StitchConfig
-from pipeline.commandline.app import Flat, Location, app
+from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 
@@ -17,7 +17,7 @@ def verify(
     /,
     *,
     deep: bool = False,
-    videos: list[Location] | None = None,
+    videos: Locations | None = None,
     annotations: Path | None = None,
     repair: bool = False,
 ) -> int:
@@ -66,7 +66,7 @@ def probe(
     /,
     *,
     annotations: Path,
-    compare: list[Location] | None = None,
+    compare: Locations | None = None,
     out: Path | None = None,
     settings: Annotated[ProbeConfig, Flat] = ProbeConfig(),
 ) -> int:

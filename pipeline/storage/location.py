@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.storage.remote import SCHEMES, Entry, Remote
@@ -23,13 +22,22 @@ class RemotePath:
     Args:
         url: as ``s3://bucket/key``; keys stand as they are, without percent-encoding.
         remote: of the path that this one is made from.
+
+    Raises:
+        PipelineError: the URL holds credentials.
     """
 
     __slots__ = ("_remote", "url")
 
     def __init__(self, url: str, remote: Remote | None = None) -> None:
+        scheme, _, rest = url.partition("://")
+        if "@" in rest.partition("/")[0]:
+            raise PipelineError(
+                f"a {scheme}:// URL must not hold credentials (it would stand in stores and logs); set them in the "
+                "environment instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
         self.url = url.rstrip("/")
-        self._remote = remote or Remote(url.partition("://")[0])
+        self._remote = remote or Remote(scheme)
 
     def __str__(self) -> str:
         return self.url
@@ -187,14 +195,21 @@ def location(text: str | AnyPath) -> AnyPath:
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in ("file", *SCHEMES) if name != "memory")
         raise PipelineError(f"a URL must begin with one of {known}, got {scheme}://")
-    if "@" in urlsplit(text).netloc:
-        raise PipelineError(
-            f"a {scheme}:// URL must not hold credentials (it would stand in stores and logs); set them in the "
-            "environment instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        )
     if not rest.strip("/"):
         raise PipelineError(f"a URL must name a bucket, as in {scheme}://bucket/folder, got {text}")
     return RemotePath(f"{scheme}://{rest}")
+
+
+def local_only(text: str) -> Path:
+    """The local path that ``text`` names.
+
+    Raises:
+        PipelineError: it names a place in object storage, or nothing that :func:`location` knows.
+    """
+    path = location(text)
+    if isinstance(path, RemotePath):
+        raise PipelineError(f"this command works on local paths only, got {path}: give a copy of it")
+    return path
 
 
 def is_remote(path: Any) -> bool:
