@@ -154,7 +154,8 @@ class ExtractConfig:
     def is_mine(self, video_id: str) -> bool:
         """Whether a video belongs to this shard."""
         part, parts = self.part()
-        return parts == 1 or int.from_bytes(sha256(video_id.encode()).digest()[:8], "big") % parts == part - 1
+        digest = sha256(video_id.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % parts == part - 1
 
     def plan(self, spec: EncoderSpec) -> SnippetPlan:
         """How videos are cut into snippets for the encoder ``spec``."""

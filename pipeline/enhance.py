@@ -39,9 +39,9 @@ _CHUNK_ROWS = 4096
 
 @dataclass
 class EnhanceSummary:
-    """What was done: ids enhanced now, how many were enhanced before, how the module came about, and what to know."""
+    """How many sequences were enhanced now, and before; how the module came about, and what to know."""
 
-    done: list[str] = field(default_factory=list)
+    done: int = 0
     skipped: int = 0
     module: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class EnhanceSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"module {self.module}; {len(self.done)} sequences enhanced, {self.skipped} were enhanced before"
+        return f"module {self.module}; {self.done} sequences enhanced, {self.skipped} were enhanced before"
 
 
 def enhance_store(
@@ -119,12 +119,11 @@ def enhance_store(
 
     for sequence in source.sequences(to_do()):
         _enhance_one(sequence, module, store)
-        summary.done.append(sequence.id)
-        ended = summary.skipped + len(summary.done)
+        summary.done += 1
+        ended = summary.skipped + summary.done
         report(ended / len(ids), f"{ended}/{len(ids)} sequences")
     parts = team.all((summary.done, summary.skipped))
-    summary.done = [video_id for done, _ in parts for video_id in done]
-    summary.skipped = sum(skipped for _, skipped in parts)
+    summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
     return store, summary
 
 

@@ -28,7 +28,8 @@ from pipeline.storage.local import work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureStore
 from pipeline.streams import AnyEncoder
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
+from pipeline.video.videos import VideoFile, VideoList
 
 Outcomes = Generator[Outcome | int, None, None]
 
@@ -38,25 +39,25 @@ class ExtractSummary:
     """What became of each video.
 
     Args:
-        done: ids of the videos that were encoded now.
+        done: number of videos that were encoded now.
         skipped: number of videos that were done before.
-        changed: ids of videos that were done before but whose file has changed since; they were made again.
+        changed: number of videos that were done before but whose file has changed since; they were made again.
         failed: id → "kind: reason" of the videos that failed, now or earlier.
         snippets: number of rows written now.
         notes: what the user should know about the encoder.
     """
 
-    done: list[str] = field(default_factory=list)
+    done: int = 0
     skipped: int = 0
-    changed: list[str] = field(default_factory=list)
+    changed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     snippets: int = 0
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """One line of counts."""
-        again = f" ({len(self.changed)} again, their files have changed)" if self.changed else ""
-        counts = f"{len(self.done)} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
+        again = f" ({self.changed} again, their files have changed)" if self.changed else ""
+        counts = f"{self.done} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
         kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
         by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
         return f"{counts}{by_kind}; {self.snippets} snippets"
@@ -77,7 +78,9 @@ def extract(
     Raises:
         PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
     """
-    videos = [video for video in find_videos(inputs, ids=config.ids) if config.is_mine(video.id)]
+    videos = find_videos(inputs, ids=config.ids)
+    if config.part()[1] > 1:
+        videos = videos.only(config.is_mine)
     if config.execution.executor == "ray":
         with workers(out, config, videos=len(videos)) as theirs:
             about = theirs.about
@@ -95,7 +98,7 @@ def _begin(
     spec: StoreSpec,
     notes: Sequence[str],
     random_weights: bool,
-    videos: Sequence[VideoFile],
+    videos: VideoList,
     config: ExtractConfig,
     report: Report,
 ) -> _Job:
@@ -112,7 +115,7 @@ class _Job:
         self,
         store: FeatureStore,
         summary: ExtractSummary,
-        videos: Sequence[VideoFile],
+        videos: VideoList,
         config: ExtractConfig,
         *,
         report: Report,
@@ -120,24 +123,25 @@ class _Job:
         self.store = store
         self.summary = summary
         self._config = config
-        self._all = videos
+        self._videos = videos
         logs = store.path / "logs"
         # A remote log cannot grow: it is kept here, and uploaded at the end.
         self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
         self._report = report
         # Videos differ in length: their bytes tell better than their number how much is left.
-        self._videos = len(videos)
         self._bytes = total_bytes(videos)
         self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
         self._rows_begun = 0
         self._pictures = 0  # that have got their flow
-        given = {"videos": self._videos, "bytes": self._bytes, "settings": asdict(config)}
+        given = {"videos": len(videos), "bytes": self._bytes, "settings": asdict(config)}
         self._log.write("start", process=this_process(), **given)
 
     def todo(self) -> Iterator[VideoFile]:
         """The videos that are still to be encoded."""
-        return (video for video in self.ordered(self._all) if self.must_do(video))
+        start = self._place_to_start()
+        self.store.expect(video.id for video in self._videos.beginning_at(start))
+        return (video for video in self._videos.beginning_at(start) if self.must_do(video))
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
@@ -146,7 +150,7 @@ class _Job:
             standing = standing_of(video, self.store, self._config)
         if standing.to_do:
             if standing.state == "changed":
-                self.summary.changed.append(video.id)
+                self.summary.changed += 1
             return True
         if standing.state == "done":
             self.summary.skipped += 1
@@ -155,15 +159,13 @@ class _Job:
         self._bytes_skipped += self._tell(video)
         return False
 
-    def ordered(self, videos: Sequence[VideoFile]) -> Sequence[VideoFile]:
-        """The videos in the order in which they are done: as they come, but from a place of its own for each of several
-        processes at work on the store, so that they seldom do the same video at the same time. Whether others are at
-        work on a remote store cannot be seen; so it is taken for granted."""
-        if videos and (self.store.is_remote or self._log.others_at_work()):
-            start = random.SystemRandom().randrange(len(videos))
-            videos = [*videos[start:], *videos[:start]]
-        self.store.expect(video.id for video in videos)
-        return videos
+    def _place_to_start(self) -> int:
+        """The place in the list where this process begins: the first, but one of its own for each of several processes
+        at work on the store, so that they seldom do the same video at the same time. Whether others are at work on a
+        remote store cannot be seen; so it is taken for granted."""
+        if self._videos and (self.store.is_remote or self._log.others_at_work()):
+            return random.SystemRandom().randrange(len(self._videos))
+        return 0
 
     def on_pictures(self, count: int) -> None:
         """Takes note that flow has been estimated for ``count`` more frames."""
@@ -198,14 +200,14 @@ class _Job:
             self.summary.failed[video.id] = f"{outcome.kind}: {outcome.reason}"
             self._log.write("failed", **about, kind=outcome.kind, reason=outcome.reason)
         else:
-            self.summary.done.append(video.id)
+            self.summary.done += 1
             self.summary.snippets += outcome.rows
             self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)
 
     def _sums(self, snippets: int) -> dict[str, int]:
         s = self.summary
-        sums = {"done": len(s.done), "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
+        sums = {"done": s.done, "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
         return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
 
     def _tell(self, ended: VideoFile | None = None) -> int:
@@ -213,11 +215,11 @@ class _Job:
         size = size_of(ended.path) if ended else 0
         self._bytes_done += size
         s = self.summary
-        ended_videos = len(s.done) + s.skipped + len(s.failed)
+        ended_videos = s.done + s.skipped + len(s.failed)
         share = self._bytes_done / max(1, self._bytes)
         self._log.write_progress(**self._sums(self._rows_begun))
         seconds = max(1e-9, time.monotonic() - self._started)
-        text = f"{ended_videos}/{self._videos} videos, {self._rows_begun} snippets, "
+        text = f"{ended_videos}/{len(self._videos)} videos, {self._rows_begun} snippets, "
         text += f"{self._rows_begun / seconds:.1f} a second"
         if self._pictures:
             text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"

@@ -17,8 +17,8 @@ from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec
 from pipeline.streams import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.video.fetch import FetchedVideos
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Long, Restarted, Snippets, usable_cores
+from pipeline.video.videos import VideoFile
 
 _MOST_FLOW_WORKERS = 4
 

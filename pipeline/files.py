@@ -31,7 +31,7 @@ def file_name_of(identifier: str) -> str:
     Raises:
         PipelineError: the id is empty or too long for a file name.
     """
-    name = quote(identifier, safe="-_. ()[]+,=@")
+    name = quote(identifier, safe="-_. ()[]+,=@", errors="surrogateescape")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if not name or len(name.encode()) > _LONGEST_NAME_BYTES:
@@ -44,7 +44,7 @@ def file_name_of(identifier: str) -> str:
 
 def identifier_of(file_name: str) -> str:
     """The video id that :func:`file_name_of` turned into ``file_name`` (given without suffix)."""
-    return unquote(file_name)
+    return unquote(file_name, errors="surrogateescape")
 
 
 @contextmanager
@@ -95,7 +95,8 @@ def _fsync_folder(folder: Path) -> None:
 def write_text(path: AnyPath, text: str) -> None:
     """Writes ``text`` to ``path`` in one step."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # Names of files need not be UTF-8; what is not comes out as JSON writes it, \udcff.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: AnyPath, value: Any) -> None:

@@ -32,8 +32,9 @@ from pipeline.spec import StoreSpec
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.streams import RAFT_WEIGHTS
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.videos import VideoFile, VideoList
 from sola.enhance import enhance
 from sola.module import SolaModule
 
@@ -201,7 +202,7 @@ class Locator:
                 yield video_id, str(error)
 
 
-def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> list[VideoFile]:
+def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> VideoList:
     try:
         return find_videos(inputs, ids=config.ids)
     except PipelineError as error:

@@ -19,8 +19,9 @@ from pipeline.features import Rows, encode_videos, open_encoder
 from pipeline.spec import rows_as_json
 from pipeline.storage.location import AnyPath, location
 from pipeline.store import FeatureSequence
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
 from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.videos import VideoFile
 
 
 def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pipeline.video.find import VideoFile
+from pipeline.video.videos import VideoFile
 
 _THREADS = 8
 _MOST_WAITING = 2 * _THREADS

@@ -18,10 +18,10 @@ from pipeline.snippets import SnippetPlan
 from pipeline.sources import Stamp, source_of, stamp_of
 from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore, SequenceWriter
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import library_version
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class RunLog:
         """Adds a line: the time (UTC), the event's name, and its fields."""
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
         # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def write_progress(self, **fields: Any) -> None:

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureStore
-from pipeline.video.find import VideoFile
+from pipeline.video.videos import VideoFile
 
 Stamp = tuple[int, int | str]  # size, and time of the last change or version
 _MOST_MEASURED = 2000  # videos whose sizes are asked for at once

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pipeline.features import Rows, encode_events
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import Failed, Snippets
+from pipeline.video.videos import VideoFile
 
 A, B = VideoFile("a", Path("a.mp4")), VideoFile("b", Path("b.mp4"))
 

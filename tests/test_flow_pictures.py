@@ -18,7 +18,6 @@ from pipeline.snippets import SnippetPlan, tick_of
 from pipeline.video import process
 from pipeline.video.decode import Chunk, Restart, _Run, decode
 from pipeline.video.errors import VideoError
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import FlowSettings, estimators, flow_as_bytes
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures, most_pictures_held
 from pipeline.video.pictures import Geometry, Scaler
@@ -26,6 +25,7 @@ from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Rest
 from pipeline.video.probe import probe
 from pipeline.video.pyav_backend import Shown, Tally
 from pipeline.video.schedule import SnippetFrames
+from pipeline.video.videos import VideoFile
 from tests.test_video_decode import BACKENDS, MS, SPEC
 from tests.videos import constant, index_of, write_video
 

@@ -41,7 +41,7 @@ def test_own_encoder_extracts_and_localizes(tmp_path):
         grey_video(tmp_path / "videos" / f"{name}.mp4", 24)
     config = ExtractConfig(encoder=own, stride_frames=4, precision="fp32", workers=1)
     store, summary = extract([tmp_path / "videos"], tmp_path / "store", config)
-    assert sorted(summary.done) == ["a", "b"]
+    assert summary.done == 2
     # Frames 1 and 3 of the first snippet have levels 8 and 24; the network doubles their mean.
     assert store.read("a").features[0] * 255 == pytest.approx([2 * 16] * 3, abs=4)
 

@@ -10,11 +10,11 @@ from pipeline.config import ExtractConfig
 from pipeline.execution.parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
 from pipeline.features import Rows
 from pipeline.store import FeatureStore
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.probe import probe
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
 from tests import videos as make
 from tests.toys import toy_store_spec
 

@@ -19,7 +19,8 @@ from pipeline.planning.plan import plan
 from pipeline.planning.plan_model import Collection, Machine, Shared, forecast, longest_video, most_machines, stations
 from pipeline.planning.speed import decode_speed, store_seconds
 from pipeline.publishing import Publisher
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
+from pipeline.video.videos import VideoFile
 from tests import videos as make
 from tests.toys import ToyEncoder, toy_store_spec, use_toy_encoder
 
@@ -230,7 +231,7 @@ def test_the_command_prints_a_table_or_json(folder, encoder, monkeypatch, capsys
     assert "network: what would help: copies of the videos" in text
     assert "more machines gain nothing beyond: 0 (network)" in text
     many = command("--hours", "1000000")
-    assert "each process holds the names of all videos" in many
+    assert "each process lists all videos" in many
     assert "a store is one folder" in many
 
 

@@ -11,8 +11,8 @@ import pytest
 from encoders.spec import EncoderSpec
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import DecodePool, Failed, Finished, Restarted, Snippets
+from pipeline.video.videos import VideoFile
 
 SPEC = EncoderSpec(
     name="test", version=1, feature_dim=1, num_frames=8, window_frames=64, fps=30, short_side=256, crop_size=224,

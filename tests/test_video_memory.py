@@ -43,7 +43,8 @@ def peaks(paths: list[Path], decoder: str) -> dict[str, float]:
         import json, sys
         sys.path[:] = {sys.path!r}
         from pathlib import Path
-        from pipeline.video.pool import DecodePool, Failed, Finished, Restarted, Snippets, VideoFile
+        from pipeline.video.pool import DecodePool, Failed, Finished, Restarted, Snippets
+        from pipeline.video.videos import VideoFile
         from tests.test_video_decode import PLAN, SPEC
         videos = [VideoFile(str(i), Path(p)) for i, p in enumerate(json.loads(sys.stdin.read()))]
         rows, worker = 0, 0.0

@@ -20,9 +20,10 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.video import decord_backend
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, default_workers
 from pipeline.video.schedule import most_frames_held
+from pipeline.video.videos import VideoFile
 from tests.test_video_decode import MS, PLAN, SPEC, needs_decord, shown
 from tests.videos import constant, flip_bits, index_of, write_video
 
@@ -409,7 +410,8 @@ def test_workers_die_with_a_main_process_that_is_killed_and_leave_nothing_behind
         import sys, threading, time
         sys.path[:] = {sys.path!r}
         from pathlib import Path
-        from pipeline.video.pool import DecodePool, VideoFile
+        from pipeline.video.pool import DecodePool
+        from pipeline.video.videos import VideoFile
         from tests.test_video_decode import PLAN, SPEC
         pool = DecodePool(2, SPEC, PLAN, entry={entry!r})
         events = pool.decode([VideoFile(str(i), Path({str(path)!r})) for i in range(2)])

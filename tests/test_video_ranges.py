@@ -12,7 +12,8 @@ from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.pool import DecodePool, Failed, Finished, Long, Snippets
 from pipeline.video.probe import probe
-from pipeline.video.ranges import CuttableVideo, VideoFile, VideoRange, cut, part_of, why_whole
+from pipeline.video.ranges import CuttableVideo, VideoRange, cut, part_of, why_whole
+from pipeline.video.videos import VideoFile
 from tests import videos as make
 from tests.toys import TOY_SPEC
 

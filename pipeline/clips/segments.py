@@ -17,11 +17,12 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import exact, tick_of
 from pipeline.storage.location import local
 from pipeline.video.errors import VideoError
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
 from pipeline.video.pictures import Geometry
 from pipeline.video.probe import probe
 from pipeline.video.pyav_backend import Tally, shown_frames
 from pipeline.video.report import refuse_truncated
+from pipeline.video.videos import VideoFile
 
 BACKGROUND = "background"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from pipeline.config import ExtractConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.plan import Plan, plan
-from pipeline.planning.plan_model import FILES_A_VIDEO, NAME_BYTES, most_machines, stations
+from pipeline.planning.plan_model import FILES_A_VIDEO, LISTED_BYTES, most_machines, stations
 from pipeline.progress import progress
 from pipeline.text_table import duration, print_table
 
@@ -25,7 +25,7 @@ _REMEDIES = {
     "start": "fewer machines: loading the encoder takes longer than a machine's share of the work",
     "listing": "a list of videos for each machine, and a store for each: finding all takes longer than its share",
 }
-_MUCH_MEMORY = 1e9
+_MUCH_ROOM = 1e9
 _MANY_FILES = 1e7  # in one folder; from about here on file systems refuse more, or take long over each
 _out = Console(soft_wrap=True, highlight=False)
 
@@ -86,11 +86,11 @@ def _advice(result: Plan) -> Iterator[str]:
     most = most_machines(result.collection, result.machine, result.shared)
     ordered = sorted(most.items(), key=lambda item: item[1])
     yield "more machines gain nothing beyond: " + ", ".join(f"{count:,.0f} ({name})" for name, count in ordered)
-    names = NAME_BYTES * result.collection.videos
-    if names > _MUCH_MEMORY:
+    listed = LISTED_BYTES * result.collection.videos
+    if listed > _MUCH_ROOM:
         yield (
-            f"each process holds the names of all videos, {names / 1e9:,.1f} GB: give each machine a list of its own "
-            "(a text file of paths)"
+            f"each process lists all videos, {listed / 1e9:,.1f} GB in its temporary folder: give each machine a list "
+            "of its own (a text file of paths)"
         )
     files = FILES_A_VIDEO * result.collection.videos
     if files > _MANY_FILES:

@@ -12,10 +12,10 @@ from typing import Any
 
 from pipeline.snippets import SnippetPlan
 from pipeline.video.decode import Decoder
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import FlowSettings
 from pipeline.video.pictures import Framing
 from pipeline.video.pool import DecodeLimits, DecodePool, Event, Failed, Restarted, Snippets
+from pipeline.video.videos import VideoFile
 
 _EVENTS_AHEAD = 8  # of a decoder that wait for the encoder; up to eight snippets each
 _VIDEOS_AT_A_TIME = 2  # so that a decoder need not wait between two of them

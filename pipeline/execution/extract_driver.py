@@ -18,9 +18,9 @@ from pipeline.execution.station import Ended
 from pipeline.recorder import Outcome, record_failure
 from pipeline.storage.location import AnyPath, is_remote
 from pipeline.store import FeatureStore
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import Long
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut
+from pipeline.video.videos import VideoFile
 
 _RANGE_MINUTES = 20.0
 

@@ -18,9 +18,9 @@ from pipeline.spec import StoreSpec
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.streams import AnyEncoder, flow_settings
-from pipeline.video.find import VideoFile
 from pipeline.video.pool import Finished, Long
 from pipeline.video.ranges import VideoRange
+from pipeline.video.videos import VideoFile
 
 
 @dataclass(frozen=True)

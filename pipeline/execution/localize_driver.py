@@ -12,7 +12,7 @@ from pipeline.execution.ray_pool import Lost, RayPool
 from pipeline.execution.ray_start import connected, room_in
 from pipeline.execution.station import Ended
 from pipeline.model import LocalizationModel
-from pipeline.video.find import VideoFile
+from pipeline.video.videos import VideoFile
 
 _DEPTH = 3  # a video that is searched, one that is decoded meanwhile, one that waits
 

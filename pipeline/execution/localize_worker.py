@@ -12,7 +12,7 @@ from pipeline.config import LocalizeConfig
 from pipeline.execution.station import Ended, Opened
 from pipeline.localize import Locator
 from pipeline.model import LocalizationModel
-from pipeline.video.find import VideoFile
+from pipeline.video.videos import VideoFile
 
 
 @dataclass(frozen=True)

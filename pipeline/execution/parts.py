@@ -27,11 +27,11 @@ from pipeline.recorder import Outcome, details, record_failure
 from pipeline.sources import Stamp, stamp_of
 from pipeline.storage.location import local
 from pipeline.store import FeatureStore
-from pipeline.video.find import VideoFile
 from pipeline.video.messages import pack_report, unpack_report
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
 
 
 class UnfitError(Exception):

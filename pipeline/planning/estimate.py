@@ -22,8 +22,9 @@ from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
 from pipeline.streams import AnyEncoder
 from pipeline.video.errors import VideoError
-from pipeline.video.find import VideoFile, find_videos
+from pipeline.video.find import find_videos
 from pipeline.video.probe import VideoInfo, probe
+from pipeline.video.videos import VideoFile
 
 _PROBE_SECONDS = 60.0
 _BYTES_BESIDE_ROWS = 128 + 3 * 1024  # header of the array, and about what a sidecar takes

@@ -33,8 +33,8 @@ import math
 from dataclasses import dataclass, replace
 
 FILES_A_VIDEO = 2  # array and sidecar
-# What a process of `extract` holds for each of all videos, its name and path (scripts/bench/many_videos).
-NAME_BYTES = 1000
+# What a process of `extract` keeps on disk of each of all videos: its id and path, and their indices.
+LISTED_BYTES = 300
 
 
 @dataclass(frozen=True, kw_only=True)

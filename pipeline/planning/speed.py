@@ -24,9 +24,9 @@ from pipeline.sources import standing_of
 from pipeline.spec import StoreSpec
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.streams import AnyEncoder, flow_settings
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import estimators
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets, usable_cores
+from pipeline.video.videos import VideoFile
 
 _SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
 _MOST_BATCHES = 20

@@ -21,13 +21,13 @@ class RemotePath:
 
     Args:
         url: as ``s3://bucket/key``; keys stand as they are, without percent-encoding.
-        remote: of the path that this one is made from.
+        remote: of the path that this one is made from: what is known of the objects.
 
     Raises:
         PipelineError: the URL holds credentials.
     """
 
-    __slots__ = ("_remote", "url")
+    __slots__ = ("remote", "url")
 
     def __init__(self, url: str, remote: Remote | None = None) -> None:
         scheme, _, rest = url.partition("://")
@@ -37,7 +37,7 @@ class RemotePath:
                 "environment instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             )
         self.url = url.rstrip("/")
-        self._remote = remote or Remote(scheme)
+        self.remote = remote or Remote(scheme)
 
     def __str__(self) -> str:
         return self.url
@@ -61,7 +61,7 @@ class RemotePath:
         return RemotePath, (self.url,)
 
     def __truediv__(self, name: str) -> RemotePath:
-        return RemotePath(f"{self.url}/{name}", self._remote)
+        return RemotePath(f"{self.url}/{name}", self.remote)
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class RemotePath:
 
     @property
     def parent(self) -> RemotePath:
-        return RemotePath(self.url.rpartition("/")[0], self._remote)
+        return RemotePath(self.url.rpartition("/")[0], self.remote)
 
     def with_name(self, name: str) -> RemotePath:
         return self.parent / name
@@ -101,11 +101,11 @@ class RemotePath:
         Raises:
             FileNotFoundError: there is no such object.
         """
-        return self._remote.entry(self.url)
+        return self.remote.entry(self.url)
 
     def look_again(self) -> bool:
         """Asks for the object itself, whatever was listed, and takes note; whether it is there."""
-        return self._remote.look_again(self.url)
+        return self.remote.look_again(self.url)
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()
@@ -118,42 +118,42 @@ class RemotePath:
 
     def is_dir(self) -> bool:
         """Whether there is anything below, which is a folder's only sign."""
-        return bool(self._remote.listing(self.url))
+        return bool(self.remote.listing(self.url))
 
     def iterdir(self) -> Iterator[RemotePath]:
         """The objects and folders in this folder, from its listing."""
-        return (self / name for name in list(self._remote.listing(self.url)))
+        return (self / name for name in list(self.remote.listing(self.url)))
 
     def list_anew(self) -> None:
         """Lists the folder, whatever was known of it."""
-        self._remote.list_anew(self.url)
+        self.remote.list_anew(self.url)
 
     def find(self) -> list[RemotePath]:
         """All objects below this folder, sorted; their sizes are known from then on."""
-        return [RemotePath(url, self._remote) for url in self._remote.find(self.url)]
+        return [RemotePath(url, self.remote) for url in self.remote.find(self.url)]
 
     def expect(self, names: list[str]) -> None:
         """Tells that these objects of the folder, small ones, will be read in this order: so some are read ahead."""
-        self._remote.expect(self.url, names)
+        self.remote.expect(self.url, names)
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Does nothing: folders of object storage come and go with their objects."""
 
     def read_bytes(self) -> bytes:
-        return self._remote.read(self.url)
+        return self.remote.read(self.url)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         """Bytes [start, stop) of objects of this folder, (name, start, stop) each, asked for at once."""
-        return self._remote.read_ranges([(f"{self.url}/{name}", start, stop) for name, start, stop in ranges])
+        return self.remote.read_ranges([(f"{self.url}/{name}", start, stop) for name, start, stop in ranges])
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """The object as a stream, read in blocks."""
         if mode != "rb":
             raise ValueError(f"mode must be 'rb', got {mode!r}: an object is written whole, by upload")
-        return self._remote.open(self.url)
+        return self.remote.open(self.url)
 
     def download(self, target: Path, *, stop: threading.Event | None = None) -> None:
         """Copies the object to the file ``target``.
@@ -165,14 +165,14 @@ class RemotePath:
             OSError: the disk is full, or there is no such object.
             StorageError: the object storage did not give it, or gave another number of bytes.
         """
-        self._remote.download(self.url, target, stop)
+        self.remote.download(self.url, target, stop)
 
     def upload(self, source: Path) -> None:
         """Makes the file ``source`` this object, in one step."""
-        self._remote.upload(source, self.url)
+        self.remote.upload(source, self.url)
 
     def unlink(self, missing_ok: bool = False) -> None:
-        self._remote.remove(self.url, missing_ok=missing_ok)
+        self.remote.remove(self.url, missing_ok=missing_ok)
 
 
 AnyPath = Path | RemotePath

@@ -22,8 +22,8 @@ from pipeline.errors import StorageError
 from pipeline.storage.local import cache_bytes, new_partial
 from pipeline.storage.location import RemotePath
 from pipeline.video.errors import FailureKind
-from pipeline.video.find import LocalCopy, VideoFile
 from pipeline.video.pool import Event, Failed, Finished
+from pipeline.video.videos import LocalCopy, VideoFile
 
 _FETCHED_AHEAD = 4
 _FULL = (errno.ENOSPC, errno.EDQUOT)

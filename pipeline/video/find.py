@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
 from typing import Literal
 
 from pipeline.errors import PipelineError
 from pipeline.storage.location import AnyPath, RemotePath, location
+from pipeline.video.videos import SameIdError, VideoList
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -23,29 +23,7 @@ LIST_SUFFIXES = frozenset((".txt", ".lst"))
 Ids = Literal["stem", "path"]
 
 
-@dataclass(frozen=True)
-class LocalCopy:
-    """What a remote video is decoded from, and the SHA-256 of its bytes, hexadecimal."""
-
-    file: Path
-    sha256: str
-
-
-@dataclass(frozen=True)
-class VideoFile:
-    """A video to work on: its id (unique within a job), where it lies, and its copy where that is not here."""
-
-    id: str
-    path: AnyPath
-    copy: LocalCopy | None = None
-
-    @property
-    def file(self) -> AnyPath:
-        """What a decoder opens."""
-        return self.path if self.copy is None else self.copy.file
-
-
-def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> list[VideoFile]:
+def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> VideoList:
     """The videos that ``inputs`` name, each path once, in the order of the inputs (folders sorted).
 
     No file is opened or measured, so that a job over 100,000 files starts within seconds.
@@ -64,25 +42,22 @@ def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> list[VideoFi
         raise PipelineError(f"ids must be 'stem' or 'path', got {ids!r}")
     if not inputs:
         raise PipelineError("videos: no input given; name video files, folders or text files with paths")
-    found: dict[str, AnyPath] = {}
-    seen: set[AnyPath] = set()
+    found = VideoList()
     for given in inputs:
-        count = len(seen)
+        any_here = False
         for path, root in _paths_of(given):
+            any_here = True
             absolute = path.absolute()
-            if absolute in seen:
-                continue
-            seen.add(absolute)
-            name = absolute.stem if ids == "stem" else _relative_name(absolute, root)
-            if name in found:
+            try:
+                found.add(absolute.stem if ids == "stem" else _relative_name(absolute, root), absolute)
+            except SameIdError as error:
                 remedy = "ids='path' makes the relative path the id" if ids == "stem" else "rename one of them"
-                raise PipelineError(f"videos: {found[name]} and {absolute} would both get the id {name!r}; {remedy}")
-            found[name] = absolute
-        if len(seen) == count and given.is_dir() and not any(_search(given)):
+                raise PipelineError(f"{error}; {remedy}") from None
+        if not any_here and given.is_dir():
             raise PipelineError(f"videos: no video below {given}; looked for {' '.join(sorted(SUFFIXES))}")
     if not found:
         raise PipelineError(f"videos: no video named by {', '.join(str(given) for given in inputs)}")
-    return [VideoFile(name, path) for name, path in found.items()]
+    return found
 
 
 def _paths_of(given: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
@@ -98,18 +73,28 @@ def _paths_of(given: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
 
 
 def _listed(text_file: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
-    try:
-        lines = text_file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"videos: cannot read the list {text_file}: {error}") from None
-    for number, line in enumerate(lines, start=1):
+    elsewhere: dict[str, RemotePath] = {}  # by scheme
+    for number, line in enumerate(_lines_of(text_file), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
         path = location(entry) if "://" in entry else text_file.parent / entry
+        if isinstance(path, RemotePath):
+            path = RemotePath(path.url, elsewhere.setdefault(path.url.partition("://")[0], path).remote)
         if not path.is_file():
             raise PipelineError(f"videos: {text_file} line {number}: no such file: {path}")
         yield path, text_file.parent
+
+
+def _lines_of(text_file: AnyPath) -> Iterator[str]:
+    try:
+        if isinstance(text_file, RemotePath):
+            yield from text_file.read_text(encoding="utf-8-sig").splitlines()
+        else:
+            with text_file.open(encoding="utf-8-sig") as lines:
+                yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"videos: cannot read the list {text_file}: {error}") from None
 
 
 def _search(folder: AnyPath) -> Iterator[AnyPath]:
@@ -126,17 +111,29 @@ def _search(folder: AnyPath) -> Iterator[AnyPath]:
 def _search_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
-            visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+            names, folders = _listing(entries)
     except OSError as error:
         raise PipelineError(f"videos: cannot list the folder {folder}: {error.strerror}") from None
-    for entry in visible:
-        path = Path(entry.path)
-        if entry.is_dir():
-            real = os.path.realpath(path) if entry.is_symlink() else None
-            if real not in above:
-                yield from _search_below(path, above | {real or os.path.realpath(path)})
-        elif path.suffix.lower() in SUFFIXES and entry.is_file():
+    for name in names:
+        path = folder / name
+        if name not in folders:
             yield path
+        elif (real := os.path.realpath(path)) not in above:
+            yield from _search_below(path, above | {real})
+
+
+def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
+    """Names of the videos and folders among ``entries``, sorted; those of the folders. Nothing else of them is kept."""
+    names, folders = [], set()
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            folders.add(entry.name)
+        elif PurePath(entry.name).suffix.lower() not in SUFFIXES or not entry.is_file():
+            continue
+        names.append(entry.name)
+    return sorted(names), folders
 
 
 def _relative_name(path: AnyPath, root: AnyPath) -> str:

@@ -19,7 +19,6 @@ from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import FlowSettings
 from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_report
 from pipeline.video.pictures import Framing
@@ -27,6 +26,7 @@ from pipeline.video.probe import VideoInfo
 from pipeline.video.process import Job, Process
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
 
 __all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Long", "Restarted", "Snippets"]
 

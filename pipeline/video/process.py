@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
 from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
-from pipeline.video.find import VideoFile
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
 from pipeline.video.messages import DecodeLimits, pack_info, pack_plan, pack_spec, send
 from pipeline.video.pictures import Framing
 from pipeline.video.ranges import CuttableVideo, VideoRange
 from pipeline.video.schedule import most_frames_held
+from pipeline.video.videos import VideoFile
 
 # The worker is not a multiprocessing.Process: that would import the main module again (and torch with it), and
 # would need a guard in every script that uses the pool.

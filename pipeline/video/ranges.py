@@ -16,9 +16,9 @@ from operator import eq
 
 from pipeline.snippets import SnippetPlan, exact, tick_of
 from pipeline.video.errors import VideoError
-from pipeline.video.find import VideoFile
 from pipeline.video.probe import VideoInfo
 from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.videos import VideoFile
 
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
 # Every packet shows one frame, so that a frame that is lacking is noticed.
