@@ -285,6 +285,10 @@ class ProbeConfig:
     """What is brought to unit length and classified: the features as they are (published), or less the mean of the
     training snippets, without which features that are nearly parallel cannot be told apart."""
 
+    weighting: Literal["none", "balanced"] = "none"
+    """What a training snippet counts: each the same (published), or so that foreground and background count alike in
+    all, without which videos that are nearly all foreground get a classifier that always says so."""
+
     max_videos: int = 1000
     """Most videos of a subset, chosen at random but always the same: they are held in memory."""
 

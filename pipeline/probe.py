@@ -170,7 +170,11 @@ def _evaluate(
     scores = linear_evaluation(
         train_pieces,
         test_pieces,
-        EvaluationConfig(seeds=tuple(config.seeds), distances=tuple(sorted(set(config.distances)))),
+        EvaluationConfig(
+            seeds=tuple(config.seeds),
+            distances=tuple(sorted(set(config.distances))),
+            weighting=config.weighting,
+        ),
         stream_channels=config.stream_channels or store.spec.stream_channels,
     )
     encoder = str(store.spec.encoder.get("name", "unknown"))

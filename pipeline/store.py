@@ -20,6 +20,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -406,9 +407,19 @@ def _remove_leftovers(path: AnyPath) -> None:
         remove_leftovers()
         return
     for folder in (path, path / "features", path / "failures"):
-        for file in folder.glob(f".*{PARTIAL_SUFFIX}"):
+        for file in _partial_files(folder):
             if is_abandoned(file):
                 file.unlink(missing_ok=True)
+
+
+def _partial_files(folder: Path) -> list[Path]:
+    """Temporary files in a folder, whose other names, however many, are not held."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.startswith(".") and e.name.endswith(PARTIAL_SUFFIX)]
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names]
 
 
 def _json_files(folder: AnyPath) -> Iterator[AnyPath]:

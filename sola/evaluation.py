@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,6 +49,10 @@ class EvaluationConfig:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds of the initial weights and of the order of the snippets."""
 
+    weighting: Literal["none", "balanced"] = "none"
+    """What a training snippet counts: each the same, or so that foreground and background count alike in all.
+    Where nearly all is foreground, without it every classifier says foreground always."""
+
     distances: tuple[int, ...] = (1, 2, 4, 8)
     """Snippets within which of a boundary the accuracy is taken; away is beyond the largest."""
 
@@ -59,6 +64,8 @@ class EvaluationConfig:
             raise SolaError(f"learning_rate must be > 0, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise SolaError(f"momentum must be from 0 to below 1, got {self.momentum}")
+        if self.weighting not in ("none", "balanced"):
+            raise SolaError(f"weighting must be 'none' or 'balanced', got {self.weighting!r}")
         if not self.seeds or not self.distances or min(self.distances) < 1:
             raise SolaError(f"seeds and distances must have entries, got {self.seeds} and {self.distances}")
 
@@ -143,6 +150,7 @@ def sgd_epoch(
     foreground: Tensor,
     order: Tensor,
     *,
+    counts: Tensor,
     config: EvaluationConfig,
 ) -> None:
     """Descends the cross-entropy of a linear classifier with two outputs for one epoch, in place.
@@ -156,11 +164,12 @@ def sgd_epoch(
         rows: [N, C].
         foreground: [N], 1 or 0, of the dtype of the rows.
         order: [N], the order in which rows are seen.
+        counts: [N], what each row counts, 1 on the average.
     """
     buffer = rows.new_empty(config.batch_size, rows.shape[1])
     for chosen in order.split(config.batch_size):
         batch = torch.index_select(rows, 0, chosen, out=buffer[: len(chosen)])
-        excess = torch.sigmoid(batch @ weight[:-1] + weight[-1]) - foreground[chosen]
+        excess = counts[chosen] * (torch.sigmoid(batch @ weight[:-1] + weight[-1]) - foreground[chosen])
         velocity *= config.momentum
         velocity[:-1] += excess @ batch * (2 / len(chosen))
         velocity[-1] += 2 * excess.mean()
@@ -185,7 +194,7 @@ def _counted_epochs(
     """Weight [C] and bias of foreground against background after each of the last epochs."""
     random = np.random.default_rng(seed)
     count, channels = rows.shape
-    labels = torch.from_numpy(foreground).to(rows)
+    labels, counts = torch.from_numpy(foreground).to(rows), torch.from_numpy(_counts(foreground, config)).to(rows)
     # The weights of both outputs as torch.nn.Linear draws them.
     background_weight, foreground_weight = random.uniform(-1, 1, (2, channels + 1)) / math.sqrt(channels)
     weight = torch.from_numpy(foreground_weight - background_weight).to(rows)
@@ -193,9 +202,18 @@ def _counted_epochs(
     steps_in_epoch = -(-count // config.batch_size)
     epochs = max(config.epochs, -(-config.least_steps // steps_in_epoch))
     for epoch in range(epochs):
-        sgd_epoch(weight, velocity, rows, labels, torch.from_numpy(random.permutation(count)), config=config)
+        order = torch.from_numpy(random.permutation(count))
+        sgd_epoch(weight, velocity, rows, labels, order, counts=counts, config=config)
         if epoch >= epochs - config.counted_epochs:
             yield weight[:-1], weight[-1]
+
+
+def _counts(foreground: np.ndarray, config: EvaluationConfig) -> np.ndarray:
+    """What each snippet counts, [N] float64 of mean 1."""
+    if config.weighting == "none":
+        return np.ones(len(foreground))
+    share = foreground.mean()
+    return np.where(foreground, 0.5 / share, 0.5 / (1 - share))
 
 
 def _prepare(

@@ -1,5 +1,7 @@
 """Linear evaluation and its metrics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,13 +55,15 @@ def test_an_epoch_equals_automatic_differentiation_and_torchs_sgd() -> None:
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.3, momentum=0.8)
     config = EvaluationConfig(learning_rate=0.3, momentum=0.8, batch_size=32)
     difference = weight[:, 1] - weight[:, 0]
+    counts = torch.rand(100, generator=generator, dtype=torch.float64)
     velocity = torch.zeros_like(difference)
     for _ in range(2):
         order = torch.randperm(100, generator=generator)
-        sgd_epoch(difference, velocity, rows, target.double(), order, config=config)
+        sgd_epoch(difference, velocity, rows, target.double(), order, counts=counts, config=config)
         for chosen in order.split(32):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(layer(rows[chosen]), target[chosen]).backward()
+            losses = torch.nn.functional.cross_entropy(layer(rows[chosen]), target[chosen], reduction="none")
+            (counts[chosen] * losses).mean().backward()
             optimizer.step()
     assert torch.allclose(difference[:-1], layer.weight[1] - layer.weight[0], atol=1e-12)
     assert torch.allclose(difference[-1], layer.bias[1] - layer.bias[0], atol=1e-12)
@@ -104,6 +108,31 @@ def test_features_that_know_nothing_do_no_better_than_guessing() -> None:
     result = linear_evaluation(blind[:20], blind[20:], QUICK)
     assert result.balanced_accuracy.mean == pytest.approx(0.5, abs=0.06)
     assert result.accuracy.mean < result.majority + 0.06
+
+
+def test_balanced_training_equals_training_with_the_rarer_class_repeated() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 4 > 0  # three of four are foreground
+    rows = random.normal(size=(40, 3)).astype(np.float32) + labels[:, None]
+    test = [LabelledSequence(rows, labels)]
+    repeated = np.concatenate([np.arange(40), *2 * [np.flatnonzero(~labels)]])
+    # One batch holds all, so that the order does not matter.
+    settings = {"epochs": 50, "counted_epochs": 1, "least_steps": 1, "batch_size": 1000, "seeds": (0,)}
+    balanced = linear_evaluation(test, test, EvaluationConfig(**settings, weighting="balanced"))
+    same = linear_evaluation([LabelledSequence(rows[repeated], labels[repeated])], test, EvaluationConfig(**settings))
+    assert balanced == same
+    assert balanced != linear_evaluation(test, test, EvaluationConfig(**settings))
+
+
+def test_where_nearly_all_is_foreground_balanced_training_finds_the_rest() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(400) % 20 > 0
+    rows = (random.normal(size=(400, 2)) + np.where(labels, 1.0, -1.0)[:, None]).astype(np.float32)
+    data = [LabelledSequence(np.concatenate([rows, np.full((400, 1), 9, np.float32)], axis=1), labels)]
+    plain = linear_evaluation(data, data, replace(QUICK, learning_rate=0.01))
+    assert plain.balanced_accuracy.mean == pytest.approx(0.5, abs=0.01)
+    balanced = linear_evaluation(data, data, replace(QUICK, learning_rate=0.01, weighting="balanced"))
+    assert balanced.balanced_accuracy.mean > 0.8
 
 
 def test_the_same_input_gives_the_same_scores_and_other_seeds_others() -> None:

@@ -177,7 +177,7 @@ def test_what_could_not_be_asked_is_not_taken_for_absent(bucket, monkeypatch):
     def refuse(*_, **__):
         raise NoCredentialsError("Unable to locate credentials")
 
-    monkeypatch.setattr(type(store.path._remote._fs), "cat_ranges", refuse)
+    monkeypatch.setattr(type(store.path.remote._fs), "cat_ranges", refuse)
     with pytest.raises(StorageError, match=r"locate credentials; set them in the environment \(AWS_"):
         store.sidecar("v001")
 

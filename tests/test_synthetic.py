@@ -13,6 +13,8 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic.dataset import draw_frames
+from pipeline.synthetic.drawing import background
 from pipeline.synthetic.plan import SyntheticSettings, plan_videos
 
 SMALL = {"videos": 3, "seed": 3, "seconds": 6.0, "height": 64, "width": 96}
@@ -75,6 +77,29 @@ def test_each_action_has_the_colour_of_its_label_and_moves(dataset: Path) -> Non
             colour = pictures[first:end][masks].mean(axis=0)
             assert tuple(colour > 150) == STRONG_CHANNELS[annotation["label"]], (annotation, colour)
             assert (masks[0] != masks[10]).mean() > 0.02
+
+
+def test_faint_actions_let_the_background_through() -> None:
+    clear, faint = (SyntheticSettings(**SMALL, visibility=visibility) for visibility in (1.0, 0.25))
+    (plan, *_), (same, *_) = plan_videos(clear), plan_videos(faint)
+    assert plan == same
+    behind_at = background(np.random.default_rng([SMALL["seed"], 0, 1]), SMALL["height"], SMALL["width"])
+    shown, mixed = (np.stack(list(draw_frames(plan, settings))).astype(float) for settings in (clear, faint))
+    behind = np.stack([behind_at(number / 30) for number in range(plan.frames)]).astype(float)
+    assert (shown != behind).any()
+    np.testing.assert_allclose(mixed, 0.75 * behind + 0.25 * shown, atol=0.5)
+
+
+def test_a_folder_made_before_visibility_was_a_choice_is_completed(tmp_path: Path) -> None:
+    make_synthetic_dataset(tmp_path, **SMALL)
+    settings = json.loads((tmp_path / "synthetic.json").read_text())
+    del settings["visibility"]
+    (tmp_path / "synthetic.json").write_text(json.dumps(settings))
+    make_synthetic_dataset(tmp_path, **SMALL)
+    with pytest.raises(PipelineError, match=r"other settings \(visibility\)"):
+        make_synthetic_dataset(tmp_path, **SMALL, visibility=0.5)
+    with pytest.raises(PipelineError, match="visibility of synthetic actions must be > 0 and <= 1, got 0"):
+        make_synthetic_dataset(tmp_path / "new", **SMALL, visibility=0)
 
 
 def test_the_background_moves(dataset: Path) -> None:

@@ -128,6 +128,9 @@ class StitchConfig:
     validation_share: float = 0.3
     """Share of the clips, and of the videos, kept for validation."""
 
+    visibility: float = 1.0
+    """With --synthetic: how clearly actions stand out from what is behind them, over 0 to 1; at 0.2 they are faint."""
+
     group_pattern: str = r"_(g\d+)_"
     """Regular expression that finds a clip's group in its file name: clips of a group share a scene, and no group is on
     both sides of the split. As UCF101 names them (v_Archery_g08_c01)."""
@@ -145,6 +148,8 @@ class StitchConfig:
         for name in ("height", "width"):
             if getattr(self, name) % 2:
                 raise PipelineError(f"{name} must be even, got {getattr(self, name)}")
+        if not 0 < self.visibility <= 1:
+            raise PipelineError(f"visibility must be > 0 and <= 1, got {self.visibility}")
         if self.most_action_seconds * self.fps <= 2 * self.fade_frames:
             raise PipelineError(f"most_action_seconds must be longer than two fades, got {self.most_action_seconds}")
         if not 0 < self.gap_seconds[0] <= self.gap_seconds[1]:

@@ -56,6 +56,7 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
             height=config.height,
             width=config.width,
             fps=str(config.fps),
+            visibility=config.visibility,
         )
         return StitchSummary(annotations, _count_videos(out) - made, {})
     clips = find_clips(source, group_pattern=config.group_pattern)
@@ -105,7 +106,10 @@ def _name(clip: Clip, source: Path) -> str:
 def _claim(out: Path, wanted: dict[str, object]) -> None:
     """Makes ``out`` the folder of these settings and clips, or refuses."""
     file = out / SETTINGS_NAME
-    plain = {**wanted, "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in wanted["settings"].items()}}  # type: ignore[attr-defined]
+    settings: dict[str, object] = wanted["settings"]  # type: ignore[assignment]
+    of_clips = {name: value for name, value in settings.items() if name != "visibility"}
+    as_read = {name: list(value) if isinstance(value, tuple) else value for name, value in of_clips.items()}
+    plain = {**wanted, "settings": as_read}
     if file.exists():
         if read_json(file, what="settings of stitched videos") != plain:
             raise PipelineError(f"{out} holds videos stitched of other clips or settings; choose another --out")

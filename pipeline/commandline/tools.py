@@ -146,7 +146,7 @@ def stitch(
             wanted, group.
         out: Folder of the videos.
         synthetic: No clips: draw shapes that move over textures. Of the settings only videos, seconds, fps, height,
-            width and seed count.
+            width, visibility and seed count.
     """
     from pipeline.commandline.commands import run_stitch
 

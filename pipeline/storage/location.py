@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from pipeline.errors import PipelineError
 from pipeline.storage.remote import SCHEMES, Entry, Remote
@@ -149,7 +150,7 @@ class RemotePath:
         """Bytes [start, stop) of objects of this folder, (name, start, stop) each, asked for at once."""
         return self.remote.read_ranges([(f"{self.url}/{name}", start, stop) for name, start, stop in ranges])
 
-    def open(self, mode: str = "rb") -> IO[bytes]:
+    def open(self, mode: str = "rb") -> BufferedIOBase:
         """The object as a stream, read in blocks."""
         if mode != "rb":
             raise ValueError(f"mode must be 'rb', got {mode!r}: an object is written whole, by upload")

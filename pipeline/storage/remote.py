@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from pipeline.errors import PipelineError, StorageError
 
@@ -179,9 +180,9 @@ class Remote:
                 found[place] = data
         return found
 
-    def open(self, url: str) -> IO[bytes]:
+    def open(self, url: str) -> BufferedIOBase:
         with told(url):
-            return cast(IO[bytes], self._fs.open(url, "rb"))
+            return cast(BufferedIOBase, self._fs.open(url, "rb"))
 
     def download(self, url: str, target: Path, stop: threading.Event | None) -> None:
         size = self.entry(url).st_size

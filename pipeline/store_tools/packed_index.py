@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from pipeline.errors import PipelineError
 from pipeline.files import file_name_of, identifier_of, read_json
@@ -68,5 +69,5 @@ def shard_path(folder: AnyPath, number: int) -> AnyPath:
     return folder / "shards" / f"{number:06}.tar"
 
 
-def open_bytes(path: AnyPath) -> IO[bytes]:
+def open_bytes(path: AnyPath) -> BufferedIOBase:
     return path.open("rb") if isinstance(path, RemotePath) else Path(path).open("rb")

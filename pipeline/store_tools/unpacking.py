@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import IO
+from io import BufferedIOBase
 
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
@@ -64,7 +64,7 @@ def _is_there(target: AnyPath, place: Place) -> bool:
     return True
 
 
-def _copy_out(shard: IO[bytes], path: AnyPath, place: Place, name: str, target: AnyPath) -> None:
+def _copy_out(shard: BufferedIOBase, path: AnyPath, place: Place, name: str, target: AnyPath) -> None:
     _, offset, size, sha256 = place
     digest, left = hashlib.sha256(), size
     shard.seek(offset)

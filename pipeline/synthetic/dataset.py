@@ -31,6 +31,7 @@ def make_synthetic_dataset(
     height: int = 256,
     width: int = 320,
     fps: int | str | Fraction = 30,
+    visibility: float = 1.0,
 ) -> Path:
     """Path of the annotations of a synthetic data set in ``folder``, which is made as far as it is not yet there.
 
@@ -39,13 +40,19 @@ def make_synthetic_dataset(
 
     Args:
         folder: made where absent; one with a set of the same settings is completed, a complete one is kept.
-        videos, seed, seconds, height, width, fps: see :class:`SyntheticSettings`.
+        videos, seed, seconds, height, width, fps, visibility: see :class:`SyntheticSettings`.
 
     Raises:
         PipelineError: a setting is out of range, or the folder holds a set with other settings.
     """
     settings = SyntheticSettings(
-        videos=videos, seed=seed, seconds=seconds, height=height, width=width, fps=str(exact(fps))
+        videos=videos,
+        seed=seed,
+        seconds=seconds,
+        height=height,
+        width=width,
+        fps=str(exact(fps)),
+        visibility=visibility,
     )
     _claim_folder(folder, settings)
     plans = plan_videos(settings)
@@ -69,6 +76,8 @@ def _claim_folder(folder: Path, settings: SyntheticSettings) -> None:
     path, wanted = folder / SETTINGS_NAME, asdict(settings)
     if path.exists():
         found = read_json(path, what="settings of synthetic videos")
+        if isinstance(found, dict):
+            found = {"visibility": 1.0, **found}  # which older sets do not state
         if found != wanted:
             differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
             raise PipelineError(
@@ -94,8 +103,17 @@ def draw_frames(plan: SyntheticVideo, settings: SyntheticSettings) -> Iterator[n
             action = starts[number]
             draw = ACTIONS[action.label](rng, settings.height, settings.width)
         if action and draw and number < action.end_frame:
-            draw(frame, (number - action.first_frame) / fps)
+            shown = frame.copy()
+            draw(shown, (number - action.first_frame) / fps)
+            frame = _mixed(frame, shown, settings.visibility)
         yield frame
+
+
+def _mixed(behind: np.ndarray, shown: np.ndarray, visibility: float) -> np.ndarray:
+    """Two pictures, uint8 [H, W, 3], one shining through the other."""
+    if visibility == 1:
+        return shown
+    return np.rint(behind + visibility * (shown.astype(np.float32) - behind)).astype(np.uint8)
 
 
 def _make_video(path: Path, plan: SyntheticVideo, settings: SyntheticSettings) -> None:

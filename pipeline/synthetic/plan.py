@@ -49,6 +49,7 @@ class SyntheticSettings:
         seconds: mean duration of a video, >= 6; the durations vary by a fifth around it.
         height, width: of the pictures in pixels, even, >= 64.
         fps: frames a second, a fraction as text ("30", "30000/1001").
+        visibility: share of an action's colours in the pixels that show it, over 0 to 1; the rest is the background's.
     """
 
     videos: int = 16
@@ -57,6 +58,7 @@ class SyntheticSettings:
     height: int = 256
     width: int = 320
     fps: str = "30"
+    visibility: float = 1.0
     procedure: int = PROCEDURE
 
     def __post_init__(self) -> None:
@@ -66,6 +68,8 @@ class SyntheticSettings:
         for name in ("height", "width"):
             if getattr(self, name) % 2:
                 raise PipelineError(f"{name} of synthetic videos must be even, got {getattr(self, name)}")
+        if not 0 < self.visibility <= 1:
+            raise PipelineError(f"visibility of synthetic actions must be > 0 and <= 1, got {self.visibility}")
         if not 5 <= exact(self.fps) <= 240:
             raise PipelineError(f"fps of synthetic videos must be 5 to 240, got {self.fps}")
 

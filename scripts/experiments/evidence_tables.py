@@ -57,11 +57,13 @@ def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict
 
 
 def linear_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
-    """Header and rows: what is compared, then each measure that some setting has."""
+    """Header and rows: settings of the evaluation, then each measure that some row has."""
     shown = {name: title for name, title in LINEAR.items() if any(row.get(f"{name}_mean") for row in summary)}
-    yield ["features compared", "SoLa", "seeds", *shown.values()]
-    for row in sorted(summary, key=lambda row: row["probe.comparison"] != "raw"):
-        yield [row["probe.comparison"], row["variant"], row["seeds"], *(score(row, name) for name in shown)]
+    settings = [name for name in summary[0] if name.startswith("probe.")]
+    yield [*(name.removeprefix("probe.") for name in settings), "SoLa", "seeds", *shown.values()]
+    in_order = list(dict.fromkeys(tuple(row[name] for name in settings) for row in summary))
+    for row in sorted(summary, key=lambda row: in_order.index(tuple(row[name] for name in settings))):
+        yield [*(row[name] for name in settings), row["variant"], row["seeds"], *(score(row, name) for name in shown)]
 
 
 def head_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
