@@ -24,7 +24,7 @@ from pipeline.streams import AnyEncoder
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.probe import VideoInfo, probe
-from pipeline.video.videos import VideoFile
+from pipeline.video.videos import VideoFile, VideoList
 
 _PROBE_SECONDS = 60.0
 _BYTES_BESIDE_ROWS = 128 + 3 * 1024  # header of the array, and about what a sidecar takes
@@ -129,24 +129,24 @@ def estimate(
     """
     if sample < 1:
         raise PipelineError(f"sample must be >= 1, got {sample}")
+    videos = find_videos(inputs, ids=config.ids)
     encoder, spec = open_encoder(config)
-    return estimate_with(encoder, spec, inputs, out, config, sample=sample, report=report)
+    return estimate_with(encoder, spec, videos, out, config, sample=sample, report=report)
 
 
 def estimate_with(
     encoder: AnyEncoder,
     spec: StoreSpec,
-    inputs: Sequence[AnyPath],
+    videos: VideoList,
     out: AnyPath | None,
     config: ExtractConfig,
     *,
     sample: int,
     report: Report = silent,
 ) -> Estimate:
-    """The same, with what :func:`pipeline.features.open_encoder` gives."""
+    """The same, of videos that are found and with what :func:`pipeline.features.open_encoder` gives."""
     store = _store(out, spec)
     done, failed, to_do, sizes, changed = [], {}, [], [], 0
-    videos = find_videos(inputs, ids=config.ids)
     for number, video in enumerate(videos, start=1):
         if not config.is_mine(video.id):
             continue

@@ -59,10 +59,12 @@ def plan(
             can be decoded.
     """
     start = time.perf_counter()
+    videos = find_videos(inputs, ids=config.ids)
+    listed = time.perf_counter()
     encoder, spec = open_encoder(config)
-    opened = time.perf_counter() - start
+    opened = time.perf_counter()
     report(0.1, "looking at videos")
-    found = estimate_with(encoder, spec, inputs, out, config, sample=settings.sample)
+    found = estimate_with(encoder, spec, videos, out, config, sample=settings.sample)
     if not found.snippets:
         raise PipelineError("nothing to plan: no video is left to do, or none of the sample can be read")
     report(0.4, "decoding")
@@ -80,8 +82,8 @@ def plan(
         encode=found.snippets_per_second * len(devices),
         hash=hash_speed(local(found.sampled[0].path)),
         publish=publish,
-        start=opened + import_seconds(),
-        find=_find_seconds(inputs, config),
+        start=opened - listed + import_seconds(),
+        find=(listed - start) / len(videos),
         look_up=look_up,
     )
     collection = _collection(found)
@@ -106,12 +108,6 @@ def _collection(found: Estimate) -> Collection:
         mean_square_snippets=a_byte**2 * sum(size**2 for size in found.sizes) / videos,
         flow_seconds=found.flow_seconds,
     )
-
-
-def _find_seconds(inputs: Sequence[Path], config: ExtractConfig) -> float:
-    start = time.perf_counter()
-    videos = find_videos(inputs, ids=config.ids)
-    return (time.perf_counter() - start) / len(videos)
 
 
 def _existing(path: Path) -> Path:
