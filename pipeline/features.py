@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def encode_videos(
     cores: int | None = None,
     decode: Callable[[Iterable[VideoFile]], Iterator[Decoded]] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
 
     Args:

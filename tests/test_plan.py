@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,17 @@ from pipeline.extract import extract
 from pipeline.planning import plan as subject
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.plan import plan
-from pipeline.planning.plan_model import Collection, Machine, Shared, forecast, longest_video, most_machines, stations
-from pipeline.planning.speed import decode_speed, store_seconds
+from pipeline.planning.plan_model import (
+    Collection,
+    Machine,
+    Shared,
+    forecast,
+    longest_video,
+    most_machines,
+    stations,
+    with_slowdown,
+)
+from pipeline.planning.speed import decode_speed, joint_speed, store_seconds
 from pipeline.publishing import Publisher
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile
@@ -66,6 +76,19 @@ def test_on_the_processor_decoders_take_cores_from_the_encoder():
     flow = replace(VIDEOS, flow_seconds=1000)
     assert stations(flow, machine) == {"decode": 1512.5, "encode": 1356.25, "publish": 1}
     assert stations(flow, GPU)["encode"] == 100
+
+
+def test_side_by_side_the_parts_are_slower_by_what_was_measured():
+    # Alone 512.5 s to decode, of it 12.5 s of hashing: of decoding 0.025 s a snippet.
+    assert with_slowdown(GPU, VIDEOS, joint=0) == GPU
+    assert with_slowdown(GPU, VIDEOS, joint=50).slowdown == 1  # faster than alone: a chance
+    slower = with_slowdown(GPU, VIDEOS, joint=20)
+    assert slower.slowdown == pytest.approx(40 / 20)
+    assert stations(VIDEOS, slower) == {"decode": 1025, "encode": 200, "publish": 1}
+    # On the processor, a snippet: 0.005 s to encode, 0.1 / 8 to decode and 0.05 of flow, which is measured with them.
+    eight = replace(GPU, shares_cores=True, decoders=8)
+    shared = with_slowdown(eight, replace(VIDEOS, flow_seconds=1000), joint=10)
+    assert shared.slowdown == pytest.approx(0.1 / (0.005 + 0.1 / 8 + 0.05))
 
 
 def test_many_machines_are_held_up_by_what_they_share_and_by_the_longest_video():
@@ -198,6 +221,16 @@ def test_decode_speed_is_that_of_whole_videos_and_names_what_cannot_be_decoded(f
     assert decode_speed(videos[:1], encoder, spec.plan, config, seconds=60) > 0
     with pytest.raises(PipelineError, match="broken: unreadable"):
         decode_speed([VideoFile("broken", folder / "broken.mp4")], encoder, spec.plan, config, seconds=60)
+
+
+def test_joint_speed_is_that_of_all_videos_but_the_broken_ones(folder, encoder):
+    config = ExtractConfig(workers=1)
+    plan_ = toy_store_spec(config).plan
+    slow = ToyEncoder(batch_size=4)
+    plain = slow.encode
+    slow.encode = lambda frames: (time.sleep(0.05), plain(frames))[1]  # 4 snippets each 0.05 s
+    assert 0 < joint_speed(find_videos([folder]), slow, plan_, config, seconds=60) < 100
+    assert joint_speed([VideoFile("broken", folder / "broken.mp4")], encoder, plan_, config, seconds=60) == 0
 
 
 def test_store_seconds_grow_with_the_size_of_an_array(encoder, tmp_path):

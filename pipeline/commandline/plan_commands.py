@@ -68,8 +68,9 @@ def _lines(result: Plan) -> Iterator[str]:
     where = "on the processor" if machine.shares_cores else "on GPU"
     yield (
         f"this machine, measured: {machine.decode:.1f} snippets/s a decoder process, {machine.decoders} of them on "
-        f"{machine.cores} cores; {machine.encode:.1f} snippets/s encoded {where}; {machine.publish * 1e3:.1f} ms to "
-        f"publish a video; {machine.hash / 1e6:.0f} MB/s hashed a core; {machine.start:.1f} s to start"
+        f"{machine.cores} cores; {machine.encode:.1f} snippets/s encoded {where}; both take {machine.slowdown:.2f} "
+        f"times as long together; {machine.publish * 1e3:.1f} ms to publish a video; {machine.hash / 1e6:.0f} MB/s "
+        f"hashed a core; {machine.start:.1f} s to start"
     )
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stations(videos, machine).items())
     yield f"work of one machine, side by side: {parts}"

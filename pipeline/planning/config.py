@@ -27,7 +27,7 @@ class PlanConfig:
     """Videos that are looked into and decoded."""
 
     decode_seconds: float = 20.0
-    """For how long at most videos of the sample are decoded."""
+    """For how long at most videos of the sample are decoded, and then decoded and encoded."""
 
     def __post_init__(self) -> None:
         if not self.machines or min(self.machines) < 1:

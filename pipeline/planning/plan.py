@@ -13,8 +13,16 @@ from pipeline.errors import PipelineError
 from pipeline.features import encoder_devices, open_encoder
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.estimate import Estimate, estimate_with
-from pipeline.planning.plan_model import FILES_A_VIDEO, Collection, Forecast, Machine, Shared, forecast
-from pipeline.planning.speed import decode_speed, hash_speed, import_seconds, store_seconds
+from pipeline.planning.plan_model import (
+    FILES_A_VIDEO,
+    Collection,
+    Forecast,
+    Machine,
+    Shared,
+    forecast,
+    with_slowdown,
+)
+from pipeline.planning.speed import decode_speed, hash_speed, import_seconds, joint_speed, store_seconds
 from pipeline.progress import Report, silent
 from pipeline.storage.location import local
 from pipeline.video.find import find_videos
@@ -69,6 +77,8 @@ def plan(
         raise PipelineError("nothing to plan: no video is left to do, or none of the sample can be read")
     report(0.4, "decoding")
     decode = decode_speed(found.sampled, encoder, spec.plan, config, seconds=settings.decode_seconds)
+    report(0.6, "decoding and encoding")
+    joint = joint_speed(found.sampled, encoder, spec.plan, config, seconds=settings.decode_seconds)
     report(0.8, "publishing")
     place = _existing(out) if out else None
     rows = max(1, round(found.snippets / len(found.to_do)))
@@ -87,6 +97,7 @@ def plan(
         look_up=look_up,
     )
     collection = _collection(found)
+    machine = with_slowdown(machine, collection, joint=joint)
     if settings.hours is not None:
         collection = collection.of_hours(settings.hours)
     shared = Shared(network=settings.network_gbit * 1e9 / 8, files=settings.files_per_second)

@@ -8,7 +8,8 @@ decoders: the slowest of them is the whole. One on the processor shares the core
     on the processor    busy = max(S / encode + (S / decode + B / hash) / cores,  the same two)
 
 Flow, where there is any, keeps all cores for F seconds: it is added to the decoders' time, and on the processor to the
-encoder's.
+encoder's. Side by side they are slower than each alone, since they wait for each other and share caches and memory: all
+but publishing is multiplied by `slowdown`, which is measured.
 
 n machines. Each starts: it loads the encoder and lists all N videos, and looks up its N / n of them in the store. No
 video is shared by two decoders; the last one to be begun may be the longest, which takes `longest` seconds. Videos that
@@ -80,6 +81,7 @@ class Machine:
         encode: snippets a second of the encoder.
         hash: bytes a second that one core hashes.
         publish: seconds to publish a video's features.
+        slowdown: of decoding and encoding side by side, against what their times alone tell; 1 or more.
         start: seconds until the first video is begun, of a single one.
         find: seconds to find one of many videos.
         look_up: seconds to look one up in the store.
@@ -95,6 +97,7 @@ class Machine:
     start: float
     find: float
     look_up: float
+    slowdown: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +139,21 @@ def stations(videos: Collection, machine: Machine) -> dict[str, float]:
     encode = videos.snippets / machine.encode
     if machine.shares_cores:
         encode += cores_used / machine.cores + videos.flow_seconds
-    return {"decode": decode, "encode": encode, "publish": videos.videos * machine.publish}
+    slower = machine.slowdown
+    return {"decode": slower * decode, "encode": slower * encode, "publish": videos.videos * machine.publish}
+
+
+def with_slowdown(machine: Machine, videos: Collection, *, joint: float) -> Machine:
+    """The machine with its slowdown, from the snippets a second of its decoders and encoder side by side.
+
+    Args:
+        videos: of which they were some.
+        joint: 0: not known.
+    """
+    if not joint:
+        return machine
+    expected = max(stations(replace(videos, videos=0, video_bytes=0), machine).values()) / videos.snippets
+    return replace(machine, slowdown=max(1.0, 1 / joint / expected))
 
 
 def longest_video(videos: Collection, machine: Machine) -> float:

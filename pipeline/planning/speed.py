@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from encoders.two_stream import StreamEncoder
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
+from pipeline.features import Rows, encode_videos
 from pipeline.files import sha256_of_file
 from pipeline.publishing import Publisher
 from pipeline.snippets import SnippetPlan
@@ -95,6 +97,30 @@ def decode_speed(
     if not first:
         raise PipelineError(f"no video of the sample gave a snippet within {seconds:g} s; {'; '.join(reasons)}")
     return (rows - first) / (last - start) if rows > first else rows / (last - began)
+
+
+def joint_speed(
+    videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
+) -> float:
+    """Snippets a second of decoders, flow and encoder side by side, as `extract` runs them; 0 if there are too few to
+    tell. The clock runs from the first rows to the last.
+
+    Args:
+        videos: of which those that fail are left out.
+        seconds: after which the rest is left.
+    """
+    began = start = last = time.perf_counter()
+    first = rows = 0
+    with closing(encode_videos(videos, encoder, plan, config)) as events:
+        for event in events:
+            if isinstance(event, Rows):
+                last = time.perf_counter()
+                rows += len(event.features)
+                if not first:
+                    start, first = last, rows
+            if time.perf_counter() - began > seconds:
+                break
+    return (rows - first) / (last - start) if rows > first else 0.0
 
 
 def store_seconds(
