@@ -70,6 +70,25 @@ def test_remote_paths_share_what_is_known_of_their_objects():
     assert videos[0].path.remote is folder.remote
 
 
+def test_a_full_temporary_folder_is_named_with_the_remedy():
+    code = """if True:
+        import resource
+        from pathlib import Path
+        from pipeline.errors import PipelineError
+        from pipeline.video.videos import VideoList
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        videos = VideoList()
+        try:
+            for number in range(100_000):
+                videos.add(f"video{number:07}", Path(f"/data/video{number:07}.mp4"))
+        except PipelineError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "their list cannot be kept in the temporary folder" in done.stdout
+    assert "SQLITE_TMPDIR" in done.stdout
+
+
 def peak_megabytes(count: int) -> float:
     """Of a process that lists so many videos, walks through them and asks for some."""
     code = f"""if True:

@@ -69,10 +69,10 @@ class VideoList(Sequence[VideoFile]):
             PipelineError: the temporary folder is full.
         """
         row = (_as_bytes(video_id), _as_bytes(str(path)))
-        if self._table.execute("SELECT 1 FROM videos WHERE path = ?", row[1:]).fetchone():
-            return False
         remote = self._remotes.setdefault(path.remote, len(self._remotes)) if isinstance(path, RemotePath) else None
         try:
+            if self._table.execute("SELECT 1 FROM videos WHERE path = ?", row[1:]).fetchone():
+                return False
             self._table.execute("INSERT INTO videos VALUES (?, ?, ?, ?)", (self._count, *row, remote))
         except sqlite3.IntegrityError:
             (other,) = self._table.execute("SELECT path FROM videos WHERE id = ?", row[:1]).fetchone()
