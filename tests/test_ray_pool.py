@@ -48,7 +48,7 @@ class Actor:
         self.most = 0
         methods = {"ready": self._ready, "exchange": self._exchange, "stop": lambda seconds: None}
         for name, method in methods.items():
-            setattr(self, name, SimpleNamespace(remote=self.remote(method)))
+            setattr(self, name, SimpleNamespace(remote=self._remote(method)))
 
     def _remote(self, method):
         return lambda *arguments: Call(next(self.cluster.numbers), method, arguments)
