@@ -1,9 +1,9 @@
 """Feature sequences for a training loop of one's own, from raw videos, without a store.
 
-    import pipeline
+import pipeline
 
-    for sequence in pipeline.encode_folder(["videos/"], encoder="i3d_r50"):
-        loss = head(torch.from_numpy(sequence.features), sequence.duration_seconds)
+for sequence in pipeline.encode_folder(["videos/"], encoder="i3d_r50"):
+    loss = head(torch.from_numpy(sequence.features), sequence.duration_seconds)
 """
 
 from __future__ import annotations

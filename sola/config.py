@@ -215,8 +215,6 @@ def _check_layers(kernel_sizes: tuple[int, ...], dilations: tuple[int, ...]) -> 
         )
     for size in kernel_sizes:
         if size < 1 or size % 2 == 0:
-            raise SolaError(
-                f"kernel_sizes must be odd and >= 1, so that a window has a middle, got {kernel_sizes}"
-            )
+            raise SolaError(f"kernel_sizes must be odd and >= 1, so that a window has a middle, got {kernel_sizes}")
     if min(dilations) < 1:
         raise SolaError(f"dilations must be >= 1, got {dilations}")

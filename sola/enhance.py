@@ -15,9 +15,7 @@ from sola.module import SolaModule
 BLOCK_SNIPPETS = 1024
 
 
-def enhance(
-    module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Precision = "fp32"
-) -> Iterator[np.ndarray]:
+def enhance(module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Precision = "fp32") -> Iterator[np.ndarray]:
     """The enhanced sequence [T, C] of one video in blocks of 1024 rows (the last shorter), of the input's dtype.
 
     What each block is computed from depends on the sequence alone: any chunking of the same rows gives the same
@@ -109,9 +107,7 @@ class _RowBuffer:
         if not np.issubdtype(chunk.dtype, np.floating):
             raise SolaError(f"features must be floats, got {chunk.dtype}")
         if self.dtype not in (None, chunk.dtype):
-            raise SolaError(
-                f"all chunks of a sequence must have one dtype, got {self.dtype} and {chunk.dtype}"
-            )
+            raise SolaError(f"all chunks of a sequence must have one dtype, got {self.dtype} and {chunk.dtype}")
         self.dtype = chunk.dtype
         if len(chunk):
             self._chunks.append(chunk)

@@ -128,9 +128,7 @@ def linear_evaluation(
     train_rows, train_labels = _prepare(train, stream_channels, "training")
     test_rows, test_labels = _prepare(test, stream_channels, "test")
     if train_rows.shape[1] != test_rows.shape[1]:
-        raise SolaError(
-            f"training features have {train_rows.shape[1]} channels, test features {test_rows.shape[1]}"
-        )
+        raise SolaError(f"training features have {train_rows.shape[1]} channels, test features {test_rows.shape[1]}")
     distance = np.concatenate([distance_to_boundary(video.foreground) for video in test])
     tables = []
     with _one_thread():
@@ -231,9 +229,7 @@ def _prepare(
     streams = list(stream_channels) or [videos[0].features.shape[1]]
     if channels != {sum(streams)}:
         raise SolaError(f"{role} features must have {sum(streams)} channels, got {sorted(channels)}")
-    parts = torch.cat([torch.from_numpy(np.array(v.features, dtype=np.float32)) for v in videos]).split(
-        streams, 1
-    )
+    parts = torch.cat([torch.from_numpy(np.array(v.features, dtype=np.float32)) for v in videos]).split(streams, 1)
     rows = torch.cat([F.normalize(part, dim=1) for part in parts], dim=1) / math.sqrt(len(streams))
     if not bool(torch.isfinite(rows).all()):
         raise SolaError(f"the {role} features hold NaN or infinite values: repair these videos")

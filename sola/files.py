@@ -17,9 +17,7 @@ VERSION = "1"
 METADATA_KEY = "sola"
 
 
-def save_module(
-    path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None
-) -> None:
+def save_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
     """Writes the module and its configuration; a reader sees the old file or the whole new one.
 
     Args:
@@ -28,9 +26,7 @@ def save_module(
         config: what it was built and fitted with.
         extra: more to keep with it, such as where its features come from.
     """
-    weights = {
-        name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()
-    }
+    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()}
     facts = {
         "format": FORMAT,
         "version": VERSION,
@@ -51,13 +47,9 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
     """
     metadata, weights = _read_safetensors(path)
     if metadata.get("format") != FORMAT:
-        raise SolaError(
-            f"{path} is not a saved SoLa module: its format is {metadata.get('format')!r}, not {FORMAT!r}"
-        )
+        raise SolaError(f"{path} is not a saved SoLa module: its format is {metadata.get('format')!r}, not {FORMAT!r}")
     if metadata.get("version") != VERSION:
-        raise SolaError(
-            f"{path} has version {metadata.get('version')!r} of the format; this program reads {VERSION!r}"
-        )
+        raise SolaError(f"{path} has version {metadata.get('version')!r} of the format; this program reads {VERSION!r}")
     try:
         config = config_from_dict(json.loads(metadata["config"]))
         channels = int(metadata["channels"])

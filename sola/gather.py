@@ -65,9 +65,7 @@ def layer_weights(module: SolaModule, dtype: torch.dtype | None = None) -> list[
     weights = []
     for layer in module.convolutions:
         matrix = layer.weight.transpose(1, 2).reshape(layer.out_channels, -1)
-        weights.append(
-            LayerWeights(matrix.to(dtype or matrix.dtype), bias_of(layer).to(dtype or matrix.dtype))
-        )
+        weights.append(LayerWeights(matrix.to(dtype or matrix.dtype), bias_of(layer).to(dtype or matrix.dtype)))
     return weights
 
 

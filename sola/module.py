@@ -24,9 +24,7 @@ class SolaModule(nn.Module):
             raise SolaError(f"channels must be >= 1, got {channels}")
         layers: list[nn.Module] = []
         inputs = channels
-        for index, (kernel_size, dilation) in enumerate(
-            zip(config.kernel_sizes, config.dilations, strict=True)
-        ):
+        for index, (kernel_size, dilation) in enumerate(zip(config.kernel_sizes, config.dilations, strict=True)):
             last = index == len(config.kernel_sizes) - 1
             outputs = channels if last else config.hidden
             radius = dilation * (kernel_size - 1) // 2

@@ -11,7 +11,7 @@ from pipeline.train import train
 from tests.test_localize import TINY, write_annotations
 from tests.test_stages import grey_video
 
-FILE = '''
+FILE = """
 import torch
 from encoders.spec import EncoderSpec
 
@@ -31,7 +31,7 @@ def mine():
         mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), layout="clip", source="mean colour",
     )
     return spec, MeanColour()
-'''
+"""
 
 
 def test_own_encoder_extracts_and_localizes(tmp_path):

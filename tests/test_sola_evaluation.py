@@ -11,9 +11,7 @@ from sola.errors import SolaError
 from sola.evaluation import EvaluationConfig, LabelledSequence, linear_evaluation, sgd_epoch
 from sola.metrics import average_precision, balanced_accuracy, distance_to_boundary
 
-QUICK = EvaluationConfig(
-    least_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1)
-)
+QUICK = EvaluationConfig(least_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1))
 
 
 def mask(text: str) -> np.ndarray:
@@ -34,9 +32,7 @@ def test_balanced_accuracy_is_the_mean_of_both_classes() -> None:
 
 def test_average_precision_of_hand_worked_rankings() -> None:
     # Ranks 1, 3 and 4 of five are foreground: precisions 1, 2/3 and 3/4.
-    assert average_precision(mask("#.##."), np.array([9.0, 8, 7, 6, 5])) == pytest.approx(
-        (1 + 2 / 3 + 3 / 4) / 3
-    )
+    assert average_precision(mask("#.##."), np.array([9.0, 8, 7, 6, 5])) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     # One tie of all: every threshold takes all or none.
     assert average_precision(mask("#..."), np.zeros(4)) == pytest.approx(1 / 4)
     # First one alone, then a tie of three with two hits: 1/3 at precision 1, 2/3 at precision 3/4.
@@ -92,9 +88,7 @@ def test_separable_features_are_told_apart_everywhere() -> None:
 
 
 def test_smoothing_shows_near_the_boundaries_and_not_away_from_them() -> None:
-    result = linear_evaluation(
-        videos(8, seed=0, blur=3, noise=0.25), videos(8, seed=1, blur=3, noise=0.25), QUICK
-    )
+    result = linear_evaluation(videos(8, seed=0, blur=3, noise=0.25), videos(8, seed=1, blur=3, noise=0.25), QUICK)
     assert result.near[1].mean < 0.9 < 0.95 < result.away.mean
     assert result.near[1].mean < result.near[2].mean < result.near[4].mean < result.near[8].mean
 

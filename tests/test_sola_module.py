@@ -123,9 +123,7 @@ def test_gathered_positions_in_a_short_video_equal_the_module_on_the_whole_video
         for row, position in enumerate(plan.positions[0].tolist()):
             if place <= position < place + length:
                 rows[0, row] = video[0, position - place]
-        x, correction = gathered(
-            module, rows, plan, first=torch.tensor([place]), end=torch.tensor([place + length])
-        )
+        x, correction = gathered(module, rows, plan, first=torch.tensor([place]), end=torch.tensor([place + length]))
         for index, position in enumerate(config.positions):
             if place <= position < place + length:
                 output = (x + correction)[0, index].detach()

@@ -116,9 +116,7 @@ def remove_settled_parts(store: FeatureStore) -> None:
         folder.rmdir()
 
 
-def _write(
-    store: FeatureStore, part: VideoRange, rows: np.ndarray, report: DecodeReport, stamp: Stamp | None
-) -> None:
+def _write(store: FeatureStore, part: VideoRange, rows: np.ndarray, report: DecodeReport, stamp: Stamp | None) -> None:
     with whole_file(_path(store, part, ".npy")) as partial, partial.open("wb") as file:
         np.save(file, rows, allow_pickle=False)
     facts = {"of": _identity(part, stamp), "sha256": _sha256(rows), "report": pack_report(report)}

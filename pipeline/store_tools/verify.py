@@ -122,9 +122,7 @@ def _loose_files(store: FeatureStore) -> Iterator[Problem]:
                 yield Problem(identifier_of(path.name[: -len(".npy")]), "torn", detail, (path,))
 
 
-def _check_sequence(
-    store: FeatureStore, video_id: str, expected: dict[str, Any], *, deep: bool
-) -> Iterator[Problem]:
+def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any], *, deep: bool) -> Iterator[Problem]:
     files = (store.sidecar_path(video_id), store.array_path(video_id))
     if not files[1].exists():
         yield Problem(video_id, "torn", "a sidecar without its array", files)
@@ -145,9 +143,7 @@ def _check_sequence(
             yield Problem(video_id, kind, detail, files)
 
 
-def _check_array(
-    store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool
-) -> Iterator[tuple[str, str]]:
+def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
     try:
         features = np.load(array, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError) as error:
