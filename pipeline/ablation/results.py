@@ -23,7 +23,8 @@ from pipeline.plotting import literal, new_figure, picture_files, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHOWN = {
+# Measures and their titles in tables and plots.
+SHOWN = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "average_precision": "AP",
@@ -93,7 +94,7 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table for people: mean and deviation in percent; of the loss's gain as it is."""
     measured = dict.fromkeys(name for setting in settings for name in setting.scores)
-    shown = {name: title for name, title in _SHOWN.items() if name in measured}
+    shown = {name: title for name, title in SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
     rows = [
         [setting.label, str(_seeds(setting)), *(_text(name, setting.scores.get(name)) for name in shown)]
@@ -109,7 +110,7 @@ def draw_results(settings: Sequence[Setting]) -> Figure:
     """
     candidates = ("map_own", "map_activitynet", "accuracy_within_1")
     second = next((name for name in candidates if all(name in s.scores for s in settings)), "average_precision")
-    panels = {"accuracy": "accuracy of the linear evaluation (%)", second: f"{_SHOWN[second]} (%)"}
+    panels = {"accuracy": "accuracy of the linear evaluation (%)", second: f"{SHOWN[second]} (%)"}
     longest = max(len(setting.label) for setting in settings)
     figure = new_figure(7.0 + 0.07 * longest, 1.4 + 0.4 * len(settings))
     places = range(len(settings))

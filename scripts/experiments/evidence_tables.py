@@ -9,19 +9,8 @@ from typing import Any
 
 from evidence_costs import STEP, Comparison, Cost, costs_of
 
+from pipeline.ablation.results import SHOWN
 from pipeline.files import read_json, whole_file
-
-LINEAR = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced",
-    "average_precision": "AP",
-    "accuracy_within_1": "within 1",
-    "accuracy_within_2": "within 2",
-    "accuracy_within_4": "within 4",
-    "accuracy_within_8": "within 8",
-    "accuracy_away": "away",
-    "gain": "gain",
-}
 
 
 def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict[str, dict[str, Any]]) -> None:
@@ -58,7 +47,7 @@ def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict
 
 def linear_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
     """Header and rows: settings of the evaluation, then each measure that some row has."""
-    shown = {name: title for name, title in LINEAR.items() if any(row.get(f"{name}_mean") for row in summary)}
+    shown = {name: title for name, title in SHOWN.items() if any(row.get(f"{name}_mean") for row in summary)}
     settings = [name for name in summary[0] if name.startswith("probe.")]
     yield [*(name.removeprefix("probe.") for name in settings), "SoLa", "seeds", *shown.values()]
     in_order = list(dict.fromkeys(tuple(row[name] for name in settings) for row in summary))
