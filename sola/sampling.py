@@ -83,8 +83,9 @@ def lengths_of(source: FeatureSource) -> np.ndarray:
     lengths = np.array([source.length(index) for index in range(len(source))], dtype=np.int64)
     if len(lengths) == 0:
         raise SolaError("there are no feature sequences to fit on: give at least one video")
-    if lengths.min() < 1:
-        raise SolaError(f"video number {int(lengths.argmin())} has no snippets: leave it out of the data")
+    shortest = int(np.argmin(lengths))
+    if lengths[shortest] < 1:
+        raise SolaError(f"video number {shortest} has no snippets: leave it out of the data")
     return lengths
 
 
