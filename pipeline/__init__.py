@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.on_the_fly import encode_folder as encode_folder
-    from pipeline.on_the_fly import encode_video as encode_video
+    from pipeline.extraction.in_memory import encode_folder as encode_folder
+    from pipeline.extraction.in_memory import encode_video as encode_video
 
 
 def __getattr__(name: str) -> Any:
     # On demand: decoder processes and --help import this package, and must not wait for torch.
     if name in ("encode_folder", "encode_video"):
-        from pipeline import on_the_fly
+        from pipeline.extraction import in_memory as on_the_fly
 
         return getattr(on_the_fly, name)
     raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

@@ -1,180 +1,20 @@
 """The settings of the stages. Each option is written once, with its unit and default.
 
 From here it reaches the command line and its help, TOML files, and the provenance that is saved with results. (The
-settings of SoLa are :class:`sola.config.SolaConfig`, those of the head are in ``pipeline.localization.config``.)
+settings of SoLa are :class:`sola.config.SolaConfig`, those of the head are in ``pipeline.heads.config``.)
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from encoders.spec import EncoderSpec
+from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
-from pipeline.execution.config import ExecutionConfig, ExtractExecutionConfig
-from pipeline.localization.config import TrainConfig
-from pipeline.snippets import SnippetPlan, exact
+from pipeline.extraction.config import _FLAT, ExtractConfig
+from pipeline.heads.config import TrainConfig
 from sola.config import SolaConfig
-
-_FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
-DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractConfig:
-    """How raw videos become feature sequences."""
-
-    encoder: str = "i3d_r50"
-    """Snippet encoder; `python -m pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
-
-    weights: str = "kinetics400"
-    """Published weights by name, a weight file, an address with a hash (https://…/name-0123abcd.pth, or any other
-    followed by #sha256=…), or "random" (for trials; marked in the store)."""
-
-    seed: int = 0
-    """Seed of random weights; used with --weights random only."""
-
-    fps: float | Literal["video"] | None = None
-    """Frames a second at which the encoder sees videos. Default: as it was trained. "video": each video's own frame
-    rate, as many published features were made; --window-frames and --stride-frames are then frames of the video."""
-
-    streams: Literal["rgb", "flow", "rgb,flow"] = "rgb"
-    """What the encoders see: pictures, motion (optical flow), or both: then a row is [rgb | flow], each by its own
-    encoder. Flow takes one to two seconds of a core for each frame; it uses all cores."""
-
-    weights_flow: str | None = None
-    """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""
-
-    flow: Literal["tvl1", "raft"] = "tvl1"
-    """How flow is estimated: TV-L1 (OpenCV; what published flow encoders were trained on), or RAFT (torchvision)."""
-
-    raft_weights: str = "raft_large"
-    """Weights of RAFT: raft_large, raft_small, a file of torchvision's, or "random" (for trials)."""
-
-    window_seconds: float | None = None
-    """Length of a snippet in seconds. Default: the span the encoder was trained on."""
-
-    window_frames: float | None = None
-    """The same in frames at the encoder's rate (30 a second for Kinetics networks)."""
-
-    stride_seconds: float | None = None
-    """Distance between the starts of two snippets in seconds. Default: 16 frames at the encoder's rate."""
-
-    stride_frames: float | None = None
-    """The same in frames at the encoder's rate."""
-
-    tail: Literal["pad", "drop"] = "pad"
-    """Last snippet, where the video ends inside it: complete it with the last frame, or leave it out."""
-
-    dtype: Literal["float32", "float16"] = "float32"
-    """Type of the stored features."""
-
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the encoder; auto takes the fastest that the hardware has and that agrees with fp32."""
-
-    compile: bool = False
-    """Compile the encoder first: takes about a minute, which long jobs earn back."""
-
-    device: str = "auto"
-    """Where the encoder runs: auto (all GPUs, or the processor), cpu, cuda, cuda:1, or several: cuda:0,cuda:1."""
-
-    batch_size: int | None = None
-    """Snippets encoded at once. Default: chosen for the device."""
-
-    decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """Video decoder; auto takes decord where it is exact, PyAV elsewhere."""
-
-    workers: int | None = None
-    """Processes that decode videos side by side. Default: chosen for the machine."""
-
-    timeout_seconds: float = 120.0
-    """A video whose decoder makes no progress for this long is given up."""
-
-    max_corrupt: float = 0.05
-    """A video fails when more than this share of its frames is damaged."""
-
-    ids: Literal["stem", "path"] = "stem"
-    """A video's id: the file's name without suffix, or its path below the folder given."""
-
-    shard: str = "1/1"
-    """Do only part i of n, "i/n" with i from 1 to n: for job arrays. Ids are dealt out by their hash, so that a
-    video stays in its part when others are added."""
-
-    retry_failed: bool = False
-    """Try videos again that are recorded as failed."""
-
-    max_attempts: int = 3
-    """With --retry-failed: a video that has failed this often is left alone."""
-
-    execution: Annotated[ExtractExecutionConfig, _FLAT] = field(default_factory=ExtractExecutionConfig)
-
-    def __post_init__(self) -> None:
-        for unit in ("window", "stride"):
-            seconds, frames = getattr(self, f"{unit}_seconds"), getattr(self, f"{unit}_frames")
-            if seconds is not None and frames is not None:
-                raise PipelineError(f"give {unit}_seconds or {unit}_frames, not both; got {seconds} and {frames}")
-            if seconds is not None and self.fps == "video":
-                raise PipelineError(f"with fps='video' give {unit}_frames, not {unit}_seconds (got {seconds})")
-        if isinstance(self.fps, str) and self.fps != "video":
-            raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
-        positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
-        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts"):
-            value = getattr(self, name)
-            # The comparison is this way round so that NaN is refused too.
-            if value is not None and not 0 < value < float("inf"):
-                raise PipelineError(f"{name} must be > 0, got {value}")
-        if isinstance(self.fps, (int, float)) and not 0 < self.fps < float("inf"):
-            raise PipelineError(f"fps must be > 0, got {self.fps}")
-        if not 0 <= self.max_corrupt <= 1:
-            raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
-        if self.streams == "flow" and self.weights not in ("kinetics400", "random"):
-            raise PipelineError(f"with streams='flow' give weights_flow, not weights (got {self.weights})")
-        if not self.with_flow and self.weights_flow is not None:
-            raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
-        self.part()
-
-    @property
-    def with_flow(self) -> bool:
-        """Whether flow is among the streams."""
-        return "flow" in self.streams.split(",")
-
-    def part(self) -> tuple[int, int]:
-        """The shard as (i, n), 1 <= i <= n."""
-        match = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise PipelineError(f"shard must be i/n with 1 <= i <= n, such as 2/8, got {self.shard!r}")
-        return int(match[1]), int(match[2])
-
-    def is_mine(self, video_id: str) -> bool:
-        """Whether a video belongs to this shard."""
-        part, parts = self.part()
-        digest = sha256(video_id.encode("utf-8", "surrogateescape")).digest()
-        return int.from_bytes(digest[:8], "big") % parts == part - 1
-
-    def plan(self, spec: EncoderSpec) -> SnippetPlan:
-        """How videos are cut into snippets for the encoder ``spec``."""
-        fps = exact(self.fps) if isinstance(self.fps, (int, float)) else exact(spec.fps)
-        return SnippetPlan(
-            fps=None if self.fps == "video" else fps,
-            window_frames=_frames(self.window_seconds, self.window_frames, fps, default=spec.window_frames),
-            stride_frames=_frames(self.stride_seconds, self.stride_frames, fps, default=DEFAULT_STRIDE_FRAMES),
-            num_frames=spec.num_frames,
-            tail=self.tail,
-            stack=spec.stack,
-            flow=self.with_flow,
-        )
-
-
-def _frames(seconds: float | None, frames: float | None, fps: Fraction, *, default: float) -> Fraction:
-    if seconds is not None:
-        return exact(seconds) * fps
-    return exact(default if frames is None else frames)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import ROOT
+
 PACKAGES = ("encoders", "sola", "pipeline")
 
 # What a package may import beside itself and the standard library; None: anything but scripts.
@@ -27,7 +27,7 @@ WITHOUT_TORCH = (
     "pipeline.config",
     "encoders.spec",
     "sola.config",
-    "pipeline.localization.config",
+    "pipeline.heads.config",
     *sorted(
         "pipeline.video" + ("" if path.stem == "__init__" else f".{path.stem}")
         for path in (ROOT / "pipeline" / "video").glob("*.py")
@@ -99,16 +99,16 @@ def heavy_modules_after(statement: str) -> str:
     ("module", "source"),
     [
         ("sola.fit", "import pipeline"),
-        ("sola.fit", "import os, pipeline.store as s"),
+        ("sola.fit", "import os, pipeline.store.feature_store as s"),
         ("sola.fit", "from encoders.spec import EncoderSpec"),
         ("sola.fit", "import torchvision"),
         ("encoders.encoder", "from sola import config"),
-        ("encoders.encoder", "def late():\n    from pipeline.files import write_json"),
-        ("encoders.encoder", "from importlib import import_module\nimport_module('pipeline.store')"),
+        ("encoders.encoder", "def late():\n    from pipeline.storage.atomic_files import write_json"),
+        ("encoders.encoder", "from importlib import import_module\nimport_module('pipeline.store.feature_store')"),
         ("encoders.__init__", "if True:\n    import av"),
         ("encoders.deep.inner", "from ... import pipeline"),
-        ("pipeline.run", "from scripts import quickstart"),
-        ("pipeline.run", "import scripts.quickstart"),
+        ("pipeline.stages.run", "from scripts import quickstart"),
+        ("pipeline.stages.run", "import scripts.quickstart"),
         ("tests.test_x", "import scripts"),
     ],
 )
@@ -123,7 +123,7 @@ def test_the_checker_sees_a_forbidden_import(module: str, source: str) -> None:
         ("sola.__init__", "from .module import SolaModule"),
         ("encoders.encoder", "from collections.abc import Mapping\nimport pytorchvideo.models.hub"),
         ("encoders.encoder", "pipeline = 'import pipeline'  # import sola"),
-        ("pipeline.run", "import encoders, sola.fit\nimport av\nfrom .store import FeatureStore"),
+        ("pipeline.stages.run", "import encoders, sola.fit\nimport av\nfrom .store import FeatureStore"),
     ],
 )
 def test_the_checker_lets_a_permitted_import_pass(module: str, source: str) -> None:

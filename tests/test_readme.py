@@ -9,13 +9,14 @@ import pytest
 
 from pipeline.cli import take_config
 from pipeline.commandline.app import app
+from tests import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
@@ -58,4 +59,4 @@ def test_settings_of_the_readme_reach_the_stages(tmp_path):
 
 def test_scripts_that_the_readme_names_are_there():
     for script in re.findall(r"^ {4}(scripts/\w+)", README, flags=re.MULTILINE):
-        assert (Path(__file__).parent.parent / script).is_file()
+        assert (ROOT / script).is_file()

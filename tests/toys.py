@@ -7,8 +7,8 @@ import torch
 
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
-from pipeline.config import ExtractConfig
-from pipeline.spec import StoreSpec
+from pipeline.extraction.config import ExtractConfig
+from pipeline.store.spec import StoreSpec
 
 TOY_SPEC = EncoderSpec(
     name="toy",
@@ -55,9 +55,9 @@ def use_toy_encoder(monkeypatch, **changes) -> ToyEncoder:
     def open_toy(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[ToyEncoder, StoreSpec]:
         return encoder, toy_store_spec(config)
 
-    for module in ("pipeline.extract", "pipeline.localize", "pipeline.on_the_fly"):
+    for module in ("pipeline.stages.extract", "pipeline.stages.localize", "pipeline.extraction.in_memory"):
         monkeypatch.setattr(f"{module}.open_encoder", open_toy)
-    monkeypatch.setattr("pipeline.localize.published_weights", lambda _: ("toy",))
+    monkeypatch.setattr("pipeline.detection.locator.published_weights", lambda _: ("toy",))
     return encoder
 
 
@@ -107,7 +107,7 @@ class ToyFlowEncoder(ToyEncoder):
 def use_toy_streams(monkeypatch) -> dict[str, ToyEncoder]:
     """Makes "toy" an encoder that has a flow stream; returns the encoders by name."""
     encoders = {"toy": ToyEncoder(), "toy_flow": ToyFlowEncoder()}
-    monkeypatch.setattr("pipeline.streams.load_encoder", lambda name, **_: encoders[name])
-    monkeypatch.setattr("pipeline.streams.flow_variant", lambda name: f"{name}_flow")
-    monkeypatch.setattr("pipeline.localize.published_weights", lambda _: ("toy",))
+    monkeypatch.setattr("pipeline.extraction.encoders.load_encoder", lambda name, **_: encoders[name])
+    monkeypatch.setattr("pipeline.extraction.encoders.flow_variant", lambda name: f"{name}_flow")
+    monkeypatch.setattr("pipeline.detection.locator.published_weights", lambda _: ("toy",))
     return encoders

@@ -24,13 +24,13 @@ import torch
 
 from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
 from pipeline.ablation.plan import Cell, read_plan
+from pipeline.ablation.ray_jobs import work_on_ray
+from pipeline.cluster.config import ExtractExecutionConfig, settings_of_results
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
-from pipeline.execution.ablate_jobs import work_on_ray
-from pipeline.execution.config import ExtractExecutionConfig, settings_of_results
-from pipeline.extract import extract
 from pipeline.progress import progress
-from pipeline.store import FeatureStore
+from pipeline.stages.extract import extract
+from pipeline.store.feature_store import FeatureStore
 
 Say = Callable[[str], None]
 

@@ -19,15 +19,15 @@ from typing import Any
 
 from encoders.errors import EncoderError
 from pipeline.ablation.plan import Cell
+from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
-from pipeline.enhance import HISTORY_FILE, MODULE_FILE, enhance_store
 from pipeline.errors import PipelineError
-from pipeline.execution.config import settings_of_results
-from pipeline.files import read_json, sha256_of_file, write_json
-from pipeline.probe import measures, probe
-from pipeline.run import run_on_features
-from pipeline.stages import Stages
-from pipeline.store import FeatureStore
+from pipeline.stages.enhance import HISTORY_FILE, enhance_store
+from pipeline.stages.linear_probe import measures, probe
+from pipeline.stages.run import run_on_features
+from pipeline.stages.run_record import Stages
+from pipeline.storage.atomic_files import read_json, sha256_of_file, write_json
+from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from sola.errors import SolaError
 from sola.fit import StepRecord
 from sola.health import gain

@@ -28,10 +28,10 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
+from pipeline.cluster.config import settings_of_results
 from pipeline.commandline.option_sources import read_toml
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError
-from pipeline.execution.config import settings_of_results
 from sola.errors import SolaError
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")

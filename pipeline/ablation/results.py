@@ -17,8 +17,8 @@ import numpy as np
 
 from pipeline.ablation.cell import CellResult
 from pipeline.ablation.plan import label_of, value_text
-from pipeline.files import whole_file
-from pipeline.plotting import literal, new_figure, picture_files, save_figure
+from pipeline.plots.figures import literal, new_figure, picture_files, save_figure
+from pipeline.storage.atomic_files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
+from pipeline.annotations.segments import Segment
 from pipeline.errors import PipelineError
-from pipeline.localization.segments import Segment
 
 _RELATIVE_TOLERANCE = 0.01  # clocks of containers and annotation tools drift apart with the length of the video
 _EXAMPLES = 3

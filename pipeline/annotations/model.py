@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from pipeline.annotations.segments import Segment
 from pipeline.errors import PipelineError
-from pipeline.localization.segments import Segment
 
 AMBIGUOUS = "Ambiguous"  # THUMOS14's label for stretches that count neither for nor against a detection
 

@@ -11,9 +11,9 @@ from pipeline.annotations import activitynet, bsn, thumos
 from pipeline.annotations.checking import Fault, Notes, check, fit_segment, raise_faults
 from pipeline.annotations.model import Annotations
 from pipeline.annotations.raw import RawAnnotations
+from pipeline.annotations.segments import Segment
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
-from pipeline.localization.segments import Segment
+from pipeline.storage.atomic_files import read_json
 
 
 def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotations:

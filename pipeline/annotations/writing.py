@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
-from pipeline.files import write_json
+from pipeline.storage.atomic_files import write_json
 
 
 def write_annotations(path: Path, annotations: Annotations) -> None:

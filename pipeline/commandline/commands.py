@@ -14,47 +14,47 @@ from pipeline.ablation.ablate import ablate
 from pipeline.ablation.results import settings_of, table_of, write_results
 from pipeline.annotations import read_annotations
 from pipeline.annotations import summary as annotation_summary
-from pipeline.clips.config import PretrainConfig, StitchConfig
-from pipeline.clips.pretrain import pretrain, remove_frames
-from pipeline.clips.stitch import stitch
+from pipeline.annotations.detections import write_detections
+from pipeline.commandline.evaluation_tables import print_evaluation
+from pipeline.commandline.text_table import print_table
 from pipeline.config import (
     AblateConfig,
     EvaluateConfig,
-    ExtractConfig,
     LocalizeConfig,
     ProbeConfig,
     ReportConfig,
     RunConfig,
     TsmConfig,
 )
-from pipeline.detections import write_detections
-from pipeline.enhance import enhance_store
+from pipeline.detection.model import load_model
+from pipeline.detection.video_scores import read_video_scores
 from pipeline.errors import SOME_FAILED, PipelineError
-from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
-from pipeline.extract import extract
-from pipeline.feature_presets import FEATURE_PRESETS
-from pipeline.files import write_json
-from pipeline.localization.config import TrainConfig
-from pipeline.localization.error_plot import plot_errors
-from pipeline.localization.video_scores import read_video_scores
-from pipeline.localize import localize
-from pipeline.model import load_model
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.presets import FEATURE_PRESETS
+from pipeline.heads.config import TrainConfig
 from pipeline.planning.estimate import estimate
-from pipeline.plotting import picture_files, save_figure
-from pipeline.probe import probe, probe_rows
+from pipeline.plots.errors import plot_errors
+from pipeline.plots.figures import picture_files, save_figure
+from pipeline.plots.tsm import tsm_view
+from pipeline.plots.tsm_figure import draw_tsm
+from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.progress import progress
 from pipeline.report.page import write_report
-from pipeline.run import run
+from pipeline.stages.enhance import enhance_store
+from pipeline.stages.evaluate import evaluate
+from pipeline.stages.extract import extract
+from pipeline.stages.linear_probe import probe, probe_rows
+from pipeline.stages.localize import localize
+from pipeline.stages.pretrain import pretrain, remove_frames
+from pipeline.stages.run import run
+from pipeline.stages.stitch import stitch
+from pipeline.stages.train import train
+from pipeline.storage.atomic_files import write_json
 from pipeline.storage.location import AnyPath
-from pipeline.store import FeatureStore
-from pipeline.store_tools.verify import repair as remove_files
-from pipeline.store_tools.verify import verify_against_annotations, verify_against_videos, verify_store
-from pipeline.tables import print_evaluation
-from pipeline.text_table import print_table
-from pipeline.train import train
-from pipeline.tsm import tsm_view
-from pipeline.tsm_plot import draw_tsm
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.tools.verify import repair as remove_files
+from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
 from sola.team import joined_team
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pipeline.commandline.app import Flat, Local, Locals, app
-from pipeline.config import ExtractConfig
+from pipeline.extraction.config import ExtractConfig
 from pipeline.planning.config import PlanConfig
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 from cyclopts.config import Dict
 
 from pipeline.errors import PipelineError
-from pipeline.feature_presets import FeaturePreset, feature_preset
-from pipeline.localization.presets import preset
+from pipeline.extraction.presets import FeaturePreset, feature_preset
+from pipeline.heads.presets import preset
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset

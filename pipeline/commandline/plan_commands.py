@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.config import ExtractConfig
+from pipeline.commandline.text_table import duration, print_table
+from pipeline.extraction.config import ExtractConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.plan import Plan, plan
 from pipeline.planning.plan_model import FILES_A_VIDEO, LISTED_BYTES, most_machines, stations
 from pipeline.progress import progress
-from pipeline.text_table import duration, print_table
 
 _REMEDIES = {
     "decode": "more cores a machine, or smaller videos",

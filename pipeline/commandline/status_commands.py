@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from pipeline.commandline.text_table import duration
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.planning.status import JobStatus, Worker, status_of
-from pipeline.store import FeatureStore
-from pipeline.text_table import duration
+from pipeline.store.feature_store import FeatureStore
 
 _EVERY_SECONDS = 5.0
 _PREFIX = "sola_pipeline"

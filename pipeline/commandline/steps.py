@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.commandline.option_sources import Preset
-from pipeline.config import EvaluateConfig, ExtractConfig, LocalizeConfig, ReportConfig, RunConfig
-from pipeline.feature_presets import FeaturePreset
-from pipeline.localization.config import TrainConfig
+from pipeline.config import EvaluateConfig, LocalizeConfig, ReportConfig, RunConfig
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.presets import FeaturePreset
+from pipeline.heads.config import TrainConfig
 from sola.config import SolaConfig, SolaPreset
 
 

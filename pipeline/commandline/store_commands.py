@@ -8,11 +8,11 @@ from rich.console import Console
 
 from pipeline.progress import progress
 from pipeline.storage.location import AnyPath
-from pipeline.store import FeatureStore
-from pipeline.store_tools.contents import sequence_lines, totals
-from pipeline.store_tools.merging import merge
-from pipeline.store_tools.packing import pack
-from pipeline.store_tools.unpacking import unpack
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.tools.contents import sequence_lines, totals
+from pipeline.store.tools.merge import merge
+from pipeline.store.tools.pack import pack
+from pipeline.store.tools.unpack import unpack
 
 _out = Console(soft_wrap=True, highlight=False)
 

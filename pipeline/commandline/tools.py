@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.clips.config import PretrainConfig, StitchConfig
 from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
+from pipeline.pretraining.config import PretrainConfig, StitchConfig
 
 
 @app.command(name="verify", sort_key=7)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.exports.job import ExportVideo, Job
-from pipeline.files import whole_file
+from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.local import cached
 
 FEATURES = "features"

@@ -12,8 +12,8 @@ from pipeline.errors import PipelineError
 from pipeline.exports import actionformer, fiftyone, gtad, gtad_activitynet, opentad
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.job import Job, prepare
-from pipeline.files import partial_path, write_json
-from pipeline.store import FeatureStore
+from pipeline.storage.atomic_files import partial_path, write_json
+from pipeline.store.feature_store import FeatureStore
 
 RECORD = "export.json"
 _CONSUMERS: dict[str, Any] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.exports.job import ExportVideo, Job
-from pipeline.files import read_json, write_json, write_text
+from pipeline.storage.atomic_files import read_json, write_json, write_text
 
 LABELS, CONFIG = "labels.json", "load.py"
 

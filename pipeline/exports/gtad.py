@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.exports.clock import Clock
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job
-from pipeline.files import whole_file, write_text
+from pipeline.storage.atomic_files import whole_file, write_text
 
 COLUMNS = ("video", "type", "type_idx", "start", "end", "startFrame", "endFrame")
 TRUTH_COLUMNS = ("video-name", "frame-rate", "video-frames", "f-init", "f-end", "label")

@@ -18,10 +18,10 @@ from pipeline.exports.arrayfiles import BadArray, as_rows, find_arrays
 from pipeline.exports.clock import Clock
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.exporting import RECORD
-from pipeline.files import identifier_of, read_json
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.spec import StoreSpec, rows_as_json
-from pipeline.store import FeatureStore
+from pipeline.storage.atomic_files import identifier_of, read_json
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import StoreSpec, rows_as_json
 
 _ROWS_AT_ONCE = 4096
 

@@ -13,9 +13,9 @@ from pipeline.errors import PipelineError
 from pipeline.exports.clock import Clock
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.resizing import resize_to_span
-from pipeline.files import file_name_of
 from pipeline.snippets import exact
-from pipeline.store import FeatureSequence, FeatureStore
+from pipeline.storage.atomic_files import file_name_of
+from pipeline.store.feature_store import FeatureSequence, FeatureStore
 
 
 @dataclass(frozen=True)

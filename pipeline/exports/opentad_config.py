@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.exports.arrays import FEATURES, training_length
 from pipeline.exports.job import Job
-from pipeline.localization.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
+from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 
 TRAIN, VAL = "training", "validation"
 

@@ -10,20 +10,20 @@ from random import Random
 
 import numpy as np
 
-from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, StorageError
-from pipeline.features import open_encoder
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import open_encoder
+from pipeline.extraction.encoders import AnyEncoder
+from pipeline.extraction.video_status import Standing, size_of, standing_of
 from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
-from pipeline.sources import Standing, size_of, standing_of
-from pipeline.spec import StoreSpec
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
-from pipeline.store import FeatureStore
-from pipeline.streams import AnyEncoder
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import StoreSpec
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
-from pipeline.video.probe import VideoInfo, probe
+from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.videos import VideoFile, VideoList
 
 _PROBE_SECONDS = 60.0
@@ -144,7 +144,7 @@ def estimate_with(
     sample: int,
     report: Report = silent,
 ) -> Estimate:
-    """The same, of videos that are found and with what :func:`pipeline.features.open_encoder` gives."""
+    """The same, of videos that are found and with what :func:`pipeline.extraction.encode.open_encoder` gives."""
     store = _store(out, spec)
     done, failed, to_do, sizes, changed = [], {}, [], [], 0
     for number, video in enumerate(videos, start=1):

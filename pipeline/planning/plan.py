@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ExtractConfig
+from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
-from pipeline.features import encoder_devices, open_encoder
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import encoder_devices, open_encoder
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.estimate import Estimate, estimate_with
 from pipeline.planning.plan_model import (
@@ -26,7 +27,7 @@ from pipeline.planning.speed import decode_speed, hash_speed, import_seconds, jo
 from pipeline.progress import Report, silent
 from pipeline.storage.location import local
 from pipeline.video.find import find_videos
-from pipeline.video.pool import default_workers, usable_cores
+from pipeline.video.pool import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,18 +16,19 @@ import numpy as np
 import torch
 
 from encoders.two_stream import StreamEncoder
-from pipeline.config import ExtractConfig
+from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
-from pipeline.features import Rows, encode_videos
-from pipeline.files import sha256_of_file
-from pipeline.publishing import Publisher
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import Rows, encode_videos
+from pipeline.extraction.encoders import AnyEncoder, flow_settings
+from pipeline.extraction.publisher import Publisher
+from pipeline.extraction.video_status import standing_of
 from pipeline.snippets import SnippetPlan
-from pipeline.sources import standing_of
-from pipeline.spec import StoreSpec
-from pipeline.store import FeatureStore, SequenceWriter
-from pipeline.streams import AnyEncoder, flow_settings
+from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.store.feature_store import FeatureStore, SequenceWriter
+from pipeline.store.spec import StoreSpec
 from pipeline.video.flow import estimators
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets, usable_cores
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
 _SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.partial import process_has_ended
-from pipeline.runlog import ENDS, PROGRESS_SECONDS
+from pipeline.extraction.run_log import ENDS, PROGRESS_SECONDS
 from pipeline.storage.location import local
-from pipeline.store import FeatureStore
+from pipeline.storage.temporary_names import process_has_ended
+from pipeline.store.feature_store import FeatureStore
 
 RATE_SECONDS = 600.0  # the time over which rates are taken
 _TAIL_BYTES = 8 << 20  # of a log: some ten thousand videos, and at least one line of sums

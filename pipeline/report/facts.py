@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotations import Annotations, adopt_ids, read_annotations
+from pipeline.annotations.detections import read_detections
+from pipeline.annotations.segments import Detection
 from pipeline.config import EvaluateConfig, ProbeConfig
-from pipeline.detections import read_detections
 from pipeline.errors import PipelineError
-from pipeline.evaluate import Evaluation, evaluate
-from pipeline.files import read_json
-from pipeline.localization.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
-from pipeline.localization.segments import Detection
-from pipeline.probe import ProbeResult, probe
-from pipeline.store import FeatureStore
+from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
+from pipeline.stages.evaluate import Evaluation, evaluate
+from pipeline.stages.linear_probe import ProbeResult, probe
+from pipeline.storage.atomic_files import read_json
+from pipeline.store.feature_store import FeatureStore
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
 

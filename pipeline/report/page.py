@@ -11,15 +11,15 @@ from typing import Any
 from pipeline.annotations import summary
 from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
-from pipeline.evaluate import Evaluation
-from pipeline.files import write_text
-from pipeline.localization.error_analysis import KINDS
-from pipeline.localization.error_plot import length_names
-from pipeline.probe import probe_rows
+from pipeline.metrics.error_analysis import KINDS
+from pipeline.plots.errors import length_names
 from pipeline.report.facts import WITH, RunFacts, read_run
 from pipeline.report.pictures import PICTURE_FOLDER, draw_errors, draw_map, draw_tsms
 from pipeline.report.text import duration, percent, script_json
 from pipeline.report.timelines import VIDEO_FOLDER, class_places, video_entries, write_timelines
+from pipeline.stages.evaluate import Evaluation
+from pipeline.stages.linear_probe import probe_rows
+from pipeline.storage.atomic_files import write_text
 
 PAGE = "index.html"
 _ASSETS = ("report.css", "report.js")

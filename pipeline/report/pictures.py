@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import TsmConfig
-from pipeline.localization.error_plot import plot_errors
-from pipeline.plotting import literal, new_figure, save_figure
+from pipeline.plots.errors import plot_errors
+from pipeline.plots.figures import literal, new_figure, save_figure
+from pipeline.plots.tsm import tsm_view
+from pipeline.plots.tsm_figure import draw_tsm
 from pipeline.report.facts import RunFacts
-from pipeline.tsm import tsm_view
-from pipeline.tsm_plot import draw_tsm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.localization.segments import Detection, Segment
+from pipeline.annotations.segments import Detection, Segment
 from pipeline.report.facts import RunFacts
 from pipeline.report.text import script_json
 

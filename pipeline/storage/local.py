@@ -14,8 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.partial import is_abandoned, partial_name
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.temporary_names import is_abandoned, partial_name
 
 FOLDER_VARIABLE = "SOLA_CACHE_FOLDER"
 GIGABYTES_VARIABLE = "SOLA_CACHE_GIGABYTES"

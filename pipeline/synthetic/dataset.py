@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.files import read_json, whole_file, write_json
 from pipeline.snippets import exact
+from pipeline.storage.atomic_files import read_json, whole_file, write_json
 from pipeline.synthetic.drawing import ACTIONS, background
 from pipeline.synthetic.plan import SyntheticSettings, SyntheticVideo, annotations_of, plan_videos
 from pipeline.video.write import write_video

@@ -15,8 +15,8 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend, pyav_backend
 from pipeline.video.errors import VideoError
+from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Framing, Geometry
-from pipeline.video.probe import Progress, VideoInfo, no_progress
 from pipeline.video.pyav_backend import Shown, Tally
 from pipeline.video.ranges import Part, as_announced
 from pipeline.video.report import DecodeReport, refuse_truncated
@@ -75,7 +75,7 @@ def decode(
     begins anew.
 
     Args:
-        info: what :func:`pipeline.video.probe.probe` found in ``path``.
+        info: what :func:`pipeline.video.metadata.probe` found in ``path``.
         spec: the encoder's ``resized`` and ``crop_box``.
         decoder: "auto" takes decord where it is exact and PyAV for the rest.
         threads: of the decoder; several pay only where one video is decoded at a time.

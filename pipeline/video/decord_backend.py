@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.video.errors import VideoError
+from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry
-from pipeline.video.probe import Progress, VideoInfo, no_progress
 from pipeline.video.pyav_backend import Shown, Tally
 
 _CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))

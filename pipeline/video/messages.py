@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.video.probe import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
+from pipeline.video.metadata import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
 from pipeline.video.report import DecodeReport
 
 _LONGEST_MESSAGE = 1 << 28

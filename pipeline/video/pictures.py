@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.video.errors import VideoError
-from pipeline.video.probe import VideoInfo
+from pipeline.video.metadata import VideoInfo
 
 # What decord's filter graph uses too, so that the two backends scale alike. On shrinking, swscale widens the
 # filter to the scale, so nothing is skipped.

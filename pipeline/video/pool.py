@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend
@@ -21,8 +21,8 @@ from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.flow import FlowSettings
 from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_report
+from pipeline.video.metadata import VideoInfo
 from pipeline.video.pictures import Framing
-from pipeline.video.probe import VideoInfo
 from pipeline.video.process import Job, Process
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
@@ -295,8 +295,3 @@ def _restart(job: Job, reason: str) -> Iterator[Event]:
 def default_workers() -> int:
     """One process less than there are cores for this process (one is left for the main process), 1 to 16."""
     return min(max(1, usable_cores() - 1), _MOST_WORKERS)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.video.container import open_container, words_of
 from pipeline.video.errors import VideoError
+from pipeline.video.metadata import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry, Scaler
-from pipeline.video.probe import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
 
 # Of these every packet shows a frame, so that a frame that never comes is damage. (VP8 stores frames that are
 # never shown, MPEG-4 packets that mean "as before", and interlaced streams may store the two fields apart.)

@@ -16,7 +16,7 @@ from operator import eq
 
 from pipeline.snippets import SnippetPlan, exact, tick_of
 from pipeline.video.errors import VideoError
-from pipeline.video.probe import VideoInfo
+from pipeline.video.metadata import VideoInfo
 from pipeline.video.pyav_backend import Shown, Tally
 from pipeline.video.videos import VideoFile
 

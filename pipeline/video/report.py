@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pipeline.video.errors import VideoError
-from pipeline.video.probe import VideoInfo
+from pipeline.video.metadata import VideoInfo
 
 # Containers round their duration, and some claim up to a second of sound that outlasts the picture; a file that
 # lost its end lacks more than that. Both must be exceeded.

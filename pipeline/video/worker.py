@@ -34,7 +34,7 @@ from pipeline.video.messages import (
     unpack_plan,
     unpack_spec,
 )
-from pipeline.video.probe import VideoInfo, probe
+from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.ranges import cut, part_of
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
 

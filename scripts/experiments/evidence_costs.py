@@ -16,12 +16,12 @@ from encoders.trained import carried_spec
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.annotations import read_annotations
 from pipeline.config import AblateConfig
-from pipeline.enhance import StoreSource
-from pipeline.files import read_json
-from pipeline.localization.config import TrainConfig
-from pipeline.localization.heads import build_head
-from pipeline.localization.schedule import steps_per_epoch
-from pipeline.store import FeatureStore
+from pipeline.heads.config import TrainConfig
+from pipeline.heads.registry import build_head
+from pipeline.stages.enhance import StoreSource
+from pipeline.storage.atomic_files import read_json
+from pipeline.store.feature_store import FeatureStore
+from pipeline.training.schedule import steps_per_epoch
 from sola.config import SolaConfig
 from sola.fit import fit
 from sola.module import initial_networks

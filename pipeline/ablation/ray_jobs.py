@@ -1,0 +1,80 @@
+"""The cells of an ablation on a Ray cluster: one job is one cell, its results are files in the folder of results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
+from pipeline.ablation.plan import Cell
+from pipeline.cluster.ray_pool import Lost, RayPool
+from pipeline.cluster.ray_start import connected, room_in
+from pipeline.cluster.worker import Ended, Opened
+from pipeline.config import AblateConfig
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """The job: a cell. It ends with its CellResult and the seconds it took; arguments as of ``try_cell``."""
+
+    cell: Cell
+    store: Path
+    folder: Path
+    keep_features: bool
+    module: Path | None
+
+    @property
+    def key(self) -> str:
+        return self.cell.name
+
+
+def open_cells(cores: int) -> Opened:
+    """The work: one cell after the other, with so many cores."""
+    torch.set_num_threads(cores)
+    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (bars of many cells help nobody)
+
+    def work(jobs: Iterator[CellJob]) -> Generator[Ended | int, None, None]:
+        for job in jobs:
+            yield Ended(job.key, try_cell(job.cell, job.store, job.folder, job.keep_features, job.module))
+
+    return Opened(None, work)
+
+
+def work_on_ray(
+    cells: Sequence[Cell], stores: Mapping[str, Path], out: Path, config: AblateConfig
+) -> Iterator[tuple[CellResult, float]]:
+    """Each cell's result and the seconds it took, as they come.
+
+    Of cells that share their SoLa the first one fits it, and the others begin when it is done.
+    """
+    waiting: dict[str, list[Cell]] = {}  # for the module of the cell of that name
+
+    def job(cell: Cell, module: Path | None, others: Sequence[Cell]) -> CellJob:
+        waiting[cell.name] = list(others)
+        return CellJob(cell, stores[cell.name], out / "cells" / cell.name, config.keep_features, module)
+
+    groups = share_sola(cells, stores)
+    with connected(config.execution) as ray:
+        room = room_in(ray, config.execution)
+        opener = f"{__name__}:{open_cells.__name__}"
+        with RayPool(ray, opener, (room.cpus,), room=room, depth=1) as pool:
+            for ended in pool.run(job(group[0], None, group[1:]) for group in groups):
+                if isinstance(ended, int):
+                    continue
+                if isinstance(ended, Lost):
+                    result, seconds = CellResult(ended.job.cell, {}, ended.reason), 0.0
+                else:
+                    result, seconds = ended.result
+                yield result, seconds
+                others = waiting.pop(result.cell.name)
+                module = None if result.failure else module_of(result.cell, out / "cells" / result.cell.name)
+                if module is not None:
+                    for other in others:
+                        pool.add(job(other, module, []))
+                elif others:  # the next one fits it for the rest
+                    pool.add(job(others[0], None, others[1:]))

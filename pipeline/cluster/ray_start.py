@@ -1,0 +1,135 @@
+"""Ray for the time of a job: imported here and nowhere else, started or joined, and left again."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.cluster.config import ExecutionConfig
+from pipeline.cluster.cores import usable_cores
+from pipeline.errors import PipelineError
+
+_STORE_BYTES = 512 << 20  # of shared memory for what workers hand on; only decoders use much of it
+_MOST_CORES = 4  # of a worker without a GPU, unless another number is asked for
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the cluster has for workers.
+
+    Args:
+        workers: most of them at a time.
+        cpus, gpus: of each.
+    """
+
+    workers: int
+    cpus: int
+    gpus: float
+
+
+@contextmanager
+def connected(config: ExecutionConfig) -> Iterator[Any]:
+    """The module ``ray``, connected to the cluster that ``config`` names; left again if it was joined or started here.
+
+    Raises:
+        PipelineError: Ray is not installed, or the cluster cannot be reached.
+    """
+    address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a job tells nobody outside that it runs
+    if address == "local":
+        _keep_strangers_out()
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError:
+        raise PipelineError(
+            "executor='ray' needs Ray, which is not installed: pip install \"sola-pipeline[ray]\", or executor='local'"
+        ) from None
+    if ray.is_initialized():  # by the program that calls this one
+        yield ray
+        return
+    own_signals = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if own_signals}
+    here: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, **(here if address == "local" else {})
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise PipelineError(
+            f"ray_address {address}: {str(error).splitlines()[0]}; start a cluster with `ray start --head`, or leave "
+            "the address out to work on this machine"
+        ) from None
+    finally:  # Ray puts its own in their place, which would end this program with another exit code
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _keep_strangers_out() -> None:
+    """Lets a Ray that is started here take orders from this program alone.
+
+    It listens on all networks and does what it is told. Ray reads this setting when it is imported.
+    """
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def room_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpus: int = 0) -> Room:
+    """How many workers the cluster has room for, and what each of them gets.
+
+    Args:
+        on_cpu: the work is not to use GPUs.
+        more_cpus: further cores that each worker takes, on any machine.
+
+    Raises:
+        PipelineError: on no machine is there room for one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:
+        raise PipelineError("the Ray cluster has no machine with CPUs; start some with `ray start --address=HOST:PORT`")
+    all_cpus, all_gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    gpus = config.ray_gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if all_gpus and not on_cpu else 0.0
+    cpus = config.ray_cpus_per_worker or _default_cpus(nodes, gpus, more_cpus)
+    places = sum(_places(node, cpus, gpus) for node in nodes)
+    places = min(places, int(all_cpus // (cpus + more_cpus)))
+    if places == 0:
+        largest = max(nodes, key=lambda node: (node.get("GPU", 0.0), node["CPU"]))
+        raise PipelineError(
+            f"a worker needs {cpus + more_cpus} CPUs and {gpus:g} GPUs; the Ray cluster's largest machine has "
+            f"{largest['CPU']:g} and {largest.get('GPU', 0.0):g}; give ray_cpus_per_worker and ray_gpus_per_worker"
+        )
+    return Room(workers=min(places, config.ray_workers or places), cpus=cpus, gpus=gpus)
+
+
+def _default_cpus(nodes: list[dict[str, float]], gpus: float, more_cpus: int) -> int:
+    if gpus:
+        shares = [node["CPU"] * gpus / node["GPU"] for node in nodes if node.get("GPU", 0.0) >= gpus]
+        most = min(shares, default=1.0)
+    else:
+        most = min(_MOST_CORES, *(node["CPU"] for node in nodes), sum(node["CPU"] for node in nodes) - more_cpus)
+    return max(1, int(most) - (more_cpus if gpus else 0))
+
+
+def _places(node: dict[str, float], cpus: int, gpus: float) -> int:
+    by_cpus = int(node["CPU"] // cpus)
+    if not gpus:
+        return by_cpus
+    # Ray gives a fraction of one GPU, or whole ones: two workers of 0.6 do not share one.
+    whole = int(node.get("GPU", 0.0))
+    by_gpus = whole * math.floor(1 / gpus + 1e-9) if gpus <= 1 else int(whole // gpus)
+    return min(by_cpus, by_gpus)

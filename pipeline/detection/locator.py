@@ -1,0 +1,213 @@
+"""TODO detection/locator.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoders.catalog import catalog_entry
+from encoders.own import is_own
+from encoders.weights import is_url
+from pipeline.annotations.segments import Detection
+from pipeline.config import LocalizeConfig
+from pipeline.detection.inference import Seconds, detect
+from pipeline.detection.model import LocalizationModel
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import Event, Rows, encode_videos, open_encoder
+from pipeline.extraction.encoders import RAFT_WEIGHTS
+from pipeline.snippets import SnippetPlan
+from pipeline.store.spec import StoreSpec
+from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.videos import VideoFile
+from sola.enhance import enhance
+from sola.module import SolaModule
+
+Found = list[Detection] | str
+
+
+class Locator:
+    """A model and its encoder, ready for raw videos.
+
+    Raises:
+        PipelineError, EncoderError: no such encoder or weights, or this machine would make other features.
+
+    Attributes:
+        notes: what the user should know about the encoder.
+    """
+
+    def __init__(self, model: LocalizationModel, config: LocalizeConfig) -> None:
+        self._model = model
+        self._config = config
+        self._settings = extract_config(model, config)
+        sha256 = model.features.weights.get("sha256")
+        self._encoder, self._spec = open_encoder(self._settings, weights_sha256=sha256)
+        if differing := self._spec.differences(model.plain_features):
+            raise PipelineError(
+                "this machine cannot make the features that the model was trained on. "
+                f"Here is this machine, there the model: {'; '.join(differing)}"
+            )
+        self.notes = tuple(self._encoder.notes)
+
+    def found(
+        self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]
+    ) -> Iterator[tuple[str, Found]]:
+        """For each video its id, and its detections or why there are none ("kind: reason").
+
+        Args:
+            cores: of the processor that flow may use; None: all.
+            on_pictures: with flow, told now and then how many more frames have got theirs.
+        """
+        plan = self._spec.plan
+        events = _Events(
+            encode_videos(
+                videos, self._encoder, plan, self._settings, in_order=True, cores=cores, on_pictures=on_pictures
+            ),
+            plan,
+        )
+        while (video_id := events.next_video()) is not None:
+            # Rows become what a store would hold, so that both ways give the same detections.
+            chunks = (features.astype(self._spec.dtype) for features in events.rows())
+            model = self._model
+            try:
+                yield video_id, _detect(chunks, model, model.sola, events.plan, events.duration_seconds, self._config)
+            except _RestartedError:
+                continue
+            except _VideoFailedError as error:
+                yield video_id, str(error)
+
+
+def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:
+    """The settings with which the model's features were extracted, on the present machine."""
+    features = model.features
+    encoder = config.encoder or features.encoder["name"]
+    return ExtractConfig(
+        encoder=encoder,
+        **_streams(encoder, features, config),
+        fps="video" if features.plan.fps is None else float(features.plan.fps),
+        window_frames=float(features.plan.window_frames),
+        stride_frames=float(features.plan.stride_frames),
+        tail=features.plan.tail,
+        dtype=features.dtype,
+        precision=features.precision,  # type: ignore[arg-type]
+        decoder=features.decoder,  # type: ignore[arg-type]
+        device=config.device,
+        batch_size=config.batch_size,
+        timeout_seconds=config.timeout_seconds,
+        max_corrupt=config.max_corrupt,
+    )
+
+
+def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[str, Any]:
+    """The settings that name the streams of the model's features, and the weights of each."""
+    if "streams" not in features.encoder:
+        weights = config.weights or _recorded_weights(encoder, features.weights)
+        return {"weights": weights, "seed": features.weights["seed"] or 0}
+    values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
+    for stream, recorded in features.weights.items():
+        option = "weights" if stream == "rgb" else "weights_flow"
+        name = features.encoder["encoders"][stream]["name"]
+        values[option] = getattr(config, option) or _recorded_weights(name, recorded, option)
+        values["seed"] = recorded["seed"] or 0
+    if values["flow"] == "raft":
+        raft = features.encoder["flow"]["weights"]
+        if config.raft_weights is None and raft["name"] not in (*RAFT_WEIGHTS, "random"):
+            raise PipelineError(
+                f"the model's flow is RAFT's with weights from a file, {raft['name']} (SHA-256 {raft['sha256']}); "
+                "say where it is with --raft-weights FILE"
+            )
+        values["raft_weights"] = config.raft_weights or raft["name"]
+    return values
+
+
+def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "weights") -> str:
+    """The name under which the model's weights are found again; files have none."""
+    name = str(recorded["name"])
+    if name == "own" and not is_own(encoder):
+        raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
+    if is_own(encoder) or recorded["random"] or is_url(name) or name in published_weights(encoder):
+        return name
+    raise PipelineError(
+        f"the model's encoder {encoder} has weights from a file, {name} (SHA-256 {recorded['sha256']}); "
+        f"say where it is with --{option.replace('_', '-')} FILE"
+    )
+
+
+def published_weights(encoder: str) -> Collection[str]:
+    """Names of the weights that are published for an encoder in the list."""
+    return catalog_entry(encoder).published
+
+
+class _VideoFailedError(Exception):
+    """The video whose rows are being read has failed."""
+
+
+class _RestartedError(Exception):
+    """The rows that were read are void; the video comes again, from its beginning."""
+
+
+class _Events:
+    """The events of videos that come one after the other, as one stream of rows for each video."""
+
+    def __init__(self, events: Iterator[Event], plan: SnippetPlan) -> None:
+        self._events = events
+        self._plan = plan
+        self._fps = Fraction(0)
+        self._held: Event | None = None
+        self._duration = 0.0
+
+    def next_video(self) -> str | None:
+        """Id of the next video (or of one that is begun anew), None after the last."""
+        self._held = next(self._events, None)
+        return None if self._held is None else self._held.video.id
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """The rows of the video that :meth:`next_video` named."""
+        event = self._held
+        while event is not None:
+            if isinstance(event, Failed):
+                raise _VideoFailedError(f"{event.kind}: {event.reason}")
+            if isinstance(event, Restarted):
+                raise _RestartedError
+            if isinstance(event, Finished):
+                self._duration, self._fps = float(event.report.duration), event.info.fps
+                return
+            assert isinstance(event, Rows), "only videos that may be cut are told of as long"
+            yield event.features
+            event = next(self._events, None)
+
+    def duration_seconds(self) -> float:
+        """Duration of the video whose rows have come to their end."""
+        return self._duration
+
+    def plan(self) -> SnippetPlan:
+        """What row i means in the video whose rows have come to their end."""
+        return self._plan.at(self._fps)
+
+
+def _detect(
+    chunks: Iterable[np.ndarray],
+    model: LocalizationModel,
+    module: SolaModule | None,
+    plan: SnippetPlan | Callable[[], SnippetPlan],
+    duration_seconds: Seconds,
+    config: LocalizeConfig,
+) -> list[Detection]:
+    def known() -> SnippetPlan:
+        return plan() if callable(plan) else plan
+
+    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return detect(
+        model.head,
+        chunks if module is None else enhance(module, chunks),
+        stride_seconds=lambda: float(known().stride_seconds),
+        window_seconds=lambda: float(known().window_seconds),
+        duration_seconds=duration_seconds,
+        labels=model.labels,
+        post=model.post,
+        device=device,
+    )

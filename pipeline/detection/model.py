@@ -1,0 +1,172 @@
+"""The MODEL folder: all that is needed to locate actions in an unseen video.
+
+    MODEL/model.json            labels, settings, the spec of the features (encoder, its weights' identity, snippets)
+    MODEL/head.safetensors      the localization head
+    MODEL/sola.safetensors      the SoLa module, where the head was trained on enhanced features or together with one
+
+The encoder's weights are not copied; they are known by name and SHA-256, and others are refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import PipelineError
+from pipeline.heads.base import Head
+from pipeline.heads.config import HeadConfig, PostConfig
+from pipeline.heads.registry import build_head
+from pipeline.storage.atomic_files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.storage.local import cached
+from pipeline.store.feature_store import MODULE_FILE, FeatureStore
+from pipeline.store.spec import StoreSpec
+from sola.config import SolaConfig, config_to_dict
+from sola.files import load_module, save_module
+from sola.module import SolaModule
+
+SCHEMA = 1
+HEAD_FILE = "head.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizationModel:
+    """A trained head and what its input must have been through.
+
+    Args:
+        labels: the classes, in the order of the head's outputs.
+        features: spec of the features that the head takes; ``features.sola`` is None for plain ones.
+        head: in evaluation mode, on the CPU.
+        post: from the head's output to detections, as it was when the head was chosen.
+        sola: the module that ``features.sola`` names, or None.
+        training: how the head came about; for people.
+        identity: SHA-256 over the files, to tell models apart.
+    """
+
+    labels: tuple[str, ...]
+    features: StoreSpec
+    head: Head
+    post: PostConfig
+    sola: SolaModule | None
+    training: Mapping[str, Any]
+    identity: str
+
+    @property
+    def plain_features(self) -> StoreSpec:
+        """Spec of the features before SoLa."""
+        return replace(self.features, sola=None)
+
+
+def save_model(
+    path: Path,
+    *,
+    head: Head,
+    labels: tuple[str, ...],
+    store: FeatureStore,
+    post: PostConfig,
+    training: Mapping[str, Any],
+    module: tuple[SolaModule, SolaConfig] | None = None,
+) -> None:
+    """Writes the MODEL folder ``path``; ``model.json`` comes last, so that a folder with it is whole.
+
+    Args:
+        store: what the head was trained on; its module, where it is enhanced, goes into the folder.
+        module: trained in front of the head, on a plain store.
+
+    Raises:
+        PipelineError: the store is enhanced but has lost its module.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "model.json").unlink(missing_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+    with whole_file(path / HEAD_FILE) as partial:
+        save_file(weights, partial)
+    (path / MODULE_FILE).unlink(missing_ok=True)
+    features = store.spec
+    if module is not None:
+        features = replace(features, sola=_save_module(path / MODULE_FILE, module, store))
+    elif features.sola is not None:
+        _copy_module(store, path / MODULE_FILE)
+    write_json(
+        path / "model.json",
+        {
+            "schema": SCHEMA,
+            "labels": list(labels),
+            "head": asdict(head.config),
+            "head_sha256": sha256_of_file(path / HEAD_FILE),
+            "post": asdict(post),
+            "features": features.as_json(),
+            "training": dict(training),
+        },
+    )
+
+
+def _save_module(target: Path, module: tuple[SolaModule, SolaConfig], store: FeatureStore) -> dict[str, Any]:
+    """Writes the module, and names it as a store that it has enhanced would."""
+    network, settings = module
+    extra = {"fitted_on": store.fingerprint(), "channels": str(store.spec.channels)}
+    save_module(target, network, settings, extra)
+    return {"module_sha256": sha256_of_file(target), "settings": config_to_dict(settings)}
+
+
+def _copy_module(store: FeatureStore, target: Path) -> None:
+    source = store.path / MODULE_FILE
+    wanted = (store.spec.sola or {}).get("module_sha256")
+    if not source.is_file() or sha256_of_file(source) != wanted:
+        raise PipelineError(f"{source} must be the module that made the store (SHA-256 {wanted}); run `sola` again")
+    with whole_file(target) as partial:
+        shutil.copyfile(cached(source), partial)
+
+
+def load_model(path: Path) -> LocalizationModel:
+    """The model in folder ``path``.
+
+    Raises:
+        PipelineError: there is none, it is of another version, or its files do not fit each other.
+    """
+    if not (path / "model.json").is_file():
+        raise PipelineError(f"{path} is not a trained model: it has no model.json (make one with `train`)")
+    value = read_json(path / "model.json", what="model")
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise PipelineError(f"{path / 'model.json'}: schema must be {SCHEMA}; train again with this version")
+    try:
+        features = StoreSpec.from_json(value["features"], where=path / "model.json")
+        labels = tuple(str(label) for label in value["labels"])
+        head = build_head(features.channels, len(labels), HeadConfig(**value["head"]))
+        post = PostConfig(**value["post"])
+        head.load_state_dict(_read_weights(path / HEAD_FILE, value["head_sha256"]))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise PipelineError(f"{path} cannot be read as a model: {error}; train again") from None
+    return LocalizationModel(
+        labels=labels,
+        features=features,
+        head=head.eval(),
+        post=post,
+        sola=_read_module(path / MODULE_FILE, features),
+        training=value.get("training", {}),
+        identity=sha256_of_file(path / "model.json"),
+    )
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    if not path.is_file() or sha256_of_file(path) != sha256:
+        raise PipelineError(f"{path} is absent or is not the file that model.json describes; train again")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise PipelineError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def _read_module(path: Path, features: StoreSpec) -> SolaModule | None:
+    if features.sola is None:
+        return None
+    if not path.is_file() or sha256_of_file(path) != features.sola["module_sha256"]:
+        raise PipelineError(f"{path} is absent or is not the SoLa module that model.json names; train again")
+    module, _, _ = load_module(path)
+    return module

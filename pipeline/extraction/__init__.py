@@ -1,0 +1,1 @@
+"""From videos to rows in a feature store."""

@@ -1,0 +1,147 @@
+"""The streams of a job, RGB and flow: their encoders, how flow is estimated, what the features' spec says of them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from encoders.catalog import CATALOG, flow_variant
+from encoders.encoder import Encoder, load_encoder
+from encoders.two_stream import Stream, StreamEncoder
+from encoders.weights import PublishedWeights, WeightsInfo, file_sha256, locate
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.store.spec import StoreSpec
+from pipeline.video.flow import CLAMP_PIXELS, RANDOM, VERSION, FlowSettings, require
+
+AnyEncoder = Encoder | StreamEncoder
+
+RAFT_WEIGHTS = {
+    "raft_large": PublishedWeights(
+        "https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+        "FlyingChairs, FlyingThings3D, then a mixture of data sets; torchvision's default",
+    ),
+    "raft_small": PublishedWeights(
+        "https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth",
+        "FlyingChairs, FlyingThings3D; torchvision's default",
+    ),
+}
+
+
+def load_streams(
+    config: ExtractConfig, device: str, precision: str, *, weights_sha256: str | None = None
+) -> AnyEncoder:
+    """The encoder of the streams that ``config`` names, on one device; all streams in the same precision.
+
+    Args:
+        weights_sha256: when given, other weights are refused; for features of RGB alone.
+
+    Raises:
+        EncoderError, PipelineError: no such encoder, stream, weights or device; OpenCV is not installed.
+    """
+
+    def load(name: str, weights: str, precision: str, sha256: str | None = None) -> Encoder:
+        return load_encoder(
+            name,
+            weights=weights,
+            seed=config.seed,
+            device=device,
+            precision=precision,
+            batch_size=config.batch_size,
+            weights_sha256=sha256,
+            compile=config.compile,
+        )
+
+    if not config.with_flow:
+        entry = CATALOG.get(config.encoder)
+        if entry is not None and entry.spec.modality == "flow":
+            family = config.encoder.removesuffix("_flow")
+            raise PipelineError(f"encoder {config.encoder} takes flow; choose --encoder {family} --streams flow")
+        return load(config.encoder, config.weights, precision, weights_sha256)
+    flow_name = flow_variant(config.encoder)
+    require(config.flow)
+    chosen: dict[Stream, tuple[str, str]] = {
+        "rgb": (config.encoder, config.weights),
+        "flow": (flow_name, config.weights_flow or (RANDOM if config.weights == RANDOM else "kinetics400")),
+    }
+    streams = cast(list[Stream], config.streams.split(","))
+    encoders = {stream: load(*chosen[stream], precision) for stream in streams}
+    if len({encoder.precision for encoder in encoders.values()}) > 1:  # one of them had to fall back
+        encoders = {stream: load(*chosen[stream], "fp32") for stream in streams}
+    return StreamEncoder(encoders)
+
+
+def flow_settings(config: ExtractConfig, device: torch.device, *, threads: int) -> FlowSettings:
+    """How flow is estimated; RAFT's weights are fetched if they are not there.
+
+    Args:
+        device: of the encoder; RAFT runs there too.
+        threads: of the processor, for one process.
+
+    Raises:
+        EncoderError: the weights cannot be had; tells what to do by hand.
+    """
+    if config.flow != "raft":
+        return FlowSettings(method=config.flow, threads=threads)
+    weights = config.raft_weights
+    if weights != RANDOM:
+        weights = str(locate(weights, RAFT_WEIGHTS)[0])
+    on_cpu = device.type == "cpu"
+    return FlowSettings(method="raft", weights=weights, device=str(device), threads=threads if on_cpu else 1)
+
+
+def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
+    """What all features of a job share."""
+    if not isinstance(encoder, StreamEncoder):
+        channels, about, weights = encoder.spec.feature_dim, encoder.spec.as_dict(), _weights(encoder.weights)
+    else:
+        channels, about = encoder.feature_dim, _about(config, encoder)
+        weights = {stream: _weights(one.weights) for stream, one in encoder.streams.items()}
+    return StoreSpec(
+        channels=channels,
+        dtype=config.dtype,
+        plan=config.plan(encoder.spec),
+        encoder=about,
+        weights=weights,
+        precision=encoder.precision,
+        decoder=config.decoder,
+    )
+
+
+def _about(config: ExtractConfig, encoder: StreamEncoder) -> dict[str, Any]:
+    """The encoders of several streams, the columns of each, and the definition of flow."""
+    columns, end = [], 0
+    for stream, one in encoder.streams.items():
+        begin, end = end, end + one.spec.feature_dim
+        columns.append({"name": stream, "channels": [begin, end]})
+    flow: dict[str, Any] = {
+        "method": config.flow,
+        "version": VERSION,
+        "bytes": f"128 + 127.5 / {CLAMP_PIXELS} * pixels of the scaled frame, clamped to {CLAMP_PIXELS} pixels",
+    }
+    if config.flow == "raft":
+        flow["weights"] = _raft_weights(config.raft_weights)
+    return {
+        "name": config.encoder,
+        "streams": columns,
+        "encoders": {stream: one.spec.as_dict() for stream, one in encoder.streams.items()},
+        "flow": flow,
+    }
+
+
+def _raft_weights(weights: str) -> dict[str, Any]:
+    if weights == RANDOM:
+        return {"name": RANDOM, "sha256": None, "random": True}
+    path = locate(weights, RAFT_WEIGHTS)[0]
+    name = weights if weights in RAFT_WEIGHTS else path.name
+    return {"name": name, "sha256": file_sha256(path), "random": False}
+
+
+def _weights(weights: WeightsInfo) -> dict[str, Any]:
+    return {
+        "name": weights.name,
+        "sha256": weights.sha256,
+        "random": weights.random,
+        "seed": weights.seed if weights.random else None,
+    }

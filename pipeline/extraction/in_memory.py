@@ -1,0 +1,85 @@
+"""Feature sequences for a training loop of one's own, from raw videos, without a store.
+
+import pipeline
+
+for sequence in pipeline.encode_folder(["videos/"], encoder="i3d_r50"):
+    loss = head(torch.from_numpy(sequence.features), sequence.duration_seconds)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import Rows, encode_videos, open_encoder
+from pipeline.storage.location import AnyPath, location
+from pipeline.store.feature_store import FeatureSequence
+from pipeline.store.spec import rows_as_json
+from pipeline.video.find import find_videos
+from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.videos import VideoFile
+
+
+def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:
+    """The feature sequence of one video, float32 [T, C], in memory.
+
+    Args:
+        path: the video file.
+        encoder: as for `extract --encoder`.
+        settings: any other setting of :class:`pipeline.extraction.config.ExtractConfig` by name (weights, stride_seconds, …).
+
+    Raises:
+        PipelineError: the video cannot be decoded; the class of failure and the reason are named.
+        EncoderError: no such encoder or weights.
+    """
+
+    def refuse(video: VideoFile, kind: str, reason: str) -> None:
+        raise PipelineError(f"{video.path}: {kind}: {reason}")
+
+    return next(encode_folder([path], encoder, on_failure=refuse, **settings))
+
+
+def encode_folder(
+    inputs: Sequence[str | AnyPath],
+    encoder: str = "i3d_r50",
+    *,
+    on_failure: Callable[[VideoFile, str, str], None] | None = None,
+    **settings: Any,
+) -> Iterator[FeatureSequence]:
+    """The feature sequences of many videos, in the order in which they are done; the next are decoded meanwhile.
+
+    Args:
+        inputs: video files, folders (searched below), text files of paths; paths or URLs.
+        encoder: as for `extract --encoder`.
+        on_failure: called with the video, the class of failure and the reason; without it a bad video is left out.
+        settings: any other setting of :class:`pipeline.extraction.config.ExtractConfig` by name.
+
+    Yields:
+        Sequences with float32 [T, C]; ``sidecar`` holds ``duration_seconds`` and ``rows`` (what row i means).
+
+    Raises:
+        PipelineError, EncoderError: no videos, no such encoder, weights or device.
+    """
+    config = ExtractConfig(encoder=encoder, **settings)
+    videos = find_videos([location(path) for path in inputs], ids=config.ids)
+    network, spec = open_encoder(config)
+    parts: dict[str, list[np.ndarray]] = {}
+    for event in encode_videos(videos, network, spec.plan, config):
+        video = event.video
+        if isinstance(event, Rows):
+            parts.setdefault(video.id, []).append(event.features)
+            continue
+        rows = parts.pop(video.id, [])
+        if isinstance(event, Restarted):
+            continue
+        if isinstance(event, Failed):
+            if on_failure is not None:
+                on_failure(video, event.kind, event.reason)
+            continue
+        assert isinstance(event, Finished), "only videos that may be cut are told of as long"
+        sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan.at(event.info.fps))}
+        yield FeatureSequence(id=video.id, features=np.concatenate(rows), sidecar=sidecar)

@@ -1,0 +1,157 @@
+"""The driver's side of extraction on a Ray cluster: what is given to whom, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.cluster.ray_pool import Lost, RayPool
+from pipeline.cluster.ray_start import connected, room_in
+from pipeline.cluster.worker import Ended
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.ray_parts import is_written, remove_settled_parts
+from pipeline.extraction.ray_worker import About, Encode, Join, open_extraction
+from pipeline.extraction.store_writer import Outcome, record_failure
+from pipeline.storage.location import AnyPath, is_remote
+from pipeline.store.feature_store import FeatureStore
+from pipeline.video.pool import Long
+from pipeline.video.ranges import CuttableVideo, VideoRange, cut
+from pipeline.video.videos import VideoFile
+
+_RANGE_MINUTES = 20.0
+
+
+@contextmanager
+def workers(out: AnyPath, config: ExtractConfig, *, videos: int) -> Iterator[Workers]:
+    """Workers on the cluster that ``config`` names; they end with the block.
+
+    Args:
+        videos: how many there are; some may be done already.
+
+    Raises:
+        PipelineError, EncoderError: no Ray, no cluster, no encoder there, or workers that make different features.
+    """
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise PipelineError(f"with executor='ray' device must be auto, cpu or cuda, got {config.device!r}")
+    with connected(config.execution) as ray:
+        decoders = config.execution.ray_decoders or 0
+        room = room_in(ray, config.execution, on_cpu=config.device == "cpu", more_cpus=decoders)
+        known: list[tuple[str, About]] = []
+
+        def compare(name: str, about: Any) -> None:
+            known.append((name, about))
+            if differing := known[0][1].spec.differences(about.spec):
+                raise PipelineError(
+                    f"the workers would make different features; give device and precision. Here is {known[0][0]}, "
+                    f"there {name}: {'; '.join(differing)}"
+                )
+
+        # Each decoder process has a video and the next one; one more waits while the driver hears of one that is done.
+        depth = 2 * (decoders or config.workers or max(1, room.cpus - 1)) + 1
+        opener = f"{open_extraction.__module__}:{open_extraction.__name__}"
+        arguments = (out, config, room.cpus)  # paths mean there what they mean here
+        with RayPool(ray, opener, arguments, room=room, depth=depth, on_ready=compare) as pool:
+            yield Workers(pool, config, videos=videos)
+
+
+@dataclass
+class _Cut:
+    """A video in ranges, and the keys of those that are still to come."""
+
+    video: VideoFile
+    parts: tuple[VideoRange, ...]
+    missing: set[str]
+
+
+class Workers:
+    """The workers of one extraction, the first of which has said what features they make."""
+
+    def __init__(self, pool: RayPool, config: ExtractConfig, *, videos: int) -> None:
+        self._pool = pool
+        self._decoders = config.execution.ray_decoders
+        self._longest = 60 * (config.execution.ray_range_minutes or _RANGE_MINUTES)
+        self._cuts: dict[str, _Cut] = {}
+        self.about: About = pool.first_about(jobs=videos)
+
+    def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
+        """What becomes of each video, and rows on their way, as the workers tell it."""
+        for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
+            if isinstance(result, int):
+                yield result
+            elif isinstance(result, Lost):
+                yield from self._lost(result, store)
+            elif isinstance(result.result, Outcome):
+                yield replace(result.result, worker=result.worker)
+            elif isinstance(result.result, Long):
+                self._cut(result.result, store)
+            else:
+                self._part_ended(result)
+        remove_settled_parts(store)
+
+    def _cuttable(self, video: VideoFile, store: FeatureStore) -> VideoFile:
+        """The video, which may be cut where it is long: where each range need not be fetched and rows can be kept."""
+        if self._decoders and is_remote(video.path):
+            raise PipelineError(
+                f"ray_decoders needs videos in folders that all machines see, got {video.path}: leave it out, and each "
+                "worker fetches and decodes for itself"
+            )
+        if not (isinstance(video.path, Path) and isinstance(store.path, Path)):
+            return video
+        return CuttableVideo(id=video.id, path=video.path, longest_seconds=self._longest)
+
+    def _cut(self, long: Long, store: FeatureStore) -> None:
+        """Has the ranges of a video done, those that have not been done earlier."""
+        video = VideoFile(long.video.id, long.video.path)
+        ranges = cut(long.info, store.spec.plan, longest_seconds=self._longest)
+        parts = tuple(
+            VideoRange(
+                id=f"{video.id}\0{first}-{end}",
+                path=video.path,
+                video=video,
+                first_row=first,
+                end_row=end,
+                num_rows=ranges[-1][1],
+                info=long.info,
+            )
+            for first, end in ranges
+        )
+        missing = [part for part in parts if not is_written(store, part)]
+        self._cuts[video.id] = _Cut(video, parts, {part.id for part in missing})
+        for part in reversed(missing):
+            self._pool.add(Encode(part), first=True)
+        self._join_if_complete(self._cuts[video.id])
+
+    def _part_ended(self, ended: Ended) -> None:
+        """A range is done, or it or the joining of all of them cannot be: then the video is done as a whole."""
+        video_id = ended.key.split("\0")[0]
+        the_cut = self._cuts.get(video_id)
+        if the_cut is None:  # given up before
+            return
+        if ended.result:
+            self._forget(video_id)
+            self._pool.add(Encode(the_cut.video), first=True)
+            return
+        the_cut.missing.discard(ended.key)
+        self._join_if_complete(the_cut)
+
+    def _join_if_complete(self, the_cut: _Cut) -> None:
+        if not the_cut.missing:
+            self._pool.add(Join(the_cut.video, the_cut.parts), first=True)
+
+    def _lost(self, lost: Lost, store: FeatureStore) -> Iterator[Outcome]:
+        video = lost.job.video
+        if isinstance(video, VideoRange):
+            video = video.video
+            if video.id not in self._cuts:
+                return
+        self._forget(video.id)
+        yield record_failure(store, VideoFile(video.id, video.path), "crashed", lost.reason)
+
+    def _forget(self, video_id: str) -> None:
+        """Gives up the ranges of a video; those under way end without being heard."""
+        self._cuts.pop(video_id, None)
+        self._pool.drop(lambda job: job.key.startswith(f"{video_id}\0"))

@@ -1,0 +1,168 @@
+"""From the events of the encoder to files in the store: each video is published when it is whole."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from importlib.metadata import version
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import Event, Rows
+from pipeline.extraction.publisher import Publisher
+from pipeline.extraction.video_status import Stamp, source_of, stamp_of
+from pipeline.snippets import SnippetPlan
+from pipeline.store.feature_store import FeatureStore, SequenceWriter
+from pipeline.store.spec import rows_as_json
+from pipeline.video.flow import library_version
+from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a video: it is in the store, or recorded there as failed.
+
+    Args:
+        rows: of one that is done.
+        kind: class of failure; empty for one that is done. reason: in words.
+        worker: which worker of a cluster did it.
+    """
+
+    video: VideoFile
+    rows: int = 0
+    kind: str = ""
+    reason: str = ""
+    worker: str = ""
+
+
+class Recorder:
+    """Writes what comes out of the encoder into a store, and publishes finished videos beside the making of the next.
+
+    A context manager: when it ends, nothing half-written is left, and what had begun to be published is.
+    """
+
+    def __init__(self, store: FeatureStore, config: ExtractConfig) -> None:
+        self._store = store
+        self._config = config
+        self._publisher = Publisher()
+        self._writers: dict[str, SequenceWriter] = {}
+        self._stamps: dict[str, Stamp | None] = {}  # of the videos handed out, as they were then
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._publisher.close()
+        for writer in self._writers.values():
+            writer.discard()
+
+    def noting(self, videos: Iterable[VideoFile]) -> Iterator[VideoFile]:
+        """The videos again, for the encoder; notes what their files are like when each is asked for."""
+        for video in videos:
+            self.begin(video)
+            yield video
+
+    def begin(self, video: VideoFile) -> None:
+        """Notes what the file of a video is like before it is read."""
+        self._stamps[video.id] = stamp_of(video.path)
+
+    def take(self, event: Event) -> Iterator[Outcome | int]:
+        """The number of rows that the event has added; what has become of the videos of which it is known by now."""
+        video = event.video
+        if video.id not in self._stamps:  # it has failed: nobody waits for its later rows and its end
+            return
+        if isinstance(event, Restarted):
+            yield -self._discard(video)
+        elif isinstance(event, Failed):
+            yield self._fail(video, event.kind, event.reason)
+        elif isinstance(event, Finished):
+            self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
+        else:
+            assert isinstance(event, Rows), "only videos that may be cut are told of as long"
+            try:
+                self._writer(video).append(event.features)
+                yield len(event.features)
+            except PipelineError as error:
+                yield self._fail(video, "not_finite", str(error))
+        yield from self._noted(self._publisher.published())
+
+    def finish(self) -> Iterator[Outcome]:
+        """What has become of the videos that are still being published: waits for each."""
+        yield from self._noted(self._publisher.all())
+
+    def _noted(self, published: Iterator[tuple[VideoFile, bool]]) -> Iterator[Outcome]:
+        for video, unchanged in published:
+            if unchanged:
+                del self._stamps[video.id]
+                yield Outcome(video, self._writers.pop(video.id).rows)
+            else:
+                reason = "the file was changed while it was read; the next run takes it anew"
+                yield self._fail(video, "changed", reason)
+
+    def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
+        """Publishes a sequence, in a thread of the publisher; False: its file is not what it was."""
+        video, plan = event.video, self._store.spec.plan
+        about = details(video, event.report, event.info.fps, plan, self._config)  # which hashes the file
+        if stamp_of(video.path, now=True) != self._stamps[video.id]:
+            return False
+        writer.commit(about)
+        return True
+
+    def _writer(self, video: VideoFile) -> SequenceWriter:
+        if video.id not in self._writers:
+            self._writers[video.id] = self._store.writer(video.id)
+        return self._writers[video.id]
+
+    def _discard(self, video: VideoFile) -> int:
+        """Removes the rows of a video; returns how many there were."""
+        if video.id not in self._writers:
+            return 0
+        self._writers[video.id].discard()  # first: an interruption between the two must leave nothing
+        return self._writers.pop(video.id).rows
+
+    def _fail(self, video: VideoFile, kind: str, reason: str) -> Outcome:
+        self._discard(video)
+        self._stamps.pop(video.id, None)
+        return record_failure(self._store, video, kind, reason)
+
+
+def record_failure(store: FeatureStore, video: VideoFile, kind: str, reason: str) -> Outcome:
+    """Writes down in the store that a video failed."""
+    # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
+    source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
+    store.write_failure(video.id, kind=kind, reason=reason, source=source)
+    return Outcome(video, kind=kind, reason=reason)
+
+
+def details(
+    video: VideoFile, report: DecodeReport, fps: Fraction, plan: SnippetPlan, config: ExtractConfig
+) -> dict[str, Any]:
+    """What the sidecar says of one video beyond the spec."""
+    return {
+        "rows": rows_as_json(plan.at(fps)),
+        "duration_seconds": float(report.duration),
+        "duration_exact": str(report.duration),
+        "video_fps": float(fps) if fps else None,
+        "decoder": {
+            "backend": report.backend,
+            "version": report.backend_version,
+            "reason": report.backend_reason,
+            "decoded_frames": report.decoded_frames,
+            "corrupt_frames": report.corrupt_frames,
+            "notes": list(report.notes),
+        },
+        "source": source_of(video),
+        "libraries": {**_libraries(), **(library_version(config.flow) if config.with_flow else {})},
+    }
+
+
+@lru_cache(maxsize=1)  # looking a version up takes milliseconds
+def _libraries() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "av")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

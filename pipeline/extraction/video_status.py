@@ -1,0 +1,119 @@
+"""Source files against a store: which videos are done, which have failed, which are still to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.store.feature_store import FeatureStore
+from pipeline.video.videos import VideoFile
+
+Stamp = tuple[int, int | str]  # size, and time of the last change or version
+_MOST_MEASURED = 2000  # videos whose sizes are asked for at once
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a video stands in a store.
+
+    Args:
+        state: "done"; "failed" and left alone; "changed": done before, but its file is another now; "new": all else
+            that is to be encoded.
+        reason: of a failed one, "kind: reason".
+    """
+
+    state: Literal["done", "failed", "changed", "new"]
+    reason: str = ""
+
+    @property
+    def to_do(self) -> bool:
+        return self.state in ("changed", "new")
+
+
+def standing_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> Standing:
+    """How ``video`` stands in ``store``, and whether it is to be encoded under ``config``."""
+    try:
+        store.array_path(video.id)
+    except PipelineError as error:  # there is no place for it in a store, not even for its failure
+        return Standing("failed", f"bad_id: {error}")
+    sidecar = store.sidecar(video.id)
+    if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+        return Standing("done")
+    failure = store.failure(video.id)
+    if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
+        attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
+        if not config.retry_failed:
+            return Standing("failed", f"{what} (earlier; --retry-failed tries again)")
+        if attempts >= config.max_attempts:
+            return Standing("failed", f"{what} ({attempts} times, the most)")
+    return Standing("new" if sidecar is None else "changed")
+
+
+def source_of(video: VideoFile) -> dict[str, Any]:
+    """The identity of a source file, its URL and version where it is remote; null where it cannot be read."""
+    path = video.path
+    try:
+        if isinstance(path, RemotePath):
+            entry = path.stat()
+            sha256 = video.copy.sha256 if video.copy else None
+            return {"path": str(path), "bytes": entry.st_size, "etag": entry.etag, "sha256": sha256}
+        stat = path.stat()
+        return {
+            "path": str(path.resolve()),
+            "bytes": stat.st_size,
+            "modified_ns": stat.st_mtime_ns,
+            "sha256": sha256_of_file(path),
+        }
+    except OSError:
+        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
+
+
+def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
+    """Whether the file is still the one that ``source`` describes; read only if its size says so and its time, or the
+    version of a remote one, does not."""
+    try:
+        stamp = stamp_of(path)
+        if stamp is None:
+            return "bytes" in source and source["bytes"] is None
+        if stamp[0] != source.get("bytes"):
+            return False
+        version = source.get("etag" if isinstance(path, RemotePath) else "modified_ns")
+        return stamp[1] == version or sha256_of_file(path) == source.get("sha256")
+    except OSError:
+        return "bytes" in source and source["bytes"] is None
+
+
+def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
+    """Size and time of the last change, or version; None where they cannot be had.
+
+    Args:
+        now: of a remote file as it is now, not as it was listed.
+    """
+    try:
+        if isinstance(path, RemotePath):
+            if now:
+                path.look_again()
+            entry = path.stat()
+            return entry.st_size, entry.etag
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def size_of(path: AnyPath) -> int:
+    """Bytes of a file; 0 where they cannot be had."""
+    stamp = stamp_of(path)
+    return stamp[0] if stamp else 0
+
+
+def total_bytes(videos: Sequence[VideoFile]) -> int:
+    """Bytes of all videos; of very many only a sample is asked for its size, since slow disks take long over each."""
+    sample = videos if len(videos) <= _MOST_MEASURED else Random(0).sample(videos, _MOST_MEASURED)
+    return round(sum(size_of(video.path) for video in sample) * len(videos) / max(1, len(sample)))

@@ -1,0 +1,261 @@
+"""The options of the localization heads, of their training and of what is done with their output, each written once."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from pipeline.errors import PipelineError
+from pipeline.metrics.protocols import THUMOS_TIOUS
+from sola.config import SolaConfig
+
+# Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
+DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
+
+# How SoLa takes part in the training of a head.
+SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
+# Options of the module that the training of the head has itself: its epochs, its batches, its seed, its device.
+_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The network of a localization head and how ground truth is assigned to its outputs."""
+
+    kind: Literal["anchor_free", "gtad", "actionness"] = "anchor_free"
+    """The head: anchor_free (pyramid after ActionFormer), gtad (graph of snippets, all pairs of start and end), or
+    actionness (snippet classifier and thresholds: quick, and the floor that the others must beat)."""
+    width: int = 256
+    """Channels inside the network; the features are projected to it."""
+    levels: int = 6
+    """Levels of the pyramid; level l has a stride of 2**l snippets. For kind=anchor_free."""
+    block: Literal["conv", "attention"] = "conv"
+    """What each level is made of: masked convolutions, or self-attention in a local window. For kind=anchor_free."""
+    kernel: int = 3
+    """Kernel of the convolutions, in positions of a level; odd."""
+    attention_window: int = 19
+    """Positions that one position attends to, itself in the middle; odd. For block=attention."""
+    attention_heads: int = 4
+    """Attention heads; divides width. For block=attention."""
+    position: Literal["none", "absolute"] = "none"
+    """Position encoding added after the projection: none, or sinusoids of the absolute position. For
+    kind=anchor_free."""
+    stem_blocks: int = 2
+    """Blocks at full length before the pyramid begins (anchor_free) or the branches part (gtad)."""
+    tower_layers: int = 2
+    """Hidden layers of the classification and of the regression head, which all levels share (anchor_free), or of the
+    snippet classifier, where 0 makes it linear (actionness)."""
+    dropout: float = 0.1
+    """Share of activations dropped in training, 0 to below 1."""
+    first_range_snippets: float = 4.0
+    """Level 0 answers for segments whose farther boundary is at most this many snippets from a point;
+    each further level doubles it, and the last level has no upper limit."""
+    centre_radius: float = 1.5
+    """Points within this distance of a segment's centre, in strides of the level, are its positives."""
+    focal_alpha: float = 0.25
+    """Weight of positives in the focal loss; negatives weigh 1 minus it."""
+    focal_gamma: float = 2.0
+    """Exponent that plays down easy points in the focal loss."""
+    regression_weight: float = 1.0
+    """Weight of the DIoU loss against the focal loss."""
+    gtad_neighbours: int = 3
+    """Nearest neighbours in feature space that each snippet's semantic edges lead to. For kind=gtad."""
+    gtad_groups: int = 16
+    """Groups of the convolutions inside a GCNeXt block; divides width / 2. For kind=gtad."""
+    gtad_samples: int = 16
+    """Points sampled along each pair of start and end, the context included. For kind=gtad."""
+    gtad_max_duration_snippets: int = 64
+    """Longest action, in snippets, that can be found. For kind=gtad."""
+    actionness_thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    """Runs of snippets whose class probability reaches one of these become candidates. For kind=actionness."""
+    resize_snippets: int = 0
+    """Every sequence is resized to this many rows first, as is usual for ActivityNet; 0 leaves it as it is."""
+    max_train_snippets: int = 0
+    """Longer sequences are cropped at random to this many snippets in training; 0: 2304, for kind=gtad 256."""
+    max_test_snippets: int = 0
+    """Longer sequences are covered by windows of this many snippets that overlap by half; 0: 2304, for kind=gtad
+    256."""
+
+    def __post_init__(self) -> None:
+        _require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
+        for name in (
+            "width",
+            "levels",
+            "attention_heads",
+            "gtad_neighbours",
+            "gtad_samples",
+            "gtad_max_duration_snippets",
+        ):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("stem_blocks", "tower_layers", "focal_gamma", "regression_weight", "resize_snippets"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        for name in ("kernel", "attention_window"):
+            value = getattr(self, name)
+            _require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
+        for name in ("first_range_snippets", "centre_radius"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
+        _require_choice(self.block, "block", ("conv", "attention"))
+        _require_choice(self.position, "position", ("none", "absolute"))
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
+        _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
+        for name in ("max_train_snippets", "max_test_snippets"):
+            value = getattr(self, name)
+            _require(value == 0 or value >= 8, name, value, "0 or >= 8")
+        # Settings read from JSON or TOML hold lists; the same settings must be equal.
+        thresholds = tuple(self.actionness_thresholds)
+        object.__setattr__(self, "actionness_thresholds", thresholds)
+        _require(
+            len(thresholds) > 0 and all(0 < t < 1 for t in thresholds),
+            "actionness_thresholds",
+            thresholds,
+            "one or more numbers > 0 and < 1",
+        )
+        if self.block == "attention" and self.width % self.attention_heads:
+            raise PipelineError(
+                f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
+            )
+
+        if self.kind == "gtad" and (self.width % 2 or (self.width // 2) % self.gtad_groups):
+            raise PipelineError(
+                f"gtad_groups must divide half of width={self.width}, got {self.gtad_groups}; choose another of the two"
+            )
+
+    @property
+    def train_limit(self) -> int:
+        """Snippets of a training crop at most."""
+        return self.max_train_snippets or DEFAULT_LIMITS[self.kind]
+
+    @property
+    def test_limit(self) -> int:
+        """Snippets of a window at most."""
+        return self.max_test_snippets or DEFAULT_LIMITS[self.kind]
+
+    @property
+    def ranges_snippets(self) -> tuple[tuple[float, float], ...]:
+        """(low, high] of the farther boundary's distance, in snippets, that each level answers for."""
+        highs = [self.first_range_snippets * 2**level for level in range(self.levels - 1)] + [float("inf")]
+        return tuple(zip([0.0, *highs[:-1]], highs, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostConfig:
+    """What happens between a head's output and the detections of a video."""
+
+    min_score: float = 0.001
+    """Candidates and detections below this score are dropped."""
+    pre_nms_topk: int = 2000
+    """Candidates of a video that enter the suppression, the best first."""
+    nms: Literal["soft", "linear", "hard", "none"] = "soft"
+    """Suppression of overlapping candidates of one class: soft (Gaussian decay of scores), linear (linear decay
+    above nms_tiou), hard (removal above nms_tiou), or none."""
+    sigma: float = 0.5
+    """Width of the Gaussian decay exp(-tIoU**2 / sigma). For nms=soft."""
+    nms_tiou: float = 0.5
+    """tIoU above which a weaker candidate is decayed (linear) or removed (hard)."""
+    voting_tiou: float = 0.7
+    """Each detection's boundaries become the mean, weighted by score and tIoU, over candidates of its class of at
+    least this tIoU; 0 switches voting off."""
+    max_detections: int = 200
+    """Detections kept for a video, the best first."""
+    multiclass: bool = True
+    """Suppress within each class only. Off: candidates of all classes suppress each other."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
+        for name in ("pre_nms_topk", "max_detections"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        _require_choice(self.nms, "nms", ("soft", "linear", "hard", "none"))
+        _require(self.sigma > 0, "sigma", self.sigma, "> 0")
+        for name in ("nms_tiou", "voting_tiou"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a head is trained."""
+
+    epochs: int = 30
+    """Passes over the videos (see min_steps_per_epoch)."""
+    min_steps_per_epoch: int = 40
+    """Optimiser steps that an epoch has at least: few videos are passed over several times in one epoch."""
+    batch_size: int = 4
+    """Videos in one optimiser step."""
+    learning_rate: float = 3e-4
+    """Highest learning rate of AdamW, reached after the warm-up; from there it falls as half a cosine."""
+    warmup_epochs: int = 2
+    """Epochs over which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW, on weights but not on biases and norms."""
+    max_gradient_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 switches it off."""
+    ema_decay: float = 0.999
+    """Decay per step of the moving average of the weights that is validated and kept; 0 switches it off."""
+    train_subset: str = "training"
+    """Subset of the annotations to learn from (THUMOS14: validation)."""
+    validation_subset: str = "validation"
+    """Subset whose mean average precision chooses the best epoch (THUMOS14: test, as published)."""
+    class_agnostic: bool = False
+    """Learn one class, action, whatever the labels: proposals, to be named by video-level scores."""
+    validate_every_epochs: int = 5
+    """Epochs between validations; the last epoch is always validated."""
+    validation_tious: tuple[float, ...] = THUMOS_TIOUS
+    """tIoU thresholds whose mean average precision chooses the best epoch."""
+    statistics_videos: int = 500
+    """Training videos, at most, whose features give the mean and deviation for standardising the input."""
+    seed: int = 0
+    """Seed of the initial weights, the order, the crops and the dropout."""
+    device: str = "auto"
+    """Where to train: auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
+    sola: SolaWay = "frozen"
+    """How SoLa takes part: frozen (not; the features are taken as they are, plain or enhanced), unified (a SoLa module
+    in front of the head learns from the head's loss; plain features only), unified_with_loss (from the similarity loss
+    as well), or auxiliary (no module; the similarity loss acts on the output of the head's first layer)."""
+    similarity_weight: float = 1.0
+    """Weight of the similarity loss beside the head's. For sola=unified_with_loss and auxiliary."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """The network."""
+    post: PostConfig = field(default_factory=PostConfig)
+    """From its output to detections."""
+    module: SolaConfig = field(default_factory=SolaConfig)
+    """The module, its optimiser and the similarity loss, where sola is not frozen. Epochs, batches, seed and device are
+    those of the head: here they stay as they are."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "min_steps_per_epoch", "batch_size", "validate_every_epochs", "statistics_videos"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
+        _require_choice(self.sola, "sola", get_args(SolaWay))
+        _require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
+        self._check_module()
+
+    @property
+    def trains_module(self) -> bool:
+        """Whether a SoLa module is trained inside the network."""
+        return self.sola in ("unified", "unified_with_loss")
+
+    def _check_module(self) -> None:
+        """What would be ignored is refused, so that nobody varies it in vain."""
+        for name in _OF_THE_HEAD:
+            value, default = getattr(self.module, name), getattr(SolaConfig(), name)
+            if value != default:
+                raise PipelineError(f"module.{name} must stay {default}, got {value}: the head's training has its own")
+        if self.sola != "auxiliary":
+            return
+        # Both speak of the features; the head's first layer gives something else at every step.
+        _require(self.module.comparison == "raw", "module.comparison", self.module.comparison, "raw for sola=auxiliary")
+        _require(self.module.input_weight == 0, "module.input_weight", self.module.input_weight, "0 for sola=auxiliary")
+        if self.head.kind == "actionness":
+            layers = self.head.tower_layers
+            _require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")
+
+
+def _require(holds: bool, name: str, value: Any, accepted: str) -> None:
+    if not holds:
+        raise PipelineError(f"{name} must be {accepted}, got {value}")
+
+
+def _require_choice(value: str, name: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise PipelineError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

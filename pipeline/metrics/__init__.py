@@ -1,0 +1,1 @@
+"""How detections compare with ground truth."""

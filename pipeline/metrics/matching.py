@@ -1,0 +1,131 @@
+"""Detections and ground truth as arrays, and the greedy matching of one to the other.
+
+Letters: D detections, N thresholds, G pairs of a class and a video with ground truth, M segments of such a pair.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.annotations.segments import Detection, Segment
+from pipeline.errors import PipelineError
+
+FREE = -1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Labelled segments as arrays: ``video``, ``label`` [R] int64, ``segment`` [R, 2] and ``score`` [R] float64."""
+
+    video: np.ndarray
+    label: np.ndarray
+    segment: np.ndarray
+    score: np.ndarray
+
+    def select(self, index: np.ndarray) -> "Table":
+        """The rows at ``index`` (positions, or a bool mask)."""
+        return Table(self.video[index], self.label[index], self.segment[index], self.score[index])
+
+
+def tabulate(
+    listing: Mapping[str, Sequence[Segment]] | Mapping[str, Sequence[Detection]],
+    videos: Sequence[str],
+    labels: Sequence[str],
+) -> tuple[Table, int]:
+    """The listing as arrays, videos in the order of ``videos``, and how many were left out for unknown labels."""
+    counts = [len(listing.get(video, ())) for video in videos]
+    rows = [row for video in videos for row in listing.get(video, ())]
+    label_index = {label: index for index, label in enumerate(labels)}
+    label = np.array([label_index.get(row.label, -1) for row in rows], dtype=np.int64)
+    table = Table(
+        video=np.repeat(np.arange(len(videos)), counts),
+        label=label,
+        segment=np.array([row.segment for row in rows], dtype=np.float64).reshape(-1, 2),
+        score=np.array([getattr(row, "score", 1.0) for row in rows], dtype=np.float64),
+    )
+    for name, values in (("segment", table.segment), ("score", table.score[:, None])):
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise PipelineError(f"{name} must be finite, got {rows[bad]} of video {videos[table.video[bad]]!r}")
+    known = label >= 0
+    return table.select(known), int((~known).sum())
+
+
+def match_greedily(truth: Table, found: Table, tious: np.ndarray) -> np.ndarray:
+    """[D, N] int64: which row of ``truth`` each detection takes at each threshold, or -1.
+
+    In their order, detections take the segment of their video and class that has the highest tIoU with them, if it
+    reaches the threshold, among those that none before has taken; of equal tIoUs the first.
+
+    Args:
+        truth: ground truth in any order.
+        found: detections by falling score.
+        tious: [N] thresholds.
+    """
+    taken = np.full((len(found.score), len(tious)), FREE)
+    if len(truth.score) == 0 or len(found.score) == 0:
+        return taken
+    videos = int(max(truth.video.max(), found.video.max())) + 1
+    keys, truth_group, sizes = np.unique(truth.label * videos + truth.video, return_inverse=True, return_counts=True)
+    found_key = found.label * videos + found.video
+    found_group = np.minimum(np.searchsorted(keys, found_key), len(keys) - 1)
+    # What has no ground truth of its class in its video takes nothing at any threshold.
+    possible = np.flatnonzero(keys[found_group] == found_key)
+    # Pairs of similar size are matched together, so that padding them to one M costs at most twice.
+    size_class = np.ceil(np.log2(sizes)).astype(int)
+    for each in np.unique(size_class):
+        chosen = np.flatnonzero(size_class == each)
+        rows = possible[size_class[found_group[possible]] == each]
+        slot = np.full(len(keys), FREE)
+        slot[chosen] = np.arange(len(chosen))
+        truth_rows = _padded_rows(slot[truth_group], sizes[chosen])
+        taken[rows] = _match(found.segment[rows], slot[found_group[rows]], truth.segment, truth_rows, tious)
+    return taken
+
+
+def _padded_rows(group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """[G, M]: the rows of each group in their order, then -1; rows of group -1 are left out."""
+    order = np.flatnonzero(group >= 0)
+    order = order[np.argsort(group[order], kind="stable")]
+    exists = np.arange(sizes.max()) < sizes[:, None]
+    padded = np.full(exists.shape, FREE)
+    padded[exists] = order
+    return padded
+
+
+def _match(
+    segments: np.ndarray, group: np.ndarray, truth: np.ndarray, truth_rows: np.ndarray, tious: np.ndarray
+) -> np.ndarray:
+    """Greedy matching in all groups at once: first the best detection of each group, then the second of each, ..."""
+    taken = np.full((len(group), len(tious)), FREE)
+    free = np.repeat(truth_rows[:, :, None] >= 0, len(tious), axis=2)
+    threshold = np.arange(len(tious))
+    for rows in _rounds(group):
+        groups = group[rows]
+        overlap = tiou(segments[rows, None], truth[truth_rows[groups]])[:, :, None]  # [R, M, 1]
+        allowed = free[groups] & (overlap >= tious)
+        best = np.where(allowed, overlap, -1.0).argmax(axis=1)  # [R, N]
+        hit = np.take_along_axis(allowed, best[:, None], axis=1)[:, 0]
+        taken[rows] = np.where(hit, truth_rows[groups[:, None], best], FREE)
+        free[groups[:, None], best, threshold] &= ~hit
+    return taken
+
+
+def _rounds(group: np.ndarray) -> list[np.ndarray]:
+    """Rows in rounds: round r holds the r-th row of every group that has that many."""
+    order = np.argsort(group, kind="stable")
+    _, first, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(first, sizes)
+    by_rank = np.argsort(rank, kind="stable")
+    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(group) else []
+
+
+def tiou(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Temporal intersection over union of segments [..., 2], broadcast; 0 where the union is empty."""
+    overlap = np.minimum(one[..., 1], many[..., 1]) - np.maximum(one[..., 0], many[..., 0])
+    overlap = np.maximum(overlap, 0.0)
+    union = (one[..., 1] - one[..., 0]) + (many[..., 1] - many[..., 0]) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)

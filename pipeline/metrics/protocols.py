@@ -1,0 +1,111 @@
+"""The choices in which published evaluations of temporal action localization differ."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.annotations.segments import Detection, Segment
+from pipeline.errors import PipelineError
+
+ACTIVITYNET_TIOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+THUMOS_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
+# Segments of one video and label whose boundaries both differ by at most this are duplicates.
+DUPLICATE_SECONDS = 1e-3
+AMBIGUOUS_LABEL = "Ambiguous"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of evaluating.
+
+    ``tious``: thresholds when none are given. ``removes_duplicates``: of ground-truth segments within 1e-3 s only the
+    first counts. ``takes_blocked``: whether it knows a list of blocked videos. ``forgives_ambiguous``: segments
+    labelled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
+    """
+
+    tious: tuple[float, ...]
+    removes_duplicates: bool
+    takes_blocked: bool
+    forgives_ambiguous: bool
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The choices in words, for --help and for results."""
+        return (
+            "duplicate ground truth (within 1e-3 s): " + ("removed" if self.removes_duplicates else "kept"),
+            "detections of classes that are not in the ground truth: ignored and counted",
+            "detections on videos without ground truth: false positives",
+            "blocked videos: " + ("left out when listed" if self.takes_blocked else "none"),
+            "segments labelled Ambiguous: "
+            + ("neither positives nor false positives" if self.forgives_ambiguous else "a class like any other"),
+            "equal scores: by sorted video id, then in the video's order",
+        )
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "activitynet": Protocol(ACTIVITYNET_TIOUS, removes_duplicates=False, takes_blocked=True, forgives_ambiguous=False),
+    "actionformer": Protocol(THUMOS_TIOUS, removes_duplicates=True, takes_blocked=False, forgives_ambiguous=False),
+    "opentad": Protocol(THUMOS_TIOUS, removes_duplicates=True, takes_blocked=True, forgives_ambiguous=False),
+    "thumos": Protocol(THUMOS_TIOUS, removes_duplicates=False, takes_blocked=False, forgives_ambiguous=True),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a protocol evaluates: the ground truth and detections that count, and the ``ambiguous`` segments.
+
+    ``duplicates_removed`` and ``videos_blocked`` say what was taken away.
+    """
+
+    ground_truth: Mapping[str, Sequence[Segment]]
+    detections: Mapping[str, Sequence[Detection]]
+    ambiguous: Mapping[str, Sequence[Segment]]
+    duplicates_removed: int
+    videos_blocked: int
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name."""
+    if name not in PROTOCOLS:
+        raise PipelineError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")
+    return PROTOCOLS[name]
+
+
+def prepare(
+    ground_truth: Mapping[str, Sequence[Segment]],
+    detections: Mapping[str, Sequence[Detection]],
+    *,
+    protocol: str,
+    blocked_videos: Collection[str] = (),
+) -> Prepared:
+    """Ground truth and detections after the protocol's choices; the arguments stay as they are."""
+    chosen = find_protocol(protocol)
+    if blocked_videos and not chosen.takes_blocked:
+        raise PipelineError(f"blocked_videos must be empty for protocol={protocol}, got {len(blocked_videos)} videos")
+    blocked = set(blocked_videos)
+    truth = {video: rows for video, rows in ground_truth.items() if video not in blocked}
+    found = {video: rows for video, rows in detections.items() if video not in blocked}
+    ambiguous: dict[str, list[Segment]] = {}
+    if chosen.forgives_ambiguous:
+        ambiguous = {video: [s for s in rows if s.label == AMBIGUOUS_LABEL] for video, rows in truth.items()}
+        truth = {video: [s for s in rows if s.label != AMBIGUOUS_LABEL] for video, rows in truth.items()}
+    before = sum(map(len, truth.values()))
+    if chosen.removes_duplicates:
+        truth = {video: without_duplicates(rows) for video, rows in truth.items()}
+    removed = before - sum(map(len, truth.values()))
+    return Prepared(truth, found, ambiguous, removed, len(blocked & {*ground_truth, *detections}))
+
+
+def without_duplicates(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments of one video without those that repeat an earlier one of the same label within 1e-3 s."""
+    kept: list[Segment] = []
+    for segment in segments:
+        if not any(_same(segment, other) for other in kept):
+            kept.append(segment)
+    return kept
+
+
+def _same(one: Segment, other: Segment) -> bool:
+    return one.label == other.label and all(
+        abs(a - b) <= DUPLICATE_SECONDS for a, b in zip(one.segment, other.segment, strict=True)
+    )

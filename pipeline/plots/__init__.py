@@ -1,0 +1,1 @@
+"""Pictures: curves, self-similarity, errors."""

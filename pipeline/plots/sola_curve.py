@@ -1,0 +1,39 @@
+"""The training curve of SoLa as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.plots.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GATES = {"tanh": "gate, tanh(alpha)", "linear": "gate, alpha", "open": "gate, always 1"}
+
+
+def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
+    """A figure of the loss, of the gate, and of the length of the correction divided by that of the input, by step.
+
+    Dashed: the loss of the best prediction that is the same for every interval, below which there is something learned.
+
+    Args:
+        history: records with step, loss, constant_loss, gate and correction_ratio, as `sola_history.json` holds them.
+        gate: the kind of gate, for its name.
+    """
+    figure = new_figure(6.0, 6.5)
+    panels = {"loss": "loss", "gate": _GATES[gate], "correction_ratio": "correction / input"}
+    steps = [record["step"] for record in history]
+    marker = "." if len(steps) < 30 else ""
+    all_axes = figure.subplots(len(panels), 1, sharex=True)
+    for axes, (name, label) in zip(all_axes, panels.items(), strict=True):
+        axes.plot(steps, [record[name] for record in history], marker=marker, linewidth=1.2)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    constant = [record["constant_loss"] for record in history]
+    all_axes[0].plot(steps, constant, "--", color="0.5", linewidth=1, label="same prediction for every interval")
+    all_axes[0].legend(frameon=False, fontsize="small")
+    all_axes[0].set_title("Fitting of SoLa")
+    all_axes[-1].set_xlabel("optimiser step")
+    return figure

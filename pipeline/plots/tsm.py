@@ -1,0 +1,177 @@
+"""The temporal self-similarity matrix (TSM) of one video in one store or two, and what SoLa wants it to be.
+
+Reads what the picture needs; ``pipeline.plots.tsm_figure`` draws it. A long video is binned first, so that memory is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.annotations import adopt_ids, fit_to_durations, read_annotations
+from pipeline.annotations.segments import Segment
+from pipeline.config import TsmConfig
+from pipeline.errors import PipelineError
+from pipeline.store.feature_store import FeatureSequence, FeatureStore
+from sola.config import SolaConfig, config_from_dict
+from sola.similarity import self_similarity, target_tsm
+
+_CHUNK_ROWS = 4096
+_NEARLY_PARALLEL = 0.95  # similarity, (1 + cos) / 2, of an angle of 26 degrees
+
+
+@dataclass(frozen=True)
+class Tsm:
+    """The self-similarity of a video in one store.
+
+    Args:
+        title: the store, and whether its features went through SoLa.
+        matrix: [B, B] float32 in [0, 1]; cell (i, j) compares the mean directions of bins i and j.
+        bin_snippets: snippets in a bin; the last bin may have fewer.
+        start_seconds: where the first cell begins: half a stride before the centre of snippet 0.
+        end_seconds: where the last snippet's cell ends; it may lie inside the last bin.
+        bin_seconds: length of a cell.
+    """
+
+    title: str
+    matrix: np.ndarray
+    bin_snippets: int
+    start_seconds: float
+    end_seconds: float
+    bin_seconds: float
+
+
+@dataclass(frozen=True)
+class TsmView:
+    """All that the picture shows.
+
+    Args:
+        video_id: the video.
+        tsms: of one store, or of two.
+        target: [B, B] float32, the similarity that SoLa asks for, in the bins of the last of ``tsms``.
+        target_title: its settings.
+        comparison: what was compared: the features as they are (raw), or less their mean over the video (centred).
+        segments: of the video; empty without annotations.
+        notes: what to know about the video and its annotations.
+    """
+
+    video_id: str
+    tsms: tuple[Tsm, ...]
+    target: np.ndarray
+    target_title: str
+    comparison: str
+    segments: tuple[Segment, ...]
+    notes: tuple[str, ...] = ()
+
+
+def tsm_view(
+    stores: list[FeatureStore], video_id: str, config: TsmConfig, *, annotations_file: Path | None = None
+) -> TsmView:
+    """The self-similarity of a video before and after SoLa, the target, and the video's segments.
+
+    Args:
+        stores: one, or two to set side by side.
+        video_id: a video of all of them.
+        annotations_file: ground truth, for the segments.
+
+    Raises:
+        PipelineError: the video is not in a store (the nearest ids are named), or has no snippets.
+    """
+    sequences = [find_sequence(store, video_id) for store in stores]
+    tsms = tuple(_tsm(store, sequence, config) for store, sequence in zip(stores, sequences, strict=True))
+    settings = _sola_settings(stores)
+    last = tsms[-1]
+    # A bin is `bin_snippets` snippets long and an interval counts in steps: d = |i - j| * bin / step.
+    k = settings.k * (settings.step / last.bin_snippets) ** 2
+    target = target_tsm(len(last.matrix), k).numpy().astype(np.float32)
+    title = f"target of SoLa by time alone: K = {settings.k:g}, step {settings.step}"
+    notes = []
+    if settings.input_weight > 0:
+        notes.append("the target that this module was fitted to also listened to the input; drawn is the one by time")
+    low = min(float(np.percentile(tsm.matrix, 1)) for tsm in tsms)
+    if config.comparison == "raw" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
+        notes.append(
+            f"99 of 100 similarities are over {low:.4f}: the features are nearly parallel, and the picture shows "
+            "differences in the last digits; --comparison centred shows what sets snippets apart"
+        )
+    segments: tuple[Segment, ...] = ()
+    if annotations_file is not None:
+        segments, found = _segments(stores[0], sequences[0], annotations_file)
+        notes += found
+    return TsmView(sequences[0].id, tsms, target, title, config.comparison, segments, tuple(notes))
+
+
+def find_sequence(store: FeatureStore, video_id: str) -> FeatureSequence:
+    """The sequence of a video.
+
+    Raises:
+        PipelineError: the store does not have it (the nearest ids are named), or it has no snippets.
+    """
+    ids = store.ids()
+    if video_id not in ids:
+        nearest = get_close_matches(video_id, ids, n=3, cutoff=0.5) or ids[:3]
+        raise PipelineError(
+            f"video must be one of the {len(ids)} ids in {store.path}, got {video_id!r}; "
+            f"nearest: {', '.join(nearest) or 'none'}"
+        )
+    sequence = store.read(video_id)
+    if len(sequence.features) == 0:
+        raise PipelineError(f"{video_id!r} in {store.path} is shorter than a snippet and has no features to compare")
+    return sequence
+
+
+def bin_rows(features: np.ndarray, bin_snippets: int, *, centred: bool = False) -> np.ndarray:
+    """The mean direction of each bin, [ceil(T / bin_snippets), C] float32: the mean of its rows at unit length.
+
+    Args:
+        features: [T, C], memory-mapped or not; read some thousand rows at a time.
+        bin_snippets: rows in a bin, >= 1.
+        centred: take the mean of all rows from each row first.
+    """
+    mean = np.mean(features, axis=0, dtype=np.float64).astype(np.float32) if centred else np.float32(0)
+    rows_at_once = max(1, _CHUNK_ROWS // bin_snippets) * bin_snippets
+    means = []
+    for start in range(0, len(features), rows_at_once):
+        rows = np.array(features[start : start + rows_at_once], dtype=np.float32) - mean
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        starts = np.arange(0, len(rows), bin_snippets)
+        sizes = np.diff(np.append(starts, len(rows)))
+        means.append(np.add.reduceat(rows, starts, axis=0) / sizes[:, None])
+    return np.concatenate(means)
+
+
+def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> Tsm:
+    count, plan = len(sequence.features), sequence.plan
+    bin_snippets = math.ceil(count / config.max_bins)
+    stride = float(plan.stride_seconds)
+    start = float(plan.window_seconds - plan.stride_seconds) / 2
+    name = store.spec.encoder.get("name", "features")
+    return Tsm(
+        title=f"{store.path.resolve().name}: {name} {'with' if store.spec.sola else 'without'} SoLa",
+        matrix=self_similarity(bin_rows(sequence.features, bin_snippets, centred=config.comparison == "centred")),
+        bin_snippets=bin_snippets,
+        start_seconds=start,
+        end_seconds=start + count * stride,
+        bin_seconds=bin_snippets * stride,
+    )
+
+
+def _sola_settings(stores: list[FeatureStore]) -> SolaConfig:
+    """Those that the last enhanced store was fitted with, else the published ones."""
+    fitted = [store.spec.sola["settings"] for store in stores if store.spec.sola is not None]
+    return config_from_dict(fitted[-1]) if fitted else SolaConfig()
+
+
+def _segments(
+    store: FeatureStore, sequence: FeatureSequence, annotations_file: Path
+) -> tuple[tuple[Segment, ...], list[str]]:
+    annotations = adopt_ids(read_annotations(annotations_file), store.ids())
+    if sequence.id not in annotations.videos:
+        return (), [f"{annotations_file} has no video {sequence.id!r}: no segments are drawn"]
+    annotations = fit_to_durations(annotations, {sequence.id: sequence.duration_seconds})
+    video = annotations.videos[sequence.id]
+    return (*video.segments, *video.ambiguous), []

@@ -1,0 +1,154 @@
+"""Trimmed clips as training input: a cache of small frames, windows drawn from it, augmentation that repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from encoders.spec import EncoderSpec
+from pipeline.pretraining.annotated_segments import span_frames
+from pipeline.pretraining.clips import Clip, clip_frames
+from pipeline.snippets import SnippetPlan, exact
+from pipeline.storage.atomic_files import whole_file
+from pipeline.video.errors import VideoError
+from pipeline.video.metadata import probe
+
+_LEAST_AREA = 0.4  # of the picture, that a random crop keeps
+_BATCHES_AHEAD = 2
+_JITTER = 0.3  # most change of brightness and contrast
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """A clip whose frames lie in a file: uint8 [frames, h, w, 3] on the spec's grid, the short side scaled."""
+
+    file: Path
+    place: int  # of its label
+    frames: int
+
+
+def cache_clips(
+    clips: Sequence[Clip], labels: Sequence[str], spec: EncoderSpec, folder: Path, report: Callable[[int], None]
+) -> tuple[list[CachedClip], dict[str, str]]:
+    """The clips with their frames in ``folder``, made where they are not there yet, and those that failed, by path.
+
+    A video of which several parts are clips is decoded once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {clip: _frames_file(clip, spec, folder) for clip in clips}
+    failed: dict[str, str] = {}
+    done = 0
+    for path in dict.fromkeys(clip.path for clip in clips):
+        of_path = [clip for clip in files if clip.path == path]
+        try:
+            for clip, frames in _frames_of([clip for clip in of_path if not files[clip].exists()], spec):
+                with whole_file(files[clip]) as partial, partial.open("wb") as stream:
+                    np.save(stream, frames, allow_pickle=False)
+        except VideoError as error:
+            failed[str(path)] = str(error)
+        done += len(of_path)
+        report(done)
+    there = [(clip, file) for clip, file in files.items() if file.exists()]
+    return [CachedClip(file, labels.index(clip.label), _length(file)) for clip, file in there], failed
+
+
+def _frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
+    stat = clip.path.stat()
+    facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
+    if clip.span is not None:
+        facts += f" {clip.span}"
+    return folder / f"{sha256(facts.encode()).hexdigest()[:24]}.npy"
+
+
+def _frames_of(clips: Sequence[Clip], spec: EncoderSpec) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
+    """The small frames, uint8 [F, h, w, 3], of clips of one file, all of it or parts, each as soon as it ends."""
+    if not clips:
+        return
+    path = clips[0].path
+    height, width = spec.resized(*probe(path).display_size)
+    spans = [clip.span for clip in clips if clip.span is not None]
+    for place, frames in span_frames(path, spans, fps=spec.fps, height=height, width=width) if spans else ():
+        yield next(clip for clip in clips if clip.span == spans[place]), frames
+    for clip in clips:
+        if clip.span is None:
+            yield clip, clip_frames(path, fps=spec.fps, height=height, width=width)
+
+
+def _length(file: Path) -> int:
+    return len(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def cells_of(spec: EncoderSpec) -> tuple[int, ...]:
+    """The frames of a window that the network takes, as extraction takes them."""
+    window = Fraction(spec.window_frames)
+    plan = SnippetPlan(fps=exact(spec.fps), window_frames=window, stride_frames=window, num_frames=spec.num_frames)
+    return plan.cells
+
+
+def training_batches(
+    clips: Sequence[CachedClip], spec: EncoderSpec, *, batch_size: int, seed: int, epoch: int, threads: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch, every clip once, in random order; the same again for the same seed and epoch.
+
+    Yields:
+        Pixels uint8 [B, F, S, S, 3], a random window, crop, mirroring, brightness and contrast of each clip; label
+        indices int64 [B]. The last batch is left out when it has a single clip, which batch norm cannot use.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches.pop()
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+
+        def begin(chosen: np.ndarray) -> list[Future[Tensor]]:
+            return [pool.submit(_augmented, clips[i], spec, [seed, epoch, int(i)]) for i in chosen]
+
+        begun = [begin(chosen) for chosen in batches[:_BATCHES_AHEAD]]
+        for number, chosen in enumerate(batches):
+            if number + _BATCHES_AHEAD < len(batches):
+                begun.append(begin(batches[number + _BATCHES_AHEAD]))
+            pixels = torch.stack([job.result() for job in begun.pop(0)])
+            yield pixels, torch.tensor([clips[i].place for i in chosen])
+
+
+def _augmented(clip: CachedClip, spec: EncoderSpec, seeds: list[int]) -> Tensor:
+    rng = np.random.default_rng(seeds)
+    start = int(rng.integers(max(0, clip.frames - spec.window_frames) + 1))
+    pictures = window(clip, spec, start).permute(0, 3, 1, 2)
+    height, width = pictures.shape[-2:]
+    side = round(np.sqrt(rng.uniform(_LEAST_AREA, 1.0)) * min(height, width))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    size = [spec.crop_size, spec.crop_size]
+    pictures = transforms.resized_crop(pictures, top, left, side, side, size, antialias=True)
+    if rng.random() < 0.5:
+        pictures = transforms.horizontal_flip(pictures)
+    brightness, contrast = rng.uniform(1 - _JITTER, 1 + _JITTER, 2)
+    pictures = transforms.adjust_contrast(transforms.adjust_brightness(pictures, brightness), contrast)
+    return pictures.permute(0, 2, 3, 1).contiguous()
+
+
+def held_out_windows(clip: CachedClip, spec: EncoderSpec, *, count: int) -> Tensor:
+    """``count`` windows spread evenly over a clip, cropped at the centre as in extraction, [count, F, S, S, 3]."""
+    last = max(0, clip.frames - spec.window_frames)
+    starts = [round(last * (2 * k + 1) / (2 * count)) for k in range(count)]
+    pictures = torch.stack([window(clip, spec, start) for start in starts])
+    top, left, size = spec.crop_box(pictures.shape[2], pictures.shape[3])
+    return pictures[:, :, top : top + size, left : left + size].contiguous()
+
+
+def window(clip: CachedClip, spec: EncoderSpec, start: int) -> Tensor:
+    """The frames that the network takes of the window from frame ``start`` on, uint8 [F, h, w, 3]; the last frame is
+    repeated where the clip is shorter."""
+    frames = np.load(clip.file, mmap_mode="r", allow_pickle=False)
+    places = [min(start + cell, len(frames) - 1) for cell in cells_of(spec)]
+    return torch.from_numpy(np.ascontiguousarray(frames[places]))

@@ -1,0 +1,224 @@
+"""Stage: feature store → fitted SoLa module + enhanced feature store.
+
+The module is fitted on the store's own sequences, without labels, and stands in the enhanced store as
+``sola.safetensors``. Then every sequence goes through it once: same ids, same shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.plots.figures import save_figure
+from pipeline.plots.sola_curve import draw_curve
+from pipeline.progress import Report, silent
+from pipeline.storage.atomic_files import sha256_of_file, write_json
+from pipeline.storage.local import cached, made_whole, work_folder
+from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.store.feature_store import MODULE_FILE, FeatureSequence, FeatureStore, chunks_of, video_details
+from pipeline.store.window_source import StoreSource
+from sola.config import SolaConfig, config_to_dict
+from sola.enhance import enhance
+from sola.files import load_module, save_module
+from sola.fit import fit
+from sola.health import data_warnings
+from sola.module import SolaModule
+from sola.team import ALONE, Team
+
+HISTORY_FILE = "sola_history.json"
+CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
+_CHECKPOINT_FILE = ".sola_checkpoint"
+
+
+@dataclass
+class EnhanceSummary:
+    """How many sequences were enhanced now, and before; how the module came about, and what to know."""
+
+    done: int = 0
+    skipped: int = 0
+    module: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line of counts."""
+        return f"module {self.module}; {self.done} sequences enhanced, {self.skipped} were enhanced before"
+
+
+def enhance_store(
+    source: FeatureStore,
+    out: AnyPath,
+    config: SolaConfig,
+    *,
+    module_file: Path | None = None,
+    report: Report = silent,
+    on_note: Callable[[str], None] | None = None,
+    team: Team = ALONE,
+) -> tuple[FeatureStore, EnhanceSummary]:
+    """Fits SoLa on ``source`` (or takes a fitted module) and writes the enhanced store ``out``.
+
+    In a team each process calls this alike; sequences are dealt out to be enhanced, and the summary is of all.
+
+    Args:
+        source: a store of plain features.
+        config: of the fitting; not used when ``module_file`` is given.
+        module_file: a module fitted before, applied as it is.
+        report: told the share that is done, 0 to 1.
+        on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
+        team: the processes that share the work; all see the folders of both stores.
+
+    Raises:
+        PipelineError, SolaError: nothing to fit on, ``out`` holds something else, the module does not fit.
+    """
+    if source.spec.sola is not None:
+        raise PipelineError(f"{source.path} is already enhanced; give the store that `extract` wrote")
+    if not source.ids():
+        raise PipelineError(f"{source.path} has no features yet; run `extract` first")
+    if out.resolve() == source.path.resolve():
+        raise PipelineError(f"--out must be another folder than the store itself, got {out}")
+    summary = EnhanceSummary()
+
+    def note(lines: list[str]) -> None:
+        summary.notes += lines
+        for line in lines:
+            if on_note is not None:
+                on_note(line)
+
+    fitted = out / MODULE_FILE
+    if module_file is not None:
+        module, config = _take_module(module_file, source)
+        summary.module = f"taken from {module_file}"
+        if team.is_first:
+            _check_same_module(fitted, module_file)
+            out.mkdir(parents=True, exist_ok=True)
+            with made_whole(fitted) as file:
+                save_module(file, module, config, _fitted_on(module_file))
+    else:
+        module, config = _fitted_module(source, fitted, config, summary, report, note, team)
+    # From here on the first process's files are there; another machine may see them later than this.
+    sha256 = team.first(sha256_of_file(fitted) if team.is_first else "")
+    sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
+    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
+    if team.is_first:
+        _checkpoint_file(out).unlink(missing_ok=True)
+    ids = team.first(source.ids())[team.rank :: team.size]
+
+    def to_do() -> Iterator[str]:
+        for video_id in ids:
+            if _is_enhanced(source, video_id, store):
+                summary.skipped += 1
+            else:
+                yield video_id
+
+    for sequence in source.sequences(to_do()):
+        _enhance_one(sequence, module, store)
+        summary.done += 1
+        ended = summary.skipped + summary.done
+        report(ended / len(ids), f"{ended}/{len(ids)} sequences")
+    parts = team.all((summary.done, summary.skipped))
+    summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
+    return store, summary
+
+
+def _checkpoint_file(out: AnyPath) -> Path:
+    """Where an unfinished fit is kept: beside what it makes, or, where that is remote, on this machine."""
+    return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
+
+
+def _fitted_module(
+    source: FeatureStore,
+    fitted: AnyPath,
+    config: SolaConfig,
+    summary: EnhanceSummary,
+    report: Report,
+    note: Callable[[list[str]], None],
+    team: Team,
+) -> tuple[SolaModule, SolaConfig]:
+    """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
+    origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
+    if team.first(fitted.exists()):
+        module, earlier, extra = load_module(cached(fitted))
+        if extra.get("fitted_on") != origin["fitted_on"]:
+            raise PipelineError(
+                f"{fitted} was fitted on other features than {source.path} now holds; choose another --out, "
+                f"or apply it to them with --module {fitted} and another --out"
+            )
+        if differing := _differences(earlier, config):
+            raise PipelineError(f"{fitted} was fitted with other settings ({differing}); choose another --out")
+        summary.module = f"fitted before ({fitted})"
+        return module, earlier
+    fitted.parent.mkdir(parents=True, exist_ok=True)
+    sequences = StoreSource(source)
+    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
+    note(data_warnings(lengths, config))  # before the hours that they may spare
+    result = fit(
+        sequences,
+        config,
+        channels=source.spec.channels,
+        checkpoint=_checkpoint_file(fitted.parent),
+        on_step=lambda record, steps: report(
+            record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
+        ),
+        on_warning=lambda warning: note([warning]),
+        team=team,
+    )
+    history = [asdict(record) for record in result.history]
+    if team.is_first:
+        write_json(fitted.parent / HISTORY_FILE, history)
+        save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
+        with made_whole(fitted) as file:
+            save_module(file, result.module, config, origin)
+    summary.module = f"fitted on {len(source.ids())} sequences"
+    summary.history = history
+    return result.module, config
+
+
+def _take_module(path: Path, source: FeatureStore) -> tuple[SolaModule, SolaConfig]:
+    module, config, _ = load_module(path)
+    if module.channels != source.spec.channels:
+        raise PipelineError(
+            f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
+        )
+    return module, config
+
+
+def _fitted_on(module_file: Path) -> dict[str, str]:
+    _, _, extra = load_module(module_file)
+    return extra
+
+
+def _check_same_module(fitted: AnyPath, module_file: Path) -> None:
+    if fitted.exists() and sha256_of_file(fitted) != sha256_of_file(module_file):
+        raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
+
+
+def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
+    before, after = config_to_dict(earlier), config_to_dict(now)
+    # These change how long it takes and what is logged, not the result.
+    ignored = {"device", "readers", "checkpoint_every_steps", "log_every_steps"}
+    return "; ".join(
+        f"{name}: {before[name]!r} there, {after[name]!r} asked for"
+        for name in before
+        if name not in ignored and before[name] != after[name]
+    )
+
+
+def _origin(sidecar: dict[str, Any]) -> dict[str, str]:
+    return {"array_sha256": sidecar["sha256"]}
+
+
+def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
+    before = store.sidecar(video_id)
+    return before is not None and before.get("enhanced_from") == _origin(source.complete(video_id))
+
+
+def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore) -> None:
+    with store.writer(sequence.id) as writer:
+        for rows in enhance(module, chunks_of(sequence.features)):
+            writer.append(rows)
+        writer.commit({**video_details(sequence.sidecar), "enhanced_from": _origin(sequence.sidecar)})

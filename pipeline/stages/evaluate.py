@@ -1,0 +1,172 @@
+"""Stage: detections + ground truth → mean average precision, as a table and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
+from pipeline.annotations.detections import read_detections
+from pipeline.annotations.segments import Segment
+from pipeline.config import EvaluateConfig
+from pipeline.errors import PipelineError
+from pipeline.metrics.error_analysis import ErrorAnalysis, analyse_errors
+from pipeline.metrics.map import (
+    ACTIVITYNET_LENGTHS_SECONDS,
+    ACTIVITYNET_TIOUS,
+    THUMOS_LENGTHS_SECONDS,
+    THUMOS_TIOUS,
+    LengthResult,
+    MapResult,
+    evaluate_by_length,
+    evaluate_map,
+)
+from pipeline.metrics.proposals import RecallResult, average_recall
+from pipeline.storage.atomic_files import read_json
+
+
+@dataclass
+class Evaluation:
+    """What came of comparing detections with ground truth.
+
+    Args:
+        results: mAP for each threshold set by name.
+        subset: of the annotations.
+        videos: number of videos in it.
+        notes: what to know about the match of detections and ground truth.
+        recall, lengths, errors: with --details; else None.
+    """
+
+    results: dict[str, MapResult]
+    subset: str
+    videos: int
+    notes: list[str] = field(default_factory=list)
+    recall: RecallResult | None = None
+    lengths: LengthResult | None = None
+    errors: ErrorAnalysis | None = None
+
+    def text(self) -> str:
+        """One line: the average mAP of each threshold set."""
+        scores = ", ".join(f"{name} {100 * result.average:.1f}%" for name, result in self.results.items())
+        return f"average mAP on {self.videos} videos: {scores}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The evaluation as plain values, with the protocol's choices stated."""
+        result = next(iter(self.results.values()))
+        value = {
+            "protocol": result.protocol,
+            "rules": list(result.rules),
+            "subset": self.subset,
+            "videos": self.videos,
+            "notes": self.notes,
+            **{name: _result_as_json(result) for name, result in self.results.items()},
+        }
+        details = {"recall": self.recall, "lengths": self.lengths, "errors": self.errors}
+        return value | {name: _plain(asdict(detail)) for name, detail in details.items() if detail is not None}
+
+
+def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConfig) -> Evaluation:
+    """Compares detections with the ground truth of a subset.
+
+    Detections of videos outside the subset are left out (and counted): a model is usually applied to all videos.
+
+    Raises:
+        PipelineError: unreadable files, an empty subset, no detections for any of its videos.
+    """
+    detections = read_detections(detections_file)
+    annotations = adopt_ids(read_annotations(annotations_file), detections)
+    chosen = annotations if config.subset == "all" else annotations.in_subset(config.subset)
+    blocked = _blocked(config.blocked_videos, chosen.videos)
+    truth = {i: [*v.segments, *_ambiguous(v, config)] for i, v in chosen.videos.items() if i not in blocked}
+    found = {video_id: items for video_id, items in detections.items() if video_id in truth}
+    if not found:
+        raise PipelineError(
+            f"none of the {len(detections)} videos in {detections_file} ({_some(detections)}) is in subset "
+            f"{config.subset!r} of {annotations_file} ({_some(truth)}); choose another --subset, or make the ids agree"
+        )
+    if not any(truth.values()):
+        raise PipelineError(
+            f"the {len(truth)} videos of subset {config.subset!r} have no segments in {annotations_file}"
+        )
+    notes = list(annotations.problems)
+    if missing := sorted(truth.keys() - found.keys()):
+        notes.append(f"{len(missing)} videos of the subset have no detections: all missed (e.g. {missing[0]})")
+    if blocked:
+        notes.append(f"{len(blocked)} blocked videos are left out")
+    if others := detections.keys() - truth.keys() - blocked:
+        notes.append(f"detections of {len(others)} videos outside the subset are left out")
+    sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
+    if config.tious:
+        sets["own"] = tuple(config.tious)
+    results = {name: evaluate_map(truth, found, tious=tious, protocol=config.protocol) for name, tious in sets.items()}
+    if unknown := results["activitynet"].unknown_class_detections:
+        notes.append(f"{unknown} detections of classes that the ground truth of the subset does not have are ignored")
+    evaluation = Evaluation(results, config.subset, len(truth), notes)
+    if config.details:
+        actions = {video_id: chosen.videos[video_id].segments for video_id in truth}
+        bounds = _length_bounds(actions)
+        evaluation.recall = average_recall(actions, found)
+        evaluation.lengths = evaluate_by_length(truth, found, bounds_seconds=bounds, protocol=config.protocol)
+        evaluation.errors = analyse_errors(truth, found, bounds_seconds=bounds, protocol=config.protocol)
+    return evaluation
+
+
+def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
+    """Those of ``videos`` that ``file`` lists, with or without ActivityNet's prefix."""
+    if file is None:
+        return set()
+    is_json = file.suffix.lower() == ".json"
+    try:
+        listed = read_json(file, what="blocked videos") if is_json else file.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"blocked videos: cannot read {file}: {error}") from None
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
+    names = {name.removeprefix("v_") for name in listed}
+    return {video for video in videos if video.removeprefix("v_") in names}
+
+
+def _some(ids: Collection[str], limit: int = 3) -> str:
+    return ", ".join(sorted(ids)[:limit]) + (", …" if len(ids) > limit else "")
+
+
+def _ambiguous(video: VideoAnnotations, config: EvaluateConfig) -> Sequence[Segment]:
+    """Ambiguous segments take part only where the protocol knows what to do with them."""
+    return video.ambiguous if config.protocol == "thumos" else ()
+
+
+def _length_bounds(truth: Mapping[str, Sequence[Segment]]) -> tuple[float, ...]:
+    """The lengths XS to L of the data set that the segments resemble: ActivityNet's are long, THUMOS14's short."""
+    lengths = [s.segment[1] - s.segment[0] for segments in truth.values() for s in segments]
+    return ACTIVITYNET_LENGTHS_SECONDS if lengths and median(lengths) > 20 else THUMOS_LENGTHS_SECONDS
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it: lists for arrays and tuples, null for NaN (a length that no segment has)."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _result_as_json(result: MapResult) -> dict[str, Any]:
+    return {
+        "tious": list(result.tious),
+        "map": [float(value) for value in result.map],
+        "average_map": float(result.average),
+        "per_class": {
+            label: {"segments": int(result.segments[k]), "ap": [float(value) for value in result.per_class[k]]}
+            for k, label in enumerate(result.labels)
+        },
+        "detections": result.detections,
+        "duplicates_removed": result.duplicates_removed,
+    }

@@ -1,0 +1,242 @@
+"""Stage: raw videos → feature store.
+
+Each video is decoded and encoded once and published when it is whole. Running the stage again goes on where it
+was: videos that are done are skipped, those whose file has changed are made again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.errors import StorageError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import encode_videos, open_encoder
+from pipeline.extraction.encoders import AnyEncoder
+from pipeline.extraction.ray_driver import workers
+from pipeline.extraction.run_log import RunLog
+from pipeline.extraction.store_writer import Outcome, Recorder
+from pipeline.extraction.video_status import size_of, standing_of, total_bytes
+from pipeline.progress import Report, silent
+from pipeline.storage.local import work_folder
+from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.temporary_names import this_process
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import StoreSpec
+from pipeline.video.find import find_videos
+from pipeline.video.videos import VideoFile, VideoList
+
+Outcomes = Generator[Outcome | int, None, None]
+
+
+@dataclass
+class ExtractSummary:
+    """What became of each video.
+
+    Args:
+        done: number of videos that were encoded now.
+        skipped: number of videos that were done before.
+        changed: number of videos that were done before but whose file has changed since; they were made again.
+        failed: id → "kind: reason" of the videos that failed, now or earlier.
+        snippets: number of rows written now.
+        notes: what the user should know about the encoder.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    changed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    snippets: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line of counts."""
+        again = f" ({self.changed} again, their files have changed)" if self.changed else ""
+        counts = f"{self.done} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
+        kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
+        by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
+        return f"{counts}{by_kind}; {self.snippets} snippets"
+
+
+def extract(
+    inputs: Sequence[AnyPath], out: AnyPath, config: ExtractConfig, *, report: Report = silent
+) -> tuple[FeatureStore, ExtractSummary]:
+    """Encodes videos into the feature store ``out``.
+
+    Args:
+        inputs: video files, folders (searched below), text files of paths; local or remote, as ``out`` may be.
+        report: told after each batch the share of the work that is done, 0 to 1, by bytes of video.
+
+    Returns:
+        The store, and what became of each video; a video that fails costs only itself.
+
+    Raises:
+        PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
+    """
+    videos = find_videos(inputs, ids=config.ids)
+    if config.part()[1] > 1:
+        videos = videos.only(config.is_mine)
+    if config.execution.executor == "ray":
+        with workers(out, config, videos=len(videos)) as theirs:
+            about = theirs.about
+            job = _begin(out, about.spec, about.notes, about.random, videos, config, report)
+            job.run(theirs.outcomes(job.todo(), job.store))
+    else:
+        encoder, spec = open_encoder(config)
+        job = _begin(out, spec, encoder.notes, encoder.weights.random, videos, config, report)
+        job.run(_recorded(job.todo(), job.store, encoder, config, job.on_pictures))
+    return job.store, job.summary
+
+
+def _begin(
+    out: AnyPath,
+    spec: StoreSpec,
+    notes: Sequence[str],
+    random_weights: bool,
+    videos: VideoList,
+    config: ExtractConfig,
+    report: Report,
+) -> _Job:
+    summary = ExtractSummary(notes=list(notes))
+    if random_weights:
+        summary.notes.append("weights are random: the features are for trials only, and the store says so")
+    return _Job(FeatureStore.create(out, spec), summary, videos, config, report=report)
+
+
+class _Job:
+    """One run of the stage: which videos are in progress, and what became of the others."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        summary: ExtractSummary,
+        videos: VideoList,
+        config: ExtractConfig,
+        *,
+        report: Report,
+    ) -> None:
+        self.store = store
+        self.summary = summary
+        self._config = config
+        self._videos = videos
+        logs = store.path / "logs"
+        # A remote log cannot grow: it is kept here, and uploaded at the end.
+        self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
+        self._report = report
+        # Videos differ in length: their bytes tell better than their number how much is left.
+        self._bytes = total_bytes(videos)
+        self._bytes_done = self._bytes_skipped = 0
+        self._started = time.monotonic()
+        self._rows_begun = 0
+        self._pictures = 0  # that have got their flow
+        given = {"videos": len(videos), "bytes": self._bytes, "settings": asdict(config)}
+        self._log.write("start", process=this_process(), **given)
+
+    def todo(self) -> Iterator[VideoFile]:
+        """The videos that are still to be encoded."""
+        start = self._place_to_start()
+        self.store.expect(video.id for video in self._videos.beginning_at(start))
+        return (video for video in self._videos.beginning_at(start) if self.must_do(video))
+
+    def must_do(self, video: VideoFile) -> bool:
+        """Whether ``video`` is still to be encoded; notes it in the summary if not."""
+        standing = standing_of(video, self.store, self._config)
+        if standing.to_do and self.store.look_again(video.id):  # another machine may have done it meanwhile
+            standing = standing_of(video, self.store, self._config)
+        if standing.to_do:
+            if standing.state == "changed":
+                self.summary.changed += 1
+            return True
+        if standing.state == "done":
+            self.summary.skipped += 1
+        else:
+            self.summary.failed[video.id] = standing.reason
+        self._bytes_skipped += self._tell(video)
+        return False
+
+    def _place_to_start(self) -> int:
+        """The place in the list where this process begins: the first, but one of its own for each of several processes
+        at work on the store, so that they seldom do the same video at the same time. Whether others are at work on a
+        remote store cannot be seen; so it is taken for granted."""
+        if self._videos and (self.store.is_remote or self._log.others_at_work()):
+            return random.SystemRandom().randrange(len(self._videos))
+        return 0
+
+    def on_pictures(self, count: int) -> None:
+        """Takes note that flow has been estimated for ``count`` more frames."""
+        self._pictures += count
+        self._tell()
+
+    def run(self, outcomes: Outcomes) -> None:
+        """Takes note of what has become of videos, and of rows that are on their way."""
+        end = "interrupted"
+        try:
+            with closing(outcomes):
+                for outcome in outcomes:
+                    self._take(outcome)
+            end = "end"
+        finally:
+            with suppress(OSError, StorageError):  # on a full disk the error that ended the job is the one to tell
+                self._log.write(end, **self._sums(self.summary.snippets))
+                if isinstance(logs := self.store.path / "logs", RemotePath):
+                    (logs / self._log.path.name).upload(self._log.path)
+                    self._log.path.unlink()
+
+    def _take(self, outcome: Outcome | int) -> None:
+        if isinstance(outcome, int):
+            self._rows_begun += outcome
+            self._tell()
+            return
+        video = outcome.video
+        about: dict[str, Any] = {"id": video.id, "path": str(video.path), "bytes": size_of(video.path)}
+        if outcome.worker:
+            about["worker"] = outcome.worker
+        if outcome.kind:
+            self.summary.failed[video.id] = f"{outcome.kind}: {outcome.reason}"
+            self._log.write("failed", **about, kind=outcome.kind, reason=outcome.reason)
+        else:
+            self.summary.done += 1
+            self.summary.snippets += outcome.rows
+            self._log.write("done", **about, snippets=outcome.rows)
+        self._tell(video)
+
+    def _sums(self, snippets: int) -> dict[str, int]:
+        s = self.summary
+        sums = {"done": s.done, "skipped": s.skipped, "failed": len(s.failed), "snippets": snippets}
+        return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
+
+    def _tell(self, ended: VideoFile | None = None) -> int:
+        """Reports the state of the job; the bytes of the video that has ended."""
+        size = size_of(ended.path) if ended else 0
+        self._bytes_done += size
+        s = self.summary
+        ended_videos = s.done + s.skipped + len(s.failed)
+        share = self._bytes_done / max(1, self._bytes)
+        self._log.write_progress(**self._sums(self._rows_begun))
+        seconds = max(1e-9, time.monotonic() - self._started)
+        text = f"{ended_videos}/{len(self._videos)} videos, {self._rows_begun} snippets, "
+        text += f"{self._rows_begun / seconds:.1f} a second"
+        if self._pictures:
+            text += f", {self._pictures} flow fields, {self._pictures / seconds:.1f} a second"
+        self._report(min(1.0, share), text)
+        return size
+
+
+def _recorded(
+    videos: Iterator[VideoFile],
+    store: FeatureStore,
+    encoder: AnyEncoder,
+    config: ExtractConfig,
+    on_pictures: Callable[[int], None],
+) -> Outcomes:
+    """Encodes videos here and writes them; what becomes of each."""
+    with Recorder(store, config) as recorder:
+        noted = recorder.noting(videos)
+        for event in encode_videos(noted, encoder, store.spec.plan, config, on_pictures=on_pictures):
+            yield from recorder.take(event)
+        yield from recorder.finish()

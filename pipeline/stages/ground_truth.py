@@ -1,0 +1,33 @@
+"""TODO stages/ground_truth.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.annotations import Annotations, adopt_ids, fit_to_durations, match, read_annotations
+from pipeline.errors import PipelineError
+from pipeline.store.feature_store import FeatureStore
+
+
+def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[str]]:
+    """The annotations under the store's ids and with the measured durations, and what to know about them.
+
+    Raises:
+        PipelineError: bad annotations, or none of their videos is in the store.
+    """
+    ids = store.ids()
+    annotations = adopt_ids(read_annotations(file), ids)
+    if not annotations.videos:
+        raise PipelineError(f"annotations: {file} has no videos")
+    found = match(annotations, ids)
+    if not found.both:
+        raise PipelineError(
+            f"no video of {file} is in {store.path}: {found.message()}; ids must agree (a video's is its file's name "
+            "without suffix)"
+        )
+    durations = {video_id: float(store.complete(video_id)["duration_seconds"]) for video_id in found.both}
+    annotations = fit_to_durations(annotations, durations)
+    notes = list(annotations.problems)
+    if found.only_in_annotations or found.only_in_store:
+        notes.append(found.message())
+    return annotations, notes

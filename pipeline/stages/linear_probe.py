@@ -1,0 +1,204 @@
+"""Measuring features without a head: can a linear classifier tell foreground from background, snippet by snippet?
+
+In all, near the boundaries of actions, and away from them; for several stores on the same videos, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.annotations import Annotations, VideoAnnotations
+from pipeline.annotations.segments import Segment
+from pipeline.config import ProbeConfig
+from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
+from pipeline.snippets import SnippetPlan
+from pipeline.stages.ground_truth import annotations_for
+from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.storage.location import AnyPath
+from pipeline.store.feature_store import FeatureStore
+from sola.evaluation import EvaluationConfig, EvaluationResult, LabelledSequence, Score, linear_evaluation
+
+
+@dataclass(frozen=True)
+class StoreScores:
+    """The linear evaluation of one store."""
+
+    path: AnyPath
+    fingerprint: str
+    encoder: str
+    sola: bool
+    scores: EvaluationResult
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The linear evaluation of several stores on the same videos.
+
+    Args:
+        stores: in the order given.
+        videos: number of training videos, and of test videos.
+        config: the settings.
+        annotations_sha256: of the ground truth.
+        notes: what to know about the data.
+    """
+
+    stores: tuple[StoreScores, ...]
+    videos: tuple[int, int]
+    config: ProbeConfig
+    annotations_sha256: str
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as plain values; scores are from 0 to 1, null where no snippet is in that place."""
+        return {
+            "settings": asdict(self.config),
+            "annotations_sha256": self.annotations_sha256,
+            "training_videos": self.videos[0],
+            "test_videos": self.videos[1],
+            "notes": list(self.notes),
+            "stores": [
+                {
+                    "path": str(store.path),
+                    "fingerprint": store.fingerprint,
+                    "encoder": store.encoder,
+                    "sola": store.sola,
+                    "always_the_larger_class": store.scores.majority,
+                    "scores": {name: score and asdict(score) for name, score in measures(store.scores).items()},
+                }
+                for store in self.stores
+            ],
+        }
+
+
+def probe(
+    stores: Sequence[FeatureStore], annotations_file: Path, config: ProbeConfig, *, report: Report = silent
+) -> ProbeResult:
+    """The linear evaluation of each store, on the videos that all of them have.
+
+    A snippet is foreground when its centre lies in a segment. Snippets in segments marked ambiguous take no part.
+
+    Args:
+        stores: one or more.
+        annotations_file: ground truth with the two subsets that ``config`` names.
+        report: told the share of stores done, 0 to 1.
+
+    Raises:
+        PipelineError, SolaError: no videos in common, a subset without videos, or only one class in it.
+    """
+    annotations, notes = annotations_for(stores[0], annotations_file)
+    common = set.intersection(*(set(store.ids()) for store in stores))
+    if left_out := len(set(stores[0].ids()) - common):
+        notes.append(f"{left_out} videos of {stores[0].path} are not in all stores and are left out")
+    chosen = []
+    for subset in (config.train_subset, config.test_subset):
+        videos = _videos_of(annotations, subset, common)
+        if len(videos) > config.max_videos:
+            notes.append(f"{config.max_videos} of the {len(videos)} {subset} videos are used (max_videos)")
+            videos = _some_of(videos, config.max_videos)
+        chosen.append(videos)
+    found = []
+    for number, store in enumerate(stores):
+        report(number / len(stores), str(store.path))
+        found.append(_evaluate(store, chosen[0], chosen[1], config))
+    counts = (len(chosen[0]), len(chosen[1]))
+    return ProbeResult(tuple(found), counts, config, sha256_of_file(annotations_file), tuple(notes))
+
+
+def measures(scores: EvaluationResult) -> dict[str, Score | None]:
+    """The scores by name, in the order in which they are shown; None where no snippet is in that place."""
+    near = {f"accuracy_within_{distance}": score for distance, score in scores.near.items()}
+    whole = {
+        "accuracy": scores.accuracy,
+        "balanced_accuracy": scores.balanced_accuracy,
+        "average_precision": scores.average_precision,
+    }
+    return {**whole, **near, "accuracy_away": scores.away}
+
+
+def probe_rows(result: ProbeResult) -> Iterator[list[str]]:
+    """The result as rows of a table: a measure, then for each store its mean and deviation in percent."""
+    columns = [measures(store.scores) for store in result.stores]
+    for name in columns[0]:
+        yield [name.replace("_", " "), *(_percent(column[name]) for column in columns)]
+    yield ["always the larger class", *(f"{100 * store.scores.majority:.1f}" for store in result.stores)]
+
+
+def _percent(score: Score | None) -> str:
+    return "-" if score is None else f"{100 * score.mean:.1f} ± {100 * score.deviation:.1f}"
+
+
+def snippet_centres(plan: SnippetPlan, count: int) -> np.ndarray:
+    """Seconds at the middle of each of ``count`` snippets, [T] float64."""
+    return np.arange(count) * float(plan.stride_seconds) + float(plan.window_seconds / 2)
+
+
+def inside(seconds: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """Whether each moment lies in one of the segments [start, end), of the shape of ``seconds``, bool."""
+    result = np.zeros(seconds.shape, dtype=bool)
+    for segment in segments:
+        start, end = segment.segment
+        result |= (start <= seconds) & (seconds < end)
+    return result
+
+
+def _videos_of(annotations: Annotations, subset: str, common: set[str]) -> list[VideoAnnotations]:
+    videos = [video for i, video in sorted(annotations.in_subset(subset).videos.items()) if i in common]
+    if not videos:
+        raise PipelineError(f"no video of subset {subset!r} is in all stores; extract some, or choose another subset")
+    return videos
+
+
+def _some_of(videos: list[VideoAnnotations], count: int) -> list[VideoAnnotations]:
+    places = np.random.default_rng(0).choice(len(videos), count, replace=False)
+    return [videos[place] for place in sorted(places)]
+
+
+def _evaluate(
+    store: FeatureStore, train: list[VideoAnnotations], test: list[VideoAnnotations], config: ProbeConfig
+) -> StoreScores:
+    train_pieces = [piece for video in train for piece in _labelled(store, video)]
+    test_pieces = [piece for video in test for piece in _labelled(store, video)]
+    if config.comparison == "centred":
+        mean = _mean(train_pieces)
+        train_pieces, test_pieces = _less(train_pieces, mean), _less(test_pieces, mean)
+    scores = linear_evaluation(
+        train_pieces,
+        test_pieces,
+        EvaluationConfig(
+            seeds=tuple(config.seeds),
+            distances=tuple(sorted(set(config.distances))),
+            weighting=config.weighting,
+        ),
+        stream_channels=config.stream_channels or store.spec.stream_channels,
+    )
+    encoder = str(store.spec.encoder.get("name", "unknown"))
+    return StoreScores(store.path, store.fingerprint(), encoder, store.spec.sola is not None, scores)
+
+
+def _labelled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabelledSequence]:
+    """The video's snippets; in pieces where ambiguous ones between them are left out, so that no boundary is made."""
+    sequence = store.read(video.id)
+    features = sequence.features
+    centres = snippet_centres(sequence.plan, len(features))
+    foreground = inside(centres, video.segments)
+    unclear = inside(centres, video.ambiguous) & ~foreground
+    cuts = np.flatnonzero(np.diff(unclear)) + 1
+    for part in np.split(np.arange(len(features)), cuts):
+        if len(part) and not unclear[part[0]]:
+            yield LabelledSequence(features[part[0] : part[-1] + 1], foreground[part])
+
+
+def _mean(pieces: list[LabelledSequence]) -> np.ndarray:
+    """The mean row, [C] float64."""
+    total = sum(piece.features.sum(axis=0, dtype=np.float64) for piece in pieces)
+    return np.asarray(total) / max(1, sum(len(piece.features) for piece in pieces))
+
+
+def _less(pieces: list[LabelledSequence], mean: np.ndarray) -> list[LabelledSequence]:
+    return [replace(piece, features=(piece.features - mean).astype(np.float32)) for piece in pieces]

@@ -1,0 +1,142 @@
+"""Stage: raw videos or a feature store + MODEL → detections.
+
+A raw video is decoded, encoded, enhanced and searched as it streams by: nothing is written in between, and memory
+does not depend on its length. From a store the same arithmetic runs on the rows that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.annotations.segments import PROPOSAL_LABEL, Detection
+from pipeline.config import LocalizeConfig
+from pipeline.detection.locator import Found, Locator, _detect
+from pipeline.detection.model import LocalizationModel
+from pipeline.detection.ray_driver import workers
+from pipeline.detection.video_scores import name_proposals, scores_for
+from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
+from pipeline.storage.location import AnyPath
+from pipeline.store.feature_store import FeatureStore, chunks_of
+from pipeline.video.find import find_videos
+from pipeline.video.videos import VideoList
+
+
+@dataclass
+class LocalizeSummary:
+    """Detections by video id, the videos that failed (id → "kind: reason"), and what to know about the encoder."""
+
+    detections: dict[str, list[Detection]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def localize(
+    inputs: Sequence[AnyPath],
+    model: LocalizationModel,
+    config: LocalizeConfig,
+    *,
+    video_scores: Mapping[str, Mapping[str, float]] | None = None,
+    report: Report = silent,
+) -> LocalizeSummary:
+    """Locates actions in raw videos, or in the videos of one feature store.
+
+    Args:
+        inputs: videos as for `extract`, or one store, plain or enhanced.
+        video_scores: by video and class; each detection is then a proposal for the video's best classes.
+        report: told the share of videos done, 0 to 1.
+
+    Raises:
+        PipelineError, EncoderError: the input was made with other settings than the model's; no weights; no videos.
+    """
+    stores = [path for path in inputs if (path / "store.json").is_file()]
+    if stores and len(inputs) > 1:
+        raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
+    if stores:
+        summary = _from_store(FeatureStore.open(stores[0]), model, config, report)
+    else:
+        summary = _from_videos(inputs, model, config, report)
+    if video_scores is not None:
+        summary.detections = _named(summary.detections, video_scores, model)
+        if tuple(model.labels) != (PROPOSAL_LABEL,):
+            summary.notes.append(
+                "the video scores replace the model's own classes; a model for them is trained with --class-agnostic"
+            )
+    return summary
+
+
+def _named(
+    detections: dict[str, list[Detection]], scores: Mapping[str, Mapping[str, float]], model: LocalizationModel
+) -> dict[str, list[Detection]]:
+    """The detections as proposals, named by a classifier of whole videos, as ActivityNet's heads do it."""
+    most = model.post.max_detections
+    by_video = scores_for(scores, list(detections))
+    return {i: name_proposals(found, by_video[i], max_detections=most) for i, found in detections.items()}
+
+
+def _from_store(
+    store: FeatureStore, model: LocalizationModel, config: LocalizeConfig, report: Report
+) -> LocalizeSummary:
+    expected = model.plain_features if store.spec.sola is None else model.features
+    if differing := store.spec.differences(expected):
+        raise PipelineError(
+            f"{store.path} was made with other settings than the model's; extract with the model's. "
+            f"Here is the store, there the model: {'; '.join(differing)}"
+        )
+    module = model.sola if store.spec.sola is None else None
+    summary = LocalizeSummary()
+    ids = store.ids()
+    if not ids:
+        raise PipelineError(f"{store.path} has no features yet; run `extract` first")
+    for number, sequence in enumerate(store.sequences(ids)):
+        summary.detections[sequence.id] = _detect(
+            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, config
+        )
+        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
+    return summary
+
+
+def _from_videos(
+    inputs: Sequence[AnyPath], model: LocalizationModel, config: LocalizeConfig, report: Report
+) -> LocalizeSummary:
+    videos = _find_videos(inputs, config)
+    summary = LocalizeSummary()
+    pictures = 0
+
+    def tell(more: int = 0) -> None:
+        nonlocal pictures
+        pictures += more
+        ended = len(summary.detections) + len(summary.failed)
+        flow = f", {pictures} flow fields" if pictures else ""
+        report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
+
+    if config.execution.executor == "ray":
+        with workers(model, config, videos=len(videos)) as theirs:
+            summary.notes.extend(theirs.notes)
+            _gather(theirs.found(videos), summary, tell)
+    else:
+        locator = Locator(model, config)
+        summary.notes.extend(locator.notes)
+        _gather(locator.found(videos, on_pictures=tell), summary, tell)
+    # Several workers end in any order.
+    summary.detections = {video.id: summary.detections[video.id] for video in videos if video.id in summary.detections}
+    return summary
+
+
+def _gather(found: Iterable[tuple[str, Found]], summary: LocalizeSummary, tell: Callable[[], None]) -> None:
+    for video_id, result in found:
+        if isinstance(result, str):
+            summary.failed[video_id] = result
+        else:
+            summary.detections[video_id] = result
+        tell()
+
+
+def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> VideoList:
+    try:
+        return find_videos(inputs, ids=config.ids)
+    except PipelineError as error:
+        if not any(path.is_dir() and any(file.suffix == ".npy" for file in path.iterdir()) for path in inputs):
+            raise
+        raise PipelineError(f"{error}; feature files are read from a store: make one of them with `import`") from None

@@ -1,0 +1,171 @@
+"""All stages in order, each skipped when its inputs and settings have not changed; one folder of results.
+
+    OUT/features/           feature store                    OUT/model/            trained head
+    OUT/enhanced/           enhanced store, SoLa module      OUT/detections.json   OUT/evaluation.json
+    OUT/run.json            what each stage was given, how long it took, its peak memory
+
+With ``--baseline`` a head is also trained on the features as they are, and evaluated: OUT/baseline/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations.detections import write_detections
+from pipeline.cluster.config import settings_of_results
+from pipeline.config import RunConfig
+from pipeline.detection.model import load_model
+from pipeline.errors import PipelineError
+from pipeline.progress import progress
+from pipeline.stages.enhance import enhance_store
+from pipeline.stages.evaluate import evaluate
+from pipeline.stages.extract import ExtractSummary, extract
+from pipeline.stages.localize import localize
+from pipeline.stages.run_record import Say, Stages
+from pipeline.stages.train import train
+from pipeline.storage.atomic_files import sha256_of_file, write_json
+from pipeline.store.feature_store import FeatureStore
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where the results are, and how many videos failed in extraction."""
+
+    out: Path
+    failed: dict[str, str]
+    evaluations: dict[str, Path]
+
+
+def run(config: RunConfig, *, say: Say) -> RunResult:
+    """Runs the stages that ``config`` asks for; ``say`` is told what each one did.
+
+    Raises:
+        PipelineError, EncoderError, SolaError: a stage cannot be done; what came before it is kept.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    if config.annotations is not None and not config.annotations.is_file():
+        raise PipelineError(f"annotations: no file {config.annotations}")
+    stages = Stages(config.out / "run.json", say)
+    stages.describe(_whole_paths(config))
+    store, summary = _extract(config, stages)
+    evaluations = run_on_features(config, store, stages)
+    if config.annotations is None:
+        say("no annotations: the features are ready, no head is trained")
+    return RunResult(config.out, summary.failed, evaluations)
+
+
+def _whole_paths(config: RunConfig) -> dict[str, Any]:
+    """The settings, with paths that can be followed from anywhere."""
+    annotations = config.annotations.resolve() if config.annotations else None
+    return {
+        **asdict(config),
+        "videos": [path.resolve() for path in config.videos],
+        "out": config.out.resolve(),
+        "annotations": annotations,
+    }
+
+
+def run_on_features(
+    config: RunConfig, store: FeatureStore, stages: Stages, *, module: Path | None = None
+) -> dict[str, Path]:
+    """Runs the stages after extraction on a store; returns the file of each evaluation by its title.
+
+    Args:
+        config: where the results go, and the settings; its videos are not used.
+        store: plain features.
+        stages: the record of ``config.out``.
+        module: a SoLa module that was fitted on this store with these settings, to take in place of fitting it again.
+
+    Raises:
+        PipelineError, SolaError: as :func:`run`.
+    """
+    evaluations: dict[str, Path | None] = {}
+    if config.baseline or not config.use_sola:
+        folder = config.out / "baseline" if config.use_sola else config.out
+        evaluations["without SoLa"] = _locate(config, store, folder, "without SoLa", stages)
+    if config.use_sola:
+        enhanced = _enhance(config, store, stages, module)
+        evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
+    return {title: file for title, file in evaluations.items() if file}
+
+
+def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSummary]:
+    """Never skipped as a whole: the stage itself skips each video that is done, and finds new and changed ones."""
+    started = time.perf_counter()
+    with progress("extract", total=1) as report:
+        store, summary = extract(config.videos, config.out / "features", config.extract, report=report)
+    stages.finish("extract", summary.text(), seconds=time.perf_counter() - started)
+    for line in summary.notes:
+        stages.say(f"  note: {line}")
+    for video_id, reason in summary.failed.items():
+        stages.say(f"  failed: {video_id}: {reason}")
+    if not store.ids():
+        raise PipelineError(f"no video could be extracted, {len(summary.failed)} failed")
+    return store, summary
+
+
+def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Path | None) -> FeatureStore:
+    out = config.out / "enhanced"
+
+    def note(line: str) -> None:
+        stages.say(f"  note: {line}")
+
+    def work(is_stale: bool) -> str:
+        if is_stale:
+            shutil.rmtree(out, ignore_errors=True)
+        with progress("sola", total=1) as report:
+            _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
+        return summary.text()
+
+    given = [store.fingerprint(), asdict(config.sola), *([sha256_of_file(module)] if module else [])]
+    stages.do("sola", given, work, result=out / "store.json")
+    return FeatureStore.open(out)
+
+
+def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stages: Stages) -> Path | None:
+    """Trains on ``store``, locates actions in its videos, evaluates; returns the evaluation's file."""
+    if config.annotations is None:
+        return None
+    annotations_file = config.annotations
+    model, detections, evaluation = out / "model", out / "detections.json", out / "evaluation.json"
+    truth = sha256_of_file(annotations_file)
+
+    def do_train(_: bool) -> str:
+        with progress(f"train {title}", total=1) as report:
+            summary = train(store, annotations_file, model, config.train, report=report)
+        for line in summary.notes:
+            stages.say(f"  note: {line}")
+        return summary.text()
+
+    def do_localize(_: bool) -> str:
+        loaded = load_model(model)
+        with progress(f"localize {title}", total=1) as report:
+            summary = localize([store.path], loaded, config.localize, report=report)
+        write_detections(detections, summary.detections, extra={"model": loaded.identity})
+        return f"{sum(map(len, summary.detections.values()))} detections in {len(summary.detections)} videos"
+
+    def do_evaluate(_: bool) -> str:
+        result = evaluate(detections, annotations_file, config.evaluate)
+        write_json(evaluation, result.as_json())
+        return result.text()
+
+    suffix = f" {title}"
+    stages.do(
+        "train" + suffix, [store.fingerprint(), truth, asdict(config.train)], do_train, result=model / "model.json"
+    )
+    trained = sha256_of_file(model / "model.json")
+    given = [trained, store.fingerprint(), settings_of_results(config.localize)]
+    stages.do("localize" + suffix, given, do_localize, result=detections)
+    blocked = config.evaluate.blocked_videos
+    given = [
+        sha256_of_file(detections),
+        truth,
+        asdict(config.evaluate),
+        *([sha256_of_file(blocked)] if blocked else []),
+    ]
+    stages.do("evaluate" + suffix, given, do_evaluate, result=evaluation)
+    return evaluation

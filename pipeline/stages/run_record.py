@@ -1,0 +1,84 @@
+"""What has been run: which stage, with what, how long it took; so that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.storage.atomic_files import read_json, write_json
+
+Say = Callable[[str], None]
+
+
+class Stages:
+    """The stages of one folder of results, kept in its run.json."""
+
+    def __init__(self, record_file: Path, say: Say) -> None:
+        self.say = say
+        self._file = record_file
+        self._records: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, Any] = {}
+        if record_file.exists():
+            value = read_json(record_file, what="record of the run")
+            if not isinstance(value, dict) or not isinstance(value.get("stages"), dict):
+                raise PipelineError(f"{record_file} is not the record of a run; choose another --out")
+            self._records = value["stages"]
+            self._settings = value.get("settings", {})
+
+    def describe(self, settings: dict[str, Any]) -> None:
+        """Records what the run as a whole is given, for whoever reads its record; paths become text."""
+        self._settings = json.loads(json.dumps(settings, default=str))
+
+    def do(self, name: str, given: Any, work: Callable[[bool], str], *, result: Path) -> None:
+        """Does the work of a stage, unless it has been done with the same inputs and settings.
+
+        Args:
+            name: the stage, unique in the folder.
+            given: its inputs and settings as JSON values; paths count as text.
+            work: told whether results of other inputs or settings are in the way; returns one line on what it did.
+            result: the file that it leaves.
+        """
+        identity = sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
+        record = self._records.get(name)
+        if record and record["given"] == identity and record["done"] and result.exists():
+            self.say(f"{name}: unchanged, skipped ({record['text']})")
+            return
+        self._write(name, {"given": identity, "done": False, "text": "interrupted"})
+        started = time.perf_counter()
+        text = work(record is not None and record["given"] != identity)
+        self.finish(name, text, seconds=time.perf_counter() - started, given=identity)
+
+    def finish(self, name: str, text: str, *, seconds: float, given: str = "") -> None:
+        """Records that a stage is done, and says so."""
+        megabytes = peak_memory_megabytes()
+        self._write(
+            name,
+            {
+                "given": given,
+                "done": True,
+                "text": text,
+                "seconds": round(seconds, 3),
+                "peak_memory_megabytes_so_far": megabytes,
+            },
+        )
+        self.say(f"{name}: {text} [{seconds:.1f} s, peak memory so far {megabytes:,} MB]")
+
+    def _write(self, name: str, record: dict[str, Any]) -> None:
+        self._records[name] = record
+        write_json(self._file, {"settings": self._settings, "stages": self._records})
+
+
+def peak_memory_megabytes() -> int:
+    """Largest resident memory of this process up to now, in MB; 0 where the system does not tell (Windows)."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))

@@ -1,0 +1,214 @@
+"""Stage: feature store + annotations → MODEL, a folder with a trained localization head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.annotations import Annotations, canonical_subset
+from pipeline.annotations.segments import PROPOSAL_LABEL
+from pipeline.detection.model import save_model
+from pipeline.errors import PipelineError
+from pipeline.heads.config import TrainConfig
+from pipeline.progress import Report, silent
+from pipeline.stages.ground_truth import annotations_for
+from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import plan_from_json
+from pipeline.training.batches import TrainItem
+from pipeline.training.train_head import EpochReport, fit_head
+
+_CHECKPOINT_FILE = ".train_checkpoint"
+
+
+@dataclass
+class TrainSummary:
+    """How training went: numbers of videos, the best epoch and its validation mAP, and what to know about the data."""
+
+    training_videos: int = 0
+    validation_videos: int = 0
+    labels: tuple[str, ...] = ()
+    best_epoch: int = 0
+    best_map: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """One line: the data and the best epoch."""
+        score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
+        data = f"{self.training_videos} training and {self.validation_videos} validation videos"
+        return f"{data}, {len(self.labels)} classes; kept epoch {self.best_epoch}, {score}"
+
+
+def train(
+    store: FeatureStore, annotations_file: Path, out: Path, config: TrainConfig, *, report: Report = silent
+) -> TrainSummary:
+    """Trains a head on the store's training videos and writes the MODEL folder ``out``.
+
+    The epoch that does best on the validation videos is kept. Interrupted, the same command goes on after the last
+    finished epoch.
+
+    Args:
+        store: plain or enhanced features; where ``config.sola`` trains a module of its own, plain ones.
+        annotations_file: ground truth; two of its subsets are used, see ``config.train_subset``.
+        report: told the share of epochs done, 0 to 1.
+
+    Raises:
+        PipelineError: no training video with features, bad annotations, a store that does not check, or one that is
+            enhanced already where a module is to be trained.
+    """
+    if config.trains_module and store.spec.sola is not None:
+        raise PipelineError(
+            f"{store.path} is already enhanced, and sola={config.sola} trains a module of its own: give the store "
+            "that `extract` wrote (with `run`: --no-use-sola)"
+        )
+    annotations, notes = annotations_for(store, annotations_file)
+    train_items, val_items = _data(store, annotations, config, where=str(annotations_file), notes=notes)
+    labels = _labels(annotations, train_items)
+    if unseen := sorted({s.label for item in val_items for s in item.segments} - set(labels)):
+        notes.append(f"classes without training segments, all missed in validation: {', '.join(unseen)}")
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = _Checkpoint(out / _CHECKPOINT_FILE, _identity(store, annotations_file, config))
+    result = fit_head(
+        train_items,
+        val_items,
+        labels=labels,
+        config=config,
+        on_epoch=_each_epoch(checkpoint, report),
+        resume=checkpoint.load(),
+    )
+    summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, notes)
+    training = {
+        "settings": asdict(config),
+        "annotations_sha256": sha256_of_file(annotations_file),
+        "training_videos": len(train_items),
+        "validation_videos": len(val_items),
+        "best_epoch": result.best_epoch,
+        "best_validation_map": result.best_map,
+        "losses": result.losses,
+    }
+    head_labels = (PROPOSAL_LABEL,) if config.class_agnostic else labels
+    module = None
+    if result.module is not None and result.module_config is not None:
+        module = result.module, result.module_config
+        notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
+    save_model(
+        out, head=result.head, labels=head_labels, store=store, post=config.post, training=training, module=module
+    )
+    checkpoint.remove()
+    return summary
+
+
+def _data(
+    store: FeatureStore, annotations: Annotations, config: TrainConfig, *, where: str, notes: list[str]
+) -> tuple[list[TrainItem], list[TrainItem]]:
+    """The videos to learn from and to validate on; ``where`` is the file of the annotations, for messages."""
+    one, other = config.train_subset, config.validation_subset
+    if canonical_subset(one) == canonical_subset(other):
+        raise PipelineError(f"train_subset and validation_subset must be two subsets, got {one!r} and {other!r}")
+    counts = ", ".join(f"{name}: {number} videos" for name, number in annotations.subsets().items()) or "none"
+    train_items, val_items = (_items(store, annotations, subset) for subset in (one, other))
+    if not train_items:
+        raise PipelineError(
+            f"none of the videos in {store.path} is in subset {one!r} of {where} (subsets there: {counts}); choose "
+            "with --train-subset and --validation-subset (THUMOS14: --preset thumos14)"
+        )
+    if not any(item.segments for item in train_items):
+        raise PipelineError(
+            f"the {len(train_items)} videos of subset {one!r} that have features have no segments in {where} (subsets "
+            f"there: {counts}): there is nothing to learn; choose another --train-subset"
+        )
+    if not any(item.segments for item in val_items):
+        missing = "segments" if val_items else "features"
+        notes.append(
+            f"no video of subset {other!r} has {missing} (subsets: {counts}): the last epoch is kept, unchecked"
+        )
+        return train_items, []
+    return train_items, val_items
+
+
+def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:
+    if canonical_subset(subset) not in {canonical_subset(name) for name in annotations.subsets()}:
+        return []
+    done = set(store.ids())
+    items = []
+    for video_id, video in annotations.in_subset(subset).videos.items():
+        if video_id not in done:
+            continue
+        sidecar = store.complete(video_id)
+        if sidecar["shape"][0] == 0:
+            continue
+        plan = plan_from_json(sidecar["rows"])
+        items.append(
+            TrainItem(
+                video_id=video_id,
+                features=_reader(store, video_id),
+                segments=video.segments,
+                stride_seconds=float(plan.stride_seconds),
+                window_seconds=float(plan.window_seconds),
+                duration_seconds=float(sidecar["duration_seconds"]),
+            )
+        )
+    return items
+
+
+def _reader(store: FeatureStore, video_id: str) -> Callable[[], np.ndarray]:
+    if store.is_remote:  # the local copy may have to make room for others
+        return lambda: np.array(store.read(video_id).features)
+    features = store.read(video_id).features
+    return lambda: np.array(features)  # memory maps are read-only, tensors are not
+
+
+def _labels(annotations: Annotations, train_items: Sequence[TrainItem]) -> tuple[str, ...]:
+    """The classes that occur in training; a class of the validation videos alone cannot be learned."""
+    seen = {segment.label for item in train_items for segment in item.segments}
+    return tuple(label for label in annotations.labels if label in seen)
+
+
+def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
+    facts = [store.fingerprint(), sha256_of_file(annotations_file), asdict(config)]
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _each_epoch(checkpoint: _Checkpoint, report: Report) -> Callable[[EpochReport], None]:
+    best: list[float] = []
+
+    def on_epoch(epoch: EpochReport) -> None:
+        checkpoint.save(epoch.state())
+        if epoch.validation is not None and epoch.is_best:
+            best[:] = [epoch.validation.average]
+        loss = sum(epoch.losses.values())
+        score = f", best validation mAP {100 * best[0]:.1f}%" if best else ""
+        report(epoch.epoch / epoch.epochs, f"epoch {epoch.epoch}/{epoch.epochs}, loss {loss:.3f}{score}")
+
+    return on_epoch
+
+
+class _Checkpoint:
+    """The state of an unfinished training; one of other data or settings is not used."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path = path
+        self._identity = identity
+
+    def save(self, state: dict[str, Any]) -> None:
+        with whole_file(self._path) as partial:
+            torch.save({"identity": self._identity, "state": state}, partial)
+
+    def load(self) -> dict[str, Any] | None:
+        if not self._path.is_file():
+            return None
+        try:
+            value = torch.load(self._path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, ValueError, EOFError) as error:
+            raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
+        return value["state"] if value.get("identity") == self._identity else None
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)

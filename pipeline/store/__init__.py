@@ -1,0 +1,1 @@
+"""The feature store: a folder of arrays and sidecars."""

@@ -1,0 +1,109 @@
+"""Several stores of one kind as one: what the parts of a job array, or several sites, have made."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
+from pipeline.storage.atomic_files import whole_file
+from pipeline.storage.local import temporary_copy
+from pipeline.storage.location import AnyPath
+from pipeline.store.feature_store import FeatureStore
+
+_SHOWN = 5
+_FOLDERS = ("features", "failures", "logs")
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """Number of sequences copied now, that were there before, and of failures taken over."""
+
+    copied: int
+    present: int
+    failures: int
+
+    def text(self) -> str:
+        """One line of counts."""
+        return f"{self.copied} sequences copied, {self.present} were there, {self.failures} failures"
+
+
+def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = silent) -> MergeSummary:
+    """Copies the sequences of all stores into the store ``out``, which may hold some already.
+
+    A video that several stores have is taken once. Failures are taken over of videos that no store has. What lies
+    beside the sequences (the SoLa module of enhanced stores) comes from the first store; logs stay where they are.
+
+    Args:
+        sources: two or more, of one spec.
+        report: told the share of sequences done, 0 to 1.
+
+    Raises:
+        PipelineError: the specs differ (the fields are named), stores have different features of one video (the ids
+            are named; nothing was copied), or an array is not what its sidecar says.
+    """
+    if len(sources) < 2:
+        raise PipelineError(f"stores must be two or more to merge, got {len(sources)}")
+    first = sources[0]
+    for other in sources[1:]:
+        if differing := first.spec.differences(other.spec):
+            raise PipelineError(
+                f"{first.path} and {other.path} hold features of different settings and cannot be merged. Here is the "
+                f"first, there the other: {'; '.join(differing)}"
+            )
+    beside = {p.name for p in first.path.iterdir() if not p.name.startswith(".")} - {"store.json", *_FOLDERS}
+    store = FeatureStore.create(out, first.spec, beside=beside)
+    origin: dict[str, FeatureStore] = {}
+    hashes: dict[str, str] = {}
+    clashes = []
+    for source in (store, *sources):
+        for video_id in source.ids():
+            sha256 = source.complete(video_id)["sha256"]
+            if hashes.setdefault(video_id, sha256) != sha256:
+                clashes.append(f"{video_id} ({origin[video_id].path} and {source.path})")
+            origin.setdefault(video_id, source)
+    if clashes:
+        more = f", and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
+        raise PipelineError(
+            f"{len(clashes)} videos have different features in two stores: {', '.join(clashes[:_SHOWN])}{more}; "
+            "remove those that are not wanted (an array and its sidecar), or merge into another --out"
+        )
+    todo = [video_id for video_id in sorted(origin) if origin[video_id] is not store]
+    for number, video_id in enumerate(todo):
+        _copy_sequence(origin[video_id], store, video_id)
+        report((number + 1) / len(todo), f"{number + 1}/{len(todo)} sequences")
+    for name in sorted(beside):
+        _copy(first.path / name, store.path / name)
+    failures = 0
+    for source in sources:
+        for video_id in source.failed_ids():
+            if video_id not in origin and store.failure(video_id) is None:
+                _copy(source.failure_path(video_id), store.failure_path(video_id))
+                failures += 1
+    return MergeSummary(len(todo), len(origin) - len(todo), failures)
+
+
+def _copy_sequence(source: FeatureStore, store: FeatureStore, video_id: str) -> None:
+    sha256 = source.complete(video_id)["sha256"]
+    with temporary_copy(source.array_path(video_id)) as array, whole_file(store.array_path(video_id)) as partial:
+        shutil.copyfile(array, partial)
+        _check(partial, sha256, source.array_path(video_id))
+    store.failure_path(video_id).unlink(missing_ok=True)
+    _copy(source.sidecar_path(video_id), store.sidecar_path(video_id))
+
+
+def _check(copy: Path, sha256: str, path: AnyPath) -> None:
+    rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+    if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sha256:
+        raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
+
+
+def _copy(source: AnyPath, target: AnyPath) -> None:
+    with temporary_copy(source) as file, whole_file(target) as partial:
+        shutil.copyfile(file, partial)

@@ -1,0 +1,204 @@
+"""A store's many small files as a few large ones, for file systems that suffer from small files.
+
+    OUT/store.json          as in the store
+    OUT/shards/000000.tar   plain tar, not compressed: `tar -xf` of all shards into a folder gives the store, too, and
+                            a row lies in a shard as it lies in its .npy file
+    OUT/index.json          {"files": {path in the store: [shard, offset, bytes, SHA-256]}, …}, written last
+
+A shard is whole or absent. One that was finished before an interruption, and whose files have not changed since, is
+kept by the next run; shards/000000.json says what is in it until the index does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
+from pipeline.storage.atomic_files import identifier_of, whole_file, write_json, write_text
+from pipeline.storage.location import AnyPath
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.tools.packed_index import (
+    FOLDERS,
+    INDEX,
+    SCHEMA,
+    Place,
+    is_store_file,
+    join_name,
+    open_bytes,
+    part_places,
+    places,
+    shard_path,
+)
+
+_TAR_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class PackSummary:
+    """Number of files, bytes, shards made now, and shards that an earlier run had made."""
+
+    files: int
+    bytes: int
+    made: int
+    kept: int
+
+    def text(self) -> str:
+        """One line of counts."""
+        return (
+            f"{self.files} files, {self.bytes / 1e9:.3f} GB in {self.made + self.kept} shards ({self.kept} were there)"
+        )
+
+
+def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: Report = silent) -> PackSummary:
+    """Packs all files of a store into shards below ``out``; an array and its sidecar stand side by side.
+
+    Args:
+        megabytes: size at which a shard is full; a larger array has one of its own.
+        report: told the share of the bytes done, 0 to 1.
+
+    Raises:
+        PipelineError: the store has files that do not fit each other, an array is not what its sidecar says, or
+            ``out`` holds something else.
+    """
+    if not megabytes > 0:
+        raise PipelineError(f"megabytes must be > 0, got {megabytes}")
+    if str(out.resolve()) == str(store.path.resolve()):
+        raise PipelineError(f"out must be another folder than the store itself, got {out}")
+    if out.is_dir() and (foreign := {path.name for path in out.iterdir()} - {"store.json", "shards", INDEX}):
+        raise PipelineError(f"{out} holds other files ({sorted(foreign)[0]}); choose another --out")
+    groups = _groups(store)
+    total = sum(size for group in groups for size in group.values())
+    plan = _plan(groups, megabytes * 1e6)
+    known = places(out) if (out / INDEX).is_file() else None
+    packed: dict[str, Place] = {}
+    kept = done = 0
+    for number, sizes in enumerate(plan):
+        found = known if known is not None else part_places(out, number)
+        here = {name: place for name, place in (found or {}).items() if place[0] == number}
+        if _still_holds(here, sizes, store, shard_path(out, number)):
+            kept += 1
+        else:
+            (out / INDEX).unlink(missing_ok=True)  # from here on it would be wrong
+            here = _write_shard(store, sizes, out, number)
+        packed |= here
+        done += sum(sizes.values())
+        report(done / max(1, total), f"{number + 1}/{len(plan)} shards")
+    with whole_file(out / "store.json") as partial:
+        partial.write_bytes((store.path / "store.json").read_bytes())
+    head = {"schema": SCHEMA, "format": "packed feature store", "shards": len(plan)}
+    write_text(out / INDEX, json.dumps({**head, "files": packed}, ensure_ascii=False))
+    for name in [path.name for path in (out / "shards").iterdir()]:  # what the index has made superfluous
+        if name.endswith(".json") or name >= f"{len(plan):06}":
+            (out / "shards" / name).unlink()
+    return PackSummary(len(packed), total, len(plan) - kept, kept)
+
+
+def _groups(store: FeatureStore) -> list[dict[str, int]]:
+    """The store's files by name, with their sizes; those of a video together, the array first."""
+    features = {path.name: path.stat().st_size for path in (store.path / "features").iterdir() if _visible(path)}
+    groups = []
+    for video_id in store.ids():
+        store.complete(video_id)
+        pair = (store.array_path(video_id).name, store.sidecar_path(video_id).name)
+        groups.append({f"features/{name}": features.pop(name) for name in pair})
+    if features:
+        raise PipelineError(f"{store.path / 'features'} has files without a sidecar ({next(iter(features))}): `verify`")
+    for folder in FOLDERS[1:]:
+        if (store.path / folder).is_dir():
+            paths = sorted(path.name for path in (store.path / folder).iterdir() if _visible(path))
+            groups += [{f"{folder}/{name}": (store.path / folder / name).stat().st_size} for name in paths]
+    for name in sorted(path.name for path in store.path.iterdir() if _visible(path)):
+        if name not in FOLDERS:
+            groups.append({name: (store.path / name).stat().st_size})
+    for name in (name for group in groups for name in group):
+        if not is_store_file(name):
+            raise PipelineError(f"{store.path / name} is no file of a store; move it elsewhere first")
+    return groups
+
+
+def _visible(path: AnyPath) -> bool:
+    return not path.name.startswith(".")
+
+
+def _plan(groups: list[dict[str, int]], limit: float) -> list[dict[str, int]]:
+    """The files of each shard."""
+    plan: list[dict[str, int]] = []
+    for group in groups:
+        if not plan or sum(plan[-1].values()) + sum(group.values()) > limit:
+            plan.append({})
+        plan[-1] |= group
+    return plan
+
+
+def _still_holds(here: dict[str, Place], sizes: dict[str, int], store: FeatureStore, shard: AnyPath) -> bool:
+    """Whether a shard that is there holds these files as they are now: an array is known by its sidecar."""
+    if list(here) != list(sizes) or any(here[name][2] != size for name, size in sizes.items()):
+        return False
+    last = max(here.values(), key=lambda place: place[1])
+    if not shard.is_file() or shard.stat().st_size < last[1] + last[2]:
+        return False
+    return all(
+        here[name][3] == hashlib.sha256(join_name(store.path, name).read_bytes()).hexdigest()
+        for name in sizes
+        if not name.endswith(".npy")
+    )
+
+
+def _write_shard(store: FeatureStore, sizes: dict[str, int], out: AnyPath, number: int) -> dict[str, Place]:
+    here: dict[str, Place] = {}
+    (out / "shards").mkdir(parents=True, exist_ok=True)
+    with (
+        whole_file(shard_path(out, number)) as partial,
+        partial.open("wb") as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, size in sizes.items():
+            info = tarfile.TarInfo(name)  # without times and owners, so that equal stores make equal shards
+            info.size = size
+            with open_bytes(join_name(store.path, name)) as source:
+                reader = _Hashing(source, skip=_header_bytes(store, name, size))
+                tar.addfile(info, cast(IO[bytes], reader))
+            _check_array(store, name, reader.rest.hexdigest())
+            offset = file.tell() - -(-size // _TAR_BLOCK) * _TAR_BLOCK
+            here[name] = (number, offset, size, reader.all.hexdigest())
+    write_json(out / "shards" / f"{number:06}.json", here)
+    return here
+
+
+class _Hashing:
+    """A file that is hashed as it is read: all of it, and what follows the first ``skip`` bytes."""
+
+    def __init__(self, file: Any, *, skip: int) -> None:
+        self._file, self._skip = file, skip
+        self.all, self.rest = hashlib.sha256(), hashlib.sha256()
+
+    def read(self, count: int) -> bytes:
+        data: bytes = self._file.read(count)
+        self.all.update(data)
+        self.rest.update(data[self._skip :])
+        self._skip = max(0, self._skip - len(data))
+        return data
+
+
+def _header_bytes(store: FeatureStore, name: str, size: int) -> int:
+    """Bytes before row 0 of an array."""
+    if not name.endswith(".npy"):
+        return 0
+    rows, channels = store.complete(_id_of(name))["shape"]
+    return size - int(rows) * int(channels) * {"float32": 4, "float16": 2}[store.spec.dtype]
+
+
+def _check_array(store: FeatureStore, name: str, sha256: str) -> None:
+    if name.endswith(".npy") and store.complete(_id_of(name))["sha256"] != sha256:
+        raise PipelineError(
+            f"{store.path / name} is not the array that its sidecar describes; `verify --deep --repair`"
+        )
+
+
+def _id_of(name: str) -> str:
+    return identifier_of(name.rpartition("/")[2].rpartition(".")[0])

@@ -1,0 +1,185 @@
+"""Checks a feature store against itself, against the videos it was made from, and against annotations."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.annotations.reading import read_annotations
+from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
+from pipeline.storage.atomic_files import identifier_of, read_json
+from pipeline.storage.local import temporary_copy
+from pipeline.storage.location import AnyPath
+from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import plan_from_json, rows_as_json
+from pipeline.video.find import find_videos
+
+_BLOCK_ROWS = 4096
+_FETCHED_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that does not check.
+
+    Args:
+        id: the video's id, or a file's name for files that belong to no video.
+        kind: one word or two: "torn", "hash", "missing", …
+        detail: what was found and what was expected.
+        files: the files that ``--repair`` removes, so that the stage makes them again; empty where removal is no cure.
+    """
+
+    id: str
+    kind: str
+    detail: str
+    files: tuple[AnyPath, ...] = ()
+
+
+def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = silent) -> list[Problem]:
+    """What does not check inside a store.
+
+    Args:
+        deep: also read every array: its SHA-256, finite values, and T against the duration. Without it names, sizes,
+            shapes and specs are compared.
+        report: told the share that is done, 0 to 1.
+    """
+    problems = list(_loose_files(store))
+    ids = store.ids()
+    expected = read_json(store.path / "store.json", what="feature store")
+
+    def check(video_id: str) -> list[Problem]:
+        return list(_check_sequence(store, video_id, expected, deep=deep))
+
+    pool = ThreadPoolExecutor(_FETCHED_AT_ONCE)
+    try:  # of a remote store some arrays are fetched at once
+        for number, found in enumerate(pool.map(check, ids) if store.is_remote and deep else map(check, ids)):
+            problems.extend(found)
+            report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return problems
+
+
+def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
+    """Videos that the store lacks, has as failed, or has although there is no such video (any more)."""
+    videos = {video.id for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    done, failed = set(store.ids()), set(store.failed_ids())
+    problems = [
+        Problem(i, "missing", "a video without features; run `extract`") for i in sorted(videos - done - failed)
+    ]
+    for video_id in sorted((videos & failed) - done):
+        failure = store.failure(video_id) or {}
+        problems.append(Problem(video_id, "failed", f"{failure.get('kind')}: {failure.get('reason')}"))
+    problems += [Problem(i, "superfluous", "features without a video") for i in sorted(done - videos)]
+    return problems
+
+
+def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
+    """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
+    known = read_annotations(annotations).videos
+    done = set(store.ids())
+    problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
+    problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
+    for video_id in sorted(done & known.keys()):
+        stated, sidecar = known[video_id].duration, store.sidecar(video_id)
+        if stated is None or sidecar is None:
+            continue
+        measured = sidecar["duration_seconds"]
+        if abs(stated - measured) > sidecar["rows"]["stride_seconds"] + 1.0:
+            problems.append(Problem(video_id, "duration", f"{measured:.2f} s measured, {stated:.2f} s annotated"))
+    return problems
+
+
+def repair(problems: Sequence[Problem]) -> int:
+    """Removes the files that do not check, so that the stage makes them again; returns how many were removed."""
+    files = [file for problem in problems for file in problem.files if file.exists()]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
+
+
+def _loose_files(store: FeatureStore) -> Iterator[Problem]:
+    """Files that no sidecar vouches for."""
+    for folder in (store.path / "features", store.path / "failures", store.path):
+        for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
+            path = folder / name
+            if path.name.endswith(PARTIAL_SUFFIX):
+                if not isinstance(path, Path) or not is_abandoned(path):  # another process is writing it at this moment
+                    continue
+                yield Problem(path.name, "leftover", "of an interrupted write", (path,))
+            elif path.suffix == ".npy" and folder.name == "features" and not path.with_suffix(".json").exists():
+                detail = "an array without a sidecar: its video was interrupted"
+                yield Problem(identifier_of(path.name[: -len(".npy")]), "torn", detail, (path,))
+
+
+def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any], *, deep: bool) -> Iterator[Problem]:
+    files = (store.sidecar_path(video_id), store.array_path(video_id))
+    if not files[1].exists():
+        yield Problem(video_id, "torn", "a sidecar without its array", files)
+        return
+    sidecar = store.sidecar(video_id)
+    if sidecar is None:
+        yield Problem(video_id, "torn", "the sidecar is unreadable, or the array has another size", files)
+        return
+    if sidecar.get("id") != video_id:
+        yield Problem(video_id, "name", f"the sidecar is that of {sidecar.get('id')!r}", files)
+    for difference in _spec_differences(store, sidecar, expected):
+        yield Problem(video_id, "spec", difference, files)
+    if store.is_remote and not deep:  # its listed size was compared above; its first bytes would cost a request each
+        return
+    # What is checked is the object itself, not an earlier copy of it in the cache.
+    with temporary_copy(files[1]) as copy:
+        for kind, detail in _check_array(store, copy, sidecar, deep=deep):
+            yield Problem(video_id, kind, detail, files)
+
+
+def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
+    try:
+        features = np.load(array, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        yield "torn", f"the array cannot be read: {error}"
+        return
+    if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
+        yield "shape", f"the array is {features.dtype} {list(features.shape)}, the sidecar says {sidecar['shape']}"
+    elif deep:
+        yield from _check_content(features, sidecar)
+
+
+def _spec_differences(store: FeatureStore, sidecar: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    expected = dict(expected)
+    if store.spec.plan.fps is None:  # then each video has its own seconds, which must follow from its own rate
+        with contextlib.suppress(KeyError, TypeError, ValueError, PipelineError):
+            expected["rows"] = rows_as_json(store.spec.plan.at(plan_from_json(sidecar["rows"]).rate))
+    for name, value in expected.items():
+        if sidecar.get(name) != value:
+            yield f"{name} of the sidecar differs from the store's"
+
+
+def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    digest, finite = hashlib.sha256(), True
+    for start in range(0, len(features), _BLOCK_ROWS):
+        block = np.ascontiguousarray(features[start : start + _BLOCK_ROWS])
+        digest.update(block.tobytes())
+        finite = finite and bool(np.isfinite(block).all())
+    if digest.hexdigest() != sidecar.get("sha256"):
+        yield "hash", f"the array's SHA-256 is {digest.hexdigest()[:12]}…, the sidecar says {sidecar.get('sha256')}"
+    if not finite:
+        yield "not finite", "the array holds NaN or infinite values"
+    try:
+        duration = Fraction(sidecar["duration_exact"])
+        expected = plan_from_json(sidecar["rows"]).count(duration)
+    except (KeyError, ValueError, TypeError, PipelineError) as error:
+        yield "duration", f"the sidecar has no usable duration: {error!r}"
+        return
+    if expected != len(features):
+        yield "length", f"{float(duration):.3f} s make {expected} rows, the array has {len(features)}"

@@ -1,0 +1,264 @@
+"""Training of a localization head on plain items, with validation, the best state kept, and exact resuming."""
+
+import copy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.annotations.segments import PROPOSAL_LABEL
+from pipeline.errors import PipelineError
+from pipeline.heads.base import Head
+from pipeline.heads.config import TrainConfig
+from pipeline.heads.registry import build_head
+from pipeline.metrics.map import MapResult
+from pipeline.training.batches import TrainItem, feature_statistics, make_batch
+from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_learner
+from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
+from pipeline.training.validation import resolve_device, validate
+from sola.config import SolaConfig
+from sola.learner import Learner
+from sola.module import SolaModule
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What is known after an epoch (counted from 1); ``losses`` are means over its steps.
+
+    ``validation`` is None in epochs without one; ``is_best`` says that the kept weights are now this epoch's.
+    ``state`` makes the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
+    """
+
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    learning_rate: float
+    validation: MapResult | None
+    is_best: bool
+    state: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The trained ``head`` with its best weights, in evaluation mode, on the CPU, and the ``labels`` of its outputs.
+
+    ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
+    without validation videos; ``losses`` has one entry an epoch. ``module`` is the SoLa module that was trained in
+    front of the head, with the settings ``module_config``; both are None where none was.
+    """
+
+    head: Head
+    labels: tuple[str, ...]
+    best_epoch: int
+    best_map: float | None
+    losses: list[dict[str, float]]
+    module: SolaModule | None = None
+    module_config: SolaConfig | None = None
+
+
+def fit_head(
+    train_items: Sequence[TrainItem],
+    val_items: Sequence[TrainItem],
+    *,
+    labels: Sequence[str],
+    config: TrainConfig,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    resume: Mapping[str, Any] | None = None,
+) -> FitResult:
+    """Trains a head on ``train_items`` and keeps the weights that do best on ``val_items``.
+
+    The same items, labels and config give the same result on the same device and library versions, also when it is
+    stopped after any epoch and resumed from that epoch's state. The caller's random generators are left alone.
+
+    Args:
+        train_items: videos with segments; videos without any are background.
+        val_items: may be empty; the last epoch's weights are then kept.
+        labels: the classes, in the order of the head's outputs (with ``config.class_agnostic`` there is only one,
+            whatever these are: see the result's labels).
+        on_epoch: called after each epoch, for progress and for saving ``report.state()``.
+        resume: such a state; goes on after its epoch.
+
+    Raises:
+        PipelineError: nothing to learn from, unknown labels, a diverging loss, or a device that is not there.
+    """
+    if not any(len(item.segments) for item in train_items):
+        raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
+    if config.class_agnostic:
+        train_items, labels = [item.as_proposals() for item in train_items], (PROPOSAL_LABEL,)
+    device = resolve_device(config.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        run = _start(train_items, labels, config, device)
+        if resume is not None:
+            run.load(resume)
+            if run.epoch > config.epochs:
+                raise PipelineError(f"epochs must be >= {run.epoch}, which the resumed state has, got {config.epochs}")
+        for epoch in range(run.epoch + 1, config.epochs + 1):
+            report = _run_epoch(run, epoch, train_items, val_items, labels, config, device)
+            if on_epoch is not None:
+                on_epoch(report)
+    run.head.load_state_dict(run.best["head"])
+    head, module = _parts(run.head.cpu().eval())
+    settings = module_config(config, steps=_total_steps(train_items, config)) if module is not None else None
+    return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings)
+
+
+class _Run:
+    """What changes while training; all of it goes into the state.
+
+    ``head`` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose ``learner`` is then not None.
+    """
+
+    def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, learner: Learner | None) -> None:
+        self.head, self.optimizer, self.learner = head, optimizer, learner
+        self.average = copy.deepcopy(head).requires_grad_(False)
+        self.step, self.epoch = 0, 0
+        self.best: dict[str, Any] = {"epoch": 0, "map": None, "head": {}}
+        self.losses: list[dict[str, float]] = []
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "head": _copy_to_cpu(self.head),
+            "average": _copy_to_cpu(self.average),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "best": dict(self.best),
+            "losses": list(self.losses),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.head.load_state_dict(state["head"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.best, self.losses = dict(state["best"]), list(state["losses"])
+
+
+def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfig, device: torch.device) -> _Run:
+    mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
+    head = build_head(len(mean), len(labels), config.head)
+    head.set_input_statistics(mean, std)
+    head.to(device)
+    decayed = [p for p in head.parameters() if p.ndim >= 2]
+    others = [p for p in head.parameters() if p.ndim < 2]
+    # share: of the group's learning rate in the head's, which follows the schedule.
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay, "share": 1.0},
+        {"params": others, "weight_decay": 0.0, "share": 1.0},
+    ]
+    if config.sola == "frozen":
+        return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate), None)
+    learner = start_learner(items, head, config, device)
+    network = joined(head, learner, config)
+    trained = {id(p) for p in network.parameters()}
+    for group in learner.optimizer.param_groups:
+        params = [p for p in group["params"] if id(p) in trained]
+        share = group["lr"] / config.learning_rate
+        groups.append({"params": params, "weight_decay": group["weight_decay"], "share": share})
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+    return _Run(network, optimizer, learner)
+
+
+def _run_epoch(
+    run: _Run,
+    epoch: int,
+    train_items: Sequence[TrainItem],
+    val_items: Sequence[TrainItem],
+    labels: Sequence[str],
+    config: TrainConfig,
+    device: torch.device,
+) -> EpochReport:
+    # Each epoch has its own seed, so that resuming needs no state of random generators.
+    rng = np.random.default_rng([config.seed, epoch])
+    torch.manual_seed(int(rng.integers(2**62)))
+    run.head.train()
+    total_steps = _total_steps(train_items, config)
+    steps = []
+    for chosen in epoch_batches(len(train_items), config=config, rng=rng):
+        items = [train_items[index] for index in chosen]
+        rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
+        losses = _losses(run, items, labels, config, device, rng)
+        _optimise(run, losses, rate, config)
+        steps.append({name: value.item() for name, value in losses.items()})
+    mean_losses = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    run.losses.append(mean_losses)
+    run.epoch = epoch
+
+    validation = None
+    is_best = not val_items
+    if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
+        head, module = _parts(run.average)
+        validation = validate(head, val_items, labels=labels, config=config, module=module)
+        is_best = run.best["map"] is None or validation.average > run.best["map"]
+    if is_best:
+        score = None if validation is None else validation.average
+        run.best = {"epoch": epoch, "map": score, "head": _copy_to_cpu(run.average)}
+    return EpochReport(epoch, config.epochs, mean_losses, rate, validation, is_best, run.state)
+
+
+def _losses(
+    run: _Run,
+    items: Sequence[TrainItem],
+    labels: Sequence[str],
+    config: TrainConfig,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    limit, resized = config.head.train_limit, config.head.resize_snippets
+    if resized and config.trains_module:
+        # The module comes before the resizing, so it needs whole sequences.
+        limit, resized = sys.maxsize, 0
+    batch = make_batch(items, labels=labels, max_snippets=limit, resize_snippets=resized, rng=rng)
+    if isinstance(run.head, HeadWithSola):
+        assert run.learner is not None, "made together with the network"
+        return joint_losses(run.head, run.learner, batch, config=config, step=run.step, rng=rng, device=device)
+    head, _ = _parts(run.head)
+    batch = batch.to(device)
+    return head.loss(head(batch.features, batch.mask), batch.targets)
+
+
+def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: TrainConfig) -> None:
+    total = sum(losses.values(), start=torch.zeros((), device=next(run.head.parameters()).device))
+    if not torch.isfinite(total):
+        raise PipelineError(
+            f"the loss became {total.item()} at step {run.step}; lower learning_rate={config.learning_rate}"
+        )
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    run.optimizer.zero_grad()
+    total.backward()
+    if config.max_gradient_norm > 0:
+        nn.utils.clip_grad_norm_(run.head.parameters(), config.max_gradient_norm)
+    run.optimizer.step()
+    run.step += 1
+    # Early on the average would be ruled by the random start, so its memory grows with the steps.
+    _move_average(run.average, run.head, decay=min(config.ema_decay, run.step / (10 + run.step)))
+
+
+@torch.no_grad()
+def _move_average(average: nn.Module, head: nn.Module, *, decay: float) -> None:
+    for mean, value in zip(average.parameters(), head.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for kept, current in zip(average.buffers(), head.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def _copy_to_cpu(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _parts(network: nn.Module) -> tuple[Head, SolaModule | None]:
+    """The head, and the module in front of it if there is one."""
+    if isinstance(network, HeadWithSola):
+        return network.head, network.module
+    assert isinstance(network, Head)
+    return network, None
+
+
+def _total_steps(items: Sequence[TrainItem], config: TrainConfig) -> int:
+    return config.epochs * steps_per_epoch(len(items), config)

@@ -1,0 +1,255 @@
+"""Published features become a store."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from pipeline.annotations import Annotations, VideoAnnotations
+from pipeline.errors import PipelineError
+from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
+from tests.pipeline.exports.test_exports import VIDEOS, make_annotations, make_store
+
+I3D = ImportConfig(fps=30, stride_frames=4, window_frames=16)
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {name: rng.normal(size=(rows, 5)).astype(np.float32) for name, rows in (("a", 7), ("b", 1))}
+
+
+def write_npy(folder, arrays):
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def test_a_folder_of_npy_files_becomes_a_store(tmp_path, arrays):
+    store, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D)
+    assert report.done == store.ids() == ["a", "b"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(store.read(name).features, array)
+    rows = store.read("a").sidecar["rows"]
+    assert rows["stride_seconds"] == pytest.approx(4 / 30)
+    assert rows["first_center_seconds"] == pytest.approx(8 / 30)
+    assert store.read("a").duration_seconds == pytest.approx((6 * 4 + 16) / 30)
+    assert report.notes == ["2 videos are taken to end with their last row: give annotations with durations"]
+
+
+def test_rows_at_each_videos_own_rate_take_the_rates_from_the_annotations(tmp_path, arrays):
+    folder = write_npy(tmp_path / "in", {**arrays, "c": arrays["a"]})
+    own = ImportConfig(fps="video", stride_frames=4, window_frames=16)
+    # Seven windows: 40 frames, 1.6 s at 25 a second.
+    videos = {
+        "a": VideoAnnotations("a", "training", 1.6, 25.0, ()),
+        "b": VideoAnnotations("b", "training", 16 * 1001 / 30000, 29.97002997002997, ()),
+        "c": VideoAnnotations("c", "training", 3.0, None, ()),
+    }
+    store, report = import_features(folder, tmp_path / "out", own, annotations=Annotations("", videos, ()))
+    assert report.done == ["a", "b"]
+    assert report.failed == {"c": "the annotations do not say its rate (fps, or frame and duration)"}
+    assert report.notes == []
+    assert store.spec.plan.fps is None
+    assert store.read("a").sidecar["rows"]["stride_seconds"] == 4 / 25
+    assert store.read("b").sidecar["rows"]["stride_seconds"] == pytest.approx(4 * 1001 / 30000, rel=1e-12)
+    with pytest.raises(PipelineError, match="needs the annotations that say each video's rate"):
+        import_features(folder, tmp_path / "other", own)
+    with pytest.raises(PipelineError, match="or 'video', got 'own'"):
+        ImportConfig(fps="own", stride_frames=4, window_frames=16)
+
+
+def test_annotations_give_the_durations_and_odd_lengths_are_told(tmp_path, arrays):
+    videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("v_a", 1.4), ("b", 9.0))}
+    _, report = import_features(
+        write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=Annotations("", videos, ())
+    )
+    # 1.4 s hold 7 whole windows of 16 frames at a stride of 4; 9 s hold 64.
+    assert len(report.notes) == 1
+    assert "1 of 2 videos" in report.notes[0] and "b: 1 rows where its 9 s give 64" in report.notes[0]
+
+
+def test_a_wrong_stride_is_named_with_the_one_that_fits(tmp_path):
+    rng = np.random.default_rng(0)
+    # 61 windows of 16 frames at a stride of 8 frames, 30 a second.
+    arrays = {name: rng.normal(size=(61, 5)).astype(np.float32) for name in "abcd"}
+    videos = {name: VideoAnnotations(name, "training", 496 / 30, None, ()) for name in arrays}
+    config = ImportConfig(fps=30, stride_frames=16, window_frames=16)
+    truth = Annotations("", videos, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", config, annotations=truth)
+    (note,) = report.notes
+    assert note.startswith("4 of 4 videos have another number of rows")
+    assert "a stride of about 8 frames would fit" in note
+    assert "d:" not in note
+
+
+def test_features_that_were_resized_are_recognised(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(100, 5)).astype(np.float32) for name in "ab"}
+    videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("a", 30.0), ("b", 200.0))}
+    truth = Annotations("", videos, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
+    assert "import features from before they were resized" in report.notes[0]
+
+
+def test_annotations_that_do_not_know_the_videos_are_told(tmp_path, arrays):
+    truth = Annotations("", {"q": VideoAnnotations("q", "training", 3.0, None, ())}, ())
+    _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
+    assert report.notes == ["2 videos are taken to end with their last row: the annotations have no durations of them"]
+
+
+def test_the_prefix_is_taken_off_and_channels_first_is_turned(tmp_path, arrays):
+    turned = {f"v_{name}": array.T for name, array in arrays.items()}
+    config = ImportConfig(fps=30, stride_frames=4, window_frames=16, prefix="v_", channels_first=True)
+    store, _ = import_features(write_npy(tmp_path / "in", turned), tmp_path / "out", config)
+    np.testing.assert_array_equal(store.read("a").features, arrays["a"])
+
+
+def test_npz_files_are_read_by_key(tmp_path, arrays):
+    (tmp_path / "in").mkdir()
+    np.savez(tmp_path / "in/a.npz", feats=arrays["a"], other=arrays["b"])
+    np.savez(tmp_path / "in/b.npz", arrays["b"])
+    store, _ = import_features(tmp_path / "in", tmp_path / "out", I3D)
+    np.testing.assert_array_equal(store.read("a").features, arrays["a"])
+    np.testing.assert_array_equal(store.read("b").features, arrays["b"])
+    config = ImportConfig(fps=30, stride_frames=4, window_frames=16, key="other")
+    store, _ = import_features(tmp_path / "in/a.npz", tmp_path / "other", config)
+    np.testing.assert_array_equal(store.read("a").features, arrays["b"])
+    config = ImportConfig(fps=30, stride_frames=4, window_frames=16, key="nothing")
+    with pytest.raises(PipelineError, match="has no array 'nothing'; it has feats, other"):
+        import_features(tmp_path / "in/a.npz", tmp_path / "none", config)
+
+
+def test_hdf5_files_are_read_by_video(tmp_path, arrays):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a"] = arrays["a"]
+        file["b/c3d_features"] = arrays["b"]
+    store, report = import_features(tmp_path / "all.h5", tmp_path / "out", I3D)
+    assert report.done == ["a", "b"]
+    np.testing.assert_array_equal(store.read("b").features, arrays["b"])
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_pickles_are_read_only_when_asked_for_and_only_arrays(tmp_path, arrays, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.pkl").write_bytes(pickle.dumps(arrays["a"]))
+    (tmp_path / "in/bad.pkl").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(PipelineError, match="only when asked for"):
+        import_features(tmp_path / "in", tmp_path / "out", I3D)
+    config = ImportConfig(fps=30, stride_frames=4, window_frames=16, format="pkl")
+    store, report = import_features(tmp_path / "in", tmp_path / "out", config)
+    np.testing.assert_array_equal(store.read("a").features, arrays["a"])
+    assert "only NumPy arrays are accepted" in report.failed["bad"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bad_file_costs_only_itself(tmp_path, arrays):
+    folder = write_npy(tmp_path / "in", arrays)
+    (folder / "torn.npy").write_bytes(b"\x93NUMPY")
+    np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(folder / "flat.npy", np.zeros(4, np.float32))
+    np.save(folder / "empty.npy", np.zeros((0, 5), np.float32))
+    np.save(folder / "integers.npy", np.zeros((4, 5), np.int64))
+    np.save(folder / "wide.npy", np.zeros((4, 6), np.float32))
+    np.save(folder / "nan.npy", np.full((4, 5), np.nan, np.float32))
+    store, report = import_features(folder, tmp_path / "out", I3D)
+    assert store.ids() == ["a", "b"]
+    says = {
+        "torn": "cannot be read",
+        "objects": "cannot be read",
+        "flat": "two axes",
+        "empty": "at least one row",
+        "integers": "floating-point",
+        "wide": r"[4, 6]",
+        "nan": "not finite",
+    }
+    assert set(report.failed) == set(says)
+    for name, text in says.items():
+        assert text in report.failed[name], name
+
+
+def test_bad_sources_give_one_line(tmp_path, arrays):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PipelineError, match="has no feature files"):
+        import_features(tmp_path / "empty", tmp_path / "out", I3D)
+    with pytest.raises(PipelineError, match=r"no file or folder .*nowhere"):
+        import_features(tmp_path / "nowhere", tmp_path / "out", I3D)
+    with pytest.raises(PipelineError, match="published features need --fps, --stride-frames and --window-frames"):
+        import_export(tmp_path / "empty", tmp_path / "out")
+    folder = write_npy(tmp_path / "mixed", arrays)
+    np.savez(folder / "c.npz", arrays["a"])
+    with pytest.raises(PipelineError, match="several kinds"):
+        import_features(folder, tmp_path / "out", I3D)
+    (folder / "c.npz").unlink()
+    np.save(folder / "v_a.npy", arrays["a"])
+    config = ImportConfig(fps=30, stride_frames=4, window_frames=16, prefix="v_")
+    with pytest.raises(PipelineError, match="two feature files of video 'a'"):
+        import_features(folder, tmp_path / "out", config)
+    with pytest.raises(PipelineError, match=r"stride_frames must be > 0, got 0"):
+        ImportConfig(fps=30, stride_frames=0, window_frames=16)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("consumer", ["opentad", "actionformer", "gtad"])
+def test_export_then_import_gives_the_same_store(tmp_path, consumer, dtype):
+    if consumer == "gtad":
+        pytest.importorskip("h5py")
+    store = make_store(tmp_path / "store", dtype=dtype)
+    export(store, make_annotations(), tmp_path / "out", ExportConfig(to=consumer, prefix="v_"))
+    again, report = import_export(tmp_path / "out", tmp_path / "again")
+    assert report.done == store.ids() == again.ids()
+    assert again.spec == store.spec
+    for video_id in store.ids():
+        np.testing.assert_array_equal(again.read(video_id).features, store.read(video_id).features)
+        assert again.sidecar(video_id) == store.sidecar(video_id)
+
+
+def test_videos_that_gtads_files_cannot_name_are_told_on_import(tmp_path):
+    pytest.importorskip("h5py")
+    store = make_store(tmp_path / "store", ids=(*VIDEOS, "empty"))
+    annotations = make_annotations({"empty": VideoAnnotations("empty", "training", 10.0, None, ())})
+    export(store, annotations, tmp_path / "out", ExportConfig(to="gtad"))
+    again, report = import_export(tmp_path / "out", tmp_path / "again")
+    assert again.ids() == sorted(VIDEOS)
+    assert report.notes == ["empty is not in the export: gtad's files cannot name videos without segments"]
+
+
+def test_exports_that_do_not_hold_the_rows_are_not_imported(tmp_path):
+    store = make_store(tmp_path / "store")
+    export(store, make_annotations(), tmp_path / "resized", ExportConfig(to="opentad", resize_snippets=8))
+    with pytest.raises(PipelineError, match="exported with resize_snippets 8, and the rows of the store cannot be"):
+        import_export(tmp_path / "resized", tmp_path / "again")
+    export(store, make_annotations(), tmp_path / "none", ExportConfig(to="fiftyone"))
+    with pytest.raises(PipelineError, match="no export for opentad, actionformer or gtad"):
+        import_export(tmp_path / "none", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_export_that_was_changed_is_not_imported_as_the_same(tmp_path):
+    store = make_store(tmp_path / "store")
+    export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
+    features = np.load(tmp_path / "out/features/b.npy")
+    np.save(tmp_path / "out/features/b.npy", features + 1)
+    with pytest.raises(PipelineError, match="features of 'b' are not those that were exported"):
+        import_export(tmp_path / "out", tmp_path / "again")
+
+
+def test_an_export_imported_as_published_features_has_the_same_rows_and_times(tmp_path):
+    store = make_store(tmp_path / "store")
+    export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
+    config = ImportConfig(fps=30, stride_frames=16, window_frames=64, tail="pad")
+    again, report = import_features(
+        tmp_path / "out/features", tmp_path / "again", config, annotations=make_annotations()
+    )
+    assert report.notes == []
+    for video_id in store.ids():
+        np.testing.assert_array_equal(again.read(video_id).features, store.read(video_id).features)
+        assert again.read(video_id).duration_seconds == store.read(video_id).duration_seconds
+        for name in ("stride_seconds", "window_seconds", "first_center_seconds"):
+            assert again.sidecar(video_id)["rows"][name] == store.sidecar(video_id)["rows"][name]

@@ -1,0 +1,154 @@
+"""Ranges of a video become its sequence, or it is found out that they do not fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.encode import Rows
+from pipeline.extraction.ray_parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
+from pipeline.store.feature_store import FeatureStore
+from pipeline.video.metadata import probe
+from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.ranges import VideoRange
+from pipeline.video.report import DecodeReport
+from pipeline.video.videos import VideoFile
+from tests import videos as make
+from tests.toys import toy_store_spec
+
+CONFIG = ExtractConfig()
+ROWS = np.random.default_rng(0).normal(0, 1, (10, 6)).astype(np.float32)
+REPORT = DecodeReport("pyav", "1", "asked for", 0, 0, make.Fraction(4), 0, ("a note",))
+FRAMES = {(0, 4): 16, (4, 7): 12, (7, 10): 12}  # of each range, 10 a second, four a row
+
+
+@pytest.fixture
+def store(tmp_path) -> FeatureStore:
+    return FeatureStore.create(tmp_path / "store", toy_store_spec(CONFIG))
+
+
+@pytest.fixture
+def video(tmp_path) -> VideoFile:
+    return VideoFile("folder/v", make.constant(tmp_path / "v.mp4", 40, 10))
+
+
+def range_of(name: str, video: VideoFile, first: int, end: int, rows: int, info) -> VideoRange:
+    return VideoRange(id=name, path=video.path, video=video, first_row=first, end_row=end, num_rows=rows, info=info)
+
+
+def parts_of(video: VideoFile) -> list[VideoRange]:
+    info = probe(video.path)
+    return [range_of(f"{first}-{end}", video, first, end, 10, info) for first, end in FRAMES]
+
+
+def write(store: FeatureStore, part: VideoRange, rows: np.ndarray = ROWS, **report) -> None:
+    """Writes a range as a worker does, a few rows at a time."""
+    recorder = PartRecorder(store)
+    recorder.begin(part)
+    chunk = rows[part.first_row : part.end_row + 1]
+    assert recorder.take(Rows(part, chunk[:1])) == 1
+    recorder.take(Rows(part, chunk[1:]))
+    frames = FRAMES[part.first_row, part.end_row]
+    done = replace(REPORT, decoded_frames=frames, num_snippets=len(chunk), **report)
+    assert recorder.take(Finished(part, part.info, done)) == ""
+
+
+def test_ranges_become_the_sequence_that_one_writer_would_have_written(store, video, tmp_path):
+    parts = parts_of(video)
+    for part in reversed(parts):
+        write(store, part)
+    outcome = join(store, video, parts, CONFIG)
+    assert (outcome.video, outcome.rows, outcome.kind) == (video, 10, "")
+    sequence = store.read(video.id)
+    assert np.array_equal(sequence.features, ROWS)
+    with store.writer("whole") as writer:
+        writer.append(ROWS)
+        writer.commit({})
+    assert store.array_path(video.id).read_bytes() == store.array_path("whole").read_bytes()
+    facts = sequence.sidecar["decoder"]
+    assert (facts["decoded_frames"], facts["corrupt_frames"], facts["notes"]) == (40, 0, ["a note"])
+    assert sequence.sidecar["duration_exact"] == "4"
+
+
+def test_finished_ranges_are_known_as_long_as_the_file_is_the_same(store, video):
+    first, second, _ = parts_of(video)
+    write(store, first)
+    assert is_written(store, first)
+    assert not is_written(store, second)
+    assert not is_written(store, replace(first, num_rows=11))
+    make.constant(video.path, 41, 10)
+    assert not is_written(store, first)
+
+
+def spoil_rows(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def cut_short(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def remove(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    file.unlink()
+
+
+def change_video(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    make.constant(video.path, 41, 10)
+
+
+def write_another(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    """A range whose rows are a little off, as after a seek to the wrong frame."""
+    write(store, parts_of(video)[1], ROWS + np.float32(1e-7))
+
+
+def decode_otherwise(store: FeatureStore, video: VideoFile, file: Path) -> None:
+    write(store, parts_of(video)[1], backend="decord")
+
+
+@pytest.mark.parametrize("spoil", [spoil_rows, cut_short, remove, change_video, write_another, decode_otherwise])
+def test_ranges_that_do_not_fit_are_found_out_and_leave_nothing(store, video, spoil):
+    parts = parts_of(video)
+    for part in parts:
+        write(store, part)
+    (file,) = store.path.glob("parts/*/4-7.npy")
+    spoil(store, video, file)
+    with pytest.raises(UnfitError):
+        join(store, video, parts, CONFIG)
+    assert list((store.path / "features").iterdir()) == []
+
+
+def test_rows_that_are_not_finite_fail_the_video_as_everywhere(store, video):
+    parts = parts_of(video)
+    for part in parts:
+        write(store, part, np.where(np.arange(10)[:, None] == 5, np.float32("nan"), ROWS))
+    outcome = join(store, video, parts, CONFIG)
+    assert outcome.kind == "not_finite"
+    assert store.failure(video.id)["kind"] == "not_finite"
+
+
+def test_a_range_that_fails_or_is_begun_anew_gives_no_rows(store, video):
+    part = parts_of(video)[0]
+    recorder = PartRecorder(store)
+    recorder.begin(part)
+    recorder.take(Rows(part, ROWS[:3]))
+    assert recorder.take(Restarted(part, "its decoder died")) == -3
+    recorder.take(Rows(part, ROWS[:2]))
+    assert recorder.take(Failed(part, "decode_error", "damage")) == "decode_error: damage"
+    assert not is_written(store, part)
+
+
+def test_only_ranges_that_nobody_needs_any_more_are_removed(store, video):
+    parts = parts_of(video)
+    other = [replace(part, video=VideoFile("other", video.path)) for part in parts]
+    for part in [*parts, *other]:
+        write(store, part)
+    join(store, video, parts, CONFIG)
+    remove_settled_parts(store)
+    assert [path.name for path in (store.path / "parts").iterdir()] == ["other"]
+    store.write_failure("other", kind="corrupt", reason="", source={})
+    remove_settled_parts(store)
+    assert not (store.path / "parts").exists()

@@ -1,0 +1,238 @@
+"""A store packed into a few files and unpacked again; stores merged; what is in a store."""
+
+import json
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.storage.atomic_files import write_json
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.tools import pack as packing
+from pipeline.store.tools.contents import sequence_lines, totals
+from pipeline.store.tools.merge import merge
+from pipeline.store.tools.pack import pack
+from pipeline.store.tools.unpack import unpack
+from pipeline.store.tools.verify import verify_store
+from tests.pipeline.commandline.test_cli import command  # noqa: F401
+from tests.remote import files_of, remote
+from tests.stores import PLAN, make_store
+
+SMALL = 0.0045
+VIDEOS = {name: np.full((100 + n, 4), n, dtype=np.float32) for n, name in enumerate(["a", "b/ü", ".c", "d" * 150, "e"])}
+
+
+@pytest.fixture
+def store(tmp_path) -> FeatureStore:
+    store = make_store(tmp_path / "store", VIDEOS)
+    store.write_failure("x", kind="timeout", reason="too slow", source={})
+    (store.path / "logs").mkdir()
+    (store.path / "logs" / "20260101T000000Z-host-1.jsonl").write_text("{}\n")
+    (store.path / "sola.safetensors").write_bytes(b"module")
+    (store.path / "empty.json").write_bytes(b"")
+    return store
+
+
+def test_unpacking_gives_the_same_bytes(store, tmp_path):
+    summary = pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert (summary.made, summary.kept) == (5, 0)  # five videos of 3 kB, and 1.4 kB of other files with the last
+    shards = [f"shards/{number:06}.tar" for number in range(5)]
+    assert sorted(files_of(tmp_path / "packed")) == ["index.json", *shards, "store.json"]
+    assert unpack(tmp_path / "packed", tmp_path / "again") == len(files_of(store.path)) == 15
+    assert files_of(tmp_path / "again") == files_of(store.path)
+    assert verify_store(FeatureStore.open(tmp_path / "again"), deep=True) == []
+    assert unpack(tmp_path / "packed", tmp_path / "again") == 0
+
+
+def test_shards_are_plain_tar_and_a_row_can_be_read_in_its_place(store, tmp_path):
+    pack(store, tmp_path / "packed", megabytes=SMALL)
+    for shard in sorted((tmp_path / "packed" / "shards").iterdir()):
+        with tarfile.open(shard, "r:") as tar:
+            tar.extractall(tmp_path / "untarred", filter="data")
+    assert files_of(tmp_path / "untarred") == files_of(store.path)
+    index = json.loads((tmp_path / "packed" / "index.json").read_text())
+    shard, offset, size, _ = index["files"]["features/e.npy"]
+    data = (tmp_path / "packed" / "shards" / f"{shard:06}.tar").read_bytes()[offset : offset + size]
+    row = np.frombuffer(data[-4 * 4 :], np.float32)
+    np.testing.assert_array_equal(row, VIDEOS["e"][-1])
+
+
+def test_an_interrupted_pack_goes_on_with_the_next_shard_and_equals_one_that_was_not(store, tmp_path, monkeypatch):
+    pack(store, tmp_path / "whole", megabytes=SMALL)
+    plain = packing._write_shard
+
+    def interrupted(store, sizes, out, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return plain(store, sizes, out, number)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing, "_write_shard", interrupted)
+        pack(store, tmp_path / "packed", megabytes=SMALL)
+    with pytest.raises(PipelineError, match=r"no index\.json"):
+        unpack(tmp_path / "packed", tmp_path / "again")
+    summary = pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert (summary.made, summary.kept) == (3, 2)
+    assert files_of(tmp_path / "packed") == files_of(tmp_path / "whole")
+    assert pack(store, tmp_path / "packed", megabytes=SMALL).kept == 5
+    with store.writer("e") as writer:  # other values, the same sizes: only its sidecar tells
+        writer.append(VIDEOS["e"] + 1)
+        writer.commit({"duration_seconds": 1.0, "source": {"name": "e"}})
+    assert pack(store, tmp_path / "packed", megabytes=SMALL).made == 1
+    pack(store, tmp_path / "packed", megabytes=512)
+    assert len(list((tmp_path / "packed" / "shards").iterdir())) == 1
+    unpack(tmp_path / "packed", tmp_path / "again")
+    assert files_of(tmp_path / "again") == files_of(store.path)
+
+
+def test_an_interrupted_unpack_goes_on(store, tmp_path, monkeypatch):
+    pack(store, tmp_path / "packed", megabytes=SMALL)
+    steps = []
+
+    def stop(done, text):
+        steps.append(done)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tmp_path / "packed", tmp_path / "again", report=stop)
+    assert (tmp_path / "again" / "store.json").is_file()
+    assert unpack(tmp_path / "packed", tmp_path / "again") == 15 - 4
+    assert files_of(tmp_path / "again") == files_of(store.path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil.json", "/etc/evil", "features/../../evil.npy", "features/a/b.npy", "features/..json", ".hidden",
+     "features/a.exe", "other/a.json", "features/%2e%2e.npy", "logs/../evil.jsonl", "", "failures/a.npy", "a\n.json"],
+)  # fmt: skip
+def test_an_index_that_names_what_no_store_has_is_refused_before_anything_is_written(store, tmp_path, name):
+    pack(store, tmp_path / "packed")
+    index = json.loads((tmp_path / "packed" / "index.json").read_text())
+    index["files"][name] = index["files"]["store.json"]
+    write_json(tmp_path / "packed" / "index.json", index)
+    with pytest.raises(PipelineError, match="no file of a store"):
+        unpack(tmp_path / "packed", tmp_path / "deep" / "again")
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("place", [[0, 0], [0, -1, 5, ""], ["0", 0, 5, ""], [0, 0, 5, None], 7, [0, True, 5, ""]])
+def test_an_index_that_is_malformed_is_refused(store, tmp_path, place):
+    pack(store, tmp_path / "packed")
+    index = json.loads((tmp_path / "packed" / "index.json").read_text())
+    index["files"]["features/e.npy"] = place
+    write_json(tmp_path / "packed" / "index.json", index)
+    with pytest.raises(PipelineError, match=r"must have \[shard, offset, bytes, SHA-256\]"):
+        unpack(tmp_path / "packed", tmp_path / "again")
+
+
+def test_a_damaged_shard_is_named_and_nothing_of_the_damage_is_kept(store, tmp_path):
+    pack(store, tmp_path / "packed")
+    shard = tmp_path / "packed" / "shards" / "000000.tar"
+    _, offset, size, _ = json.loads((tmp_path / "packed" / "index.json").read_text())["files"]["features/e.npy"]
+    data = bytearray(shard.read_bytes())
+    data[offset + size - 1] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(PipelineError, match=r"000000\.tar is damaged at byte \d+: features/e\.npy"):
+        unpack(tmp_path / "packed", tmp_path / "again")
+    assert not list((tmp_path / "again").rglob("*e.npy*"))
+
+
+def test_what_does_not_fit_is_not_packed(store, tmp_path):
+    with pytest.raises(PipelineError, match="holds other files"):
+        pack(store, store.path.parent)
+    with pytest.raises(PipelineError, match="another folder than the store"):
+        pack(store, store.path)
+    data = store.array_path("e").read_bytes()
+    store.array_path("e").write_bytes(data[:-1] + b"\x01")
+    with pytest.raises(PipelineError, match="not the array that its sidecar describes"):
+        pack(store, tmp_path / "packed")
+    store.sidecar_path("e").unlink()
+    with pytest.raises(PipelineError, match=r"without a sidecar \(e\.npy\)"):
+        pack(store, tmp_path / "packed")
+
+
+def test_remote_stores_are_packed_unpacked_and_merged(bucket, store, tmp_path):
+    pack(store, bucket / "packed", megabytes=SMALL)
+    unpack(remote("memory://bucket/packed"), remote("memory://bucket/again"))
+    assert files_of(bucket / "again") == files_of(store.path)
+    pack(FeatureStore.open(remote("memory://bucket/again")), tmp_path / "packed", megabytes=SMALL)
+    assert files_of(bucket / "packed") == files_of(tmp_path / "packed")
+    other = make_store(tmp_path / "other", {"f": VIDEOS["e"]})
+    merge([FeatureStore.open(remote("memory://bucket/again")), other], remote("memory://bucket/merged"))
+    merged = FeatureStore.open(remote("memory://bucket/merged"))
+    assert merged.ids() == sorted([*VIDEOS, "f"])
+    assert verify_store(merged, deep=True) == []
+
+
+def test_merged_stores_hold_the_sequences_of_all(tmp_path):
+    parts = [dict(list(VIDEOS.items())[:3]), dict(list(VIDEOS.items())[2:])]
+    one, other = (make_store(tmp_path / f"part{n}", part) for n, part in enumerate(parts))
+    one.write_failure("e", kind="timeout", reason="too slow", source={})
+    one.write_failure("z", kind="corrupt", reason="damaged", source={})
+    summary = merge([one, other], tmp_path / "merged")
+    merged = FeatureStore.open(tmp_path / "merged")
+    assert (summary.copied, summary.present, summary.failures) == (5, 0, 1)
+    assert merged.fingerprint() == make_store(tmp_path / "whole", VIDEOS).fingerprint()
+    assert merged.failed_ids() == ["z"]
+    assert verify_store(merged, deep=True) == []
+    assert merge([one, other], tmp_path / "merged").present == 5
+
+
+def test_stores_that_contradict_each_other_are_not_merged(tmp_path):
+    one, other = make_store(tmp_path / "one", VIDEOS), make_store(tmp_path / "other", {"e": VIDEOS["e"] + 1})
+    with pytest.raises(PipelineError, match=r"1 videos have different features in two stores: e \(.*one and .*other\)"):
+        merge([one, other], tmp_path / "merged")
+    assert FeatureStore.open(tmp_path / "merged").ids() == []
+    unlike = make_store(tmp_path / "unlike", VIDEOS, plan=replace(PLAN, tail="drop"))
+    with pytest.raises(PipelineError, match=r"different settings.*rows\.tail: 'pad' here, 'drop' there"):
+        merge([one, unlike], tmp_path / "merged2")
+    assert not (tmp_path / "merged2").exists()
+    with pytest.raises(PipelineError, match="two or more"):
+        merge([one], tmp_path / "merged2")
+
+
+def test_a_damaged_array_is_not_merged(tmp_path):
+    one, other = make_store(tmp_path / "one", {"a": VIDEOS["a"]}), make_store(tmp_path / "other", {"e": VIDEOS["e"]})
+    other.array_path("e").write_bytes(other.array_path("e").read_bytes()[:-1] + b"\x01")
+    with pytest.raises(PipelineError, match="not the array that its sidecar describes"):
+        merge([one, other], tmp_path / "merged")
+    assert FeatureStore.open(tmp_path / "merged").ids() == ["a"]
+
+
+def test_contents_come_from_the_sidecars(store):
+    for file in (store.path / "features").glob("*.npy"):
+        size = file.stat().st_size
+        file.write_bytes(bytes(size))  # no array is read
+    assert [(line.id, line.rows, line.seconds, line.dtype) for line in sequence_lines(store)] == sorted(
+        (name, len(rows), len(rows) / 2, "float32") for name, rows in VIDEOS.items()
+    )
+    found = totals(store)
+    assert (found.videos, found.rows, found.failures, found.incomplete) == (5, 510, {"timeout": 1}, 0)
+    assert found.hours == pytest.approx(510 / 2 / 3600)
+    assert found.gigabytes == pytest.approx(510 * 4 * 4 / 1e9)
+
+
+def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811
+    code, out, _ = command("store", "ls", store.path)
+    assert (code, out.splitlines()[-1]) == (0, "e\t104\t52.00\tfloat32")
+    code, out, _ = command("store", "ls", store.path, "--json")
+    assert json.loads(out)[1] == {"id": "a", "rows": 100, "seconds": 50.0, "dtype": "float32"}
+    code, out, _ = command("store", "stats", store.path)
+    assert [line.split() for line in out.splitlines()] == [
+        ["videos", "5"], ["hours", "0.07"], ["rows", "510"], ["GB", "0.000"], ["failures", "timeout", "1"],
+    ]  # fmt: skip
+    code, out, _ = command("store", "stats", store.path, "--json")
+    assert json.loads(out)["failures"] == {"timeout": 1}
+    code, out, _ = command("store", "pack", store.path, "--out", tmp_path / "packed", "--megabytes", SMALL)
+    assert (code, "15 files" in out, "5 shards (0 were there)" in out) == (0, True, True)
+    code, out, _ = command("store", "unpack", tmp_path / "packed", "--out", tmp_path / "again")
+    assert (code, "15 files written; 5 sequences" in out) == (0, True)
+    code, out, _ = command("store", "merge", store.path, tmp_path / "again", "--out", tmp_path / "merged")
+    assert (code, "5 sequences copied" in out) == (0, True)
+    code, _, err = command("store", "unpack", store.path, "--out", tmp_path / "x")
+    assert (code, err.count("\n"), "is not a packed store" in err) == (2, 1, True)
+    code, _, err = command("store", "stats", store.path, "--cache-gigabytes", "0")
+    assert (code, "cache_gigabytes" in err) == (2, True)

@@ -1,0 +1,368 @@
+"""Heads trained together with SoLa: what each way trains, by which loss, and that the model then works as any other."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.annotations.segments import Segment
+from pipeline.config import LocalizeConfig
+from pipeline.detection.model import load_model
+from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.heads.registry import build_head
+from pipeline.heads.resize import resize_rows
+from pipeline.stages.enhance import enhance_store
+from pipeline.stages.extract import extract
+from pipeline.stages.localize import localize
+from pipeline.stages.train import train
+from pipeline.store.feature_store import FeatureStore
+from pipeline.training.batches import Batch, TrainItem, make_batch
+from pipeline.training.joint_sola import (
+    HeadWithSola,
+    enhance_batch,
+    first_layer,
+    joined,
+    joint_losses,
+    resize_batch,
+    start_learner,
+    windows_of,
+)
+from pipeline.training.train_head import EpochReport, fit_head, validate
+from sola.config import SolaConfig
+from sola.enhance import enhance_array
+from sola.learner import Learner
+from sola.module import SolaModule
+from sola.sampling import draw_epoch
+from tests.pipeline.stages.test_localize import write_annotations
+from tests.pipeline.stages.test_stages import grey_video
+from tests.stores import annotate, make_store
+from tests.toys import use_toy_encoder
+
+WAYS = ("frozen", "unified", "unified_with_loss", "auxiliary")
+JOINT = WAYS[1:]
+CHANNELS = 6
+# A window of 11, compared at 2, 4, 6, 8.
+MODULE = SolaConfig(hidden=5, predictor_hidden=7, window_snippets=11, start=2, size=4, learning_rate=0.02)
+HEAD = HeadConfig(width=8, levels=2, stem_blocks=1, tower_layers=1, dropout=0.1)
+
+
+def config(sola: str, **options) -> TrainConfig:
+    defaults = {"epochs": 1, "min_steps_per_epoch": 1, "batch_size": 4, "device": "cpu", "warmup_epochs": 0}
+    defaults |= {"head": HEAD, "module": MODULE, "sola": sola}
+    return TrainConfig(**{**defaults, **options})
+
+
+def items() -> list[TrainItem]:
+    """Three videos that are longer than a window of `MODULE` and one that is shorter; features far from centred."""
+    made = []
+    for number, length in enumerate((30, 24, 17, 6)):
+        rows = np.random.default_rng(number).normal(size=(length, CHANNELS)).astype(np.float32) + 2
+        rows[2 : length // 2, number % 2] += 4
+        made.append(
+            TrainItem(
+                video_id=str(number),
+                features=rows,
+                segments=[Segment((2.0, float(length // 2)), "ab"[number % 2])],
+                stride_seconds=1.0,
+                window_seconds=1.0,
+                duration_seconds=float(length),
+            )
+        )
+    return made
+
+
+def start(settings: TrainConfig, *, gate: float = 0.3) -> tuple[HeadWithSola, Learner, Batch]:
+    """Network, learner and batch of a first step, the module's gate opened so that it shows."""
+    torch.manual_seed(0)
+    head = build_head(CHANNELS, 2, settings.head)
+    learner = start_learner(items(), head, settings, torch.device("cpu"))
+    with torch.no_grad():
+        learner.module.alpha.fill_(gate)
+    batch = make_batch(items(), labels=("a", "b"), max_snippets=100, rng=np.random.default_rng(0))
+    return joined(head, learner, settings), learner, batch
+
+
+def losses_of(settings: TrainConfig, network: HeadWithSola, learner: Learner, batch: Batch, *, step: int = 3):
+    rng = np.random.default_rng(0)
+    return joint_losses(
+        network, learner, batch, config=settings, step=step, rng=rng, device=torch.device("cpu")
+    )  # fmt: skip
+
+
+def cross_entropy_of_windows(z: list[torch.Tensor], predictor: torch.nn.Module, settings: SolaConfig) -> float:
+    """The similarity loss by its equations, pair by pair; z are the compared rows of each window and their places."""
+    total, pairs = 0.0, 0
+    for rows, places in z:
+        unit = rows.double() / rows.double().norm(dim=1, keepdim=True)
+        predicted = predictor(unit)
+        for i in range(len(unit)):
+            for j in range(len(unit)):
+                cosine = float(unit[i] @ predicted[j] / predicted[j].norm())
+                p = (1 + cosine) / 2
+                interval = abs(places[i] - places[j]) / settings.step
+                wanted = 1.0 if i == j else float(torch.tensor(settings.k / interval**2).sigmoid())
+                total -= wanted * np.log(p) + (1 - wanted) * np.log(1 - p)
+                pairs += 1
+    return total / pairs
+
+
+@pytest.mark.parametrize("sola", JOINT)
+def test_the_first_step_has_the_plain_heads_losses_bit_for_bit(sola: str) -> None:
+    plain = fit_head(items(), [], labels=("a", "b"), config=config("frozen")).losses[0]
+    joint = fit_head(items(), [], labels=("a", "b"), config=config(sola)).losses[0]
+    assert {name: joint[name] for name in plain} == plain
+    assert (joint.keys() - plain.keys() == {"similarity"}) is (sola != "unified")
+
+
+def test_resized_sequences_go_through_the_module_before_they_are_resized() -> None:
+    settings = config("unified", head=replace(HEAD, resize_snippets=16))
+    network, learner, batch = start(settings)
+    enhanced = [enhance_array(learner.module, item.load()) for item in items()]
+    expected = torch.stack([torch.from_numpy(resize_rows(rows, 16)) for rows in enhanced])
+    seen: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _head, inputs, _output: seen.append(inputs[0]))
+    losses_of(settings, network, learner, batch)
+    torch.testing.assert_close(seen[0], expected, rtol=1e-5, atol=1e-5)
+    plain = fit_head(items(), [], labels=("a", "b"), config=replace(settings, sola="frozen")).losses[0]
+    joint = fit_head(items(), [], labels=("a", "b"), config=settings).losses[0]
+    assert joint == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize(("resized", "lengths"), [(16, [30, 24, 17, 6]), (0, [8, 8, 8, 6])])
+def test_training_gives_the_module_whole_sequences_or_crops_never_resized_ones(monkeypatch, resized, lengths) -> None:
+    seen: list[Batch] = []
+
+    def watched(network: HeadWithSola, learner: Learner, batch: Batch, **rest) -> dict[str, torch.Tensor]:
+        seen.append(batch)
+        return joint_losses(network, learner, batch, **rest)
+
+    monkeypatch.setattr("pipeline.training.train_head.joint_losses", watched)
+    settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_train_snippets=8))
+    fit_head(items(), [], labels=("a", "b"), config=settings)
+    assert sorted(seen[0].mask.sum(dim=1).tolist()) == sorted(lengths)
+    known = np.concatenate([item.load() for item in items()])
+    assert all((row == known).all(axis=1).any() for row in seen[0].features[seen[0].mask].numpy())
+
+
+def test_a_resized_batch_is_cropped_with_its_segments() -> None:
+    _, _, batch = start(config("unified"))
+    cut = resize_batch(batch, 20, limit=8, rng=np.random.default_rng(1))
+    whole = resize_batch(batch, 20, limit=20, rng=np.random.default_rng(1))
+    assert cut.features.shape == (4, 8, CHANNELS) and bool(cut.mask.all())
+    for row in range(4):
+        [begin] = [b for b in range(13) if torch.equal(whole.features[row, b : b + 8], cut.features[row])]
+        kept = whole.targets[row].segments.clamp(begin - 0.5, begin + 7.5) - begin
+        if len(cut.targets[row].segments):
+            torch.testing.assert_close(cut.targets[row].segments, kept)
+
+
+@pytest.mark.parametrize(("kernels", "dilations"), [((5, 1, 1), (1, 1, 1)), ((3, 3), (1, 2))])
+def test_the_module_sees_each_sequence_of_a_batch_as_if_it_stood_alone(kernels, dilations) -> None:
+    module = SolaModule(CHANNELS, replace(MODULE, kernel_sizes=kernels, dilations=dilations))
+    with torch.no_grad():
+        module.alpha.fill_(0.7)
+    batch = make_batch(items(), labels=("a", "b"), max_snippets=100, rng=np.random.default_rng(0))
+    polluted = batch.features.masked_fill(~batch.mask[..., None], float("nan"))
+    out = enhance_batch(module, polluted, batch.mask)
+    for row, item in enumerate(items()):
+        expected = torch.from_numpy(enhance_array(module, item.load()))
+        torch.testing.assert_close(out[row, : len(expected)], expected, rtol=1e-5, atol=1e-5)
+        assert bool((out[row, len(expected) :] == 0).all())
+
+
+@pytest.mark.parametrize("sola", ["unified", "unified_with_loss"])
+def test_the_heads_loss_reaches_module_and_head(sola: str) -> None:
+    settings = config(sola)
+    network, learner, batch = start(settings, gate=0.0)
+    losses = losses_of(settings, network, learner, batch)
+    sum(value for name, value in losses.items() if name != "similarity").backward()
+    assert network.module.alpha.grad.abs() > 1e-6
+    assert first_layer(network.head).conv.weight.grad.abs().max() > 1e-6
+
+
+def test_the_similarity_loss_of_the_module_reaches_it_and_not_the_head() -> None:
+    settings = config("unified_with_loss")
+    network, learner, batch = start(settings)
+    losses_of(settings, network, learner, batch)["similarity"].backward()
+    assert network.module.alpha.grad.abs() > 1e-6
+    assert network.module.convolutions[0].weight.grad.abs().max() > 0
+    assert all(p.grad is None for p in network.head.parameters())
+
+
+@pytest.mark.parametrize("kind", ["anchor_free", "gtad", "actionness"])
+def test_the_auxiliary_loss_reaches_the_heads_first_layer_alone(kind: str) -> None:
+    settings = config("auxiliary", head=replace(HEAD, kind=kind, width=32))
+    network, learner, batch = start(settings)
+    assert network.module is None
+    losses_of(settings, network, learner, batch)["similarity"].backward()
+    reached = {name.split(".")[0] for name, p in network.head.named_parameters() if p.grad is not None}
+    assert reached == {"hidden" if kind == "actionness" else "project"}
+    assert first_layer(network.head).conv.weight.grad.abs().max() > 1e-8
+
+
+def test_the_similarity_loss_is_that_of_the_equations_on_windows_of_the_batch() -> None:
+    settings = config("unified_with_loss", similarity_weight=0.5)
+    network, learner, batch = start(settings)
+    loss = losses_of(settings, network, learner, batch, step=3)["similarity"].item()
+    windows = draw_epoch(np.array([30, 24, 17, 6]), MODULE, 3)
+    compared = []
+    with torch.no_grad():
+        module, predictor = learner.module.double(), learner.predictor.double()
+        for video, first in zip(windows.videos, windows.firsts, strict=True):
+            rows = torch.from_numpy(items()[video].load()).double()[max(first, 0) : first + 11]
+            places = [p for p in MODULE.positions if 0 <= first + p < len(items()[video].features)]
+            out = module(rows[None])[0]
+            compared.append((out[[p + min(first, 0) for p in places]], places))
+        expected = 0.5 * cross_entropy_of_windows(compared, predictor, MODULE)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert len(compared) == 4 and {len(places) for _, places in compared} != {4}  # the short video takes part
+
+
+def test_the_auxiliary_loss_is_that_of_the_equations_on_the_first_layers_output() -> None:
+    settings = config("auxiliary")
+    network, learner, batch = start(settings)
+    loss = losses_of(settings, network, learner, batch, step=5)["similarity"].item()
+    windows = draw_epoch(np.array([30, 24, 17, 6]), MODULE, 5)
+    compared = []
+    with torch.no_grad():
+        layer, predictor = network.head.project.conv.double(), learner.predictor.double()
+        for video, first in zip(windows.videos, windows.firsts, strict=True):
+            rows = torch.from_numpy(items()[video].load()).double()
+            projected = rows @ layer.weight[:, :, 0].T + layer.bias
+            places = [p for p in MODULE.positions if 0 <= first + p < len(rows)]
+            compared.append((projected[[first + p for p in places]], places))
+        expected = cross_entropy_of_windows(compared, predictor, MODULE)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_step_draws_its_own_windows_and_scales_take_turns() -> None:
+    settings = config("unified_with_loss", module=replace(MODULE, scales=(1, 2)))
+    _, learner, batch = start(settings)
+    one, two = learner.scales
+    assert not torch.equal(windows_of(batch, one, step=0).rows, windows_of(batch, one, step=1).rows)
+    assert torch.equal(windows_of(batch, one, step=1).rows, windows_of(batch, one, step=1).rows)
+    assert two.config.step == 2 * one.config.step
+    network = joined(build_head(CHANNELS, 2, HEAD), learner, settings)
+    found = [losses_of(settings, network, learner, batch, step=step)["similarity"].item() for step in (0, 1, 2)]
+    assert len(set(found)) == 3
+
+
+def test_a_comparison_relative_to_the_data_takes_the_training_videos_statistics() -> None:
+    settings = config("unified_with_loss", module=replace(MODULE, comparison="centred"))
+    _, learner, _ = start(settings)
+    every = np.concatenate([item.load() for item in items()])
+    np.testing.assert_allclose(learner.statistics.origin, every.mean(axis=0), rtol=1e-5)
+    one_only = replace(settings, statistics_videos=1)
+    few = start_learner(items(), build_head(CHANNELS, 2, HEAD), one_only, torch.device("cpu"))
+    assert any(np.allclose(few.statistics.origin, item.load().mean(axis=0), rtol=1e-5) for item in items())
+
+
+def test_the_module_has_its_own_learning_rates() -> None:
+    settings = config("unified", module=replace(MODULE, gate_learning_rate=0.125), ema_decay=0.0)
+    result = fit_head(items(), [], labels=("a", "b"), config=settings)
+    # The first step of Adam is the learning rate, whatever the gradient's size.
+    assert abs(result.module.alpha.item()) == pytest.approx(0.125, rel=1e-3)
+    assert (result.module_config.seed, result.module_config.steps) == (0, 1)
+
+
+@pytest.mark.parametrize("sola", JOINT)
+def test_resumed_training_equals_uninterrupted_training(sola: str) -> None:
+    settings = config(sola, epochs=3, min_steps_per_epoch=2, batch_size=3, validate_every_epochs=1)
+    saved, states = io.BytesIO(), []
+
+    def save(report: EpochReport) -> None:
+        if report.epoch == 1:
+            torch.save(report.state(), saved)
+        states.append(report.state())
+
+    straight = fit_head(items(), items()[:2], labels=("a", "b"), config=settings, on_epoch=save)
+    saved.seek(0)
+    resumed = fit_head(
+        items(), items()[:2], labels=("a", "b"), config=settings, on_epoch=save,
+        resume=torch.load(saved, weights_only=True),
+    )  # fmt: skip
+    assert straight.losses == resumed.losses and straight.best_epoch == resumed.best_epoch
+    last, again = states[2], states[-1]
+    assert last["epoch"] == again["epoch"] == 3
+    assert any("predictor" in name for name in last["head"]) is (sola != "unified")
+    for part in ("head", "average"):
+        assert all(torch.equal(value, again[part][name]) for name, value in last[part].items())
+    if sola != "auxiliary":
+        assert straight.module.alpha != 0
+        assert torch.equal(straight.module.alpha, resumed.module.alpha)
+        score = validate(straight.head, items()[:2], labels=("a", "b"), config=settings, module=straight.module)
+        assert score.average == straight.best_map
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    videos = {item.video_id: item.features for item in items()}
+    subsets = {"0": "training", "1": "training", "2": "validation", "3": "training"}
+    annotate(
+        tmp_path / "annotations.json",
+        {i: (subsets[i], len(rows) / 2, [(1.0, len(rows) / 4, "a")]) for i, rows in videos.items()},
+    )
+    return make_store(tmp_path / "store", videos)
+
+
+@pytest.mark.parametrize("sola", WAYS)
+def test_every_way_gives_a_model_that_locates(store: FeatureStore, tmp_path: Path, sola: str) -> None:
+    settings = config(sola, device="auto", head=replace(HEAD, kind="actionness"), epochs=2)
+    summary = train(store, tmp_path / "annotations.json", tmp_path / "model", settings)
+    model = load_model(tmp_path / "model")
+    assert (model.sola is not None) is (sola in ("unified", "unified_with_loss"))
+    assert (model.features.sola is not None) is (model.sola is not None)
+    assert any("gate of the trained SoLa module" in note for note in summary.notes) is (model.sola is not None)
+    assert model.training["settings"]["sola"] == sola
+    assert sum(map(len, localize([store.path], model, LocalizeConfig(device="cpu")).detections.values())) > 0
+
+
+def test_a_module_is_not_trained_on_features_that_are_enhanced_already(tmp_path: Path) -> None:
+    enhanced = make_store(
+        tmp_path / "enhanced", {"0": items()[0].features}, sola={"module_sha256": "0" * 64, "settings": {}}
+    )
+    with pytest.raises(PipelineError, match=r"enhanced is already enhanced, and sola=unified .* `extract` wrote"):
+        train(enhanced, tmp_path / "no.json", tmp_path / "model", config("unified"))
+
+
+def test_raw_video_plain_store_and_store_enhanced_by_the_module_give_the_same_detections(tmp_path, monkeypatch) -> None:
+    use_toy_encoder(monkeypatch)
+    for name, frames in (("a", 30), ("b", 30), ("c", 29)):
+        grey_video(tmp_path / "videos" / f"{name}.mp4", frames)
+    truth = write_annotations(tmp_path / "annotations.json", a="training", b="training", c="validation")
+    plain, _ = extract([tmp_path / "videos"], tmp_path / "store", ExtractConfig(workers=1, stride_frames=2.5))
+    head = replace(HEAD, max_test_snippets=8)
+    train(plain, truth, tmp_path / "model", config("unified_with_loss", head=head, epochs=8, ema_decay=0.0))
+    model = load_model(tmp_path / "model")
+    enhanced, _ = enhance_store(
+        plain, tmp_path / "enhanced", SolaConfig(), module_file=tmp_path / "model" / "sola.safetensors"
+    )
+    assert abs(enhanced.read("a").features - plain.read("a").features).max() > 1e-4
+    expected = localize([plain.path], model, LocalizeConfig(device="cpu")).detections
+    assert sum(map(len, expected.values())) > 0
+    for other in (tmp_path / "videos", enhanced.path):
+        found = localize([other], model, LocalizeConfig(device="cpu")).detections
+        assert found.keys() == expected.keys()
+        for video_id, detections in expected.items():
+            assert [d.label for d in found[video_id]] == [d.label for d in detections]
+            for one, two in zip(found[video_id], detections, strict=True):
+                assert one.segment == pytest.approx(two.segment, abs=1e-5)
+                assert one.score == pytest.approx(two.score, abs=1e-5)
+
+
+def test_options_that_would_be_ignored_or_cannot_be_are_refused() -> None:
+    with pytest.raises(PipelineError, match=r"sola must be one of frozen, unified, .* got 'x'"):
+        config("x")
+    with pytest.raises(PipelineError, match="similarity_weight must be >= 0, got -1"):
+        config("auxiliary", similarity_weight=-1)
+    with pytest.raises(PipelineError, match=r"module.steps must stay None, got 5"):
+        config("unified", module=replace(MODULE, steps=5))
+    with pytest.raises(PipelineError, match=r"module.comparison must be raw for sola=auxiliary, got whitened"):
+        config("auxiliary", module=replace(MODULE, comparison="whitened"))
+    with pytest.raises(PipelineError, match=r"head.tower_layers must be >= 1 for sola=auxiliary.*, got 0"):
+        config("auxiliary", head=HeadConfig(kind="actionness", tower_layers=0))
