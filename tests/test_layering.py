@@ -21,6 +21,35 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "tests": None,
 }
 
+# The rooms of the pipeline, from the ground up: a room imports rooms that stand above it in this list, never below.
+ROOMS = (
+    "errors",
+    "progress",
+    "storage",
+    "snippets",
+    "cluster",
+    "annotations",
+    "video",
+    "metrics",
+    "store",
+    "pretraining",
+    "heads",
+    "synthetic",
+    "exports",
+    "extraction",
+    "config",
+    "planning",
+    "detection",
+    "plots",
+    "training",
+    "stages",
+    "report",
+    "ablation",
+    "commandline",
+    "cli",
+    "__main__",
+)
+
 # Command-line help and the processes that decode videos load these; they must start in tens of milliseconds.
 WITHOUT_TORCH = (
     "pipeline.cli",
@@ -67,6 +96,19 @@ def offences(source: str, module: str) -> list[str]:
     return found
 
 
+def rises(source: str, module: str) -> list[str]:
+    """The imports of a module of the pipeline that go to its own floor's successors, one line each."""
+    room = module.split(".")[1]
+    found = []
+    for line, name in imports_of(source, module):
+        parts = name.split(".")
+        if parts[0] != "pipeline" or len(parts) < 2 or parts[1] not in ROOMS:
+            continue
+        if ROOMS.index(parts[1]) > ROOMS.index(room):
+            found.append(f"{module}:{line} imports {name}")
+    return found
+
+
 def modules_of(package: str) -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / package).rglob("*.py")):
         yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text(encoding="utf-8")
@@ -77,6 +119,17 @@ def test_each_package_imports_only_what_it_may_know(package: str) -> None:
     modules = list(modules_of(package))
     assert modules, f"no modules found in {package}"
     assert [offence for module, source in modules for offence in offences(source, module)] == []
+
+
+def test_no_room_of_the_pipeline_knows_a_higher_one() -> None:
+    modules = [(module, source) for module, source in modules_of("pipeline") if module != "pipeline.__init__"]
+    assert {module.split(".")[1] for module, _ in modules} == set(ROOMS), "a room without a place in ROOMS"
+    assert [rise for module, source in modules for rise in rises(source, module)] == []
+
+
+def test_seven_files_stand_loose_in_the_pipeline() -> None:
+    loose = {path.stem for path in (ROOT / "pipeline").glob("*.py")}
+    assert loose == {"__init__", "__main__", "cli", "config", "errors", "progress", "snippets"}
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
@@ -128,6 +181,18 @@ def test_the_checker_sees_a_forbidden_import(module: str, source: str) -> None:
 )
 def test_the_checker_lets_a_permitted_import_pass(module: str, source: str) -> None:
     assert offences(source, module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "count"),
+    [
+        ("pipeline.video.decode", "from pipeline.stages import extract", 1),
+        ("pipeline.store.spec", "def late():\n    import pipeline.extraction.encode", 1),
+        ("pipeline.stages.extract", "from pipeline.store.spec import StoreSpec\nimport pipeline.stages.run", 0),
+    ],
+)
+def test_the_checker_sees_an_import_that_rises(module: str, source: str, count: int) -> None:
+    assert len(rises(source, module)) == count
 
 
 def test_the_checker_sees_torch_being_loaded() -> None:

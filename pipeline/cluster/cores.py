@@ -1,4 +1,4 @@
-"""TODO cluster/cores.py."""
+"""How many processor cores this process may use."""
 
 from __future__ import annotations
 

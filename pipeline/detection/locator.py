@@ -1,4 +1,4 @@
-"""TODO detection/locator.py."""
+"""A trained model with its encoder: raw videos in, detections out."""
 
 from __future__ import annotations
 

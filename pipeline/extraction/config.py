@@ -1,4 +1,4 @@
-"""TODO extraction/config.py."""
+"""The options of `extract`: each is written once, with its unit and default."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 
 _FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
-
-
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
 
 

@@ -30,7 +30,7 @@ def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any)
     Args:
         path: the video file.
         encoder: as for `extract --encoder`.
-        settings: any other setting of :class:`pipeline.extraction.config.ExtractConfig` by name (weights, stride_seconds, …).
+        settings: any other setting of ``ExtractConfig`` by name (weights, stride_seconds, …).
 
     Raises:
         PipelineError: the video cannot be decoded; the class of failure and the reason are named.
@@ -56,7 +56,7 @@ def encode_folder(
         inputs: video files, folders (searched below), text files of paths; paths or URLs.
         encoder: as for `extract --encoder`.
         on_failure: called with the video, the class of failure and the reason; without it a bad video is left out.
-        settings: any other setting of :class:`pipeline.extraction.config.ExtractConfig` by name.
+        settings: any other setting of ``ExtractConfig`` by name.
 
     Yields:
         Sequences with float32 [T, C]; ``sidecar`` holds ``duration_seconds`` and ``rows`` (what row i means).

@@ -1,6 +1,6 @@
 """The temporal self-similarity matrix (TSM) of one video in one store or two, and what SoLa wants it to be.
 
-Reads what the picture needs; ``pipeline.plots.tsm_figure`` draws it. A long video is binned first, so that memory is bounded.
+Read what the picture needs; ``pipeline.plots.tsm_figure`` draws it. A long video is binned first, which bounds memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TODO stages/ground_truth.py."""
+"""Ground truth for the videos of a feature store."""
 
 from __future__ import annotations
 

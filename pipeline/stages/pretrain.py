@@ -76,7 +76,7 @@ def pretrain(
         source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.pretraining.clips.find_clips`. With
             ``annotations``: untrimmed videos, as for `extract`.
         out: a .safetensors file.
-        annotations: of the videos; the clips are their segments, see :func:`pipeline.pretraining.annotated_segments.segment_clips`.
+        annotations: of the videos; their segments are the clips (``pretraining.annotated_segments.segment_clips``).
         report: told the share that is done, 0 to 1.
 
     Raises:
