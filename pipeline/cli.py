@@ -12,12 +12,10 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from encoders.errors import EncoderError
 from pipeline.commandline import fleet, steps, stores, tools
 from pipeline.commandline.app import app
 from pipeline.commandline.option_sources import option_sources, take_cache
-from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError, StorageError
-from sola.errors import SolaError
+from pipeline.errors import BAD_INPUT, INTERRUPTED, SolaPipelineError
 
 COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -40,7 +38,7 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{error} (--help shows the options)", BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
-    except (PipelineError, StorageError, EncoderError, SolaError) as error:
+    except SolaPipelineError as error:
         _fail(str(error), BAD_INPUT)
     except OSError as error:
         remedy = "; free some space and run the same command again" if error.errno in _FULL else ""

@@ -10,16 +10,20 @@ INTERRUPTED = 130
 """Ctrl-C or SIGTERM; everything that was finished is kept."""
 
 
-class PipelineError(Exception):
-    """Something in the input or the settings is wrong; the message says what, where, and what to do.
+class SolaPipelineError(Exception):
+    """The root of all errors that a user can cause and mend, in all three packages.
 
     The command line prints the message on one line, without a traceback, and exits with 2.
     """
 
 
-class StorageError(Exception):
-    """Object storage did not do what was asked: no answer, no credentials, no permission.
+class PipelineError(SolaPipelineError):
+    """Something in the input or the settings is wrong; the message says what, where, and what to do."""
 
-    Not a :class:`PipelineError`, which may mean that a file is not there: what could not be asked is not taken for
-    absent, and made anew. The command line prints it the same way.
+
+class StorageError(SolaPipelineError):
+    """Object storage did not answer or refused: no connection, no credentials, no permission.
+
+    It is not a ``PipelineError``, which may mean that a file is absent and is to be made. What could not be asked for is
+    not absent.
     """

@@ -17,18 +17,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import EncoderError
 from pipeline.ablation.plan import Cell
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.stages.enhance import HISTORY_FILE, enhance_store
 from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.storage.atomic_files import read_json, sha256_of_file, write_json
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
-from sola.errors import SolaError
 from sola.fit import StepRecord
 from sola.health import gain
 
@@ -98,7 +96,7 @@ def try_cell(
     try:
         scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
         result = CellResult(cell, scores)
-    except (PipelineError, SolaError, EncoderError, RuntimeError) as error:  # torch's errors are RuntimeErrors
+    except (SolaPipelineError, RuntimeError) as error:  # torch's errors are RuntimeErrors
         result = CellResult(cell, {}, str(error))
     return result, time.perf_counter() - started
 

@@ -31,8 +31,7 @@ from cyclopts.config import Dict
 from pipeline.cluster.config import settings_of_results
 from pipeline.commandline.option_sources import read_toml
 from pipeline.config import AblateConfig, CellConfig
-from pipeline.errors import PipelineError
-from sola.errors import SolaError
+from pipeline.errors import PipelineError, SolaPipelineError
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")
 _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
@@ -188,7 +187,7 @@ def _settings(values: dict[str, Any], file: Path) -> CellConfig:
 
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
-    except (CycloptsError, PipelineError, SolaError) as error:
+    except (CycloptsError, SolaPipelineError) as error:
         raise PipelineError(f"{file}: {error}") from None
     settings: CellConfig = bound.arguments["settings"]
     return settings

@@ -15,7 +15,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.errors import PipelineError, StorageError
+from pipeline.errors import PipelineError, SolaPipelineError, StorageError
 
 # The scheme, and the extra of this project that brings its package. memory:// is fsspec's own, for trials.
 SCHEMES = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "memory": "s3"}
@@ -282,7 +282,7 @@ def told(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
-    except (PipelineError, StorageError):
+    except SolaPipelineError:
         raise
     except Exception as error:  # each package has its own kinds, many of which are no OSError
         if isinstance(error, OSError) and error.errno in _FULL:
