@@ -23,7 +23,7 @@ FailureKind = Literal[
 ]
 
 
-class VideoError(Exception):
+class VideoError(SolaPipelineError):
     """One video cannot be used; the others are not touched by it.
 
     Args:
