@@ -13,8 +13,8 @@ from tests import ROOT
 
 PACKAGES = ("encoders", "sola", "pipeline")
 
-# What a package may import beside itself and the standard library; None: anything but scripts. All errors have one root,
-# in a module that imports nothing.
+# What a package may import beside itself and the standard library; None: anything but scripts. All may import
+# pipeline.errors, the root of all errors, which imports nothing.
 MAY_IMPORT: dict[str, set[str] | None] = {
     "encoders": {"torch", "torchvision", "pytorchvideo", "numpy", "safetensors"},
     "sola": {"torch", "numpy", "safetensors"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipeline.errors import SolaPipelineError
+
 FailureKind = Literal[
     "unreadable",  # the file cannot be opened, or no accepted container is recognised in it
     "refused_container",  # a playlist, concat file, image or other format that is not on the list
