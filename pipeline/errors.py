@@ -24,6 +24,6 @@ class PipelineError(SolaPipelineError):
 class StorageError(SolaPipelineError):
     """Object storage did not answer or refused: no connection, no credentials, no permission.
 
-    It is not a ``PipelineError``, which may mean that a file is absent and is to be made. What could not be asked for is
-    not absent.
+    It is not a ``PipelineError``, which may mean that a file is absent and is to be made. What could not be asked for
+    is not absent.
     """

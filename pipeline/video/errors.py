@@ -7,7 +7,7 @@ from typing import Literal
 from pipeline.errors import SolaPipelineError
 
 FailureKind = Literal[
-    "unreadable",  # the file cannot be opened, or no accepted container is recognised in it
+    "unreadable",  # the file cannot be opened, or no accepted container is recognized in it
     "refused_container",  # a playlist, concat file, image or other format that is not on the list
     "no_video_stream",
     "unsupported_codec",
