@@ -292,7 +292,7 @@ CATALOG: dict[str, CatalogEntry] = {
 
 
 def encoder_names() -> tuple[str, ...]:
-    """Returns the names of all encoders, in the catalogue's order."""
+    """Returns the names of all encoders, in the catalog's order."""
     return tuple(CATALOG)
 
 
@@ -318,7 +318,7 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 
 def catalog_entry(name: str) -> CatalogEntry:
-    """Returns the entry of an encoder, of the catalogue or of a user's file (path/to/file.py:name).
+    """Returns the entry of an encoder, of the catalog or of a user's file (path/to/file.py:name).
 
     Raises:
         EncoderError: there is none of that name; the nearest names are offered. A user's file is absent or fails.

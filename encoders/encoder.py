@@ -151,7 +151,7 @@ def make_encoder(
     weights_sha256: str | None = None,
     compile: bool = False,
 ) -> Encoder:
-    """Returns an encoder of an entry that need not be in the catalogue; else as `load_encoder`."""
+    """Returns an encoder of an entry that need not be in the catalog; else as `load_encoder`."""
     if batch_size is not None and batch_size < 1:
         raise EncoderError(f"batch_size must be >= 1, got {batch_size}")
     target = resolve_device(device)

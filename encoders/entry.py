@@ -1,4 +1,4 @@
-"""What the catalogue knows about one encoder."""
+"""What the catalog knows about one encoder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CatalogEntry:
 
     Args:
         spec: the preprocessing and the dimension.
-        build: returns the network; it takes normalised frames as spec.layout says and returns float32 [B, C].
+        build: returns the network; it takes normalized frames as spec.layout says and returns float32 [B, C].
         layouts: of weight files that fit.
         published: weights that can be had by name, the default first.
         own: whether it is a user's network, built with its weights.

@@ -1,4 +1,4 @@
-"""The layouts that weight files come in: recognised by their keys, renamed to the network's own names."""
+"""The layouts that weight files come in: recognized by their keys, renamed to the network's own names."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def unwrap(content: object, *, where: str) -> dict[str, Tensor]:
     return state
 
 
-def recognise(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where: str) -> Layout:
+def recognize(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where: str) -> Layout:
     """Returns the one of `layouts` that the keys of `state` show.
 
     Raises:

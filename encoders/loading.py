@@ -1,4 +1,4 @@
-"""From a catalogue entry to the plain network with its weights."""
+"""From a catalog entry to the plain network with its weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
-from encoders.layouts import load_into, recognise, unwrap
+from encoders.layouts import load_into, recognize, unwrap
 from encoders.random_weights import fill_random, state_sha256
 from encoders.spec import EncoderSpec
 from encoders.trained import carried_spec, own_layout
@@ -23,7 +23,7 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
     """Returns the plain network in eval mode on the CPU, its spec, and which weights it holds.
 
     Args:
-        entry: of the catalogue.
+        entry: of the catalog.
         weights: a published name, a file, an address, or "random"; "own" for what a user's own network was built with.
         seed: of random weights.
 
@@ -50,7 +50,7 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
     carried = carried_spec(path)
     if carried is not None and carried.name != entry.spec.name:
         raise EncoderError(f"{where} was trained for encoder {carried.name}, got encoder {entry.spec.name}")
-    layout = own_layout(state) if carried is not None else recognise(state, entry.layouts, where=where)
+    layout = own_layout(state) if carried is not None else recognize(state, entry.layouts, where=where)
     network = _build(entry)
     load_into(network, state, layout, where=where)
     name = weights if source is not None else path.name

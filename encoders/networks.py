@@ -1,4 +1,4 @@
-"""Networks that turn normalised frames into features; built without weights, classifiers left out."""
+"""Networks that turn normalized frames into features; built without weights, classifiers left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PooledBlocks(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            clips: normalised frames [B, 3, F, H, W].
+            clips: normalized frames [B, 3, F, H, W].
         """
         features = clips
         for block in self.blocks:
@@ -46,7 +46,7 @@ class PooledImageNet(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            frames: normalised frames [B, C, H, W].
+            frames: normalized frames [B, C, H, W].
         """
         features = frames
         for child in self.children():
@@ -72,7 +72,7 @@ class PooledSlowFast(nn.Module):
         """Returns features float32 [B, C], slow channels first.
 
         Args:
-            clips: normalised frames [B, 3, F, H, W].
+            clips: normalized frames [B, 3, F, H, W].
         """
         pathways = [clips.index_select(2, self.slow_frames), clips]
         for block in self.blocks:
@@ -96,7 +96,7 @@ class PooledX3D(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            clips: normalised frames [B, 3, F, H, W].
+            clips: normalized frames [B, 3, F, H, W].
         """
         features = clips
         for block in list(self.blocks)[:-1]:
@@ -128,7 +128,7 @@ class PooledVideoResNet(nn.Module):
         """Returns features float32 [B, C].
 
         Args:
-            clips: normalised frames [B, 3, F, H, W].
+            clips: normalized frames [B, 3, F, H, W].
         """
         features = self.stem(clips)
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))

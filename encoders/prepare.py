@@ -106,7 +106,7 @@ def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tu
     shape = (batch_size, *spec.snippet_shape)
     cpu = torch.device("cpu")
     try:
-        pack_convolutions(fast.network, network.normalised(torch.zeros(shape, dtype=torch.uint8)))
+        pack_convolutions(fast.network, network.normalized(torch.zeros(shape, dtype=torch.uint8)))
         cosine = lowest_cosine(run(fast, snippets, cpu), run(network, snippets, cpu))
     except (RuntimeError, TypeError, AttributeError) as error:
         # The operators are internal to torch and may change.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-# Normalisations that end a residual branch, in pytorchvideo and torchvision.
+# Normalizations that end a residual branch, in pytorchvideo and torchvision.
 RESIDUAL_END = ("norm_c", "bn3", "conv2.1")
 # A branch that starts at full strength would multiply the features' power by about three in every block (they
 # overflow fp16 in deep networks), one that starts at zero would be dead; a quarter does neither.
@@ -44,7 +44,7 @@ def fill_random(network: nn.Module, *, seed: int) -> None:
 
 
 def _reset_norm(norm: nn.Module, scale: float) -> None:
-    """Makes a normalisation the identity times `scale`."""
+    """Makes a normalization the identity times `scale`."""
     for key, parameter in norm.named_parameters(recurse=False):
         parameter.fill_(scale if key == "weight" else 0.0)
     for key, buffer in norm.named_buffers(recurse=False):

@@ -22,10 +22,10 @@ BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class SnippetNetwork(nn.Module):
-    """From bytes to features: normalisation, the network, and the mean over frames for 2D networks.
+    """From bytes to features: normalization, the network, and the mean over frames for 2D networks.
 
     Args:
-        network: takes normalised frames as `spec.layout` says, returns [B, C].
+        network: takes normalized frames as `spec.layout` says, returns [B, C].
         spec: the encoder's.
         dtype: that the network computes in.
     """
@@ -52,13 +52,13 @@ class SnippetNetwork(nn.Module):
         Args:
             snippets: uint8 [B, F * L, H, W, C].
         """
-        inputs = self.normalised(snippets)
+        inputs = self.normalized(snippets)
         if not self.per_frame:
             return self.network(inputs).float()
         batch, frames = snippets.shape[:2]
         return self.network(inputs).float().view(batch, frames // self.stack, -1).mean(dim=1)
 
-    def normalised(self, snippets: Tensor) -> Tensor:
+    def normalized(self, snippets: Tensor) -> Tensor:
         """Returns the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
 
         Args:

@@ -13,20 +13,20 @@ CHANNELS = {"rgb": 3, "flow": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """The fixed definition of one snippet encoder: name, feature dimension, frames, size, normalisation.
+    """The fixed definition of one snippet encoder: name, feature dimension, frames, size, normalization.
 
     Frame k (of F = `num_frames`) of a snippet is frame floor((k + 0.5) * window_frames / F) of its window on a
     grid of `fps` frames a second: the middle frame of the k-th of F equal parts, for every encoder alike.
 
     Args:
-        name: the encoder's name in the catalogue.
+        name: the encoder's name in the catalog.
         version: number of this definition; it rises when features of the same weights would change.
         feature_dim: C, the length of one feature vector.
         num_frames: F, frames fed to the network for one snippet.
         window_frames: the span of a snippet, in frames of the `fps` grid.
         fps: frames a second of that grid.
         short_side: the short side of a frame after scaling, in pixels.
-        crop_size: side of the square centre crop fed to the network, in pixels.
+        crop_size: side of the square center crop fed to the network, in pixels.
         mean: per channel, subtracted from bytes / 255.
         std: per channel, divided by after the mean is subtracted.
         layout: "clip" feeds [B, C, F, H, W] to the network; "frames" feeds every frame to a 2D network and
@@ -112,7 +112,7 @@ class EncoderSpec:
         return (self.short_side, scaled_long) if height <= width else (scaled_long, self.short_side)
 
     def crop_box(self, height: int, width: int) -> tuple[int, int, int]:
-        """Returns (top, left, size) in pixels of the centre crop of a scaled frame, halves towards top left.
+        """Returns (top, left, size) in pixels of the center crop of a scaled frame, halves towards top left.
 
         Args:
             height: of the scaled frame, in pixels.

@@ -23,7 +23,7 @@ def save_trained(path: Path, network: nn.Module, spec: EncoderSpec, *, about: Ma
 
     Args:
         path: a .safetensors file.
-        network: as its entry in the catalogue builds it, without a classifier.
+        network: as its entry in the catalog builds it, without a classifier.
         spec: the preprocessing of the training, under the name of that entry.
         about: how the weights came about, as JSON values.
     """

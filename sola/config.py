@@ -53,7 +53,7 @@ class SolaConfig:
     """Sharpness K of the target sigmoid(K / d²), d the interval in steps: larger means alike for longer."""
 
     scales: tuple[int, ...] = (1,)
-    """Multiples of `step` that take turns, one an optimiser step, the window growing with them; (1,) is published."""
+    """Multiples of `step` that take turns, one an optimizer step, the window growing with them; (1,) is published."""
 
     input_weight: float = 0.0
     """How far the target listens to the input, 0 to 1: an interval is measured by its steps (0, published) or by
@@ -84,13 +84,13 @@ class SolaConfig:
     """Decoupled weight decay of AdamW."""
 
     batch_size: int = 256
-    """Most windows in an optimiser step; an epoch is cut into steps of nearly equal size."""
+    """Most windows in an optimizer step; an epoch is cut into steps of nearly equal size."""
 
     epochs: int = 150
     """Passes over the videos, used when `steps` is not given."""
 
     steps: int | None = None
-    """Optimiser steps, in place of `epochs`; 150 epochs of HACS are about 22,000."""
+    """Optimizer steps, in place of `epochs`; 150 epochs of HACS are about 22,000."""
 
     windows_per_video: int = 1
     """Windows drawn from each video in an epoch."""
@@ -109,10 +109,10 @@ class SolaConfig:
     """Seed of the initial weights and of the windows drawn."""
 
     checkpoint_every_steps: int = 500
-    """Optimiser steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
     log_every_steps: int = 10
-    """Optimiser steps between entries of the training curve."""
+    """Optimizer steps between entries of the training curve."""
 
     def __post_init__(self) -> None:
         _check_literals(self)

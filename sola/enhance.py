@@ -9,8 +9,8 @@ import torch
 from sola.config import Precision
 from sola.device import resolve_precision
 from sola.errors import SolaError
-from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.module import SolaModule
+from sola.sparse_forward import GatherPlan, gathered_forward, layer_weights, plan_gather
 
 BLOCK_SNIPPETS = 1024
 

@@ -35,13 +35,13 @@ class EvaluationConfig:
     """Momentum of stochastic gradient descent."""
 
     batch_size: int = 256
-    """Snippets in an optimiser step."""
+    """Snippets in an optimizer step."""
 
     epochs: int = 16
     """Passes over the training snippets."""
 
     least_steps: int = 3000
-    """Optimiser steps to take at least: with few snippets, the epochs above would end before anything is learned."""
+    """Optimizer steps to take at least: with few snippets, the epochs above would end before anything is learned."""
 
     counted_epochs: int = 10
     """Last epochs whose scores are averaged."""
@@ -71,7 +71,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class LabelledSequence:
+class LabeledSequence:
     """Features [T, C] of a video, float16 or float32, and which snippets are foreground, [T] bool."""
 
     features: np.ndarray
@@ -104,8 +104,8 @@ class EvaluationResult:
 
 
 def linear_evaluation(
-    train: Sequence[LabelledSequence],
-    test: Sequence[LabelledSequence],
+    train: Sequence[LabeledSequence],
+    test: Sequence[LabeledSequence],
     config: EvaluationConfig | None = None,
     *,
     stream_channels: Sequence[int] = (),
@@ -214,9 +214,7 @@ def _counts(foreground: np.ndarray, config: EvaluationConfig) -> np.ndarray:
     return np.where(foreground, 0.5 / share, 0.5 / (1 - share))
 
 
-def _prepare(
-    videos: Sequence[LabelledSequence], stream_channels: Sequence[int], role: str
-) -> tuple[Tensor, np.ndarray]:
+def _prepare(videos: Sequence[LabeledSequence], stream_channels: Sequence[int], role: str) -> tuple[Tensor, np.ndarray]:
     if not videos:
         raise SolaError(f"there are no {role} videos")
     for number, video in enumerate(videos):

@@ -11,10 +11,11 @@ import numpy as np
 
 from sola.checkpoint import fit_identity, load_checkpoint, save_checkpoint
 from sola.config import SolaConfig
+from sola.diagnostics import fit_warnings
+from sola.distributed import ALONE, Team, interrupts_noted
 from sola.errors import SolaError
-from sola.health import fit_warnings
+from sola.fit_state import Scale, fit_state_dict, new_fit_state, restore_fit, shared_loss, train_step
 from sola.interrupt import interrupt_held_back
-from sola.learner import Scale, learner_state, new_learner, restore_learner, shared_loss, train_step
 from sola.module import SolaModule
 from sola.sampling import (
     FeatureSource,
@@ -27,17 +28,16 @@ from sola.sampling import (
     steps_in_epoch,
 )
 from sola.statistics import feature_statistics
-from sola.team import ALONE, Team, interrupts_noted
 
-# From so many optimiser steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
+# From so many optimizer steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
 LONG_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What an optimiser step showed before its update; `step` counts from 1, `epoch` from 0.
+    """What an optimizer step showed before its update; `step` counts from 1, `epoch` from 0.
 
-    The measures are those of `sola.learner.StepMeasures`.
+    The measures are those of `sola.fit_state.StepMeasures`.
     """
 
     step: int
@@ -98,13 +98,13 @@ def fit(
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
     _refuse_idle(len(lengths), config, team)
     statistics = feature_statistics(source, lengths, channels, config.comparison)
-    learner = new_learner(channels, config, statistics=statistics, team=team)
+    fit_state = new_fit_state(channels, config, statistics=statistics, team=team)
     identity = fit_identity(source, lengths, config, channels)
     done = 0
     history: list[StepRecord] = []
-    if checkpoint is not None and team.first(checkpoint.exists()):
+    if checkpoint is not None and team.broadcast(checkpoint.exists()):
         state = load_checkpoint(checkpoint, identity)
-        restore_learner(learner, state)
+        restore_fit(fit_state, state)
         done = state["step"]
         history = [StepRecord(*values) for values in state["history"]]
     if done > total:
@@ -113,15 +113,15 @@ def fit(
     def save() -> None:
         if checkpoint is not None and team.is_first:
             curve = [astuple(record) for record in history]
-            save_checkpoint(checkpoint, identity, learner_state(learner) | {"step": done, "history": curve})
+            save_checkpoint(checkpoint, identity, fit_state_dict(fit_state) | {"step": done, "history": curve})
 
     def warn() -> None:
         for warning in fit_warnings(history, config):
             if on_warning is not None:
                 on_warning(warning)
 
-    loss_of = shared_loss(learner)
-    batches = _batches(source, lengths, learner.scales, config, channels, range(done, total), team)
+    loss_of = shared_loss(fit_state)
+    batches = _batches(source, lengths, fit_state.scales, config, channels, range(done, total), team)
     consistent, stopped = True, False
     # Alone, Ctrl-C takes effect at once. In a team, all must hear of it, and end after the same step.
     held = ExitStack()
@@ -130,7 +130,7 @@ def fit(
         for epoch, scale, batch in batches:
             with interrupt_held_back():
                 consistent = False
-                measures = train_step(learner, batch, scale, step=done + 1, loss_of=loss_of)
+                measures = train_step(fit_state, batch, scale, step=done + 1, loss_of=loss_of)
                 done += 1
                 record = StepRecord(done, epoch, **asdict(measures))
                 if done % config.log_every_steps == 0 or done in (1, total):
@@ -143,7 +143,7 @@ def fit(
             if done == total // 2 and total >= LONG_STEPS:
                 warn()
             wishes = (bool(noted), should_stop is not None and should_stop())
-            interrupted, stop = team.any(wishes, learner.module.alpha.device)
+            interrupted, stop = team.any(wishes, fit_state.module.alpha.device)
             if interrupted:
                 raise KeyboardInterrupt
             if stop:
@@ -161,7 +161,7 @@ def fit(
         raise KeyboardInterrupt
     if not stopped:
         warn()
-    return FitResult(learner.module.cpu().eval(), tuple(history), done, finished=not stopped)
+    return FitResult(fit_state.module.cpu().eval(), tuple(history), done, finished=not stopped)
 
 
 def _refuse_idle(videos: int, config: SolaConfig, team: Team) -> None:
@@ -203,7 +203,7 @@ def _batches(
     with ThreadPoolExecutor(config.readers) as readers:
         try:
             for epoch, scale, windows in _schedule(lengths, scales, config, steps):
-                share = team.share(len(windows))
+                share = team.shard(len(windows))
                 mine = Windows(windows.videos[share], windows.firsts[share])
                 pending.append((epoch, scale, readers.submit(read, mine, scale)))
                 if len(pending) > config.readers:

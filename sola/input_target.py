@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sola.team import Total, itself
+from sola.distributed import Total, no_reduction
 
 # Compared positions to each side of a gap whose means are told apart: single snippets differ by their noise.
 SIDE = 3
@@ -21,7 +21,7 @@ def input_aware_target(
     weight: float,
     contrast: float,
     valid: Tensor | None = None,
-    total: Total = itself,
+    total: Total = no_reduction,
 ) -> Tensor:
     """A target [B, S, S] in [0, 1] whose intervals are measured along the input.
 

@@ -36,10 +36,10 @@ class FeatureSource(Protocol):
 
 
 @runtime_checkable
-class ExpectingSource(FeatureSource, Protocol):
+class PrefetchingSource(FeatureSource, Protocol):
     """A source that is told what will be asked of it next, so that it can read it all at once."""
 
-    def expect(self, windows: Sequence[tuple[int, int, int]]) -> None:
+    def prefetch(self, windows: Sequence[tuple[int, int, int]]) -> None:
         """The next calls of `rows` are (index, start, stop) of these."""
         ...
 
@@ -135,7 +135,7 @@ def split_into_steps(windows: Windows, batch_size: int) -> list[Windows]:
 
 
 def steps_in_epoch(videos: int, config: SolaConfig) -> int:
-    """Optimiser steps in an epoch over this many videos."""
+    """Optimizer steps in an epoch over this many videos."""
     return -(-videos * config.windows_per_video // config.batch_size)
 
 
@@ -167,9 +167,9 @@ def read_windows(
     end = np.minimum(window_snippets, lengths - windows.firsts)
     rows = np.zeros((len(windows), span, channels), dtype=dtype)
     starts, stops = np.maximum(low, first), np.minimum(low + span, end)
-    if isinstance(source, ExpectingSource):
+    if isinstance(source, PrefetchingSource):
         parts = zip(windows.videos, starts + windows.firsts, stops + windows.firsts, strict=True)
-        source.expect([(int(video), int(start), int(stop)) for video, start, stop in parts if start < stop])
+        source.prefetch([(int(video), int(start), int(stop)) for video, start, stop in parts if start < stop])
     for item, (video, offset) in enumerate(zip(windows.videos, windows.firsts, strict=True)):
         start, stop = int(starts[item]), int(stops[item])
         if start >= stop:

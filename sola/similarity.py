@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sola.distributed import Total, no_reduction
 from sola.errors import SolaError
-from sola.team import Total, itself
 
 
 def target_tsm(size: int, k: float) -> Tensor:
@@ -67,7 +67,7 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
     return (entropy * pairs).sum() / pairs.sum()
 
 
-def loss_bounds(target: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> tuple[Tensor, Tensor]:
+def loss_bounds(target: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> tuple[Tensor, Tensor]:
     """The loss of the best prediction that is the same for all pairs, and of the target itself; scalars, float64.
 
     The first is the plateau on which a fit rests that has learned nothing from the intervals: with q the mean of the

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sola.config import Comparison
-from sola.sampling import ExpectingSource, FeatureSource
+from sola.sampling import FeatureSource, PrefetchingSource
 
 # Enough rows for the covariance of 2048 channels with some to spare; read one by one, in seconds.
 MOST_ROWS = 16384
@@ -74,7 +74,7 @@ def _spread_rows(source: FeatureSource, lengths: np.ndarray) -> np.ndarray:
     rows = []
     for start in range(0, len(wanted), _ROWS_AT_ONCE):
         part = wanted[start : start + _ROWS_AT_ONCE]
-        if isinstance(source, ExpectingSource):
-            source.expect(part)
+        if isinstance(source, PrefetchingSource):
+            source.prefetch(part)
         rows += [source.rows(*row)[0] for row in part]
     return np.stack(rows).astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.snippets import SnippetPlan
 from pipeline.store.feature_store import FeatureStore, StoreSpec
 
-# Half a second a row, windows of one second: the centre of row i is at (i + 1) / 2 seconds.
+# Half a second a row, windows of one second: the center of row i is at (i + 1) / 2 seconds.
 PLAN = SnippetPlan(fps=Fraction(10), window_frames=Fraction(10), stride_frames=Fraction(5), num_frames=2)
 
 

@@ -22,7 +22,7 @@ TOY_SPEC = EncoderSpec(
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
     layout="frames",
-    source="mean colour of the first and of the last frame of a snippet",
+    source="mean color of the first and of the last frame of a snippet",
 )
 
 

@@ -31,12 +31,12 @@ def picture_of(index: int, height: int, width: int) -> np.ndarray:
 
 
 def index_of(picture: np.ndarray) -> int:
-    """The index that a square cut from the centre of :func:`picture_of` shows; fails when it is not upright."""
+    """The index that a square cut from the center of :func:`picture_of` shows; fails when it is not upright."""
     side = picture.shape[0]
     assert picture.shape == (side, side, 3)
-    centres = [(2 * i + 1) * side // (2 * _CELLS) for i in range(_CELLS)]
+    centers = [(2 * i + 1) * side // (2 * _CELLS) for i in range(_CELLS)]
     reach = max(1, side // 16)
-    bits = [int(picture[y - reach : y + reach, x - reach : x + reach].mean() > 117) for y in centres for x in centres]
+    bits = [int(picture[y - reach : y + reach, x - reach : x + reach].mean() > 117) for y in centers for x in centers]
     assert tuple(bits[12:]) == _UPRIGHT, f"the picture is not upright: {bits[12:]}"
     return sum(bit << position for position, bit in enumerate(bits[:12]))
 

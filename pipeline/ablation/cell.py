@@ -28,9 +28,9 @@ from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.storage.atomic_files import read_json, sha256_of_file, write_json
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
+from sola.diagnostics import gain
 from sola.errors import SolaError
 from sola.fit import StepRecord
-from sola.health import gain
 
 
 def work_cell(
@@ -159,7 +159,7 @@ def _map_of(evaluation: Path) -> dict[str, float]:
 
 
 def _gain_of(fitted_in: Path) -> dict[str, float]:
-    """What the fit in that folder gained, see :func:`sola.health.gain`; nothing where its curve is not there."""
+    """What the fit in that folder gained, see :func:`sola.diagnostics.gain`; nothing where its curve is not there."""
     if not (fitted_in / HISTORY_FILE).is_file():
         return {}
     curve = [StepRecord(**record) for record in read_json(fitted_in / HISTORY_FILE, what="history of a fit")]

@@ -12,9 +12,9 @@ import torch
 
 from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
 from pipeline.ablation.plan import Cell
-from pipeline.cluster.ray_pool import Lost, RayPool
-from pipeline.cluster.ray_start import connected, room_in
-from pipeline.cluster.worker import Ended, Opened
+from pipeline.cluster.ray_pool import JobLost, RayPool
+from pipeline.cluster.ray_start import capacity_in, connected
+from pipeline.cluster.worker import JobResult, Ready
 from pipeline.config import AblateConfig
 
 
@@ -33,16 +33,16 @@ class CellJob:
         return self.cell.name
 
 
-def open_cells(cores: int) -> Opened:
+def open_cells(cores: int) -> Ready:
     """The work: one cell after the other, with so many cores."""
     torch.set_num_threads(cores)
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (bars of many cells help nobody)
 
-    def work(jobs: Iterator[CellJob]) -> Generator[Ended | int, None, None]:
+    def work(jobs: Iterator[CellJob]) -> Generator[JobResult | int, None, None]:
         for job in jobs:
-            yield Ended(job.key, try_cell(job.cell, job.store, job.folder, job.keep_features, job.module))
+            yield JobResult(job.key, try_cell(job.cell, job.store, job.folder, job.keep_features, job.module))
 
-    return Opened(None, work)
+    return Ready(None, work)
 
 
 def work_on_ray(
@@ -60,13 +60,13 @@ def work_on_ray(
 
     groups = share_sola(cells, stores)
     with connected(config.execution) as ray:
-        room = room_in(ray, config.execution)
+        room = capacity_in(ray, config.execution)
         opener = f"{__name__}:{open_cells.__name__}"
         with RayPool(ray, opener, (room.cpus,), room=room, depth=1) as pool:
             for ended in pool.run(job(group[0], None, group[1:]) for group in groups):
                 if isinstance(ended, int):
                     continue
-                if isinstance(ended, Lost):
+                if isinstance(ended, JobLost):
                     result, seconds = CellResult(ended.job.cell, {}, ended.reason), 0.0
                 else:
                     result, seconds = ended.result

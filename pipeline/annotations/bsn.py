@@ -18,7 +18,7 @@ SUBSETS_NAME = "video_info_new.csv"
 _FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset"})
 
 
-def recognises(content: Any) -> bool:
+def recognizes(content: Any) -> bool:
     """Whether a JSON value is an object of videos in this dialect."""
     return (
         isinstance(content, dict)

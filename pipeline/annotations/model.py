@@ -40,7 +40,7 @@ class VideoAnnotations:
         duration: seconds, or None where the file does not say.
         fps: frames a second, or None.
         segments: ordered by start, then end; ``0 <= start < end``, and ``end <= duration`` where that is known.
-        ambiguous: segments labelled "Ambiguous" (THUMOS14), kept apart from the classes.
+        ambiguous: segments labeled "Ambiguous" (THUMOS14), kept apart from the classes.
         frames: number of frames, or None.
     """
 

@@ -19,7 +19,7 @@ from pipeline.storage.atomic_files import read_json
 def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotations:
     """The ground truth in ``path``: a file of the ActivityNet family or of BSN, or a folder of THUMOS14 text files.
 
-    The dialect is recognised; what it says and :class:`Annotations` cannot hold is named in ``problems``. Numbers
+    The dialect is recognized; what it says and :class:`Annotations` cannot hold is named in ``problems``. Numbers
     may be strings. Segments that overshoot their video a little are clipped, segments of no length left out;
     ``problems`` counts both.
 
@@ -88,7 +88,7 @@ def _translate(path: Path) -> RawAnnotations:
     content = read_json(path, what="annotations")
     if isinstance(content, dict) and "database" in content:
         return activitynet.translate(content, source=str(path))
-    if bsn.recognises(content):
+    if bsn.recognizes(content):
         return bsn.translate(content, source=str(path), subsets=path.with_name(bsn.SUBSETS_NAME))
     raise PipelineError(
         f'annotations {path}: no "database" in it; accepted are the ActivityNet form '

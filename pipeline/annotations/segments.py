@@ -27,10 +27,10 @@ class Detection:
 
 
 def seconds_to_snippets(seconds: Any, *, stride_seconds: float, window_seconds: float) -> Any:
-    """Snippet coordinates of times: row i's centre, ``i * stride + window / 2`` seconds, is coordinate i.
+    """Snippet coordinates of times: row i's center, ``i * stride + window / 2`` seconds, is coordinate i.
 
     Args:
-        seconds: a number, array or tensor of times in seconds. Times before the first row's centre are negative.
+        seconds: a number, array or tensor of times in seconds. Times before the first row's center are negative.
         stride_seconds: from one row to the next, > 0.
         window_seconds: what one row covers, > 0.
     """

@@ -17,7 +17,7 @@ def write_annotations(path: Path, annotations: Annotations) -> None:
 
 
 def video_entry(video: VideoAnnotations, label_ids: dict[str, int]) -> dict[str, Any]:
-    """A video's entry in the database; what is not known is left out, segments labelled ambiguous have no id."""
+    """A video's entry in the database; what is not known is left out, segments labeled ambiguous have no id."""
     known = {"subset": video.subset, "duration": video.duration, "frame": video.frames, "fps": video.fps}
     entry: dict[str, Any] = {key: value for key, value in known.items() if value not in (None, "")}
     segments = sorted((*video.segments, *video.ambiguous), key=lambda segment: segment.segment)

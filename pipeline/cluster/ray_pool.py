@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.cluster.ray_start import Room
-from pipeline.cluster.worker import Ended, Station
+from pipeline.cluster.ray_start import Capacity
+from pipeline.cluster.worker import JobResult, RayWorker
 from pipeline.errors import PipelineError
 
 _MOST_LOSSES = 3  # workers that may die over one job
@@ -28,7 +28,7 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True)
-class Lost:
+class JobLost:
     """A job is given up: the workers that had it died, each time."""
 
     job: Any
@@ -52,7 +52,7 @@ class RayPool:
 
     Args:
         ray: the module, connected.
-        opener, arguments: of :class:`pipeline.cluster.worker.Station`.
+        opener, arguments: of :class:`pipeline.cluster.worker.RayWorker`.
         room: number and size of the workers.
         depth: jobs that a worker has at a time.
         on_ready: told each worker's name and what there is to know of it, before it is given jobs.
@@ -64,7 +64,7 @@ class RayPool:
         opener: str,
         arguments: tuple[Any, ...],
         *,
-        room: Room,
+        room: Capacity,
         depth: int,
         on_ready: Callable[[str, Any], None] = lambda name, about: None,
     ) -> None:
@@ -73,7 +73,7 @@ class RayPool:
         self._depth = depth
         self._on_ready = on_ready
         self._make = lambda: (
-            ray.remote(Station)
+            ray.remote(RayWorker)
             .options(num_cpus=room.cpus, num_gpus=room.gpus, max_restarts=0, scheduling_strategy="SPREAD")
             .remote(opener, arguments, threads=room.cpus, folder=str(Path.cwd()))
         )
@@ -118,7 +118,7 @@ class RayPool:
         self._waiting = deque(job for job in self._waiting if not is_dropped(job))
         self._suspects = deque(job for job in self._suspects if not is_dropped(job))
 
-    def run(self, jobs: Iterable[Any]) -> Generator[Ended | Lost | int, None, None]:
+    def run(self, jobs: Iterable[Any]) -> Generator[JobResult | JobLost | int, None, None]:
         """What becomes of each job, and how much further the others are, as it is heard.
 
         Jobs are asked for one by one, as workers have room for them.
@@ -190,7 +190,7 @@ class RayPool:
         while len(self._waiting) < count and (job := next(self._source, None)) is not None:
             self._waiting.append(job)
 
-    def _listen(self) -> Iterator[Ended | Lost | int]:
+    def _listen(self) -> Iterator[JobResult | JobLost | int]:
         """What the workers say next."""
         ray = self._ray
         heard, _ = ray.wait(list(self._calls), num_returns=1, timeout=_SECONDS_A_CALL)
@@ -219,7 +219,7 @@ class RayPool:
             yield from (replace(one, worker=worker.name) for one in ended)
         self._refuse_to_wait_for_ever()
 
-    def _lose(self, worker: _Worker, error: Exception) -> Iterator[Lost]:
+    def _lose(self, worker: _Worker, error: Exception) -> Iterator[JobLost]:
         """Sees to the jobs of a worker that died."""
         self._ray.kill(worker.actor)  # it may only be out of reach
         reason = _in_words(error)
@@ -232,7 +232,7 @@ class RayPool:
             if self._losses[key] < _MOST_LOSSES:
                 self._suspects.append(job)
             else:
-                yield Lost(job, f"{_MOST_LOSSES} workers died over it, the last of them so: {reason}")
+                yield JobLost(job, f"{_MOST_LOSSES} workers died over it, the last of them so: {reason}")
 
     def _refuse_to_wait_for_ever(self) -> None:
         if any(worker.ready for worker in [*self._calls.values(), *self._idle]):

@@ -24,7 +24,7 @@ _MOST_CORES = 4  # of a worker without a GPU, unless another number is asked for
 
 
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """What the cluster has for workers.
 
     Args:
@@ -87,7 +87,7 @@ def _keep_strangers_out() -> None:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def room_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpus: int = 0) -> Room:
+def capacity_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpus: int = 0) -> Capacity:
     """How many workers the cluster has room for, and what each of them gets.
 
     Args:
@@ -113,7 +113,7 @@ def room_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpu
             f"a worker needs {cpus + more_cpus} CPUs and {gpus:g} GPUs; the Ray cluster's largest machine has "
             f"{largest['CPU']:g} and {largest.get('GPU', 0.0):g}; give ray_cpus_per_worker and ray_gpus_per_worker"
         )
-    return Room(workers=min(places, config.ray_workers or places), cpus=cpus, gpus=gpus)
+    return Capacity(workers=min(places, config.ray_workers or places), cpus=cpus, gpus=gpus)
 
 
 def _default_cpus(nodes: list[dict[str, float]], gpus: float, more_cpus: int) -> int:

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """A job has ended.
 
     Args:
@@ -30,25 +30,25 @@ class Ended:
 
 
 # Takes jobs as it has use for them, and gives what has become of them, and numbers that tell of progress in between.
-Work = Callable[[Iterator[Any]], Generator[Ended | int, None, None]]
+Work = Callable[[Iterator[Any]], Generator[JobResult | int, None, None]]
 
 
 @dataclass(frozen=True)
-class Opened:
+class Ready:
     """A worker is ready: what there is to know of it, and its work."""
 
     about: Any
     work: Work
 
 
-class Station:
+class RayWorker:
     """The body of a worker, as plain Python; Ray makes an actor of it.
 
     The work sees one stream of jobs, so that what it keeps warm between two videos (decoder processes, half-filled
     batches) is used as in a job on one machine. When the work has done all that there was, the next job begins another.
 
     Args:
-        opener: "module:function" that gives an :class:`Opened`; it is called in the thread that does the work.
+        opener: "module:function" that gives an :class:`Ready`; it is called in the thread that does the work.
         arguments: of that function.
         threads: of the processor, for libraries that ask the environment.
         folder: the driver's working folder, which this machine has too: paths mean the same here as there.
@@ -63,7 +63,7 @@ class Station:
         self._folder = folder
         self._changed = threading.Condition()
         self._jobs: deque[Any] = deque()
-        self._ended: list[Ended] = []
+        self._ended: list[JobResult] = []
         self._progress = 0
         self._about: tuple[Any] | None = None
         self._error: BaseException | None = None
@@ -83,7 +83,7 @@ class Station:
             assert self._about is not None
             return f"{socket.gethostname()}-{os.getpid()}", self._about[0]
 
-    def exchange(self, jobs: Sequence[Any], seconds: float) -> tuple[list[Ended], int]:
+    def exchange(self, jobs: Sequence[Any], seconds: float) -> tuple[list[JobResult], int]:
         """Takes jobs; gives those that have ended since the last call, waiting so long for one, and the progress.
 
         Raises what ended the work as a whole.
@@ -140,7 +140,7 @@ class Station:
         try:
             for result in results:
                 with self._changed:
-                    if isinstance(result, Ended):
+                    if isinstance(result, JobResult):
                         self._ended.append(result)
                         self._changed.notify_all()
                     else:

@@ -56,7 +56,7 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.verify import repair as remove_files
 from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 from sola.config import SolaConfig
-from sola.team import joined_team
+from sola.distributed import joined_team
 
 _PROBED = 32  # videos whose durations a dry run looks up
 

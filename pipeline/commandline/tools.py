@@ -76,7 +76,7 @@ def probe(
 
     Args:
         store: A feature store.
-        annotations: Ground truth; a snippet is foreground when its centre lies in a segment.
+        annotations: Ground truth; a snippet is foreground when its center lies in a segment.
         compare: Other stores, measured on the same videos and set beside the first.
         out: Also write the result here, as JSON.
     """
@@ -163,7 +163,7 @@ def list_encoders() -> int:
 
 @app.command(name="annotations", sort_key=12)
 def show_annotations(file: Path, /) -> int:
-    """Summarise an annotation file: videos, subsets, classes, segments, problems.
+    """Summarize an annotation file: videos, subsets, classes, segments, problems.
 
     Args:
         file: Ground truth of ActivityNet, HACS, THUMOS14 (JSON, or the folder of text files), ActionFormer or BSN.

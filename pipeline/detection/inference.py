@@ -24,7 +24,7 @@ NO_ROWS = "features must have at least one row, got none"
 class Window:
     """``rows`` [n, C] float32 of a longer sequence from row ``start`` on, and the part that it answers for.
 
-    ``owned`` is the half-open range of snippet coordinates, in the whole sequence, of the centres of its segments.
+    ``owned`` is the half-open range of snippet coordinates, in the whole sequence, of the centers of its segments.
     """
 
     start: int
@@ -46,7 +46,7 @@ def detect(
     """The video's detections, best first; the same, bit for bit, however its rows are cut into chunks.
 
     Sequences of more rows than ``head.config.test_limit`` are covered by windows that overlap by half. A segment is
-    taken from the window in whose middle half its centre lies (the first and the last window also answer for their
+    taken from the window in whose middle half its center lies (the first and the last window also answer for their
     outer quarter), so none is seen from the edge of a window. With ``head.config.resize_snippets`` the whole
     sequence is held and resized first.
 
@@ -146,5 +146,5 @@ def _answer(head: Head, window: Window, post: PostConfig, device: torch.device) 
     [found] = head.candidates(head(features, mask), min_score=post.min_score)
     found = found.on_cpu_in_double()
     found = Candidates(found.segments + window.start, found.labels, found.scores)
-    centres = found.segments.mean(dim=1)
-    return found.select((centres >= window.owned[0]) & (centres < window.owned[1])).best(post.pre_nms_topk)
+    centers = found.segments.mean(dim=1)
+    return found.select((centers >= window.owned[0]) & (centers < window.owned[1])).best(post.pre_nms_topk)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.cluster.ray_pool import Lost, RayPool
-from pipeline.cluster.ray_start import connected, room_in
-from pipeline.cluster.worker import Ended
+from pipeline.cluster.ray_pool import JobLost, RayPool
+from pipeline.cluster.ray_start import capacity_in, connected
+from pipeline.cluster.worker import JobResult
 from pipeline.config import LocalizeConfig
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
@@ -35,9 +35,9 @@ class Workers:
         )
 
         for result in self._pool.run(map(Locate, videos)):
-            if isinstance(result, Lost):
+            if isinstance(result, JobLost):
                 yield result.job.key, f"crashed: {result.reason}"
-            elif isinstance(result, Ended):
+            elif isinstance(result, JobResult):
                 yield result.key, result.result
 
 
@@ -54,7 +54,7 @@ def workers(model: LocalizationModel, config: LocalizeConfig, *, videos: int) ->
     if config.device not in ("auto", "cpu", "cuda"):
         raise PipelineError(f"with executor='ray' device must be auto, cpu or cuda, got {config.device!r}")
     with connected(config.execution) as ray:
-        room = room_in(ray, config.execution, on_cpu=config.device == "cpu")
+        room = capacity_in(ray, config.execution, on_cpu=config.device == "cpu")
         opener = "pipeline.detection.ray_worker:open_localization"
         with RayPool(ray, opener, (model, config, room.cpus), room=room, depth=_DEPTH) as pool:
             yield Workers(pool, videos=videos)

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import torch
 
-from pipeline.cluster.worker import Ended, Opened
+from pipeline.cluster.worker import JobResult, Ready
 from pipeline.config import LocalizeConfig
 from pipeline.detection.locator import Locator
 from pipeline.detection.model import LocalizationModel
@@ -26,14 +26,14 @@ class Locate:
         return self.video.id
 
 
-def open_localization(model: LocalizationModel, config: LocalizeConfig, cores: int) -> Opened:
+def open_localization(model: LocalizationModel, config: LocalizeConfig, cores: int) -> Ready:
     """The model with its encoder, and the work: videos to detections, with so many cores."""
     torch.set_num_threads(cores)
     locator = Locator(model, config)
 
-    def work(jobs: Iterator[Locate]) -> Generator[Ended | int, None, None]:
+    def work(jobs: Iterator[Locate]) -> Generator[JobResult | int, None, None]:
         videos = map(attrgetter("video"), jobs)  # goes on after an end, as a generator would not
         for video_id, found in locator.found(videos, cores=cores, on_pictures=lambda count: None):
-            yield Ended(video_id, found)
+            yield JobResult(video_id, found)
 
-    return Opened(locator.notes, work)
+    return Ready(locator.notes, work)

@@ -1,4 +1,4 @@
-"""The clock of an export: a tick that makes stride and first centre whole numbers."""
+"""The clock of an export: a tick that makes stride and first center whole numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Clock:
     """What other toolkits call frames: ticks of a rate at which a store's rows fall on whole numbers.
 
     The consumers take stride and offset as integers, and one rate a video. The rate is the snippet plan's own where
-    stride and first centre are whole frames of it, and a multiple of it elsewhere.
+    stride and first center are whole frames of it, and a multiple of it elsewhere.
 
     Args:
         rate: ticks a second.
         stride: ticks from one row to the next.
-        offset: ticks from the start of the video to the centre of row 0.
+        offset: ticks from the start of the video to the center of row 0.
     """
 
     rate: Fraction

@@ -12,8 +12,8 @@ def resize_to_span(
 ) -> np.ndarray:
     """[rows, C] of the same type: row j stands for the part [j, j + 1) * duration / rows of the video.
 
-    It is the mean of the sequence over that part: of its values, by linear interpolation between the centres of the
-    snippets, at the middles of equal pieces no longer than a stride. Before the first centre and after the last one
+    It is the mean of the sequence over that part: of its values, by linear interpolation between the centers of the
+    snippets, at the middles of equal pieces no longer than a stride. Before the first center and after the last one
     the sequence is taken to stay as it is there.
 
     Args:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.cluster.ray_pool import Lost, RayPool
-from pipeline.cluster.ray_start import connected, room_in
-from pipeline.cluster.worker import Ended
+from pipeline.cluster.ray_pool import JobLost, RayPool
+from pipeline.cluster.ray_start import capacity_in, connected
+from pipeline.cluster.worker import JobResult
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.ray_parts import is_written, remove_settled_parts
@@ -39,7 +39,7 @@ def workers(out: AnyPath, config: ExtractConfig, *, videos: int) -> Iterator[Wor
         raise PipelineError(f"with executor='ray' device must be auto, cpu or cuda, got {config.device!r}")
     with connected(config.execution) as ray:
         decoders = config.execution.ray_decoders or 0
-        room = room_in(ray, config.execution, on_cpu=config.device == "cpu", more_cpus=decoders)
+        room = capacity_in(ray, config.execution, on_cpu=config.device == "cpu", more_cpus=decoders)
         known: list[tuple[str, About]] = []
 
         def compare(name: str, about: Any) -> None:
@@ -82,7 +82,7 @@ class Workers:
         for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
             if isinstance(result, int):
                 yield result
-            elif isinstance(result, Lost):
+            elif isinstance(result, JobLost):
                 yield from self._lost(result, store)
             elif isinstance(result.result, Outcome):
                 yield replace(result.result, worker=result.worker)
@@ -125,7 +125,7 @@ class Workers:
             self._pool.add(Encode(part), first=True)
         self._join_if_complete(self._cuts[video.id])
 
-    def _part_ended(self, ended: Ended) -> None:
+    def _part_ended(self, ended: JobResult) -> None:
         """A range is done, or it or the joining of all of them cannot be: then the video is done as a whole."""
         video_id = ended.key.split("\0")[0]
         the_cut = self._cuts.get(video_id)
@@ -142,7 +142,7 @@ class Workers:
         if not the_cut.missing:
             self._pool.add(Join(the_cut.video, the_cut.parts), first=True)
 
-    def _lost(self, lost: Lost, store: FeatureStore) -> Iterator[Outcome]:
+    def _lost(self, lost: JobLost, store: FeatureStore) -> Iterator[Outcome]:
         video = lost.job.video
         if isinstance(video, VideoRange):
             video = video.video

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pipeline.cluster.worker import Ended, Opened
+from pipeline.cluster.worker import JobResult, Ready
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Decoded, decode_limits, encode_videos, open_encoder
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.ray_decoders import DecodeSettings, RemoteDecoders
 from pipeline.extraction.ray_parts import PartRecorder, UnfitError, join
-from pipeline.extraction.store_writer import Outcome, Recorder
+from pipeline.extraction.store_writer import Outcome, StoreWriter
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
@@ -63,38 +63,38 @@ class Join:
         return f"{self.video.id}\0join"
 
 
-def open_extraction(out: AnyPath, config: ExtractConfig, cores: int) -> Opened:
+def open_extraction(out: AnyPath, config: ExtractConfig, cores: int) -> Ready:
     """The encoder, loaded, and the work: videos into the store ``out``, with so many cores."""
     torch.set_num_threads(cores)
     config = replace(config, workers=config.workers or max(1, cores - 1))
     encoder, spec = open_encoder(config)
     decode = _decoders(config, encoder, spec) if config.execution.ray_decoders else None
 
-    def work(jobs: Iterator[Encode | Join]) -> Generator[Ended | int, None, None]:
+    def work(jobs: Iterator[Encode | Join]) -> Generator[JobResult | int, None, None]:
         store = FeatureStore.open(out)
         parts = PartRecorder(store)
-        with Recorder(store, config) as recorder:
+        with StoreWriter(store, config) as recorder:
             videos = _Videos(jobs, recorder, parts, store, config)
             for event in encode_videos(videos, encoder, spec.plan, config, cores=cores, decode=decode):
                 yield from videos.joined()
                 video = event.video
                 if isinstance(event, Long):
-                    yield Ended(video.id, event)
+                    yield JobResult(video.id, event)
                     continue
                 if isinstance(video, VideoRange):
                     result = parts.take(event)
-                    yield result if isinstance(result, int) else Ended(video.id, result)
+                    yield result if isinstance(result, int) else JobResult(video.id, result)
                     continue
                 yield from map(_told, recorder.take(event))
                 if isinstance(event, Finished):  # told at once: the driver counts on it
                     yield from map(_told, recorder.finish())
             yield from videos.joined()
 
-    return Opened(About(spec, tuple(encoder.notes), encoder.weights.random), work)
+    return Ready(About(spec, tuple(encoder.notes), encoder.weights.random), work)
 
 
-def _told(outcome: Outcome | int) -> Ended | int:
-    return outcome if isinstance(outcome, int) else Ended(outcome.video.id, outcome)
+def _told(outcome: Outcome | int) -> JobResult | int:
+    return outcome if isinstance(outcome, int) else JobResult(outcome.video.id, outcome)
 
 
 def _decoders(
@@ -115,7 +115,7 @@ class _Videos:
     def __init__(
         self,
         jobs: Iterator[Encode | Join],
-        recorder: Recorder,
+        recorder: StoreWriter,
         parts: PartRecorder,
         store: FeatureStore,
         config: ExtractConfig,
@@ -125,21 +125,21 @@ class _Videos:
         self._parts = parts
         self._store = store
         self._config = config
-        self._joined: deque[Ended] = deque()
+        self._joined: deque[JobResult] = deque()
 
     def __iter__(self) -> Iterator[VideoFile]:
         return self
 
     def __next__(self) -> VideoFile:
         while isinstance(job := next(self._jobs), Join):
-            self._joined.append(Ended(job.key, self._join(job)))
+            self._joined.append(JobResult(job.key, self._join(job)))
         if isinstance(job.video, VideoRange):
             self._parts.begin(job.video)
         else:
             self._recorder.begin(job.video)
         return job.video
 
-    def joined(self) -> Iterator[Ended]:
+    def joined(self) -> Iterator[JobResult]:
         """The ends of videos that were joined since the last call."""
         while self._joined:
             yield self._joined.popleft()

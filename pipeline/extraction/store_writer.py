@@ -41,7 +41,7 @@ class Outcome:
     worker: str = ""
 
 
-class Recorder:
+class StoreWriter:
     """Writes what comes out of the encoder into a store, and publishes finished videos beside the making of the next.
 
     A context manager: when it ends, nothing half-written is left, and what had begun to be published is.
@@ -54,7 +54,7 @@ class Recorder:
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the videos handed out, as they were then
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> StoreWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

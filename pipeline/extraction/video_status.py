@@ -19,7 +19,7 @@ _MOST_MEASURED = 2000  # videos whose sizes are asked for at once
 
 
 @dataclass(frozen=True)
-class Standing:
+class VideoStatus:
     """How a video stands in a store.
 
     Args:
@@ -36,23 +36,23 @@ class Standing:
         return self.state in ("changed", "new")
 
 
-def standing_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> Standing:
+def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> VideoStatus:
     """How ``video`` stands in ``store``, and whether it is to be encoded under ``config``."""
     try:
         store.array_path(video.id)
     except PipelineError as error:  # there is no place for it in a store, not even for its failure
-        return Standing("failed", f"bad_id: {error}")
+        return VideoStatus("failed", f"bad_id: {error}")
     sidecar = store.sidecar(video.id)
     if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
-        return Standing("done")
+        return VideoStatus("done")
     failure = store.failure(video.id)
     if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
         attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
         if not config.retry_failed:
-            return Standing("failed", f"{what} (earlier; --retry-failed tries again)")
+            return VideoStatus("failed", f"{what} (earlier; --retry-failed tries again)")
         if attempts >= config.max_attempts:
-            return Standing("failed", f"{what} ({attempts} times, the most)")
-    return Standing("new" if sidecar is None else "changed")
+            return VideoStatus("failed", f"{what} ({attempts} times, the most)")
+    return VideoStatus("new" if sidecar is None else "changed")
 
 
 def source_of(video: VideoFile) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
     try:
         if isinstance(path, RemotePath):
             if now:
-                path.look_again()
+                path.refresh()
             entry = path.stat()
             return entry.st_size, entry.etag
         stat = path.stat()

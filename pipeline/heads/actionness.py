@@ -27,7 +27,7 @@ class ActionnessOutput:
 
 
 class ActionnessHead(Head):
-    """Classifies each snippet, linearly or with a few convolutions, and groups neighbours."""
+    """Classifies each snippet, linearly or with a few convolutions, and groups neighbors."""
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
@@ -66,9 +66,9 @@ def snippet_shares(targets: SegmentTargets, length: int, num_classes: int) -> Te
 
     Snippet i's cell reaches from i - 0.5 to i + 0.5.
     """
-    centres = torch.arange(length, device=targets.segments.device, dtype=torch.float32)[:, None]
-    overlap = (centres + 0.5).minimum(targets.segments[:, 1]) - (centres - 0.5).maximum(targets.segments[:, 0])
-    shares = torch.zeros(length, num_classes, device=centres.device)
+    centers = torch.arange(length, device=targets.segments.device, dtype=torch.float32)[:, None]
+    overlap = (centers + 0.5).minimum(targets.segments[:, 1]) - (centers - 0.5).maximum(targets.segments[:, 0])
+    shares = torch.zeros(length, num_classes, device=centers.device)
     index = targets.labels[None].expand(length, -1)
     return shares.scatter_reduce(1, index, overlap.clamp(min=0), reduce="amax")
 

@@ -112,12 +112,12 @@ class AnchorFreeHead(Head):
         predicted = torch.cat([level.distances for level in outputs], dim=1)[mask]
         classes, distances = classes[mask], distances[mask]
         positive = classes.any(dim=1)
-        normaliser = self._moving_positives(positive.sum())
+        normalizer = self._moving_positives(positive.sum())
         focal = sigmoid_focal_loss(logits, classes, alpha=config.focal_alpha, gamma=config.focal_gamma)
         diou = diou_loss_1d(predicted[positive], distances[positive])
         return {
-            "classification": focal.sum() / normaliser,
-            "regression": config.regression_weight * diou.sum() / normaliser,
+            "classification": focal.sum() / normalizer,
+            "regression": config.regression_weight * diou.sum() / normalizer,
         }
 
     @torch.no_grad()
@@ -140,8 +140,8 @@ class AnchorFreeHead(Head):
             scores = level.logits[row].sigmoid()
             point, label = ((scores >= min_score) & level.mask[row, :, None]).nonzero(as_tuple=True)
             reach = level.distances[row, point] * level.stride
-            centre = level.points[point]
-            segments = torch.stack([centre - reach[:, 0], centre + reach[:, 1]], dim=1)
+            center = level.points[point]
+            segments = torch.stack([center - reach[:, 0], center + reach[:, 1]], dim=1)
             found.append(Candidates(segments, label, scores[point, label]))
         return Candidates.join(found)
 

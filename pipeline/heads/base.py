@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.heads.blocks import Standardise
+from pipeline.heads.blocks import Standardize
 from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.targets import SegmentTargets
@@ -15,7 +15,7 @@ from pipeline.heads.targets import SegmentTargets
 class Head(nn.Module):
     """A network that locates actions in feature sequences of any length T >= 1.
 
-    Coordinates are snippets: row i of the input has its centre at i. What `forward` returns is the head's own affair;
+    Coordinates are snippets: row i of the input has its center at i. What `forward` returns is the head's own affair;
     `loss` and `candidates` understand it.
 
     Args:
@@ -29,11 +29,11 @@ class Head(nn.Module):
         if channels < 1 or num_classes < 1:
             raise PipelineError(f"channels and num_classes must be >= 1, got {channels} and {num_classes}")
         self.channels, self.num_classes, self.config = channels, num_classes, config
-        self.standardise = Standardise(channels)
+        self.standardize = Standardize(channels)
 
     def set_input_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardises every input from now on by these channel statistics, [C] each."""
-        self.standardise.set(mean, std)
+        """Standardizes every input from now on by these channel statistics, [C] each."""
+        self.standardize.set(mean, std)
 
     def forward(self, features: Tensor, mask: Tensor) -> Any:
         """The head's outputs; values under padding are never seen and never change the valid part.
@@ -45,7 +45,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Any, targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """Named scalars whose sum is to be minimised.
+        """Named scalars whose sum is to be minimized.
 
         Args:
             outputs: of `forward`.
@@ -58,12 +58,12 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def _prepare(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised features [B, C, T], 0 under padding, and the mask as [B, 1, T] float."""
+        """Standardized features [B, C, T], 0 under padding, and the mask as [B, 1, T] float."""
         if features.ndim != 3 or features.shape[2] != self.channels or features.shape[1] < 1:
             raise PipelineError(
                 f"features must be [B, T, {self.channels}] with T >= 1, got {list(features.shape)}; "
                 "the head was made for another encoder or the sequence is empty"
             )
         # where, not a product: padding may hold anything, also NaN.
-        x = self.standardise(features).where(mask[..., None], 0.0).transpose(1, 2)
+        x = self.standardize(features).where(mask[..., None], 0.0).transpose(1, 2)
         return x, mask[:, None].to(features.dtype)

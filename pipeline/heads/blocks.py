@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """(x - mean) / std for each channel, so that features of any encoder's scale work; starts as the identity."""
 
     mean: Tensor
@@ -35,7 +35,7 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardised features, [B, T, C] like the input."""
+        """Standardized features, [B, T, C] like the input."""
         return (features - self.mean) / self.std
 
 
@@ -54,7 +54,7 @@ class MaskedConv(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each position of [B, C, T], on its own."""
+    """Layer normalization over the channels of each position of [B, C, T], on its own."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.window, self.heads = window, heads
         self.norm = ChannelNorm(width)
-        # A depthwise convolution before queries, keys and values gives them the order of neighbours.
+        # A depthwise convolution before queries, keys and values gives them the order of neighbors.
         self.local = MaskedConv(width, width, kernel, groups=width)
         self.qkv = MaskedConv(width, 3 * width, 1)
         self.out = MaskedConv(width, width, 1)
@@ -119,14 +119,14 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, 
     split = (batch, heads, channels // heads, length)
     reach = window // 2
 
-    def neighbours(x: Tensor) -> Tensor:  # [..., T] -> [..., T, W]
+    def neighbors(x: Tensor) -> Tensor:  # [..., T] -> [..., T, W]
         return F.pad(x, (reach, reach)).unfold(-1, window, 1)
 
-    logits = torch.einsum("bhdt,bhdtw->bhtw", query.reshape(split), neighbours(key.reshape(split)))
+    logits = torch.einsum("bhdt,bhdtw->bhtw", query.reshape(split), neighbors(key.reshape(split)))
     logits = logits / math.sqrt(split[2])
-    logits = logits.masked_fill(neighbours(mask) == 0, torch.finfo(logits.dtype).min)
+    logits = logits.masked_fill(neighbors(mask) == 0, torch.finfo(logits.dtype).min)
     weights = logits.softmax(dim=-1)
-    return torch.einsum("bhtw,bhdtw->bhdt", weights, neighbours(value.reshape(split))).reshape(query.shape)
+    return torch.einsum("bhtw,bhdtw->bhdt", weights, neighbors(value.reshape(split))).reshape(query.shape)
 
 
 def sinusoids(length: int, channels: int, *, device: torch.device) -> Tensor:

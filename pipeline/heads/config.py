@@ -49,7 +49,7 @@ class HeadConfig:
     """Level 0 answers for segments whose farther boundary is at most this many snippets from a point;
     each further level doubles it, and the last level has no upper limit."""
     centre_radius: float = 1.5
-    """Points within this distance of a segment's centre, in strides of the level, are its positives."""
+    """Points within this distance of a segment's center, in strides of the level, are its positives."""
     focal_alpha: float = 0.25
     """Weight of positives in the focal loss; negatives weigh 1 minus it."""
     focal_gamma: float = 2.0
@@ -57,7 +57,7 @@ class HeadConfig:
     regression_weight: float = 1.0
     """Weight of the DIoU loss against the focal loss."""
     gtad_neighbours: int = 3
-    """Nearest neighbours in feature space that each snippet's semantic edges lead to. For kind=gtad."""
+    """Nearest neighbors in feature space that each snippet's semantic edges lead to. For kind=gtad."""
     gtad_groups: int = 16
     """Groups of the convolutions inside a GCNeXt block; divides width / 2. For kind=gtad."""
     gtad_samples: int = 16
@@ -175,9 +175,9 @@ class TrainConfig:
     epochs: int = 30
     """Passes over the videos (see min_steps_per_epoch)."""
     min_steps_per_epoch: int = 40
-    """Optimiser steps that an epoch has at least: few videos are passed over several times in one epoch."""
+    """Optimizer steps that an epoch has at least: few videos are passed over several times in one epoch."""
     batch_size: int = 4
-    """Videos in one optimiser step."""
+    """Videos in one optimizer step."""
     learning_rate: float = 3e-4
     """Highest learning rate of AdamW, reached after the warm-up; from there it falls as half a cosine."""
     warmup_epochs: int = 2
@@ -199,7 +199,7 @@ class TrainConfig:
     validation_tious: tuple[float, ...] = THUMOS_TIOUS
     """tIoU thresholds whose mean average precision chooses the best epoch."""
     statistics_videos: int = 500
-    """Training videos, at most, whose features give the mean and deviation for standardising the input."""
+    """Training videos, at most, whose features give the mean and deviation for standardizing the input."""
     seed: int = 0
     """Seed of the initial weights, the order, the crops and the dropout."""
     device: str = "auto"
@@ -215,7 +215,7 @@ class TrainConfig:
     post: PostConfig = field(default_factory=PostConfig)
     """From its output to detections."""
     module: SolaConfig = field(default_factory=SolaConfig)
-    """The module, its optimiser and the similarity loss, where sola is not frozen. Epochs, batches, seed and device are
+    """The module, its optimizer and the similarity loss, where sola is not frozen. Epochs, batches, seed and device are
     those of the head: here they stay as they are."""
 
     def __post_init__(self) -> None:

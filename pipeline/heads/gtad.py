@@ -17,7 +17,7 @@ from pipeline.heads.base import Head
 from pipeline.heads.blocks import MaskedConv
 from pipeline.heads.candidates import Candidates, tiou
 from pipeline.heads.config import HeadConfig
-from pipeline.heads.gtad_layers import AlignSubGraphs, GcnextBlock, anchor_rows, neighbour_mean
+from pipeline.heads.gtad_layers import AlignSubGraphs, GcnextBlock, anchor_rows, neighbor_mean
 from pipeline.heads.targets import SegmentTargets
 
 SEMANTIC_SAMPLES = 4
@@ -76,7 +76,7 @@ class GtadHead(Head):
         boundary = self.boundary(self.node_block(x, valid), valid).transpose(1, 2)
         x = self.pair_block(x, valid)
         longest = self.config.gtad_max_duration_snippets
-        semantic = neighbour_mean(x, valid, self.config.gtad_neighbours)
+        semantic = neighbor_mean(x, valid, self.config.gtad_neighbours)
         pairs = self.align(x, longest=longest) + self.align_semantic(semantic, longest=longest)
         scores = self.score(pairs)
         anchors = anchor_rows(x.shape[2], longest).to(x.device)
@@ -90,8 +90,8 @@ class GtadHead(Head):
 
     def _loss_of(self, outputs: GtadOutput, row: int, target: SegmentTargets) -> dict[str, Tensor]:
         valid, mask = outputs.valid[row], outputs.mask[row]
-        centres = torch.arange(len(mask), device=mask.device)[:, None, None]
-        near = ((centres - target.segments).abs() < BOUNDARY_REACH_SNIPPETS).any(dim=1)  # [T, 2]
+        centers = torch.arange(len(mask), device=mask.device)[:, None, None]
+        near = ((centers - target.segments).abs() < BOUNDARY_REACH_SNIPPETS).any(dim=1)  # [T, 2]
         boundary = sum(
             balanced_cross_entropy(outputs.boundary[row, mask, side], near[mask, side].float()) for side in (0, 1)
         )
@@ -168,4 +168,4 @@ def balanced_square_error(predicted: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _block(config: HeadConfig) -> GcnextBlock:
-    return GcnextBlock(config.width, kernel=config.kernel, groups=config.gtad_groups, neighbours=config.gtad_neighbours)
+    return GcnextBlock(config.width, kernel=config.kernel, groups=config.gtad_groups, neighbors=config.gtad_neighbours)

@@ -1,6 +1,6 @@
 """G-TAD's parts: graph convolution over snippets, and the alignment of sub-graphs to vectors of one size.
 
-Letters: B batch, T snippets, C channels, J neighbours, A anchors (pairs of first and last snippet), S samples.
+Letters: B batch, T snippets, C channels, J neighbors, A anchors (pairs of first and last snippet), S samples.
 
 Source: Xu et al. 2020, "G-TAD" (arXiv 1911.11462), sections 3.2 and 3.3.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.heads.blocks import MaskedConv
 
 
-def nearest_neighbours(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest_neighbors(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Positions [B, T, J] of the valid snippets nearest in feature space, itself among them, and [B, T, J] bool.
 
     J is ``count``, or T if that is less. Where fewer snippets are valid, the bool is False and the position any.
@@ -42,10 +42,10 @@ def gather_positions(x: Tensor, positions: Tensor) -> Tensor:
 class GcnextBlock(nn.Module):
     """Residual sum of a convolution along time and one along semantic edges, both split into groups."""
 
-    def __init__(self, width: int, *, kernel: int, groups: int, neighbours: int) -> None:
+    def __init__(self, width: int, *, kernel: int, groups: int, neighbors: int) -> None:
         super().__init__()
         inner = width // 2
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.time_in = MaskedConv(width, inner, 1)
         self.time_mix = MaskedConv(inner, inner, kernel, groups=groups)
         self.time_out = MaskedConv(inner, width, 1)
@@ -60,18 +60,18 @@ class GcnextBlock(nn.Module):
         return F.relu(out) * mask
 
     def _semantic(self, x: Tensor, mask: Tensor) -> Tensor:
-        positions, exists = nearest_neighbours(x, mask, self.neighbours)
-        itself = x[..., None].expand(-1, -1, -1, positions.shape[2])
-        edges = torch.cat([itself, gather_positions(x, positions) - itself], dim=1)
+        positions, exists = nearest_neighbors(x, mask, self.neighbors)
+        no_reduction = x[..., None].expand(-1, -1, -1, positions.shape[2])
+        edges = torch.cat([no_reduction, gather_positions(x, positions) - no_reduction], dim=1)
         edges = self.edge_out(F.relu(self.edge_mix(F.relu(self.edge_in(edges)))))
-        # A snippet is always its own neighbour, so the maximum has something to choose from.
+        # A snippet is always its own neighbor, so the maximum has something to choose from.
         out: Tensor = edges.masked_fill(~exists[:, None], -torch.inf).amax(dim=3)
         return torch.where(mask > 0, out, 0.0)
 
 
-def neighbour_mean(x: Tensor, mask: Tensor, count: int) -> Tensor:
-    """[B, C, T]: for each snippet the mean of its nearest neighbours' features, 0 under padding."""
-    positions, exists = nearest_neighbours(x, mask, count)
+def neighbor_mean(x: Tensor, mask: Tensor, count: int) -> Tensor:
+    """[B, C, T]: for each snippet the mean of its nearest neighbors' features, 0 under padding."""
+    positions, exists = nearest_neighbors(x, mask, count)
     weight = exists[:, None].to(x.dtype)
     return (gather_positions(x, positions) * weight).sum(dim=3) / weight.sum(dim=3) * mask
 

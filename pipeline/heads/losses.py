@@ -23,7 +23,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: 
 
 
 def diou_loss_1d(predicted: Tensor, target: Tensor) -> Tensor:
-    """1 - tIoU + (distance of the centres / length of the hull)**2 of each pair of segments, [N].
+    """1 - tIoU + (distance of the centers / length of the hull)**2 of each pair of segments, [N].
 
     Args:
         predicted, target: [N, 2] distances >= 0 from one common point to the start and to the end, any unit.
@@ -35,5 +35,5 @@ def diou_loss_1d(predicted: Tensor, target: Tensor) -> Tensor:
     hull = predicted.maximum(target).sum(dim=-1).clamp(min=1e-8)
     union = (predicted.sum(dim=-1) + target.sum(dim=-1) - overlap).clamp(min=1e-8)
     shift = predicted - target
-    centre_distance = 0.5 * (shift[..., 1] - shift[..., 0])
-    return 1 - overlap / union + (centre_distance / hull) ** 2
+    center_distance = 0.5 * (shift[..., 1] - shift[..., 0])
+    return 1 - overlap / union + (center_distance / hull) ** 2

@@ -16,7 +16,7 @@ FREE = -1
 
 @dataclass(frozen=True)
 class Table:
-    """Labelled segments as arrays: ``video``, ``label`` [R] int64, ``segment`` [R, 2] and ``score`` [R] float64."""
+    """Labeled segments as arrays: ``video``, ``label`` [R] int64, ``segment`` [R, 2] and ``score`` [R] float64."""
 
     video: np.ndarray
     label: np.ndarray

@@ -20,7 +20,7 @@ class Protocol:
 
     ``tious``: thresholds when none are given. ``removes_duplicates``: of ground-truth segments within 1e-3 s only the
     first counts. ``takes_blocked``: whether it knows a list of blocked videos. ``forgives_ambiguous``: segments
-    labelled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
+    labeled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
     """
 
     tious: tuple[float, ...]
@@ -36,7 +36,7 @@ class Protocol:
             "detections of classes that are not in the ground truth: ignored and counted",
             "detections on videos without ground truth: false positives",
             "blocked videos: " + ("left out when listed" if self.takes_blocked else "none"),
-            "segments labelled Ambiguous: "
+            "segments labeled Ambiguous: "
             + ("neither positives nor false positives" if self.forgives_ambiguous else "a class like any other"),
             "equal scores: by sorted video id, then in the video's order",
         )

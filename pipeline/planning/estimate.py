@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, StorageError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import open_encoder
 from pipeline.extraction.encoders import AnyEncoder
-from pipeline.extraction.video_status import Standing, size_of, standing_of
+from pipeline.extraction.video_status import VideoStatus, size_of, video_status_of
 from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
 from pipeline.storage.local import temporary_copy
@@ -150,7 +150,7 @@ def estimate_with(
     for number, video in enumerate(videos, start=1):
         if not config.is_mine(video.id):
             continue
-        standing = standing_of(video, store, config) if store else Standing("new")
+        standing = video_status_of(video, store, config) if store else VideoStatus("new")
         if standing.to_do:
             to_do.append(video)
             sizes.append(size_of(video.path))

@@ -22,7 +22,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows, encode_videos
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.publisher import Publisher
-from pipeline.extraction.video_status import standing_of
+from pipeline.extraction.video_status import video_status_of
 from pipeline.snippets import SnippetPlan
 from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
@@ -149,7 +149,7 @@ def store_seconds(
         published = sum(1 for _ in publisher.all())
         end = time.perf_counter()
         for video in videos:
-            standing_of(video, store, config)
+            video_status_of(video, store, config)
         return (end - start) / published, (time.perf_counter() - end) / len(videos)
 
 

@@ -1,4 +1,4 @@
-"""What all pictures share: figures without pyplot's global state, files of both kinds, colours and marks.
+"""What all pictures share: figures without pyplot's global state, files of both kinds, colors and marks.
 
 Matplotlib is loaded when a picture is drawn, not before.
 """

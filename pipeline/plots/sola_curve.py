@@ -35,5 +35,5 @@ def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
     all_axes[0].plot(steps, constant, "--", color="0.5", linewidth=1, label="same prediction for every interval")
     all_axes[0].legend(frameon=False, fontsize="small")
     all_axes[0].set_title("Fitting of SoLa")
-    all_axes[-1].set_xlabel("optimiser step")
+    all_axes[-1].set_xlabel("optimizer step")
     return figure

@@ -32,7 +32,7 @@ class Tsm:
         title: the store, and whether its features went through SoLa.
         matrix: [B, B] float32 in [0, 1]; cell (i, j) compares the mean directions of bins i and j.
         bin_snippets: snippets in a bin; the last bin may have fewer.
-        start_seconds: where the first cell begins: half a stride before the centre of snippet 0.
+        start_seconds: where the first cell begins: half a stride before the center of snippet 0.
         end_seconds: where the last snippet's cell ends; it may lie inside the last bin.
         bin_seconds: length of a cell.
     """

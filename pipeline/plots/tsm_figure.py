@@ -23,7 +23,7 @@ _END_CELLS = 4
 def draw_tsm(view: TsmView) -> Figure:
     """The figure: each store's matrix, where there are two their difference, and the target."""
     panels: list[tuple[str, np.ndarray, Tsm, dict[str, Any]]] = []
-    shared = _colour_range([tsm.matrix for tsm in view.tsms])
+    shared = _color_range([tsm.matrix for tsm in view.tsms])
     for tsm in view.tsms:
         panels.append((tsm.title, tsm.matrix, tsm, {"cmap": "magma", **shared}))
     if len(view.tsms) == 2 and _comparable(*view.tsms):
@@ -34,23 +34,23 @@ def draw_tsm(view: TsmView) -> Figure:
     style = {"cmap": "magma", "vmin": 0.5, "vmax": 1.0}  # the target is never below 0.5: unrelated, not opposed
     panels.append((view.target_title, view.target, view.tsms[-1], style))
 
-    colours = _colours(view.segments)
+    colors = _colors(view.segments)
     columns = 2 if len(panels) == 4 else len(panels)
     rows = len(panels) // columns
-    legend_inches = 0.25 * -(-len(colours) // _LEGEND_COLUMNS)
+    legend_inches = 0.25 * -(-len(colors) // _LEGEND_COLUMNS)
     width, height = _PANEL_INCHES * columns, (_PANEL_INCHES + 0.8) * rows + 0.4 + legend_inches
     figure = new_figure(width, height, margin_inches=0.12)  # room for the bars between matrix and title
     figure.suptitle(literal(_title(view)))
     all_axes = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (title, matrix, tsm, style) in zip(all_axes, panels, strict=True):
         image = _draw_matrix(axes, matrix, tsm, style)
-        _draw_segments(axes, view.segments, colours)
-        axes.set_title(literal(title), fontsize="medium", pad=16 if colours else 6)
+        _draw_segments(axes, view.segments, colors)
+        axes.set_title(literal(title), fontsize="medium", pad=16 if colors else 6)
         label = _scale_label(view, matrix, style)
         bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label=label)
         bar.ax.locator_params(nbins=5)  # numbers such as 0.9875 are wide
-    if colours:
-        _draw_legend(figure, colours)
+    if colors:
+        _draw_legend(figure, colors)
     return figure
 
 
@@ -70,7 +70,7 @@ def _comparable(one: Tsm, two: Tsm) -> bool:
     return one.matrix.shape == two.matrix.shape and one.bin_seconds == two.bin_seconds
 
 
-def _colour_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
+def _color_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
     """One range for all, from the values off the diagonal: the diagonal is always 1, and the rest may lie close."""
     values = np.concatenate([inner[np.triu_indices(len(inner), 1)] for inner in map(_inner, matrices)])
     if len(values) == 0:
@@ -94,7 +94,7 @@ def _draw_matrix(axes: Axes, matrix: np.ndarray, tsm: Tsm, style: dict[str, Any]
     return image
 
 
-def _draw_segments(axes: Axes, segments: Sequence[Segment], colours: dict[str, Any]) -> None:
+def _draw_segments(axes: Axes, segments: Sequence[Segment], colors: dict[str, Any]) -> None:
     """Bars above and to the right of the matrix; segments that overlap lie in lanes beside each other."""
     if not segments:
         return
@@ -104,7 +104,7 @@ def _draw_segments(axes: Axes, segments: Sequence[Segment], colours: dict[str, A
     right = axes.inset_axes((1.01, 0, 0.04, 1), sharey=axes)
     for segment, lane in zip(segments, lanes, strict=True):
         start, end = segment.segment
-        style = {"color": colours[segment.label], "linewidth": 0}
+        style = {"color": colors[segment.label], "linewidth": 0}
         top.axvspan(start, end, lane * share, (lane + 1) * share, **style)
         right.axhspan(start, end, lane * share, (lane + 1) * share, **style)
     for strip in (top, right):
@@ -125,8 +125,8 @@ def _lanes(segments: Sequence[Segment]) -> list[int]:
     return lanes
 
 
-def _colours(segments: Sequence[Segment]) -> dict[str, Any]:
-    """A colour for each label; beyond twenty labels they repeat."""
+def _colors(segments: Sequence[Segment]) -> dict[str, Any]:
+    """A color for each label; beyond twenty labels they repeat."""
     from matplotlib import colormaps
 
     labels = sorted({segment.label for segment in segments})
@@ -134,8 +134,8 @@ def _colours(segments: Sequence[Segment]) -> dict[str, Any]:
     return {label: palette[i % len(palette)] for i, label in enumerate(labels)}
 
 
-def _draw_legend(figure: Figure, colours: dict[str, Any]) -> None:
+def _draw_legend(figure: Figure, colors: dict[str, Any]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=literal(label)) for label, colour in colours.items()]
+    handles = [Patch(color=color, label=literal(label)) for label, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), _LEGEND_COLUMNS), frameon=False)

@@ -20,7 +20,7 @@ from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.metadata import probe
 from pipeline.video.pictures import Geometry
-from pipeline.video.pyav_backend import Tally, shown_frames
+from pipeline.video.pyav_backend import DecodeCounts, shown_frames
 from pipeline.video.report import refuse_truncated
 from pipeline.video.videos import VideoFile
 
@@ -106,7 +106,7 @@ def span_frames(
     refuse_truncated(info)
     cells = [_cells(span, fps, float(info.duration)) for span in spans]
     last = max(wanted.stop for wanted in cells)
-    rate, tally, cell = exact(fps), Tally(), 0
+    rate, tally, cell = exact(fps), DecodeCounts(), 0
     kept: dict[int, list[NDArray[np.uint8]]] = {}
 
     def is_over(cell: int, end: int | None) -> bool:
@@ -140,7 +140,7 @@ def _cells(span: tuple[float, float], fps: float, duration: float) -> range:
     return range(first, max(first + 1, math.ceil(end * fps - 0.5)))
 
 
-def _refuse_damaged(tally: Tally) -> None:
+def _refuse_damaged(tally: DecodeCounts) -> None:
     damaged = tally.flagged + tally.refused + tally.disordered
     if damaged > MAX_CORRUPT * tally.decoded:
         raise VideoError("corrupt", f"{damaged} of the first {tally.decoded} frames are damaged")

@@ -154,7 +154,7 @@ def refuse_one_sided(clips: Sequence[Clip], training: Sequence[Clip], validation
 def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[np.uint8]:
     """All frames of a clip on a grid of ``fps`` a second, uint8 [F, height, width, 3], RGB; F = ceil(seconds * fps).
 
-    Pictures are scaled to cover the size and cut to it around their centre.
+    Pictures are scaled to cover the size and cut to it around their center.
 
     Raises:
         VideoError: the clip cannot be decoded.

@@ -138,7 +138,7 @@ def _augmented(clip: CachedClip, spec: EncoderSpec, seeds: list[int]) -> Tensor:
 
 
 def held_out_windows(clip: CachedClip, spec: EncoderSpec, *, count: int) -> Tensor:
-    """``count`` windows spread evenly over a clip, cropped at the centre as in extraction, [count, F, S, S, 3]."""
+    """``count`` windows spread evenly over a clip, cropped at the center as in extraction, [count, F, S, S, 3]."""
     last = max(0, clip.frames - spec.window_frames)
     starts = [round(last * (2 * k + 1) / (2 * count)) for k in range(count)]
     pictures = torch.stack([window(clip, spec, start) for start in starts])

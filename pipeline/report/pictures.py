@@ -58,7 +58,7 @@ def draw_tsms(facts: RunFacts, out: Path, video_ids: Sequence[str], annotations_
     stores = [facts.store] if facts.enhanced is None else [facts.store, facts.enhanced]
     pictures = []
     for number, video_id in enumerate(video_ids):
-        # Centred: features after a ReLU are all positive, and as they are nearly everything looks alike.
+        # Centered: features after a ReLU are all positive, and as they are nearly everything looks alike.
         config = TsmConfig(max_bins=_TSM_BINS, comparison="centred")
         view = tsm_view(stores, video_id, config, annotations_file=annotations_file)
         text = f"Temporal self-similarity of {video_id}, before and after SoLa, and the target"

@@ -23,12 +23,12 @@ from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store.feature_store import MODULE_FILE, FeatureSequence, FeatureStore, chunks_of, video_details
 from pipeline.store.window_source import StoreSource
 from sola.config import SolaConfig, config_to_dict
+from sola.diagnostics import data_warnings
+from sola.distributed import ALONE, Team
 from sola.enhance import enhance
 from sola.files import load_module, save_module
 from sola.fit import fit
-from sola.health import data_warnings
 from sola.module import SolaModule
-from sola.team import ALONE, Team
 
 HISTORY_FILE = "sola_history.json"
 CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
@@ -101,12 +101,12 @@ def enhance_store(
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note, team)
     # From here on the first process's files are there; another machine may see them later than this.
-    sha256 = team.first(sha256_of_file(fitted) if team.is_first else "")
+    sha256 = team.broadcast(sha256_of_file(fitted) if team.is_first else "")
     sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
     if team.is_first:
         _checkpoint_file(out).unlink(missing_ok=True)
-    ids = team.first(source.ids())[team.rank :: team.size]
+    ids = team.broadcast(source.ids())[team.rank :: team.size]
 
     def to_do() -> Iterator[str]:
         for video_id in ids:
@@ -120,7 +120,7 @@ def enhance_store(
         summary.done += 1
         ended = summary.skipped + summary.done
         report(ended / len(ids), f"{ended}/{len(ids)} sequences")
-    parts = team.all((summary.done, summary.skipped))
+    parts = team.all_gather((summary.done, summary.skipped))
     summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
     return store, summary
 
@@ -141,7 +141,7 @@ def _fitted_module(
 ) -> tuple[SolaModule, SolaConfig]:
     """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
-    if team.first(fitted.exists()):
+    if team.broadcast(fitted.exists()):
         module, earlier, extra = load_module(cached(fitted))
         if extra.get("fitted_on") != origin["fitted_on"]:
             raise PipelineError(
@@ -214,7 +214,7 @@ def _origin(sidecar: dict[str, Any]) -> dict[str, str]:
 
 def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
     before = store.sidecar(video_id)
-    return before is not None and before.get("enhanced_from") == _origin(source.complete(video_id))
+    return before is not None and before.get("enhanced_from") == _origin(source.require_sidecar(video_id))
 
 
 def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore) -> None:

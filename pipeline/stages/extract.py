@@ -20,8 +20,8 @@ from pipeline.extraction.encode import encode_videos, open_encoder
 from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.ray_driver import workers
 from pipeline.extraction.run_log import RunLog
-from pipeline.extraction.store_writer import Outcome, Recorder
-from pipeline.extraction.video_status import size_of, standing_of, total_bytes
+from pipeline.extraction.store_writer import Outcome, StoreWriter
+from pipeline.extraction.video_status import size_of, total_bytes, video_status_of
 from pipeline.progress import Report, silent
 from pipeline.storage.local import work_folder
 from pipeline.storage.location import AnyPath, RemotePath
@@ -140,14 +140,14 @@ class _Job:
     def todo(self) -> Iterator[VideoFile]:
         """The videos that are still to be encoded."""
         start = self._place_to_start()
-        self.store.expect(video.id for video in self._videos.beginning_at(start))
+        self.store.prefetch(video.id for video in self._videos.beginning_at(start))
         return (video for video in self._videos.beginning_at(start) if self.must_do(video))
 
     def must_do(self, video: VideoFile) -> bool:
         """Whether ``video`` is still to be encoded; notes it in the summary if not."""
-        standing = standing_of(video, self.store, self._config)
-        if standing.to_do and self.store.look_again(video.id):  # another machine may have done it meanwhile
-            standing = standing_of(video, self.store, self._config)
+        standing = video_status_of(video, self.store, self._config)
+        if standing.to_do and self.store.refresh(video.id):  # another machine may have done it meanwhile
+            standing = video_status_of(video, self.store, self._config)
         if standing.to_do:
             if standing.state == "changed":
                 self.summary.changed += 1
@@ -235,7 +235,7 @@ def _recorded(
     on_pictures: Callable[[int], None],
 ) -> Outcomes:
     """Encodes videos here and writes them; what becomes of each."""
-    with Recorder(store, config) as recorder:
+    with StoreWriter(store, config) as recorder:
         noted = recorder.noting(videos)
         for event in encode_videos(noted, encoder, store.spec.plan, config, on_pictures=on_pictures):
             yield from recorder.take(event)

@@ -25,7 +25,7 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
             f"no video of {file} is in {store.path}: {found.message()}; ids must agree (a video's is its file's name "
             "without suffix)"
         )
-    durations = {video_id: float(store.complete(video_id)["duration_seconds"]) for video_id in found.both}
+    durations = {video_id: float(store.require_sidecar(video_id)["duration_seconds"]) for video_id in found.both}
     annotations = fit_to_durations(annotations, durations)
     notes = list(annotations.problems)
     if found.only_in_annotations or found.only_in_store:

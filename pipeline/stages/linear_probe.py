@@ -22,7 +22,7 @@ from pipeline.stages.ground_truth import annotations_for
 from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
-from sola.evaluation import EvaluationConfig, EvaluationResult, LabelledSequence, Score, linear_evaluation
+from sola.evaluation import EvaluationConfig, EvaluationResult, LabeledSequence, Score, linear_evaluation
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def probe(
 ) -> ProbeResult:
     """The linear evaluation of each store, on the videos that all of them have.
 
-    A snippet is foreground when its centre lies in a segment. Snippets in segments marked ambiguous take no part.
+    A snippet is foreground when its center lies in a segment. Snippets in segments marked ambiguous take no part.
 
     Args:
         stores: one or more.
@@ -133,7 +133,7 @@ def _percent(score: Score | None) -> str:
     return "-" if score is None else f"{100 * score.mean:.1f} ± {100 * score.deviation:.1f}"
 
 
-def snippet_centres(plan: SnippetPlan, count: int) -> np.ndarray:
+def snippet_centers(plan: SnippetPlan, count: int) -> np.ndarray:
     """Seconds at the middle of each of ``count`` snippets, [T] float64."""
     return np.arange(count) * float(plan.stride_seconds) + float(plan.window_seconds / 2)
 
@@ -162,8 +162,8 @@ def _some_of(videos: list[VideoAnnotations], count: int) -> list[VideoAnnotation
 def _evaluate(
     store: FeatureStore, train: list[VideoAnnotations], test: list[VideoAnnotations], config: ProbeConfig
 ) -> StoreScores:
-    train_pieces = [piece for video in train for piece in _labelled(store, video)]
-    test_pieces = [piece for video in test for piece in _labelled(store, video)]
+    train_pieces = [piece for video in train for piece in _labeled(store, video)]
+    test_pieces = [piece for video in test for piece in _labeled(store, video)]
     if config.comparison == "centred":
         mean = _mean(train_pieces)
         train_pieces, test_pieces = _less(train_pieces, mean), _less(test_pieces, mean)
@@ -181,24 +181,24 @@ def _evaluate(
     return StoreScores(store.path, store.fingerprint(), encoder, store.spec.sola is not None, scores)
 
 
-def _labelled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabelledSequence]:
+def _labeled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabeledSequence]:
     """The video's snippets; in pieces where ambiguous ones between them are left out, so that no boundary is made."""
     sequence = store.read(video.id)
     features = sequence.features
-    centres = snippet_centres(sequence.plan, len(features))
-    foreground = inside(centres, video.segments)
-    unclear = inside(centres, video.ambiguous) & ~foreground
+    centers = snippet_centers(sequence.plan, len(features))
+    foreground = inside(centers, video.segments)
+    unclear = inside(centers, video.ambiguous) & ~foreground
     cuts = np.flatnonzero(np.diff(unclear)) + 1
     for part in np.split(np.arange(len(features)), cuts):
         if len(part) and not unclear[part[0]]:
-            yield LabelledSequence(features[part[0] : part[-1] + 1], foreground[part])
+            yield LabeledSequence(features[part[0] : part[-1] + 1], foreground[part])
 
 
-def _mean(pieces: list[LabelledSequence]) -> np.ndarray:
+def _mean(pieces: list[LabeledSequence]) -> np.ndarray:
     """The mean row, [C] float64."""
     total = sum(piece.features.sum(axis=0, dtype=np.float64) for piece in pieces)
     return np.asarray(total) / max(1, sum(len(piece.features) for piece in pieces))
 
 
-def _less(pieces: list[LabelledSequence], mean: np.ndarray) -> list[LabelledSequence]:
+def _less(pieces: list[LabeledSequence], mean: np.ndarray) -> list[LabeledSequence]:
     return [replace(piece, features=(piece.features - mean).astype(np.float32)) for piece in pieces]

@@ -139,7 +139,7 @@ def remove_frames(out: Path) -> None:
 
 
 def training_spec(config: PretrainConfig) -> EncoderSpec:
-    """The spec of the encoder that is trained: the catalogue's at the chosen size.
+    """The spec of the encoder that is trained: the catalog's at the chosen size.
 
     Raises:
         PipelineError, EncoderError: no such network, or one that is not trained from pictures.
@@ -163,7 +163,7 @@ def _identity(clips: Sequence[Clip], config: PretrainConfig) -> str:
 
 
 class _Trainer:
-    """The network with its classifier, optimiser and history."""
+    """The network with its classifier, optimizer and history."""
 
     def __init__(self, spec: EncoderSpec, labels: Sequence[str], config: PretrainConfig, *, identity: str) -> None:
         self._spec, self._labels, self._config, self._identity = spec, labels, config, identity
@@ -174,7 +174,7 @@ class _Trainer:
         self.network.requires_grad_(True).to(self._device)
         self._classifier = nn.Linear(spec.feature_dim, len(labels)).to(self._device)
         parameters = [*self.network.parameters(), *self._classifier.parameters()]
-        self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._mean = torch.tensor(spec.mean, device=self._device)
         self._std = torch.tensor(spec.std, device=self._device)
         self._autocast = config.precision == "bf16" or (
@@ -196,15 +196,15 @@ class _Trainer:
         a_epoch = math.ceil(len(clips) / config.batch_size)
         losses = []
         for number, (pixels, places) in enumerate(batches):
-            for group in self._optimiser.param_groups:
+            for group in self._optimizer.param_groups:
                 group["lr"] = config.learning_rate * self._pace(self.epoch + number / a_epoch)
             logits = self._logits(pixels)
             loss = F.cross_entropy(logits, places.to(self._device), label_smoothing=config.label_smoothing)
             if not torch.isfinite(loss):
                 raise PipelineError(f"the loss is not finite in epoch {self.epoch + 1}: lower --learning-rate")
-            self._optimiser.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self._optimiser.step()
+            self._optimizer.step()
             losses.append(loss.item())
         self.epoch += 1
         self.seconds += time.monotonic() - started
@@ -250,7 +250,7 @@ class _Trainer:
             "history": self.history,
             "network": self.network.state_dict(),
             "classifier": self._classifier.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
         }
         with whole_file(path) as partial:
             torch.save(state, partial)
@@ -268,4 +268,4 @@ class _Trainer:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
         self.network.load_state_dict(state["network"])
         self._classifier.load_state_dict(state["classifier"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimizer.load_state_dict(state["optimizer"])

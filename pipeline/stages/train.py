@@ -141,7 +141,7 @@ def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[T
     for video_id, video in annotations.in_subset(subset).videos.items():
         if video_id not in done:
             continue
-        sidecar = store.complete(video_id)
+        sidecar = store.require_sidecar(video_id)
         if sidecar["shape"][0] == 0:
             continue
         plan = plan_from_json(sidecar["rows"])

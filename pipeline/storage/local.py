@@ -110,7 +110,7 @@ def cached(path: AnyPath, *, check: Callable[[Path], None] | None = None) -> Pat
     if not isinstance(path, RemotePath):
         return path
     if not path.stat().etag:
-        path.look_again()
+        path.refresh()
     entry = path.stat()
     key = sha256(f"{path.url}\n{entry.etag}\n{entry.st_size}".encode()).hexdigest()[:40]
     copy = cache_folder() / "files" / f"{key}{path.suffix}"

@@ -104,9 +104,9 @@ class RemotePath:
         """
         return self.remote.entry(self.url)
 
-    def look_again(self) -> bool:
+    def refresh(self) -> bool:
         """Asks for the object itself, whatever was listed, and takes note; whether it is there."""
-        return self.remote.look_again(self.url)
+        return self.remote.refresh(self.url)
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()
@@ -133,9 +133,9 @@ class RemotePath:
         """All objects below this folder, sorted; their sizes are known from then on."""
         return [RemotePath(url, self.remote) for url in self.remote.find(self.url)]
 
-    def expect(self, names: list[str]) -> None:
+    def prefetch(self, names: list[str]) -> None:
         """Tells that these objects of the folder, small ones, will be read in this order: so some are read ahead."""
-        self.remote.expect(self.url, names)
+        self.remote.prefetch(self.url, names)
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Does nothing: folders of object storage come and go with their objects."""

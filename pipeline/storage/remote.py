@@ -62,7 +62,7 @@ class Remote:
             raise FileNotFoundError(errno.ENOENT, "no such object", url)
         return self._listings[folder][name]
 
-    def look_again(self, url: str) -> bool:
+    def refresh(self, url: str) -> bool:
         try:
             self._note(url, self._ask(url))
         except FileNotFoundError:
@@ -71,7 +71,7 @@ class Remote:
         return True
 
     def _ask(self, url: str) -> Entry:
-        with told(url):
+        with translate_errors(url):
             return _entry(self._fs.info(url))
 
     def _note(self, url: str, entry: Entry | None) -> None:
@@ -94,7 +94,7 @@ class Remote:
     def list_anew(self, folder: str) -> None:
         found: dict[str, Entry] = {}
         try:
-            with told(folder):
+            with translate_errors(folder):
                 infos = self._fs.ls(folder, detail=True)
         except FileNotFoundError:
             infos = []
@@ -107,7 +107,7 @@ class Remote:
 
     def find(self, folder: str) -> list[str]:
         """All objects below a folder; all folders on the way count as listed from then on."""
-        with told(folder):
+        with translate_errors(folder):
             infos = self._fs.find(folder, detail=True)
         urls = []
         listings: dict[str, dict[str, Entry]] = {folder: {}}
@@ -127,13 +127,13 @@ class Remote:
     def _url(self, key: str) -> str:
         return f"{self._scheme}://{str(key).strip('/')}"
 
-    def expect(self, folder: str, names: list[str]) -> None:
+    def prefetch(self, folder: str, names: list[str]) -> None:
         self._ahead[folder] = _Ahead(names)
 
     def read(self, url: str) -> bytes:
         folder, _, name = url.rpartition("/")
         if folder not in self._listings:
-            with told(url):
+            with translate_errors(url):
                 return cast(bytes, self._fs.cat_file(url))
         self.entry(url)
         with self._reading_ahead:
@@ -154,14 +154,14 @@ class Remote:
             if isinstance(data, bytes):
                 ahead.keep(other, data)
         if not isinstance(found[0], bytes):
-            with told(f"{folder}/{name}"):
+            with translate_errors(f"{folder}/{name}"):
                 raise found[0]
         return found[0]
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         found = self._cat(ranges)
         for (url, start, stop), data in zip(ranges, found, strict=True):
-            with told(url):
+            with translate_errors(url):
                 if not isinstance(data, bytes):
                     raise data
             if len(data) != stop - start:
@@ -174,19 +174,19 @@ class Remote:
         found: list[bytes | Exception] = [b""] * len(ranges)
         if asked:
             places, urls, starts, stops = (list(column) for column in zip(*asked, strict=True))
-            with told(str(urls[0])):
+            with translate_errors(str(urls[0])):
                 parts = self._fs.cat_ranges(urls, starts, stops, on_error="return")
             for place, data in zip(places, parts, strict=True):
                 found[place] = data
         return found
 
     def open(self, url: str) -> BufferedIOBase:
-        with told(url):
+        with translate_errors(url):
             return cast(BufferedIOBase, self._fs.open(url, "rb"))
 
     def download(self, url: str, target: Path, stop: threading.Event | None) -> None:
         size = self.entry(url).st_size
-        with told(url):
+        with translate_errors(url):
             from fsspec.callbacks import Callback
 
             class Watched(Callback):
@@ -204,14 +204,14 @@ class Remote:
             )
 
     def upload(self, source: Path, url: str) -> None:
-        with told(url):
+        with translate_errors(url):
             self._fs.put_file(str(source), url)
         self._note(url, Entry(source.stat().st_size, ""))  # the version is asked for when it is needed
 
     def remove(self, url: str, *, missing_ok: bool) -> None:
         try:
             self.entry(url)  # object storage does not complain of what is not there
-            with told(url):
+            with translate_errors(url):
                 self._fs.rm_file(url)
         except FileNotFoundError:
             if not missing_ok:
@@ -270,7 +270,7 @@ def _entry(info: dict[str, Any]) -> Entry:
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def translate_errors(url: str) -> Iterator[None]:
     """Gives what fsspec's packages raise one of three forms.
 
     Raises:

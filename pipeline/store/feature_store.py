@@ -175,7 +175,7 @@ class FeatureStore:
             return None
         return value if isinstance(value, dict) else None
 
-    def look_again(self, video_id: str) -> bool:
+    def refresh(self, video_id: str) -> bool:
         """Whether there is news of a video since the store was listed: made, or failed, by another process.
 
         A local store is never listed, so that there is none.
@@ -184,10 +184,10 @@ class FeatureStore:
         if not isinstance(sidecar, RemotePath) or not isinstance(failure, RemotePath):
             return False
         array = self.array_path(video_id)
-        made = sidecar.look_again() and isinstance(array, RemotePath) and array.look_again()
-        return made or failure.look_again()
+        made = sidecar.refresh() and isinstance(array, RemotePath) and array.refresh()
+        return made or failure.refresh()
 
-    def expect(self, ids: Iterable[str]) -> None:
+    def prefetch(self, ids: Iterable[str]) -> None:
         """Tells in which order videos will be asked for; of a remote store, sidecars are then read ahead in that order
         (without being told, in the order of the ids)."""
         if isinstance(folder := self.path / "features", RemotePath):
@@ -195,9 +195,9 @@ class FeatureStore:
             for video_id in ids:
                 with contextlib.suppress(PipelineError):  # an id that no file name can be made of
                     names.append(self.sidecar_path(video_id).name)
-            folder.expect(names)
+            folder.prefetch(names)
 
-    def complete(self, video_id: str) -> dict[str, Any]:
+    def require_sidecar(self, video_id: str) -> dict[str, Any]:
         """The sidecar of a video that is done.
 
         Raises:
@@ -217,7 +217,7 @@ class FeatureStore:
         Raises:
             PipelineError: the video is not in the store, or its files do not fit each other.
         """
-        return self._sequence(video_id, self.complete(video_id))
+        return self._sequence(video_id, self.require_sidecar(video_id))
 
     def _sequence(self, video_id: str, sidecar: dict[str, Any]) -> FeatureSequence:
         path = self.array_path(video_id)
@@ -251,7 +251,7 @@ class FeatureStore:
             try:
                 for video_id in ids:
                     # Sidecars are read here, in order, so that some can be read at once.
-                    coming.append(pool.submit(self._sequence, video_id, self.complete(video_id)))
+                    coming.append(pool.submit(self._sequence, video_id, self.require_sidecar(video_id)))
                     if len(coming) > _READ_AHEAD:
                         yield coming.popleft().result()
                 while coming:
@@ -351,7 +351,7 @@ class SequenceWriter:
         file.seek(0)
         file.write(_array_header(spec, self._rows))
         file.close()
-        store.look_again(self._id)  # of a remote store it is not known what others have written meanwhile
+        store.refresh(self._id)  # of a remote store it is not known what others have written meanwhile
         # An older sidecar must not vouch for another array; for an equal one, from another process, it may.
         if (store.sidecar(self._id) or {}).get("sha256") != self._digest.hexdigest():
             store.sidecar_path(self._id).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pipeline.storage.location import AnyPath
 
 ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
-    "frame; its centre is i * stride_seconds + first_center_seconds"
+    "frame; its center is i * stride_seconds + first_center_seconds"
 )
 OWN_RATE = "video"  # in the place of a rate: each video's own
 

@@ -31,7 +31,7 @@ class StoreSource:
         self._by_range: set[int] = set()
         room = cache_bytes() if store.is_remote else 0
         for index, video_id in enumerate(self._ids):
-            rows = int(store.complete(video_id)["shape"][0])
+            rows = int(store.require_sidecar(video_id)["shape"][0])
             size = store.array_path(video_id).stat().st_size
             self._lengths.append(rows)
             self._starts.append(size - rows * self._row_bytes)
@@ -53,10 +53,10 @@ class StoreSource:
         if index not in self._by_range:
             return self._features(index)[start:stop]
         if (index, start, stop) not in self._expected:
-            self.expect([(index, start, stop)])
+            self.prefetch([(index, start, stop)])
         return self._expected[index, start, stop]
 
-    def expect(self, windows: Sequence[tuple[int, int, int]]) -> None:
+    def prefetch(self, windows: Sequence[tuple[int, int, int]]) -> None:
         """Reads the windows (index, start, stop) that are asked for next, those of before are forgotten."""
         wanted = sorted({window for window in windows if window[0] in self._by_range})
         folder = self._store.path / "features"

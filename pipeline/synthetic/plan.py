@@ -49,7 +49,7 @@ class SyntheticSettings:
         seconds: mean duration of a video, >= 6; the durations vary by a fifth around it.
         height, width: of the pictures in pixels, even, >= 64.
         fps: frames a second, a fraction as text ("30", "30000/1001").
-        visibility: share of an action's colours in the pixels that show it, over 0 to 1; the rest is the background's.
+        visibility: share of an action's colors in the pixels that show it, over 0 to 1; the rest is the background's.
     """
 
     videos: int = 16

@@ -40,7 +40,7 @@ class TrainItem:
         return np.asarray(rows, dtype=np.float32)
 
     def as_proposals(self) -> "TrainItem":
-        """The same with every segment labelled `PROPOSAL_LABEL`."""
+        """The same with every segment labeled `PROPOSAL_LABEL`."""
         return replace(self, segments=[Segment(segment.segment, PROPOSAL_LABEL) for segment in self.segments])
 
     def targets(self, labels: Sequence[str]) -> SegmentTargets:
@@ -119,7 +119,7 @@ def random_crop(
 
 def segments_inside(targets: SegmentTargets, *, begin: int, length: int) -> SegmentTargets:
     """What rows ``begin`` to ``begin + length`` show of the segments, in snippets counted from ``begin``."""
-    # A row stands for half a stride to either side of its centre.
+    # A row stands for half a stride to either side of its center.
     clipped = targets.segments.clamp(begin - 0.5, begin + length - 0.5)
     share = (clipped[:, 1] - clipped[:, 0]) / (targets.segments[:, 1] - targets.segments[:, 0])
     keep = share >= KEPT_SHARE

@@ -7,8 +7,8 @@ The ways that `TrainConfig.sola` names, and what they train:
     unified_with_loss   the head, a module in front of it, and a predictor     by the head's and the similarity loss
     auxiliary           the head and a predictor behind its first layer        by the head's and the similarity loss
 
-The module sees the features as the encoder gives them, and the head standardises what comes out of it: as in two
-stages, so a module trained here and a fitted one can take each other's place. The standardisation is that of the plain
+The module sees the features as the encoder gives them, and the head standardizes what comes out of it: as in two
+stages, so a module trained here and a fitted one can take each other's place. The standardization is that of the plain
 features, which are what the module puts out before its first step.
 
 Source: Kang et al., CVPR 2023 (arXiv 2211.06023): the module, the similarity loss, and unified training.
@@ -34,7 +34,7 @@ from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import Batch, TrainItem, random_crop
 from sola.config import SolaConfig
 from sola.device import resolve_precision
-from sola.learner import Learner, Scale, batch_loss, new_learner
+from sola.fit_state import FitState, Scale, batch_loss, new_fit_state
 from sola.module import SolaModule
 from sola.sampling import WindowBatch, draw_epoch, lengths_of, read_windows
 from sola.similarity import similarity_loss
@@ -59,13 +59,13 @@ def module_config(config: TrainConfig, *, steps: int) -> SolaConfig:
     """The settings of the trained module, with what it takes from the training of the head.
 
     Args:
-        steps: optimiser steps of the whole training.
+        steps: optimizer steps of the whole training.
     """
     windows = config.batch_size * config.module.windows_per_video
     return replace(config.module, seed=config.seed, steps=steps, batch_size=windows)
 
 
-def start_learner(items: Sequence[TrainItem], head: Head, config: TrainConfig, device: torch.device) -> Learner:
+def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, device: torch.device) -> FitState:
     """SoLa's networks with their initial weights, its targets and what it compares relative to, on ``device``.
 
     For sola=auxiliary they have the width of the head's first layer, and only the predictor is used.
@@ -83,31 +83,31 @@ def start_learner(items: Sequence[TrainItem], head: Head, config: TrainConfig, d
     statistics = None
     if settings.comparison != "raw":
         statistics = feature_statistics(source, lengths_of(source), channels, settings.comparison)
-    return _on_device(new_learner(channels, settings, statistics=statistics), device)
+    return _on_device(new_fit_state(channels, settings, statistics=statistics), device)
 
 
-def _on_device(learner: Learner, device: torch.device) -> Learner:
-    learner.module.to(device)
-    learner.predictor.to(device)
-    statistics = learner.statistics
+def _on_device(fit_state: FitState, device: torch.device) -> FitState:
+    fit_state.module.to(device)
+    fit_state.predictor.to(device)
+    statistics = fit_state.statistics
     return replace(
-        learner,
-        scales=tuple(replace(s, plan=s.plan.to(device), target=s.target.to(device)) for s in learner.scales),
+        fit_state,
+        scales=tuple(replace(s, plan=s.plan.to(device), target=s.target.to(device)) for s in fit_state.scales),
         statistics=None if statistics is None else statistics.to(device, statistics.origin.dtype),
-        compute_dtype=resolve_precision(learner.scales[0].config.precision, device),
+        compute_dtype=resolve_precision(fit_state.scales[0].config.precision, device),
     )
 
 
-def joined(head: Head, learner: Learner, config: TrainConfig) -> HeadWithSola:
+def joined(head: Head, fit_state: FitState, config: TrainConfig) -> HeadWithSola:
     """The head with those of the learner's networks that ``config.sola`` trains."""
-    module = learner.module if config.trains_module else None
-    predictor = learner.predictor if config.sola != "unified" else None
+    module = fit_state.module if config.trains_module else None
+    predictor = fit_state.predictor if config.sola != "unified" else None
     return HeadWithSola(head, module, predictor)
 
 
 def joint_losses(
     network: HeadWithSola,
-    learner: Learner,
+    fit_state: FitState,
     batch: Batch,
     *,
     config: TrainConfig,
@@ -119,13 +119,13 @@ def joint_losses(
 
     Args:
         batch: on the CPU; where a module is trained, of the sequences before any resizing.
-        step: optimiser steps taken before; with the seed it decides the windows drawn.
+        step: optimizer steps taken before; with the seed it decides the windows drawn.
         rng: of the crops.
     """
-    scale = learner.scales[step % len(learner.scales)]
+    scale = fit_state.scales[step % len(fit_state.scales)]
     similarity: Tensor | None = None
     if config.sola == "unified_with_loss":
-        similarity, _ = batch_loss(learner, windows_of(batch, scale, step=step), scale)
+        similarity, _ = batch_loss(fit_state, windows_of(batch, scale, step=step), scale)
     batch = batch.to(device)
     if network.module is not None:
         batch = replace(batch, features=enhance_batch(network.module, batch.features, batch.mask))
@@ -133,7 +133,7 @@ def joint_losses(
             batch = resize_batch(batch, config.head.resize_snippets, limit=config.head.train_limit, rng=rng)
     outputs, projected = forward_and_first_layer(network.head, batch)
     if config.sola == "auxiliary":
-        similarity = projection_loss(learner, projected, batch.mask, scale, step=step)
+        similarity = projection_loss(fit_state, projected, batch.mask, scale, step=step)
     losses = network.head.loss(outputs, batch.targets)
     return losses if similarity is None else {**losses, "similarity": config.similarity_weight * similarity}
 
@@ -206,7 +206,7 @@ def windows_of(batch: Batch, scale: Scale, *, step: int) -> WindowBatch:
     )
 
 
-def projection_loss(learner: Learner, rows: Tensor, mask: Tensor, scale: Scale, *, step: int) -> Tensor:
+def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, scale: Scale, *, step: int) -> Tensor:
     """The similarity loss, a scalar, of windows drawn from what the head's first layer puts out.
 
     Args:
@@ -222,7 +222,7 @@ def projection_loss(learner: Learner, rows: Tensor, mask: Tensor, scale: Scale, 
     inside = (place >= 0) & (place < lengths[video])
     place = place.clamp(0, rows.shape[1] - 1)
     z = F.normalize(rows[video.to(rows.device), place.to(rows.device)], dim=-1)
-    return similarity_loss(z, learner.predictor(z), scale.target, inside.to(rows.device))
+    return similarity_loss(z, fit_state.predictor(z), scale.target, inside.to(rows.device))
 
 
 class _BatchSource:

@@ -1,4 +1,4 @@
-"""Which videos each optimiser step sees, and at what learning rate."""
+"""Which videos each optimizer step sees, and at what learning rate."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def epoch_batches(videos: int, *, config: TrainConfig, rng: np.random.Generator)
 
 
 def steps_per_epoch(videos: int, config: TrainConfig) -> int:
-    """Optimiser steps of one epoch."""
+    """Optimizer steps of one epoch."""
     return sum(1 for _ in epoch_batches(videos, config=config, rng=np.random.default_rng(0)))
 
 

@@ -17,11 +17,11 @@ from pipeline.heads.config import TrainConfig
 from pipeline.heads.registry import build_head
 from pipeline.metrics.map import MapResult
 from pipeline.training.batches import TrainItem, feature_statistics, make_batch
-from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_learner
+from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_fit
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
 from pipeline.training.validation import resolve_device, validate
 from sola.config import SolaConfig
-from sola.learner import Learner
+from sola.fit_state import FitState
 from sola.module import SolaModule
 
 
@@ -113,8 +113,8 @@ class _Run:
     ``head`` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose ``learner`` is then not None.
     """
 
-    def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, learner: Learner | None) -> None:
-        self.head, self.optimizer, self.learner = head, optimizer, learner
+    def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, fit_state: FitState | None) -> None:
+        self.head, self.optimizer, self.fit_state = head, optimizer, fit_state
         self.average = copy.deepcopy(head).requires_grad_(False)
         self.step, self.epoch = 0, 0
         self.best: dict[str, Any] = {"epoch": 0, "map": None, "head": {}}
@@ -153,15 +153,15 @@ def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfi
     ]
     if config.sola == "frozen":
         return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate), None)
-    learner = start_learner(items, head, config, device)
-    network = joined(head, learner, config)
+    fit_state = start_fit(items, head, config, device)
+    network = joined(head, fit_state, config)
     trained = {id(p) for p in network.parameters()}
-    for group in learner.optimizer.param_groups:
+    for group in fit_state.optimizer.param_groups:
         params = [p for p in group["params"] if id(p) in trained]
         share = group["lr"] / config.learning_rate
         groups.append({"params": params, "weight_decay": group["weight_decay"], "share": share})
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
-    return _Run(network, optimizer, learner)
+    return _Run(network, optimizer, fit_state)
 
 
 def _run_epoch(
@@ -215,8 +215,8 @@ def _losses(
         limit, resized = sys.maxsize, 0
     batch = make_batch(items, labels=labels, max_snippets=limit, resize_snippets=resized, rng=rng)
     if isinstance(run.head, HeadWithSola):
-        assert run.learner is not None, "made together with the network"
-        return joint_losses(run.head, run.learner, batch, config=config, step=run.step, rng=rng, device=device)
+        assert run.fit_state is not None, "made together with the network"
+        return joint_losses(run.head, run.fit_state, batch, config=config, step=run.step, rng=rng, device=device)
     head, _ = _parts(run.head)
     batch = batch.to(device)
     return head.loss(head(batch.features, batch.mask), batch.targets)

@@ -17,7 +17,7 @@ from pipeline.video import decord_backend, pyav_backend
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Framing, Geometry
-from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.ranges import Part, as_announced
 from pipeline.video.report import DecodeReport, refuse_truncated
 from pipeline.video.schedule import Schedule, SnippetFrames
@@ -145,7 +145,7 @@ class _Run:
         self, reason: str, complaints: Callable[[], str] | None, *, strict: bool
     ) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
-        tally = Tally()
+        tally = DecodeCounts()
         shown = decord_backend.shown_frames(
             self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
         )
@@ -173,14 +173,14 @@ class _Run:
 
     def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
-        tally = Tally()
+        tally = DecodeCounts()
         shown = pyav_backend.shown_frames(
             self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
         )
         for item in self._chunks(shown, geometry, tally):
             yield self._report("pyav", reason, tally, item) if isinstance(item, _End) else item
 
-    def _report(self, backend: str, reason: str, tally: Tally, end: _End) -> DecodeReport:
+    def _report(self, backend: str, reason: str, tally: DecodeCounts, end: _End) -> DecodeReport:
         decoded, corrupt = tally.decoded, tally.corrupt(self.info)
         if self.part is not None:
             decoded, corrupt = self.part.end_frame - self.part.first_frame, 0
@@ -196,7 +196,9 @@ class _Run:
             notes=_notes(self.info, tally),
         )
 
-    def _chunks(self, shown: Iterator[Shown], geometry: Geometry, tally: Tally) -> Generator[Chunk | _End, None, None]:
+    def _chunks(
+        self, shown: Iterator[TimedFrame], geometry: Geometry, tally: DecodeCounts
+    ) -> Generator[Chunk | _End, None, None]:
         part = self.part
         rows = {} if part is None else {"first_row": part.first_row, "end_row": part.end_row}
         schedule = Schedule(self.plan, self.info.time_base, **rows)
@@ -254,7 +256,7 @@ def _end_of_part(end: _End | None, info: VideoInfo, part: Part) -> _End:
     return _End(end.duration if end is not None else info.duration, part.end_row - part.first_row)
 
 
-def _notes(info: VideoInfo, tally: Tally) -> tuple[str, ...]:
+def _notes(info: VideoInfo, tally: DecodeCounts) -> tuple[str, ...]:
     notes = list(info.notes)
     if tally.disordered:
         notes.append(f"{tally.disordered} frames left out: not later than the frame before")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry
-from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 
 _CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
@@ -54,7 +54,7 @@ def why_not_exact(info: VideoInfo) -> str | None:
     """What keeps decord from giving what PyAV gives, in words; None: nothing does."""
     return why_wrong(info) or _first(
         (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
-        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
+        (info.color_matrix not in _MATRICES, f"color matrix {info.color_matrix}"),
         (info.rotation != 0, f"rotated by {info.rotation} degrees"),
         (info.interlaced, "interlaced"),
     )
@@ -68,12 +68,12 @@ def shown_frames(
     path: Path,
     info: VideoInfo,
     geometry: Geometry,
-    tally: Tally,
+    tally: DecodeCounts,
     *,
     threads: int = 1,
     progress: Progress = no_progress,
     entry: int = 0,
-) -> Generator[Shown, None, None]:
+) -> Generator[TimedFrame, None, None]:
     """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
 
     Args:
@@ -106,7 +106,7 @@ def shown_frames(
         tick = info.timestamps[index]
         last = index + 1 == info.num_frames
         taken.clear()
-        yield Shown(tick - first, None if last else info.timestamps[index + 1] - first, picture)
+        yield TimedFrame(tick - first, None if last else info.timestamps[index + 1] - first, picture)
         skipped = 0 if taken or held else skipped + 1
         held.clear()
         tally.decoded += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 FailureKind = Literal[
-    "unreadable",  # the file cannot be opened, or no accepted container is recognised in it
+    "unreadable",  # the file cannot be opened, or no accepted container is recognized in it
     "refused_container",  # a playlist, concat file, image or other format that is not on the list
     "no_video_stream",
     "unsupported_codec",

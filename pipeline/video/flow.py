@@ -3,7 +3,7 @@
 A byte is 128 + 127.5 / 20 * pixels, rounded and kept within 0 to 255: motion is clamped to 20 pixels of the scaled
 frame (short side 256), no motion is exactly 128. That is the range in which I3D and TSN saw flow in training.
 
-Source: github.com/deepmind/kinetics-i3d, README (TV-L1 of grey frames at 25 fps, clamped to [-20, 20]);
+Source: github.com/deepmind/kinetics-i3d, README (TV-L1 of gray frames at 25 fps, clamped to [-20, 20]);
     open-mmlab/denseflow (TV-L1, bound 20, as bytes). TV-L1: Zach, Pock and Bischof, A Duality Based Approach for
     Realtime TV-L1 Optical Flow, 2007. RAFT: Teed and Deng, 2020.
 """
@@ -112,9 +112,9 @@ def _tvl1() -> Estimate:
     estimator = optflow.DualTVL1OpticalFlow_create()
 
     def estimate(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+        gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
         try:
-            flow: NDArray[np.float32] = estimator.calc(grey[0], grey[1], None)
+            flow: NDArray[np.float32] = estimator.calc(gray[0], gray[1], None)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError from None

@@ -190,7 +190,7 @@ def most_pictures_held(plan: SnippetPlan) -> int:
     """
     span = plan.window_frames + 2
     overlap = math.ceil(span / plan.stride_frames) + 1
-    # The pattern of moments repeats with every stride: the middle one, with enough neighbours, shows it.
+    # The pattern of moments repeats with every stride: the middle one, with enough neighbors, shows it.
     moments = sorted({row * plan.stride_frames + cell for row in range(2 * overlap + 2) for cell in plan.cells})
     begin, end = overlap * plan.stride_frames, (overlap + 1) * plan.stride_frames
     within = (

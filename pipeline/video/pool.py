@@ -229,7 +229,7 @@ class DecodePool:
             name, *values = receive(process.connection)
             ticks = process.connection.recv_bytes() if name in ("finished", "long") else b""
         except (EOFError, OSError, ValueError):
-            by_system, words = process.autopsy()
+            by_system, words = process.exit_reason()
             if not process.ready:  # no video's fault: the next process would fare no better
                 raise PipelineError(f"a decoder process could not be started: {words}") from None
             yield from self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)

@@ -151,7 +151,7 @@ class Process:
         self.connection.close()
         self._stderr.close()
 
-    def autopsy(self) -> tuple[bool, str]:
+    def exit_reason(self) -> tuple[bool, str]:
         """Of a process that has closed its connection: whether the system killed it, and how it ended, in words."""
         try:
             code = self._popen.wait(timeout=5.0)

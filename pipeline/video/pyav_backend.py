@@ -23,7 +23,7 @@ _ONE_FRAME_A_PACKET = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mp
 
 
 @dataclass(frozen=True)
-class Shown:
+class TimedFrame:
     """One frame: the ticks ``[start, end)`` in which it is shown, counted from the first frame, and its picture.
 
     ``end`` is None for the last frame of the video. ``picture()`` may be called until the next frame is asked for.
@@ -35,7 +35,7 @@ class Shown:
 
 
 @dataclass
-class Tally:
+class DecodeCounts:
     """What a backend counts while it decodes."""
 
     decoded: int = 0
@@ -61,13 +61,13 @@ def shown_frames(
     path: Path,
     info: VideoInfo,
     geometry: Geometry,
-    tally: Tally,
+    tally: DecodeCounts,
     *,
     threads: int = 1,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
     entry: int = 0,
-) -> Iterator[Shown]:
+) -> Iterator[TimedFrame]:
     """The frames of a video in the order in which they are shown, each with its interval; nothing is converted
     before its picture is asked for.
 
@@ -90,12 +90,12 @@ def shown_frames(
     yield _shown(before, None, tally, scaler)
 
 
-def _shown(timed: tuple[int, Any], end: int | None, tally: Tally, scaler: Scaler) -> Shown:
+def _shown(timed: tuple[int, Any], end: int | None, tally: DecodeCounts, scaler: Scaler) -> TimedFrame:
     tick, frame = timed
-    return Shown(tick - tally.first_tick, end, lambda: scaler.picture(frame))
+    return TimedFrame(tick - tally.first_tick, end, lambda: scaler.picture(frame))
 
 
-def _in_order(frames: Iterator[tuple[int, Any]], tally: Tally) -> Iterator[tuple[int, Any]]:
+def _in_order(frames: Iterator[tuple[int, Any]], tally: DecodeCounts) -> Iterator[tuple[int, Any]]:
     """Leaves out frames that would be shown before the one before them: a clock does not run backwards."""
     last: int | None = None
     for tick, frame in frames:
@@ -109,7 +109,7 @@ def _in_order(frames: Iterator[tuple[int, Any]], tally: Tally) -> Iterator[tuple
 
 
 def _timed(
-    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, tally: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
     for frame in _decoded(path, info, tally, threads, max_pixels, progress, entry):
         number = tally.decoded
@@ -124,7 +124,7 @@ def _timed(
 
 
 def _decoded(
-    path: Path, info: VideoInfo, tally: Tally, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, tally: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[Any]:
     container, _ = open_container(path)
     try:
@@ -153,7 +153,7 @@ def _decoded(
         container.close()
 
 
-def _packets(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
+def _packets(container: Any, stream: Any, tally: DecodeCounts) -> Iterator[Any]:
     """The packets of ``stream``; an error in the container ends them as the end of the file does."""
     packets = container.demux(stream)
     while True:

@@ -17,7 +17,7 @@ from operator import eq
 from pipeline.snippets import SnippetPlan, exact, tick_of
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
-from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.videos import VideoFile
 
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
@@ -138,7 +138,7 @@ def _entry_before(info: VideoInfo, frame: int) -> int:
     return bisect_right(info.timestamps, info.entries[place]) - 1 if place >= 0 else 0
 
 
-def as_announced(shown: Iterator[Shown], info: VideoInfo, part: Part, tally: Tally) -> Iterator[Shown]:
+def as_announced(shown: Iterator[TimedFrame], info: VideoInfo, part: Part, tally: DecodeCounts) -> Iterator[TimedFrame]:
     """The frames again, each of which must be the one that the probe found at its place.
 
     Raises:

@@ -125,7 +125,7 @@ def most_frames_held(plan: SnippetPlan) -> int:
     inside one window, however many frames a second the video has.
     """
     plan = plan.at(Fraction(1))  # the number is the same at any rate
-    # The pattern of times repeats with every stride: one snippet in the middle of enough neighbours shows it.
+    # The pattern of times repeats with every stride: one snippet in the middle of enough neighbors shows it.
     overlap = math.ceil(plan.window_seconds / plan.stride_seconds) + 1
     times = {time for row in range(2 * overlap + 1) for time in plan.frame_times(row)}
     start = overlap * plan.stride_seconds

@@ -84,7 +84,7 @@ def limit_memory(growth: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + growth, now + growth))
 
 
-class Complaints:
+class DecoderStderr:
     """What this process's decoders have written about a codec to standard error, which is a file."""
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class Worker:
 
     def _work(self, job: dict[str, Any]) -> None:
         path, decoder = Path(job["path"]), job["decoder"]
-        complaints = Complaints()
+        complaints = DecoderStderr()
         limits = self._limits
         info = job.get("info")
         if info is None:

@@ -19,7 +19,7 @@ needs_bf16 = pytest.mark.skipif(not has_fast_bf16(), reason="this CPU has no bfl
 
 
 def small(name: str, size: int) -> CatalogEntry:
-    """The catalogue's encoder on smaller frames: fully convolutional networks take any size."""
+    """The catalog's encoder on smaller frames: fully convolutional networks take any size."""
     entry = CATALOG[name]
     return replace(entry, spec=replace(entry.spec, short_side=size, crop_size=size))
 

@@ -1,4 +1,4 @@
-"""Every network of the catalogue against its published or written-out form in eager fp32."""
+"""Every network of the catalog against its published or written-out form in eager fp32."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Weight files: recognised by their keys, loaded whole or refused with the reason."""
+"""Weight files: recognized by their keys, loaded whole or refused with the reason."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from encoders.catalog import CATALOG
 from encoders.encoder import load_encoder, load_network
 from encoders.errors import EncoderError
-from encoders.layouts import load_into, recognise, unwrap
+from encoders.layouts import load_into, recognize, unwrap
 from encoders.random_weights import fill_random, state_sha256
 from encoders.weights import PublishedWeights, download, locate, read_file
 
@@ -79,7 +79,7 @@ def test_prefix_of_parallel_training_is_stripped_and_batch_counters_may_lack(tmp
     assert torch.equal(network.state_dict()["layer4.2.conv3.weight"], resnet_state["layer4.2.conv3.weight"])
 
 
-def test_c2d_r50_file_gives_the_features_of_its_own_network_and_normalisation(tmp_path):
+def test_c2d_r50_file_gives_the_features_of_its_own_network_and_normalization(tmp_path):
     hub = pytest.importorskip("pytorchvideo.models.hub")
     c2d = hub.c2d_r50(pretrained=False).eval()
     for module in c2d.modules():
@@ -131,7 +131,7 @@ def test_another_shape_is_refused(resnet_state):
 def test_another_network_is_refused_with_all_formats_named():
     state = {"encoder.patch.weight": torch.zeros(1)}
     with pytest.raises(EncoderError) as error:
-        recognise(state, TSN.layouts, where="weights file vit.pth")
+        recognize(state, TSN.layouts, where="weights file vit.pth")
     for word in ("vit.pth", "encoder.patch.weight", "torchvision", "mmaction2", "pytorchvideo c2d_r50"):
         assert word in str(error.value)
 
@@ -292,7 +292,7 @@ def test_random_weights_are_reproducible_and_leave_the_global_generator_alone():
     assert (first.random, first.seed, first.path, first.url) == (True, 4, None, None)
 
 
-def test_random_weights_have_the_variance_of_he_initialisation():
+def test_random_weights_have_the_variance_of_he_initialization():
     layer = torch.nn.Conv2d(64, 128, 3)
     fill_random(layer, seed=0)
     assert layer.weight.var().item() == pytest.approx(2 / (64 * 9), rel=0.02)

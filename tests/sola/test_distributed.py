@@ -19,10 +19,10 @@ import torch
 from pipeline.stages.enhance import enhance_store
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
+from sola.distributed import ALONE, Team, joined_team
 from sola.errors import SolaError
 from sola.files import load_module
 from sola.fit import StepRecord, fit
-from sola.team import ALONE, Team, joined_team
 from tests import ROOT
 from tests.sola.test_fit import CHANNELS, MIXED_LENGTHS, SMALL, Videos, assert_same_state, weights_of
 from tests.stores import make_store
@@ -66,7 +66,7 @@ def member(rank: int, port: int, folder: Path) -> None:
         try:
             fit(source, NINE, channels=CHANNELS, checkpoint=folder / "cut", team=team, on_step=interrupt_the_second)
         except KeyboardInterrupt:
-            team.all(None)  # the first has written the checkpoint
+            team.all_gather(None)  # the first has written the checkpoint
         result = fit(source, NINE, channels=CHANNELS, checkpoint=folder / "cut", team=team)
         told["resumed"] = [asdict(record) for record in result.history]
         try:

@@ -8,7 +8,7 @@ import torch
 
 from sola.config import SolaConfig, preset
 from sola.errors import SolaError
-from sola.evaluation import EvaluationConfig, LabelledSequence, linear_evaluation, sgd_epoch
+from sola.evaluation import EvaluationConfig, LabeledSequence, linear_evaluation, sgd_epoch
 from sola.metrics import average_precision, balanced_accuracy, distance_to_boundary
 
 QUICK = EvaluationConfig(least_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1))
@@ -65,8 +65,8 @@ def test_an_epoch_equals_automatic_differentiation_and_torchs_sgd() -> None:
     assert torch.allclose(difference[-1], layer.bias[1] - layer.bias[0], atol=1e-12)
 
 
-def videos(count: int, *, seed: int, blur: int = 0, noise: float = 0.1) -> list[LabelledSequence]:
-    """Foreground points one way and background the other; `blur` mixes a snippet with its neighbours."""
+def videos(count: int, *, seed: int, blur: int = 0, noise: float = 0.1) -> list[LabeledSequence]:
+    """Foreground points one way and background the other; `blur` mixes a snippet with its neighbors."""
     random = np.random.default_rng(seed)
     result = []
     for _ in range(count):
@@ -75,7 +75,7 @@ def videos(count: int, *, seed: int, blur: int = 0, noise: float = 0.1) -> list[
         shifted = np.pad(clean, ((blur, blur), (0, 0)), mode="edge")
         mixed = np.mean([shifted[k : k + len(clean)] for k in range(2 * blur + 1)], axis=0)
         features = mixed + noise * random.normal(size=mixed.shape)
-        result.append(LabelledSequence((5 * features).astype(np.float32), foreground))
+        result.append(LabeledSequence((5 * features).astype(np.float32), foreground))
     return result
 
 
@@ -96,7 +96,7 @@ def test_smoothing_shows_near_the_boundaries_and_not_away_from_them() -> None:
 def test_features_that_know_nothing_do_no_better_than_guessing() -> None:
     random = np.random.default_rng(0)
     blind = [
-        LabelledSequence(random.normal(size=v.features.shape).astype(np.float32), v.foreground)
+        LabeledSequence(random.normal(size=v.features.shape).astype(np.float32), v.foreground)
         for v in videos(30, seed=2)
     ]
     result = linear_evaluation(blind[:20], blind[20:], QUICK)
@@ -108,12 +108,12 @@ def test_balanced_training_equals_training_with_the_rarer_class_repeated() -> No
     random = np.random.default_rng(0)
     labels = np.arange(40) % 4 > 0  # three of four are foreground
     rows = random.normal(size=(40, 3)).astype(np.float32) + labels[:, None]
-    test = [LabelledSequence(rows, labels)]
+    test = [LabeledSequence(rows, labels)]
     repeated = np.concatenate([np.arange(40), *2 * [np.flatnonzero(~labels)]])
     # One batch holds all, so that the order does not matter.
     settings = {"epochs": 50, "counted_epochs": 1, "least_steps": 1, "batch_size": 1000, "seeds": (0,)}
     balanced = linear_evaluation(test, test, EvaluationConfig(**settings, weighting="balanced"))
-    same = linear_evaluation([LabelledSequence(rows[repeated], labels[repeated])], test, EvaluationConfig(**settings))
+    same = linear_evaluation([LabeledSequence(rows[repeated], labels[repeated])], test, EvaluationConfig(**settings))
     assert balanced == same
     assert balanced != linear_evaluation(test, test, EvaluationConfig(**settings))
 
@@ -122,7 +122,7 @@ def test_where_nearly_all_is_foreground_balanced_training_finds_the_rest() -> No
     random = np.random.default_rng(0)
     labels = np.arange(400) % 20 > 0
     rows = (random.normal(size=(400, 2)) + np.where(labels, 1.0, -1.0)[:, None]).astype(np.float32)
-    data = [LabelledSequence(np.concatenate([rows, np.full((400, 1), 9, np.float32)], axis=1), labels)]
+    data = [LabeledSequence(np.concatenate([rows, np.full((400, 1), 9, np.float32)], axis=1), labels)]
     plain = linear_evaluation(data, data, replace(QUICK, learning_rate=0.01))
     assert plain.balanced_accuracy.mean == pytest.approx(0.5, abs=0.01)
     balanced = linear_evaluation(data, data, replace(QUICK, learning_rate=0.01, weighting="balanced"))
@@ -140,7 +140,7 @@ def test_the_same_input_gives_the_same_scores_and_other_seeds_others() -> None:
 
 def test_counts_say_over_how_many_snippets_a_score_is_taken() -> None:
     train = videos(2, seed=0)
-    test = [LabelledSequence(np.ones((9, 3), np.float32), mask("...##...."))]
+    test = [LabeledSequence(np.ones((9, 3), np.float32), mask("...##...."))]
     result = linear_evaluation(train, test, QUICK)
     assert result.accuracy.snippets == 9
     assert [result.near[n].snippets for n in (1, 2, 4, 8)] == [4, 6, 9, 9]
@@ -157,10 +157,10 @@ def test_small_data_are_given_enough_steps() -> None:
 
 
 def test_each_stream_is_brought_to_unit_length_by_itself() -> None:
-    def with_stream(sequences: list[LabelledSequence], seed: int) -> list[LabelledSequence]:
+    def with_stream(sequences: list[LabeledSequence], seed: int) -> list[LabeledSequence]:
         random = np.random.default_rng(seed)
         return [
-            LabelledSequence(
+            LabeledSequence(
                 np.concatenate([1e4 * random.random((len(v.features), 2), np.float32), v.features], axis=1),
                 v.foreground,
             )
@@ -176,8 +176,8 @@ def test_each_stream_is_brought_to_unit_length_by_itself() -> None:
 
 def test_bad_input_is_refused_with_what_is_wrong() -> None:
     good = videos(2, seed=0)
-    only_background = [LabelledSequence(np.ones((4, 3), np.float32), mask("...."))]
-    broken = [LabelledSequence(np.full((2, 3), np.nan, np.float32), mask("#."))]
+    only_background = [LabeledSequence(np.ones((4, 3), np.float32), mask("...."))]
+    broken = [LabeledSequence(np.full((2, 3), np.nan, np.float32), mask("#."))]
     with pytest.raises(SolaError, match="no test videos"):
         linear_evaluation(good, [])
     with pytest.raises(SolaError, match="all 4 snippets of the training videos are background"):
@@ -185,7 +185,7 @@ def test_bad_input_is_refused_with_what_is_wrong() -> None:
     with pytest.raises(SolaError, match="test features hold NaN"):
         linear_evaluation(good, broken)
     with pytest.raises(SolaError, match=r"test video number 0: .*\[4, 3\] and \[3\]"):
-        linear_evaluation(good, [LabelledSequence(np.ones((4, 3), np.float32), mask("..#"))])
+        linear_evaluation(good, [LabeledSequence(np.ones((4, 3), np.float32), mask("..#"))])
     with pytest.raises(SolaError, match="training features must have 5 channels"):
         linear_evaluation(good, good, stream_channels=(2, 3, 0))
     with pytest.raises(SolaError, match="momentum"):

@@ -15,7 +15,7 @@ from sola.config import SolaConfig, config_from_dict, config_to_dict
 from sola.errors import SolaError
 from sola.files import load_module, save_module, write_atomically
 from sola.module import SolaModule, initial_networks
-from sola.reference import load_reference, save_reference
+from sola.reference_checkpoint import load_reference, save_reference
 
 CONFIG = SolaConfig(hidden=6, kernel_sizes=(3, 1), dilations=(2, 1), steps=40, k=9.5, precision="auto")
 

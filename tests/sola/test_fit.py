@@ -123,7 +123,7 @@ def test_a_source_with_nothing_in_it_is_refused() -> None:
 
 
 def weights_of(checkpoint: Path) -> list[tuple[str, torch.Tensor]]:
-    """Every tensor of a checkpoint's state: module, predictor, optimiser."""
+    """Every tensor of a checkpoint's state: module, predictor, optimizer."""
     found: list[tuple[str, torch.Tensor]] = []
 
     def walk(name: str, value: object) -> None:
@@ -139,7 +139,7 @@ def weights_of(checkpoint: Path) -> list[tuple[str, torch.Tensor]]:
 
 def assert_same_state(one: Path, other: Path) -> None:
     first, second = weights_of(one), weights_of(other)
-    assert len(first) == 11 + 3 * 11, "eleven parameters, each with the optimiser's step and two moments"
+    assert len(first) == 11 + 3 * 11, "eleven parameters, each with the optimizer's step and two moments"
     for (name, a), (_, b) in zip(first, second, strict=True):
         assert torch.equal(a, b), name
 

@@ -7,8 +7,8 @@ import torch
 from sola.config import SolaConfig
 from sola.enhance import BLOCK_SNIPPETS, enhance, enhance_array
 from sola.errors import SolaError
-from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.module import SolaModule, initial_networks
+from sola.sparse_forward import GatherPlan, gathered_forward, layer_weights, plan_gather
 
 CHANNELS = 12
 SHAPES = [

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sola.config import SolaConfig
+from sola.diagnostics import data_warnings, effective_rank, fit_warnings, spread
 from sola.enhance import enhance_array
 from sola.errors import SolaError
 from sola.fit import StepRecord, fit
-from sola.health import data_warnings, effective_rank, fit_warnings, spread
+from sola.fit_state import batch_loss, new_fit_state
 from sola.input_target import input_aware_target
-from sola.learner import batch_loss, new_learner
 from sola.module import initial_networks
 from sola.sampling import WindowBatch
 from sola.similarity import similarity_loss, target_tsm
@@ -63,7 +63,7 @@ def test_a_scale_multiplies_the_step_and_keeps_the_margins_of_the_window() -> No
 
 
 def test_the_same_time_apart_has_the_same_target_at_every_scale() -> None:
-    one, two = new_learner(CHANNELS, replace(SMALL, scales=(1, 2))).scales
+    one, two = new_fit_state(CHANNELS, replace(SMALL, scales=(1, 2))).scales
     # Two of the small steps are one of the large.
     assert torch.allclose(two.target[0, :4], one.target[0, ::2])
 
@@ -106,7 +106,7 @@ def test_the_gate_moves_by_its_own_learning_rate(rate: float | None) -> None:
     assert abs(alpha) == pytest.approx(config.learning_rate if rate is None else rate, rel=1e-3)
 
 
-def test_statistics_centre_standardise_and_whiten() -> None:
+def test_statistics_center_standardize_and_whiten() -> None:
     random = np.random.default_rng(0)
     mixing = random.normal(size=(CHANNELS, CHANNELS))
     videos = Videos((3000, 10))
@@ -141,9 +141,9 @@ def test_a_constant_channel_does_not_break_the_statistics() -> None:
 def test_the_loss_compares_features_relative_to_the_statistics() -> None:
     config = replace(SMALL, comparison="centred", predictor=False)
     origin, scale = torch.arange(6.0), torch.tensor([1.0, 2, 3, 4, 5, 6])
-    learner = new_learner(CHANNELS, config, statistics=FeatureStatistics(origin, scale))
+    fit_state = new_fit_state(CHANNELS, config, statistics=FeatureStatistics(origin, scale))
     rows = torch.randn(2, 19, CHANNELS, generator=torch.Generator().manual_seed(0))
-    loss, _ = batch_loss(learner, batch(rows, 23), learner.scales[0])
+    loss, _ = batch_loss(fit_state, batch(rows, 23), fit_state.scales[0])
     compared = (rows[:, 2:17:2] - origin) * scale  # the module starts as the identity
     assert loss.item() == pytest.approx(similarity_loss(compared, compared, target_tsm(8, 16.0)).item(), abs=1e-6)
 

@@ -8,7 +8,7 @@ import torch
 
 from sola.config import SolaConfig
 from sola.errors import SolaError
-from sola.learner import batch_loss, new_learner, train_step
+from sola.fit_state import batch_loss, new_fit_state, train_step
 from sola.sampling import WindowBatch
 from sola.similarity import loss_bounds, predicted_tsm, self_similarity, similarity_loss, target_tsm
 
@@ -193,34 +193,34 @@ def whole_batch(windows: torch.Tensor) -> WindowBatch:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtype, tolerance: float) -> None:
+def test_loss_gradient_and_optimizer_steps_equal_the_equations(dtype: torch.dtype, tolerance: float) -> None:
     windows = torch.randn(4, 9, CHANNELS, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    learner = new_learner(CHANNELS, SMALL)
+    fit_state = new_fit_state(CHANNELS, SMALL)
     with torch.no_grad():
-        learner.module.alpha.fill_(0.7)  # at 0 the convolutions have no gradient
-    learner.module.to(dtype)
-    learner.predictor.to(dtype)
-    parameters = dict(learner.module.named_parameters()) | dict(learner.predictor.named_parameters())
+        fit_state.module.alpha.fill_(0.7)  # at 0 the convolutions have no gradient
+    fit_state.module.to(dtype)
+    fit_state.predictor.to(dtype)
+    parameters = dict(fit_state.module.named_parameters()) | dict(fit_state.predictor.named_parameters())
     start = {name: p.detach().double().clone() for name, p in parameters.items()}
 
     weights = {name: p.clone().requires_grad_() for name, p in start.items()}
     expected = direct_loss(weights, windows)
     expected.backward()
-    loss, _ = batch_loss(learner, whole_batch(windows.to(dtype)), learner.scales[0])
+    loss, _ = batch_loss(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0])
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=tolerance)
     for name, parameter in parameters.items():
         assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), name
         assert weights[name].grad.abs().sum() > 0, f"{name} does not take part"
 
-    train_step(learner, whole_batch(windows.to(dtype)), learner.scales[0], step=1)
+    train_step(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0], step=1)
     one = {name: direct_adamw(start[name], [weights[name].grad], SMALL) for name in start}
     for name, parameter in parameters.items():
         assert parameter.detach().double().numpy() == pytest.approx(one[name].numpy(), abs=tolerance), name
 
     again = {name: p.clone().requires_grad_() for name, p in one.items()}
     direct_loss(again, windows).backward()
-    train_step(learner, whole_batch(windows.to(dtype)), learner.scales[0], step=2)
+    train_step(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0], step=2)
     for name, parameter in parameters.items():
         two = direct_adamw(start[name], [weights[name].grad, again[name].grad], SMALL)
         # In float32 a second step divides by moments of a rounded gradient.
@@ -230,17 +230,17 @@ def test_loss_gradient_and_optimiser_steps_equal_the_equations(dtype: torch.dtyp
 def test_gradient_equals_finite_differences_through_the_predictor_alone() -> None:
     # The predictor's loss has no stop-gradient in its way, so differences of the loss are its gradient.
     windows = torch.randn(2, 9, CHANNELS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    learner = new_learner(CHANNELS, SMALL)
-    learner.module.double()
-    learner.predictor.double()
-    loss, _ = batch_loss(learner, whole_batch(windows), learner.scales[0])
+    fit_state = new_fit_state(CHANNELS, SMALL)
+    fit_state.module.double()
+    fit_state.predictor.double()
+    loss, _ = batch_loss(fit_state, whole_batch(windows), fit_state.scales[0])
     loss.backward()
-    for parameter in learner.predictor.parameters():
+    for parameter in fit_state.predictor.parameters():
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
         before = flat[0].item()
         values = []
         for change in (1e-6, -1e-6):
             flat[0] = before + change
-            values.append(batch_loss(learner, whole_batch(windows), learner.scales[0])[0].item())
+            values.append(batch_loss(fit_state, whole_batch(windows), fit_state.scales[0])[0].item())
         flat[0] = before
         assert gradient[0].item() == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)

@@ -64,7 +64,7 @@ def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = sil
     clashes = []
     for source in (store, *sources):
         for video_id in source.ids():
-            sha256 = source.complete(video_id)["sha256"]
+            sha256 = source.require_sidecar(video_id)["sha256"]
             if hashes.setdefault(video_id, sha256) != sha256:
                 clashes.append(f"{video_id} ({origin[video_id].path} and {source.path})")
             origin.setdefault(video_id, source)
@@ -90,7 +90,7 @@ def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = sil
 
 
 def _copy_sequence(source: FeatureStore, store: FeatureStore, video_id: str) -> None:
-    sha256 = source.complete(video_id)["sha256"]
+    sha256 = source.require_sidecar(video_id)["sha256"]
     with temporary_copy(source.array_path(video_id)) as array, whole_file(store.array_path(video_id)) as partial:
         shutil.copyfile(array, partial)
         _check(partial, sha256, source.array_path(video_id))

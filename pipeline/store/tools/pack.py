@@ -103,7 +103,7 @@ def _groups(store: FeatureStore) -> list[dict[str, int]]:
     features = {path.name: path.stat().st_size for path in (store.path / "features").iterdir() if _visible(path)}
     groups = []
     for video_id in store.ids():
-        store.complete(video_id)
+        store.require_sidecar(video_id)
         pair = (store.array_path(video_id).name, store.sidecar_path(video_id).name)
         groups.append({f"features/{name}": features.pop(name) for name in pair})
     if features:
@@ -189,12 +189,12 @@ def _header_bytes(store: FeatureStore, name: str, size: int) -> int:
     """Bytes before row 0 of an array."""
     if not name.endswith(".npy"):
         return 0
-    rows, channels = store.complete(_id_of(name))["shape"]
+    rows, channels = store.require_sidecar(_id_of(name))["shape"]
     return size - int(rows) * int(channels) * {"float32": 4, "float16": 2}[store.spec.dtype]
 
 
 def _check_array(store: FeatureStore, name: str, sha256: str) -> None:
-    if name.endswith(".npy") and store.complete(_id_of(name))["sha256"] != sha256:
+    if name.endswith(".npy") and store.require_sidecar(_id_of(name))["sha256"] != sha256:
         raise PipelineError(
             f"{store.path / name} is not the array that its sidecar describes; `verify --deep --repair`"
         )

@@ -67,7 +67,7 @@ def given(tmp_path) -> AblateConfig:
     videos, truth = {}, {}
     for number, name in enumerate("abcd"):
         rows = random.normal(0, 1, (40, 6)).astype(np.float32)
-        rows[12:24, 0] += 2  # centres from 6.5 to 12 s
+        rows[12:24, 0] += 2  # centers from 6.5 to 12 s
         videos[name] = rows
         truth[name] = ("validation" if number == 3 else "training", 20.0, [(6.2, 12.2, "x")])
     make_store(tmp_path / "store", videos)

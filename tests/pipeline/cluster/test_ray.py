@@ -23,7 +23,7 @@ from tests import ROOT
 from tests import videos as make
 from tests.pipeline.ablation.test_ablate import SMALL
 from tests.pipeline.stages.test_localize import TINY, write_annotations
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import annotate, make_store
 
 ray = pytest.importorskip("ray")
@@ -43,7 +43,7 @@ import torch
 from encoders.spec import EncoderSpec
 
 
-class MeanColour(torch.nn.Module):
+class MeanColor(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(2.0))
@@ -67,9 +67,9 @@ class MeanColour(torch.nn.Module):
 def mine():
     spec = EncoderSpec(
         name="mine", version=1, feature_dim=3, num_frames=2, window_frames=4, fps=10.0, short_side=32, crop_size=32,
-        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), layout="clip", source="mean colour",
+        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), layout="clip", source="mean color",
     )
-    return spec, MeanColour()
+    return spec, MeanColor()
 """
 
 
@@ -150,7 +150,7 @@ def test_a_worker_larger_than_any_machine_is_refused(cluster, videos, tmp_path):
 def test_detections_are_those_of_one_machine(cluster, tmp_path):
     own = encoder_in(tmp_path)
     for name in ("a", "b", "c"):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", 24)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", 24)
     store, _ = extract([tmp_path / "videos"], tmp_path / "store", config_of(own))
     write_annotations(tmp_path / "annotations.json", a="training", b="validation", c="validation")
     train(store, tmp_path / "annotations.json", tmp_path / "model", TINY)

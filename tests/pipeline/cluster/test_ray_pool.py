@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.cluster.config import ExecutionConfig, ExtractExecutionConfig, settings_of_results
-from pipeline.cluster.ray_pool import Lost, RayPool
-from pipeline.cluster.ray_start import Room, connected, room_in
-from pipeline.cluster.worker import Ended, Opened, Station
+from pipeline.cluster.ray_pool import JobLost, RayPool
+from pipeline.cluster.ray_start import Capacity, capacity_in, connected
+from pipeline.cluster.worker import JobResult, RayWorker, Ready
 from pipeline.errors import PipelineError
 
 
@@ -67,7 +67,7 @@ class Actor:
             raise ActorError("killed\nby the test")
         if self.jobs[0].key in self.cluster.broken:
             raise TaskError(PipelineError("no such kernel"))
-        return [Ended(self.jobs.pop(0).key, self.number)], 1
+        return [JobResult(self.jobs.pop(0).key, self.number)], 1
 
 
 class Cluster:
@@ -84,7 +84,7 @@ class Cluster:
         self.is_deadly = is_deadly or (lambda actor, job: job.key in deadly)
 
     def remote(self, body):
-        assert body is Station
+        assert body is RayWorker
 
         def make(*arguments, **settings):
             self.actors.append(Actor(self, len(self.actors)))
@@ -108,12 +108,12 @@ class Cluster:
 
 def run(cluster: Cluster, keys: str, *, workers: int = 2, depth: int = 3):
     """What becomes of jobs with these letters: {key: worker}, and the keys of those lost."""
-    with RayPool(cluster, "m:f", (), room=Room(workers, 1, 0), depth=depth) as pool:
+    with RayPool(cluster, "m:f", (), room=Capacity(workers, 1, 0), depth=depth) as pool:
         ended, lost = {}, {}
         for result in pool.run(map(Task, keys)):
-            if isinstance(result, Lost):
+            if isinstance(result, JobLost):
                 lost[result.job.key] = result.reason
-            elif isinstance(result, Ended):
+            elif isinstance(result, JobResult):
                 assert result.key not in ended
                 ended[result.key] = result.worker
     return ended, lost
@@ -137,16 +137,16 @@ def test_no_more_workers_are_started_than_there_are_jobs():
 
 def test_workers_are_started_at_once_for_the_jobs_that_are_expected():
     cluster = Cluster(dead_on_arrival={0})
-    with RayPool(cluster, "m:f", (), room=Room(5, 1, 0), depth=1) as pool:
+    with RayPool(cluster, "m:f", (), room=Capacity(5, 1, 0), depth=1) as pool:
         assert pool.first_about(jobs=3) == 1
         assert len(cluster.actors) == 3
-        assert sorted(e.key for e in pool.run(map(Task, "abc")) if isinstance(e, Ended)) == ["a", "b", "c"]
+        assert sorted(e.key for e in pool.run(map(Task, "abc")) if isinstance(e, JobResult)) == ["a", "b", "c"]
     assert set(cluster.killed) == set(cluster.actors)
 
 
 def test_jobs_are_asked_for_as_there_is_room_for_them():
     taken = []
-    with RayPool(Cluster(), "m:f", (), room=Room(1, 1, 0), depth=2) as pool:
+    with RayPool(Cluster(), "m:f", (), room=Capacity(1, 1, 0), depth=2) as pool:
         results = pool.run(Task(taken.append(key) or key) for key in "abcdefgh")
         next(results)
         assert len(taken) <= 3
@@ -172,10 +172,10 @@ def test_workers_that_die_by_chance_cost_nothing():
 
 def test_jobs_can_be_added_and_dropped_on_the_way():
     cluster = Cluster()
-    with RayPool(cluster, "m:f", (), room=Room(1, 1, 0), depth=1) as pool:
+    with RayPool(cluster, "m:f", (), room=Capacity(1, 1, 0), depth=1) as pool:
         ended = []
         for result in pool.run(map(Task, "abc")):
-            if isinstance(result, Ended):
+            if isinstance(result, JobResult):
                 ended.append(result.key)
                 if result.key == "a":
                     for key in "xyz":
@@ -188,14 +188,14 @@ def test_jobs_can_be_added_and_dropped_on_the_way():
 def test_whatever_is_added_and_whoever_dies_each_job_ends_once(seed):
     chance = random.Random(seed)
     cluster = Cluster(is_deadly=lambda actor, job: job.key == "poison" or chance.random() < 0.03)
-    room, depth = Room(chance.randint(1, 4), 1, 0), chance.randint(1, 4)
+    room, depth = Capacity(chance.randint(1, 4), 1, 0), chance.randint(1, 4)
     keys = [str(number) for number in range(chance.randint(0, 9))] + ["poison"] * (seed % 2)
     given, ended = list(keys), []
     with RayPool(cluster, "m:f", (), room=room, depth=depth) as pool:
         for result in pool.run(map(Task, keys)):
             if isinstance(result, int):
                 continue
-            ended.append(result.key if isinstance(result, Ended) else result.job.key)
+            ended.append(result.key if isinstance(result, JobResult) else result.job.key)
             while len(given) < 40 and chance.random() < 0.6:
                 given.append(f"more {len(given)}")
                 pool.add(Task(given[-1]), first=chance.random() < 0.5)
@@ -219,33 +219,33 @@ def test_what_ends_the_work_of_a_worker_is_raised_as_it_is():
 # --- the worker's side ---------------------------------------------------------------------------------------------
 
 
-def open_counting(most: int) -> Opened:
+def open_counting(most: int) -> Ready:
     def work(jobs):
         for job in jobs:
             if job.key == "bad":
                 raise PipelineError("no such kernel")
             yield 2
-            yield Ended(job.key, len(job.key))
+            yield JobResult(job.key, len(job.key))
 
-    return Opened(f"at most {most}", work)
+    return Ready(f"at most {most}", work)
 
 
 def test_a_station_takes_jobs_and_gives_results():
-    station = Station(f"{__name__}:open_counting", (7,), threads=1, folder=".")
+    station = RayWorker(f"{__name__}:open_counting", (7,), threads=1, folder=".")
     assert station.ready()[1] == "at most 7"
     ended, progress = [], 0
     new = [Task("a"), Task("bbb")]
     while len(ended) < 2:
         more, count = station.exchange(new, 5.0)
         ended, progress, new = ended + more, progress + count, []
-    assert (ended, progress) == ([Ended("a", 1), Ended("bbb", 3)], 4)
+    assert (ended, progress) == ([JobResult("a", 1), JobResult("bbb", 3)], 4)
     with pytest.raises(PipelineError, match="no such kernel"):  # later jobs begin another stream
         station.exchange([Task("bad")], 5.0)
     station.stop(5.0)
 
 
 def test_a_station_that_does_not_see_the_drivers_folder_says_so():
-    station = Station(f"{__name__}:open_counting", (7,), threads=1, folder="/no/such/folder")
+    station = RayWorker(f"{__name__}:open_counting", (7,), threads=1, folder="/no/such/folder")
     with pytest.raises(PipelineError, match="does not see the folder /no/such/folder"):
         station.ready()
 
@@ -261,24 +261,24 @@ def cluster_of(*machines: tuple[float, float]):
 @pytest.mark.parametrize(
     ("machines", "settings", "more", "expected"),
     [
-        ([(2, 0)], {}, 0, Room(1, 2, 0)),
-        ([(64, 0), (8, 0)], {}, 0, Room(18, 4, 0)),
-        ([(16, 8), (16, 8)], {}, 0, Room(16, 2, 1)),
-        ([(16, 8)], {"ray_gpus_per_worker": 0.5}, 0, Room(16, 1, 0.5)),
-        ([(16, 2)], {"ray_gpus_per_worker": 0.6, "ray_cpus_per_worker": 1}, 0, Room(2, 1, 0.6)),
-        ([(16, 8)], {"ray_gpus_per_worker": 2}, 0, Room(4, 4, 2)),
-        ([(16, 1)], {"ray_workers": 5}, 3, Room(1, 13, 1)),
-        ([(8, 0)], {"ray_cpus_per_worker": 1}, 1, Room(4, 1, 0)),
-        ([(4, 0), (4, 0)], {"ray_workers": 1}, 0, Room(1, 4, 0)),
+        ([(2, 0)], {}, 0, Capacity(1, 2, 0)),
+        ([(64, 0), (8, 0)], {}, 0, Capacity(18, 4, 0)),
+        ([(16, 8), (16, 8)], {}, 0, Capacity(16, 2, 1)),
+        ([(16, 8)], {"ray_gpus_per_worker": 0.5}, 0, Capacity(16, 1, 0.5)),
+        ([(16, 2)], {"ray_gpus_per_worker": 0.6, "ray_cpus_per_worker": 1}, 0, Capacity(2, 1, 0.6)),
+        ([(16, 8)], {"ray_gpus_per_worker": 2}, 0, Capacity(4, 4, 2)),
+        ([(16, 1)], {"ray_workers": 5}, 3, Capacity(1, 13, 1)),
+        ([(8, 0)], {"ray_cpus_per_worker": 1}, 1, Capacity(4, 1, 0)),
+        ([(4, 0), (4, 0)], {"ray_workers": 1}, 0, Capacity(1, 4, 0)),
     ],
 )
 def test_room_for_workers(machines, settings, more, expected):
     config = ExecutionConfig(executor="ray", **settings)
-    assert room_in(cluster_of(*machines), config, more_cpus=more) == expected
+    assert capacity_in(cluster_of(*machines), config, more_cpus=more) == expected
 
 
 def test_on_cpu_gpus_are_left_alone():
-    assert room_in(cluster_of((8, 2)), ExecutionConfig(executor="ray"), on_cpu=True) == Room(2, 4, 0)
+    assert capacity_in(cluster_of((8, 2)), ExecutionConfig(executor="ray"), on_cpu=True) == Capacity(2, 4, 0)
 
 
 @pytest.mark.parametrize(

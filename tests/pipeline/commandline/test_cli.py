@@ -11,7 +11,7 @@ from pipeline.cli import main
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
 from tests.pipeline.stages.test_localize import write_annotations
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.toys import use_toy_encoder
 
 SMALL = ["--sola.hidden", "8", "--sola.steps", "3", "--sola.device", "cpu", "--train.epochs", "1"]
@@ -36,7 +36,7 @@ def command(capsys, monkeypatch):
 def videos(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     for name in ("a", "b", "c"):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", 30)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", 30)
     write_annotations(tmp_path / "annotations.json", a="training", b="training", c="validation")
     return tmp_path / "videos"
 
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line_and_exit_code_2(command, tmp_path, words, message
 
 
 def test_two_videos_of_one_name_are_refused_unless_ids_are_paths(command, videos, tmp_path):
-    grey_video(videos / "below" / "a.mp4", 12)
+    gray_video(videos / "below" / "a.mp4", 12)
     code, _, err = command("extract", videos, "--out", tmp_path / "store")
     assert code == 2
     assert "below" in err
@@ -140,7 +140,7 @@ def test_two_videos_of_one_name_are_refused_unless_ids_are_paths(command, videos
 
 
 def test_unknown_encoder_names_the_nearest(command, tmp_path):
-    grey_video(tmp_path / "a.mp4", 10)
+    gray_video(tmp_path / "a.mp4", 10)
     code, _, err = command("extract", tmp_path, "--out", tmp_path / "s", "--encoder", "i3d_r5")
     assert code == 2
     assert "i3d_r50" in err
@@ -151,7 +151,7 @@ def test_cuda_asked_for_and_absent_is_refused(command, tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    grey_video(tmp_path / "a.mp4", 10)
+    gray_video(tmp_path / "a.mp4", 10)
     words = ("--encoder", "tsn_r50", "--weights", "random", "--device", "cuda")
     code, _, err = command("extract", tmp_path, "--out", tmp_path / "s", *words)
     assert code == 2
@@ -160,7 +160,7 @@ def test_cuda_asked_for_and_absent_is_refused(command, tmp_path):
 
 
 def test_absent_weights_name_url_file_and_folder(command, tmp_path, monkeypatch):
-    grey_video(tmp_path / "a.mp4", 10)
+    gray_video(tmp_path / "a.mp4", 10)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     # As without a network; the real way to it is tested with the encoders.
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))

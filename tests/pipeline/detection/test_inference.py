@@ -27,7 +27,7 @@ def run(head: AnchorFreeHead, chunks: list[np.ndarray], **options):
     return detect(head, chunks, **{**defaults, "post": PostConfig(min_score=0.0, max_detections=50), **options})
 
 
-def test_snippet_coordinates_are_the_centres_of_the_rows() -> None:
+def test_snippet_coordinates_are_the_centers_of_the_rows() -> None:
     # Row 3 covers [1.5, 2.5) at a stride of 0.5 s and a window of 1 s.
     assert snippets_to_seconds(3, stride_seconds=0.5, window_seconds=1.0) == 2.0
     assert seconds_to_snippets(2.0, stride_seconds=0.5, window_seconds=1.0) == 3

@@ -84,7 +84,7 @@ def test_a_wrong_stride_is_named_with_the_one_that_fits(tmp_path):
     assert "d:" not in note
 
 
-def test_features_that_were_resized_are_recognised(tmp_path):
+def test_features_that_were_resized_are_recognized(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {name: rng.normal(size=(100, 5)).astype(np.float32) for name in "ab"}
     videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("a", 30.0), ("b", 200.0))}

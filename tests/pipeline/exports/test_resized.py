@@ -28,7 +28,7 @@ from tests.pipeline.exports.test_exports import (
 
 
 def make_clock_store(path: Path, plan: SnippetPlan) -> FeatureStore:
-    """A store whose rows hold the moment of their centre, in seconds, in channel 0: a reader sees when it was."""
+    """A store whose rows hold the moment of their center, in seconds, in channel 0: a reader sees when it was."""
     store = make_store(path, plan)
     for video_id in store.ids():
         sequence = store.read(video_id)
@@ -105,11 +105,11 @@ def test_every_time_is_read_back_and_rows_show_the_moment_they_stand_for(tmp_pat
     export(store, make_annotations(), out, ExportConfig(to=consumer, prefix=prefix, resize_snippets=rows))
     found = READERS[consumer](out, rows)
     assert set(found) == set(VIDEOS)
-    for name, (features, grid, centre, row_seconds) in found.items():
+    for name, (features, grid, center, row_seconds) in found.items():
         duration, stored = VIDEOS[name][1], store.read(name).features[:, 0]
         assert features.shape == (rows, 6)
         assert row_seconds * rows == pytest.approx(duration)
-        # A row's coordinate is j + centre in the toolkit; it stands for the middle of the part [j, j + 1) / rows.
+        # A row's coordinate is j + center in the toolkit; it stands for the middle of the part [j, j + 1) / rows.
         moments = (np.arange(rows) + 0.5) * row_seconds
         tolerance = row_seconds / 2 + 1e-3
         np.testing.assert_allclose(features[:, 0], moments.clip(stored[0], stored[-1]), atol=tolerance)
@@ -118,8 +118,8 @@ def test_every_time_is_read_back_and_rows_show_the_moment_they_stand_for(tmp_pat
         assert inner.any()
         for bounds, (segment, _) in zip(grid, seconds_of(name), strict=True):
             for coordinate, true in zip(bounds, segment, strict=True):
-                assert (coordinate - centre + 0.5) * row_seconds == pytest.approx(true, abs=tolerance)
-                seen = np.interp(coordinate - centre, np.arange(rows), features[:, 0])
+                assert (coordinate - center + 0.5) * row_seconds == pytest.approx(true, abs=tolerance)
+                seen = np.interp(coordinate - center, np.arange(rows), features[:, 0])
                 assert seen == pytest.approx(np.clip(true, features[0, 0], features[-1, 0]), abs=tolerance)
 
 
@@ -128,12 +128,12 @@ def test_resizing_equals_a_plain_loop(length, rows):
     features = np.random.default_rng(length).normal(size=(length, 5)).astype(np.float32)
     stride, window, duration = 0.4, 1.0, length * 0.4 + 0.25
     got = resize_to_span(features, rows, stride_seconds=stride, window_seconds=window, duration_seconds=duration)
-    centres = [i * stride + window / 2 for i in range(length)]
+    centers = [i * stride + window / 2 for i in range(length)]
     for j in range(rows):
         begin, end = j * duration / rows, (j + 1) * duration / rows
         pieces = math.ceil((end - begin) / stride - 1e-9)
         at = [begin + (k + 0.5) * (end - begin) / pieces for k in range(pieces)]
-        want = [np.mean([np.interp(t, centres, features[:, c]) for t in at]) for c in range(5)]
+        want = [np.mean([np.interp(t, centers, features[:, c]) for t in at]) for c in range(5)]
         np.testing.assert_allclose(got[j], want, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import pipeline
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.stages.extract import extract
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.toys import use_toy_encoder
 
 
@@ -15,7 +15,7 @@ from tests.toys import use_toy_encoder
 def videos(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     for name, frames in (("a", 10), ("b", 17)):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", frames)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", frames)
     return tmp_path / "videos"
 
 

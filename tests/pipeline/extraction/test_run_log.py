@@ -10,7 +10,7 @@ import pytest
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.run_log import RunLog
 from pipeline.stages.extract import extract
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.toys import use_toy_encoder
 
 
@@ -48,7 +48,7 @@ def test_a_process_is_at_work_while_its_log_is_young_and_has_no_end(tmp_path, ev
 def test_beside_another_process_a_job_begins_at_a_place_of_its_own_and_does_all(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     for name in "abcde":
-        grey_video(tmp_path / "videos" / f"{name}.mp4", 4)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", 4)
     config = ExtractConfig(workers=1)
     extract([tmp_path / "videos"], tmp_path / "alone", config)
     assert ids_done(tmp_path / "alone") == list("abcde")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from pipeline.errors import PipelineError
 from pipeline.heads.anchor_free import AnchorFreeHead
-from pipeline.heads.blocks import ChannelNorm, Standardise, local_attention
+from pipeline.heads.blocks import ChannelNorm, Standardize, local_attention
 from pipeline.heads.config import HeadConfig
 
 BLOCKS = ("conv", "attention")
@@ -89,17 +89,17 @@ def test_input_of_any_scale_gives_the_same_output_once_its_statistics_are_set() 
         torch.testing.assert_close(logits, want, atol=1e-4, rtol=1e-4)
 
 
-def test_a_channel_that_never_varies_is_centred_and_not_divided_by_zero() -> None:
-    standardise = Standardise(2)
-    standardise.set(torch.tensor([5.0, 1.0]), torch.tensor([0.0, 2.0]))
-    assert standardise(torch.tensor([[5.0, 5.0]])).tolist() == [[0.0, 2.0]]
+def test_a_channel_that_never_varies_is_centerd_and_not_divided_by_zero() -> None:
+    standardize = Standardize(2)
+    standardize.set(torch.tensor([5.0, 1.0]), torch.tensor([0.0, 2.0]))
+    assert standardize(torch.tensor([[5.0, 5.0]])).tolist() == [[0.0, 2.0]]
 
 
 def test_input_statistics_travel_in_the_state_dict() -> None:
     head, other = small_head(), small_head()
     head.set_input_statistics(torch.full((6,), 3.0), torch.full((6,), 2.0))
     other.load_state_dict(head.state_dict())
-    assert other.standardise.mean.tolist() == [3.0] * 6
+    assert other.standardize.mean.tolist() == [3.0] * 6
 
 
 def test_position_encoding_makes_equal_rows_differ() -> None:

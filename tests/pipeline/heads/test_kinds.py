@@ -19,7 +19,7 @@ from pipeline.heads.gtad import (
     balanced_square_error,
     match_anchors,
 )
-from pipeline.heads.gtad_layers import AlignSubGraphs, anchor_rows, nearest_neighbours, neighbour_mean, sample_weights
+from pipeline.heads.gtad_layers import AlignSubGraphs, anchor_rows, nearest_neighbors, neighbor_mean, sample_weights
 from pipeline.heads.presets import PRESETS, preset
 from pipeline.heads.registry import HEADS, build_head
 from pipeline.heads.resize import rescale_snippets, resize_rows
@@ -162,26 +162,26 @@ def test_anchors_are_all_runs_of_rows_up_to_the_longest() -> None:
     assert anchor_rows(1, 64).tolist() == [[0, 1]]
 
 
-def test_nearest_neighbours_are_those_of_a_sorted_distance_list_and_include_itself() -> None:
+def test_nearest_neighbors_are_those_of_a_sorted_distance_list_and_include_itself() -> None:
     torch.manual_seed(0)
     x, mask = torch.randn(2, 4, 9), torch.ones(2, 1, 9)
     mask[1, :, 5:] = 0
-    positions, exists = nearest_neighbours(x, mask, 3)
+    positions, exists = nearest_neighbors(x, mask, 3)
     for batch, count in ((0, 9), (1, 5)):
         for i in range(count):
             distances = [(x[batch, :, i] - x[batch, :, j]).norm().item() for j in range(count)]
             assert set(positions[batch, i].tolist()) == set(np.argsort(distances)[:3].tolist())
     assert exists[0].all()
-    few = nearest_neighbours(x[:, :, :2], mask[:, :, :2], 3)[0]
+    few = nearest_neighbors(x[:, :, :2], mask[:, :, :2], 3)[0]
     assert few.shape == (2, 2, 2)
 
 
-def test_neighbour_mean_leaves_padding_out() -> None:
+def test_neighbor_mean_leaves_padding_out() -> None:
     x = torch.tensor([[[1.0, 2.0, 50.0, 7.0]]])
     mask = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
-    assert neighbour_mean(x, mask, 2).tolist() == [[[1.5, 1.5, 26.0, 0.0]]]
+    assert neighbor_mean(x, mask, 2).tolist() == [[[1.5, 1.5, 26.0, 0.0]]]
     only_one = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
-    assert neighbour_mean(x, only_one, 3).tolist() == [[[1.0, 0.0, 0.0, 0.0]]]
+    assert neighbor_mean(x, only_one, 3).tolist() == [[[1.0, 0.0, 0.0, 0.0]]]
 
 
 def test_sampling_interpolates_at_the_middles_of_equal_parts() -> None:

@@ -35,9 +35,9 @@ def test_diou_loss_worked_by_hand() -> None:
         return diou_loss_1d(torch.tensor([predicted]).double(), torch.tensor([target]).double()).item()
 
     assert loss([3.0, 5.0], [3.0, 5.0]) == 0
-    # [-1, 1] against [-2, 4]: overlap 2, union 6, centres 0 and 1, hull 6.
+    # [-1, 1] against [-2, 4]: overlap 2, union 6, centers 0 and 1, hull 6.
     assert loss([1.0, 1.0], [2.0, 4.0]) == pytest.approx(1 - 2 / 6 + (1 / 6) ** 2)
-    # [-4, 0] against [0, 4]: no overlap, centres 4 apart, hull 8.
+    # [-4, 0] against [0, 4]: no overlap, centers 4 apart, hull 8.
     assert loss([4.0, 0.0], [0.0, 4.0]) == pytest.approx(1 + 0.25)
 
 

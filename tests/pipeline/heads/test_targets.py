@@ -20,9 +20,9 @@ def assign(points: list[float], segments: list[list[float]], labels: list[int], 
     return assign_points(torch.tensor(points), targets, **{**defaults, **options})
 
 
-def test_only_points_near_the_centre_are_positive_and_know_their_distances() -> None:
+def test_only_points_near_the_center_are_positive_and_know_their_distances() -> None:
     classes, distances = assign([0.0, 1, 2, 3, 4, 5, 6, 7, 8], [[1.0, 7.0]], [2])
-    # Centre 4, radius 1.5: points 3, 4, 5.
+    # Center 4, radius 1.5: points 3, 4, 5.
     assert classes[:, 2].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     assert classes[:, :2].sum() == 0
     assert distances[3:6].tolist() == [[2, 4], [3, 3], [4, 2]]
@@ -31,7 +31,7 @@ def test_only_points_near_the_centre_are_positive_and_know_their_distances() -> 
 
 def test_centre_radius_and_distances_scale_with_the_level() -> None:
     classes, distances = assign([0.0, 4, 8, 12, 16], [[2.0, 14.0]], [0], stride=4)
-    # Centre 8, radius 6: points 4, 8, 12; distances in strides of 4 snippets.
+    # Center 8, radius 6: points 4, 8, 12; distances in strides of 4 snippets.
     assert classes[:, 0].tolist() == [0, 1, 1, 1, 0]
     assert distances[2].tolist() == [1.5, 1.5]
 
@@ -81,7 +81,7 @@ def test_the_heads_loss_is_the_sum_over_valid_points_over_the_count_of_positives
     mask = torch.tensor([[True, True, True, True, False, False]])
     target = SegmentTargets(torch.tensor([[0.5, 2.5]]), torch.tensor([1]))
     losses = head.loss(one_level(logits, distances, mask), [target])
-    # Centre 1.5, radius 1.5, inside (0.5, 2.5): points 1 and 2.
+    # Center 1.5, radius 1.5, inside (0.5, 2.5): points 1 and 2.
     classes = torch.zeros(4, 2)
     classes[1:3, 1] = 1
     focal = sum(
@@ -92,7 +92,7 @@ def test_the_heads_loss_is_the_sum_over_valid_points_over_the_count_of_positives
     assert losses["regression"].item() == pytest.approx(0.5 * diou.item() / 2, rel=1e-5)
 
 
-def test_the_normaliser_starts_at_the_first_count_and_then_moves_by_a_tenth() -> None:
+def test_the_normalizer_starts_at_the_first_count_and_then_moves_by_a_tenth() -> None:
     head = AnchorFreeHead(4, 2, HeadConfig(width=8, levels=1)).train()
     assert head._moving_positives(torch.tensor(20)).item() == 20
     assert head._moving_positives(torch.tensor(10)).item() == pytest.approx(19)

@@ -130,7 +130,7 @@ def one_of_each() -> tuple[dict, dict]:
     return ground_truth, detections
 
 
-def test_each_kind_of_error_is_recognised() -> None:
+def test_each_kind_of_error_is_recognized() -> None:
     analysis = analyse_errors(*one_of_each(), bounds_seconds=(3, 30))
     assert dict(zip(KINDS, analysis.counts.sum(axis=0).tolist(), strict=True)) == {
         "true positive": 1,

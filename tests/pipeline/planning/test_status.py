@@ -20,7 +20,7 @@ from pipeline.planning.status import JobStatus, Worker, latest, read_worker, sta
 from pipeline.stages.extract import extract
 from pipeline.storage.temporary_names import this_process
 from pipeline.store.feature_store import FeatureStore
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import make_store
 from tests.toys import use_toy_encoder
 
@@ -172,7 +172,7 @@ def test_a_job_is_followed_from_its_own_log(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     monkeypatch.setattr(runlog, "PROGRESS_SECONDS", 0.0)
     for name in "abc":
-        grey_video(tmp_path / "videos" / f"{name}.mp4", 12)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", 12)
     (tmp_path / "videos" / "d.mp4").write_text("no video")
     seen = []
 

@@ -33,7 +33,7 @@ def test_cells_hold_similarities_and_lie_at_the_snippets_seconds(tmp_path):
     (tsm,) = view_of(make_store(tmp_path / "s", {"a": turning(20)})).tsms
     for i, j in ((0, 0), (2, 5), (19, 1)):
         assert tsm.matrix[i, j] == pytest.approx((1 + math.cos(math.radians(10 * (i - j)))) / 2, abs=1e-6)
-    # Row 0's centre is 0.5 s, rows are 0.5 s apart: its cell is [0.25, 0.75), the last one's ends at 10.25 s.
+    # Row 0's center is 0.5 s, rows are 0.5 s apart: its cell is [0.25, 0.75), the last one's ends at 10.25 s.
     assert (tsm.bin_snippets, tsm.bin_seconds) == (1, 0.5)
     assert (tsm.start_seconds, tsm.end_seconds) == (0.25, 10.25)
 
@@ -127,7 +127,7 @@ def test_the_picture_shows_both_stores_the_change_and_the_target(tmp_path):
     assert len([axes for axes in draw_tsm(view_of(one)).axes if axes.images]) == 2
 
 
-def test_snippets_at_the_ends_do_not_take_the_range_of_colours(tmp_path):
+def test_snippets_at_the_ends_do_not_take_the_range_of_colors(tmp_path):
     rows = 20 + turning(40)
     odd = rows.copy()
     odd[:2], odd[-2:] = -odd[:2], -odd[-2:]

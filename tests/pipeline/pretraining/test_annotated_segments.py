@@ -15,7 +15,7 @@ from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import cache_clips
 from pipeline.stages.pretrain import pretrain, training_spec
 from pipeline.video.errors import VideoError
-from pipeline.video.pyav_backend import Shown
+from pipeline.video.pyav_backend import TimedFrame
 from tests import videos as make
 from tests.pipeline.pretraining.test_pretrain import QUICK, bars
 from tests.stores import annotate
@@ -24,7 +24,7 @@ FRAMES = 60  # of each video, 6 s at 10 fps
 
 
 def upright_and_lying(index: int, height: int, width: int) -> np.ndarray:
-    """Frames 10 to 24 show upright bars, 30 to 49 lying ones, the others a grey picture."""
+    """Frames 10 to 24 show upright bars, 30 to 49 lying ones, the others a gray picture."""
     if 10 <= index < 25 or 30 <= index < 50:
         return bars(upright=index < 25)(index, height, width)
     return np.full((height, width, 3), 120, np.uint8)
@@ -66,7 +66,7 @@ def test_parts_are_given_as_they_end_and_only_their_frames_are_converted(tmp_pat
     def counted(*args, **options):
         for number, shown in enumerate(shown_frames(*args, **options)):
             seen.append(number)
-            yield Shown(shown.start, shown.end, lambda n=number, s=shown: converted.append(n) or s.picture())
+            yield TimedFrame(shown.start, shown.end, lambda n=number, s=shown: converted.append(n) or s.picture())
 
     monkeypatch.setattr("pipeline.pretraining.annotated_segments.shown_frames", counted)
     parts = span_frames(path, [(2.0, 2.5), (1.0, 1.3)], fps=10, height=64, width=64)

@@ -12,11 +12,11 @@ from pipeline.cli import main
 from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.stages.linear_probe import _labelled, inside, probe, snippet_centres
+from pipeline.stages.linear_probe import _labeled, inside, probe, snippet_centers
 from tests.stores import PLAN, annotate, make_store
 
 QUICK = ProbeConfig(seeds=(0, 1), distances=(1, 2))
-SEGMENTS = [(3.0, 8.0, "x")]  # centres are at 0.5, 1, 1.5, … seconds: rows 5 to 14 of 20 are foreground
+SEGMENTS = [(3.0, 8.0, "x")]  # centers are at 0.5, 1, 1.5, … seconds: rows 5 to 14 of 20 are foreground
 FOREGROUND = np.array([0] * 5 + [1] * 10 + [0] * 5)
 
 
@@ -35,22 +35,22 @@ def two_stores(tmp_path):
     return good, poor, annotate(tmp_path / "t.json", {i: (s, 10, SEGMENTS) for i, s in subsets.items()})
 
 
-def test_a_snippet_is_foreground_when_its_centre_is():
+def test_a_snippet_is_foreground_when_its_center_is():
     plan = SnippetPlan(fps=Fraction(30), window_frames=Fraction(64), stride_frames=Fraction(16), num_frames=8)
-    centres = snippet_centres(plan, 4)
-    np.testing.assert_allclose(centres, [32 / 30, 48 / 30, 64 / 30, 80 / 30])
+    centers = snippet_centers(plan, 4)
+    np.testing.assert_allclose(centers, [32 / 30, 48 / 30, 64 / 30, 80 / 30])
     # The start belongs to a segment, the end does not; segments may overlap.
     segments = [Segment((1.6, 2.0), "x"), Segment((1.7, 80 / 30), "y")]
-    assert inside(centres, segments).tolist() == [False, True, True, False]
-    assert not inside(centres, []).any()
+    assert inside(centers, segments).tolist() == [False, True, True, False]
+    assert not inside(centers, []).any()
 
 
 def test_ambiguous_snippets_are_left_out_without_making_a_boundary(tmp_path):
     rows = telling(0, 1)
     store = make_store(tmp_path / "s", {"a": rows})
     segments, unclear = (Segment((3.0, 4.0), "x"),), (Segment((3.5, 6.0), "Ambiguous"),)
-    pieces = list(_labelled(store, VideoAnnotations("a", "training", 10, None, segments, unclear)))
-    # Centres 4.0 to 5.5 are ambiguous alone: rows 7 to 10. What is also in a segment stays foreground.
+    pieces = list(_labeled(store, VideoAnnotations("a", "training", 10, None, segments, unclear)))
+    # Centers 4.0 to 5.5 are ambiguous alone: rows 7 to 10. What is also in a segment stays foreground.
     assert [len(piece.foreground) for piece in pieces] == [7, 9]
     np.testing.assert_array_equal(pieces[0].features, rows[:7])
     np.testing.assert_array_equal(pieces[1].features, rows[11:])
@@ -106,7 +106,7 @@ def test_streams_are_brought_to_unit_length_each_by_itself(tmp_path):
     assert apart.stores[0].scores.accuracy.mean > 0.95 > together.stores[0].scores.accuracy.mean
 
 
-def test_nearly_parallel_features_are_told_apart_when_centred(tmp_path):
+def test_nearly_parallel_features_are_told_apart_when_centerd(tmp_path):
     _, _, truth = two_stores(tmp_path)
     store = make_store(tmp_path / "parallel", {name: telling(n, 6) + 3000 for n, name in enumerate("abcd")})
     raw, centred = (

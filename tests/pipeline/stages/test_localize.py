@@ -21,7 +21,7 @@ from pipeline.stages.localize import localize
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.toys import use_toy_encoder
 
 # Windows of 8 snippets, so that videos of 12 snippets are searched in several.
@@ -46,7 +46,7 @@ def write_annotations(path: Path, **videos: str) -> Path:
 def data(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     for name, frames in (("a", 30), ("b", 30), ("c", 29)):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", frames)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", frames)
     write_annotations(tmp_path / "annotations.json", a="training", b="training", c="validation")
     config = ExtractConfig(workers=1, stride_frames=2.5)
     store, _ = extract([tmp_path / "videos"], tmp_path / "store", config)

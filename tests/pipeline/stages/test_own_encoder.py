@@ -10,14 +10,14 @@ from pipeline.stages.extract import extract
 from pipeline.stages.localize import localize
 from pipeline.stages.train import train
 from tests.pipeline.stages.test_localize import TINY, write_annotations
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 
 FILE = """
 import torch
 from encoders.spec import EncoderSpec
 
 
-class MeanColour(torch.nn.Module):
+class MeanColor(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(2.0))
@@ -29,9 +29,9 @@ class MeanColour(torch.nn.Module):
 def mine():
     spec = EncoderSpec(
         name="mine", version=1, feature_dim=3, num_frames=2, window_frames=4, fps=10.0, short_side=32, crop_size=32,
-        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), layout="clip", source="mean colour",
+        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), layout="clip", source="mean color",
     )
-    return spec, MeanColour()
+    return spec, MeanColor()
 """
 
 
@@ -39,7 +39,7 @@ def test_own_encoder_extracts_and_localizes(tmp_path):
     (tmp_path / "own.py").write_text(FILE)
     own = f"{tmp_path / 'own.py'}:mine"
     for name in ("a", "b"):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", 24)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", 24)
     config = ExtractConfig(encoder=own, stride_frames=4, precision="fp32", workers=1)
     store, summary = extract([tmp_path / "videos"], tmp_path / "store", config)
     assert summary.done == 2

@@ -31,10 +31,10 @@ from tests.toys import toy_store_spec, use_toy_encoder
 # The toy encoder takes cells 1, 3, 5 and 7 of its window of 8.
 CONFIG = ExtractConfig(workers=1, fps="video", stride_frames=4)
 NTSC = Fraction(30000, 1001)
-LEVELS = 7  # a frame's grey value is 7 times its number
+LEVELS = 7  # a frame's gray value is 7 times its number
 
 
-def grey(index: int, height: int, width: int) -> np.ndarray:
+def gray(index: int, height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), LEVELS * index, np.uint8)
 
 
@@ -43,7 +43,7 @@ def data(tmp_path: Path, monkeypatch) -> Path:
     encoder = use_toy_encoder(monkeypatch)
     monkeypatch.setattr(estimating, "open_encoder", lambda config: (encoder, toy_store_spec(config)))
     for name, fps, frames in (("slow", 10, 30), ("film", 24, 30), ("ntsc", NTSC, 30)):
-        make.constant(tmp_path / "videos" / f"{name}.mp4", frames, fps, draw=grey)
+        make.constant(tmp_path / "videos" / f"{name}.mp4", frames, fps, draw=gray)
     subsets = {"slow": "training", "film": "training", "ntsc": "validation"}
     segment = {"segment": [0.3, 0.9], "label": "brighter"}
     database = {name: {"subset": subset, "annotations": [segment]} for name, subset in subsets.items()}

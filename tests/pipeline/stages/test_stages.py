@@ -19,8 +19,8 @@ from tests.toys import use_toy_encoder
 CONFIG = ExtractConfig(workers=1)
 
 
-def grey_video(path: Path, frames: int, *, fps: int = 10) -> Path:
-    """A video whose frame i is grey level 8 * i (10 to 30 frames): its features are known."""
+def gray_video(path: Path, frames: int, *, fps: int = 10) -> Path:
+    """A video whose frame i is gray level 8 * i (10 to 30 frames): its features are known."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
@@ -36,7 +36,7 @@ def grey_video(path: Path, frames: int, *, fps: int = 10) -> Path:
 @pytest.fixture
 def videos(tmp_path):
     for name, frames in (("a", 10), ("b", 17), ("c", 21)):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", frames)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", frames)
     return tmp_path / "videos"
 
 
@@ -102,7 +102,7 @@ def test_what_does_not_check_is_repaired_by_running_the_stage_again(videos, enco
 
 def test_a_video_whose_file_has_changed_is_made_again_and_counted(videos, encoder, tmp_path):
     extract([videos], tmp_path / "store", CONFIG)
-    grey_video(videos / "b.mp4", 29)
+    gray_video(videos / "b.mp4", 29)
     store, summary = extract([videos], tmp_path / "store", CONFIG)
     assert (summary.done, summary.changed, summary.skipped) == (1, 1, 2)
     assert store.read("b").features.shape == (8, 6)
@@ -126,7 +126,7 @@ def test_a_bad_video_costs_only_itself_and_is_not_tried_again_unless_asked(video
     assert store.failure("bad")["attempts"] == 1
     extract([videos], tmp_path / "store", ExtractConfig(workers=1, retry_failed=True))
     assert store.failure("bad")["attempts"] == 2
-    grey_video(videos / "bad.mp4", 12)  # mended: another content, so it is tried without being asked
+    gray_video(videos / "bad.mp4", 12)  # mended: another content, so it is tried without being asked
     _, mended = extract([videos], tmp_path / "store", CONFIG)
     assert (mended.done, mended.failed, store.failed_ids()) == (1, {}, [])
 

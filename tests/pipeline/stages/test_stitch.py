@@ -20,7 +20,7 @@ LEVELS = {"still": 30, "jump": 110, "run": 200}
 SMALL = StitchConfig(videos=6, seconds=4, fps=10, height=32, width=48, gap_seconds=(0.5, 1.2), actions=("jump", "run"))
 
 
-def grey_clip(path: Path, level: int, frames: int, fps: int = 10) -> Path:
+def gray_clip(path: Path, level: int, frames: int, fps: int = 10) -> Path:
     return make.constant(
         path, frames, fps, draw=lambda index, height, width: np.full((height, width, 3), level, np.uint8)
     )
@@ -30,7 +30,7 @@ def grey_clip(path: Path, level: int, frames: int, fps: int = 10) -> Path:
 def clips(tmp_path) -> Path:
     for label, level in LEVELS.items():
         for group in range(8, 12):
-            grey_clip(tmp_path / "clips" / label / f"v_{label}_g{group:02}_c01.mp4", level, 9 + group)
+            gray_clip(tmp_path / "clips" / label / f"v_{label}_g{group:02}_c01.mp4", level, 9 + group)
     return tmp_path / "clips"
 
 
@@ -44,7 +44,7 @@ def test_a_clip_on_another_grid_shows_the_frames_that_a_player_shows(tmp_path):
     assert [make.index_of(frame) for frame in doubled] == [n // 2 for n in range(40)]
 
 
-def test_clips_cover_the_size_and_are_cut_around_their_centre(tmp_path):
+def test_clips_cover_the_size_and_are_cut_around_their_center(tmp_path):
     def halves(index: int, height: int, width: int) -> np.ndarray:
         picture = np.zeros((height, width, 3), np.uint8)
         picture[:, width // 4 : 3 * width // 4] = 235  # a white middle, black quarters at the sides
@@ -137,7 +137,7 @@ def test_the_clips_of_validation_videos_are_none_that_an_encoder_was_trained_on(
     for group in range(12, 18):
         (clips / "jump" / f"v_jump_g{group:02}_c01.mp4").write_text("no video")
         for label in ("still", "run"):
-            grey_clip(clips / label / f"v_{label}_g{group:02}_c01.mp4", LEVELS[label], 20)
+            gray_clip(clips / label / f"v_{label}_g{group:02}_c01.mp4", LEVELS[label], 20)
     sides: list[list[Clip]] = []  # to learn from, then held out
     noted = lambda clips, *_: sides.append(clips) or ([], {"x": "enough"})  # noqa: E731
     monkeypatch.setattr("pipeline.stages.pretrain.cache_clips", noted)

@@ -23,7 +23,7 @@ from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile
 from sola.config import SolaConfig
 from tests.pipeline.stages.test_localize import TINY, write_annotations
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.remote import files_of, put, remote
 from tests.stores import make_store
 from tests.toys import use_toy_encoder
@@ -37,7 +37,7 @@ def videos(bucket, tmp_path, monkeypatch) -> Path:
     """Five local videos, and memory://bucket/videos with the same."""
     use_toy_encoder(monkeypatch)
     for name, frames in (("a", 27), ("b", 28), ("c", 26), ("d", 30), ("e", 29)):
-        grey_video(tmp_path / "videos" / "below" / f"{name}.mp4", frames)
+        gray_video(tmp_path / "videos" / "below" / f"{name}.mp4", frames)
     put(tmp_path / "videos", bucket / "videos")
     return tmp_path / "videos"
 
@@ -83,7 +83,7 @@ def test_the_next_run_fetches_nothing_and_takes_up_what_is_new_or_changed(videos
     assert (summary.done, summary.skipped) == (0, 5)
     assert requests["get_file"] == requests["info"] == 0
     assert requests["put_file"] == 1  # the log
-    grey_video(tmp_path / "b.mp4", 12)
+    gray_video(tmp_path / "b.mp4", 12)
     (bucket / "videos" / "below" / "b.mp4").upload(tmp_path / "b.mp4")
     (bucket / "videos" / "f.mp4").upload(tmp_path / "b.mp4")
     (bucket / "videos" / "a.txt").upload(tmp_path / "b.mp4")  # no video
@@ -177,7 +177,7 @@ def test_windows_are_those_of_a_local_store(bucket, tmp_path, monkeypatch, reque
     local, source = StoreSource(here), StoreSource(store)
     requests.clear()
     windows = [(4, 0, 304), (0, 10, 33), (1, 299, 301), (0, 10, 33)]
-    source.expect(windows)
+    source.prefetch(windows)
     for window in [*windows, (2, 5, 9)]:
         np.testing.assert_array_equal(source.rows(*window), local.rows(*window))
     assert [source.length(n) for n in range(5)] == [300, 301, 302, 303, 304]

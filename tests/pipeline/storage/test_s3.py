@@ -17,7 +17,7 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.verify import verify_against_videos, verify_store
 from sola.config import SolaConfig
 from tests import ROOT
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.remote import files_of, put, remote
 from tests.toys import use_toy_encoder
 
@@ -67,7 +67,7 @@ def s3(server, tmp_path, monkeypatch) -> str:
 @pytest.fixture
 def videos(tmp_path) -> Path:
     for number in range(6):
-        grey_video(tmp_path / "videos" / f"v{number}.mp4", 12 + 3 * number)
+        gray_video(tmp_path / "videos" / f"v{number}.mp4", 12 + 3 * number)
     return tmp_path / "videos"
 
 

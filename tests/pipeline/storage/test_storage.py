@@ -110,9 +110,9 @@ def test_sidecars_are_read_ahead_in_any_order_that_is_told(bucket, requests, ord
     make_store(bucket / "store", VIDEOS)
     store = FeatureStore.open(remote("memory://bucket/store"))
     ids = store.ids()[order]
-    store.expect(["\0" * 300, *ids, "absent"])
+    store.prefetch(["\0" * 300, *ids, "absent"])
     requests.clear()
-    assert [store.complete(video_id)["id"] for video_id in ids] == ids
+    assert [store.require_sidecar(video_id)["id"] for video_id in ids] == ids
     assert requests["cat_ranges"] <= 9
 
 

@@ -45,7 +45,7 @@ def pictures_of(path: Path) -> tuple[np.ndarray, list[Fraction]]:
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames]), [f.pts * f.time_base for f in frames]
 
 
-def colourful_pixels(pictures: np.ndarray) -> np.ndarray:
+def colorful_pixels(pictures: np.ndarray) -> np.ndarray:
     return np.ptp(pictures.astype(int), axis=-1) > 120
 
 
@@ -63,19 +63,19 @@ def test_the_frames_that_show_an_action_are_exactly_the_annotated_ones(tmp_path:
             start, end = annotation["segment"]
             # Boundaries lie on frames; half a frame of slack makes the comparison safe from rounding.
             annotated |= [start - 0.5 / entry["fps"] < time < end - 0.5 / entry["fps"] for time in times]
-        shown = colourful_pixels(pictures).mean(axis=(1, 2)) > 0.01
+        shown = colorful_pixels(pictures).mean(axis=(1, 2)) > 0.01
         np.testing.assert_array_equal(shown, annotated)
         assert 0 < annotated.sum() < len(annotated)
 
 
-def test_each_action_has_the_colour_of_its_label_and_moves(dataset: Path) -> None:
+def test_each_action_has_the_color_of_its_label_and_moves(dataset: Path) -> None:
     for video_id, entry in database_of(dataset).items():
         pictures, _ = pictures_of(dataset / f"{video_id}.mp4")
         for annotation in entry["annotations"]:
             first, end = (round(seconds * entry["fps"]) for seconds in annotation["segment"])
-            masks = colourful_pixels(pictures[first:end])
-            colour = pictures[first:end][masks].mean(axis=0)
-            assert tuple(colour > 150) == STRONG_CHANNELS[annotation["label"]], (annotation, colour)
+            masks = colorful_pixels(pictures[first:end])
+            color = pictures[first:end][masks].mean(axis=0)
+            assert tuple(color > 150) == STRONG_CHANNELS[annotation["label"]], (annotation, color)
             assert (masks[0] != masks[10]).mean() > 0.02
 
 

@@ -29,17 +29,17 @@ from pipeline.training.joint_sola import (
     joined,
     joint_losses,
     resize_batch,
-    start_learner,
+    start_fit,
     windows_of,
 )
 from pipeline.training.train_head import EpochReport, fit_head, validate
 from sola.config import SolaConfig
 from sola.enhance import enhance_array
-from sola.learner import Learner
+from sola.fit_state import FitState
 from sola.module import SolaModule
 from sola.sampling import draw_epoch
 from tests.pipeline.stages.test_localize import write_annotations
-from tests.pipeline.stages.test_stages import grey_video
+from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import annotate, make_store
 from tests.toys import use_toy_encoder
 
@@ -76,21 +76,21 @@ def items() -> list[TrainItem]:
     return made
 
 
-def start(settings: TrainConfig, *, gate: float = 0.3) -> tuple[HeadWithSola, Learner, Batch]:
+def start(settings: TrainConfig, *, gate: float = 0.3) -> tuple[HeadWithSola, FitState, Batch]:
     """Network, learner and batch of a first step, the module's gate opened so that it shows."""
     torch.manual_seed(0)
     head = build_head(CHANNELS, 2, settings.head)
-    learner = start_learner(items(), head, settings, torch.device("cpu"))
+    fit_state = start_fit(items(), head, settings, torch.device("cpu"))
     with torch.no_grad():
-        learner.module.alpha.fill_(gate)
+        fit_state.module.alpha.fill_(gate)
     batch = make_batch(items(), labels=("a", "b"), max_snippets=100, rng=np.random.default_rng(0))
-    return joined(head, learner, settings), learner, batch
+    return joined(head, fit_state, settings), fit_state, batch
 
 
-def losses_of(settings: TrainConfig, network: HeadWithSola, learner: Learner, batch: Batch, *, step: int = 3):
+def losses_of(settings: TrainConfig, network: HeadWithSola, fit_state: FitState, batch: Batch, *, step: int = 3):
     rng = np.random.default_rng(0)
     return joint_losses(
-        network, learner, batch, config=settings, step=step, rng=rng, device=torch.device("cpu")
+        network, fit_state, batch, config=settings, step=step, rng=rng, device=torch.device("cpu")
     )  # fmt: skip
 
 
@@ -121,12 +121,12 @@ def test_the_first_step_has_the_plain_heads_losses_bit_for_bit(sola: str) -> Non
 
 def test_resized_sequences_go_through_the_module_before_they_are_resized() -> None:
     settings = config("unified", head=replace(HEAD, resize_snippets=16))
-    network, learner, batch = start(settings)
-    enhanced = [enhance_array(learner.module, item.load()) for item in items()]
+    network, fit_state, batch = start(settings)
+    enhanced = [enhance_array(fit_state.module, item.load()) for item in items()]
     expected = torch.stack([torch.from_numpy(resize_rows(rows, 16)) for rows in enhanced])
     seen: list[torch.Tensor] = []
     network.head.register_forward_hook(lambda _head, inputs, _output: seen.append(inputs[0]))
-    losses_of(settings, network, learner, batch)
+    losses_of(settings, network, fit_state, batch)
     torch.testing.assert_close(seen[0], expected, rtol=1e-5, atol=1e-5)
     plain = fit_head(items(), [], labels=("a", "b"), config=replace(settings, sola="frozen")).losses[0]
     joint = fit_head(items(), [], labels=("a", "b"), config=settings).losses[0]
@@ -137,9 +137,9 @@ def test_resized_sequences_go_through_the_module_before_they_are_resized() -> No
 def test_training_gives_the_module_whole_sequences_or_crops_never_resized_ones(monkeypatch, resized, lengths) -> None:
     seen: list[Batch] = []
 
-    def watched(network: HeadWithSola, learner: Learner, batch: Batch, **rest) -> dict[str, torch.Tensor]:
+    def watched(network: HeadWithSola, fit_state: FitState, batch: Batch, **rest) -> dict[str, torch.Tensor]:
         seen.append(batch)
-        return joint_losses(network, learner, batch, **rest)
+        return joint_losses(network, fit_state, batch, **rest)
 
     monkeypatch.setattr("pipeline.training.train_head.joint_losses", watched)
     settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_train_snippets=8))
@@ -178,8 +178,8 @@ def test_the_module_sees_each_sequence_of_a_batch_as_if_it_stood_alone(kernels, 
 @pytest.mark.parametrize("sola", ["unified", "unified_with_loss"])
 def test_the_heads_loss_reaches_module_and_head(sola: str) -> None:
     settings = config(sola)
-    network, learner, batch = start(settings, gate=0.0)
-    losses = losses_of(settings, network, learner, batch)
+    network, fit_state, batch = start(settings, gate=0.0)
+    losses = losses_of(settings, network, fit_state, batch)
     sum(value for name, value in losses.items() if name != "similarity").backward()
     assert network.module.alpha.grad.abs() > 1e-6
     assert first_layer(network.head).conv.weight.grad.abs().max() > 1e-6
@@ -187,8 +187,8 @@ def test_the_heads_loss_reaches_module_and_head(sola: str) -> None:
 
 def test_the_similarity_loss_of_the_module_reaches_it_and_not_the_head() -> None:
     settings = config("unified_with_loss")
-    network, learner, batch = start(settings)
-    losses_of(settings, network, learner, batch)["similarity"].backward()
+    network, fit_state, batch = start(settings)
+    losses_of(settings, network, fit_state, batch)["similarity"].backward()
     assert network.module.alpha.grad.abs() > 1e-6
     assert network.module.convolutions[0].weight.grad.abs().max() > 0
     assert all(p.grad is None for p in network.head.parameters())
@@ -197,9 +197,9 @@ def test_the_similarity_loss_of_the_module_reaches_it_and_not_the_head() -> None
 @pytest.mark.parametrize("kind", ["anchor_free", "gtad", "actionness"])
 def test_the_auxiliary_loss_reaches_the_heads_first_layer_alone(kind: str) -> None:
     settings = config("auxiliary", head=replace(HEAD, kind=kind, width=32))
-    network, learner, batch = start(settings)
+    network, fit_state, batch = start(settings)
     assert network.module is None
-    losses_of(settings, network, learner, batch)["similarity"].backward()
+    losses_of(settings, network, fit_state, batch)["similarity"].backward()
     reached = {name.split(".")[0] for name, p in network.head.named_parameters() if p.grad is not None}
     assert reached == {"hidden" if kind == "actionness" else "project"}
     assert first_layer(network.head).conv.weight.grad.abs().max() > 1e-8
@@ -207,12 +207,12 @@ def test_the_auxiliary_loss_reaches_the_heads_first_layer_alone(kind: str) -> No
 
 def test_the_similarity_loss_is_that_of_the_equations_on_windows_of_the_batch() -> None:
     settings = config("unified_with_loss", similarity_weight=0.5)
-    network, learner, batch = start(settings)
-    loss = losses_of(settings, network, learner, batch, step=3)["similarity"].item()
+    network, fit_state, batch = start(settings)
+    loss = losses_of(settings, network, fit_state, batch, step=3)["similarity"].item()
     windows = draw_epoch(np.array([30, 24, 17, 6]), MODULE, 3)
     compared = []
     with torch.no_grad():
-        module, predictor = learner.module.double(), learner.predictor.double()
+        module, predictor = fit_state.module.double(), fit_state.predictor.double()
         for video, first in zip(windows.videos, windows.firsts, strict=True):
             rows = torch.from_numpy(items()[video].load()).double()[max(first, 0) : first + 11]
             places = [p for p in MODULE.positions if 0 <= first + p < len(items()[video].features)]
@@ -225,12 +225,12 @@ def test_the_similarity_loss_is_that_of_the_equations_on_windows_of_the_batch() 
 
 def test_the_auxiliary_loss_is_that_of_the_equations_on_the_first_layers_output() -> None:
     settings = config("auxiliary")
-    network, learner, batch = start(settings)
-    loss = losses_of(settings, network, learner, batch, step=5)["similarity"].item()
+    network, fit_state, batch = start(settings)
+    loss = losses_of(settings, network, fit_state, batch, step=5)["similarity"].item()
     windows = draw_epoch(np.array([30, 24, 17, 6]), MODULE, 5)
     compared = []
     with torch.no_grad():
-        layer, predictor = network.head.project.conv.double(), learner.predictor.double()
+        layer, predictor = network.head.project.conv.double(), fit_state.predictor.double()
         for video, first in zip(windows.videos, windows.firsts, strict=True):
             rows = torch.from_numpy(items()[video].load()).double()
             projected = rows @ layer.weight[:, :, 0].T + layer.bias
@@ -242,23 +242,23 @@ def test_the_auxiliary_loss_is_that_of_the_equations_on_the_first_layers_output(
 
 def test_each_step_draws_its_own_windows_and_scales_take_turns() -> None:
     settings = config("unified_with_loss", module=replace(MODULE, scales=(1, 2)))
-    _, learner, batch = start(settings)
-    one, two = learner.scales
+    _, fit_state, batch = start(settings)
+    one, two = fit_state.scales
     assert not torch.equal(windows_of(batch, one, step=0).rows, windows_of(batch, one, step=1).rows)
     assert torch.equal(windows_of(batch, one, step=1).rows, windows_of(batch, one, step=1).rows)
     assert two.config.step == 2 * one.config.step
-    network = joined(build_head(CHANNELS, 2, HEAD), learner, settings)
-    found = [losses_of(settings, network, learner, batch, step=step)["similarity"].item() for step in (0, 1, 2)]
+    network = joined(build_head(CHANNELS, 2, HEAD), fit_state, settings)
+    found = [losses_of(settings, network, fit_state, batch, step=step)["similarity"].item() for step in (0, 1, 2)]
     assert len(set(found)) == 3
 
 
 def test_a_comparison_relative_to_the_data_takes_the_training_videos_statistics() -> None:
     settings = config("unified_with_loss", module=replace(MODULE, comparison="centred"))
-    _, learner, _ = start(settings)
+    _, fit_state, _ = start(settings)
     every = np.concatenate([item.load() for item in items()])
-    np.testing.assert_allclose(learner.statistics.origin, every.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(fit_state.statistics.origin, every.mean(axis=0), rtol=1e-5)
     one_only = replace(settings, statistics_videos=1)
-    few = start_learner(items(), build_head(CHANNELS, 2, HEAD), one_only, torch.device("cpu"))
+    few = start_fit(items(), build_head(CHANNELS, 2, HEAD), one_only, torch.device("cpu"))
     assert any(np.allclose(few.statistics.origin, item.load().mean(axis=0), rtol=1e-5) for item in items())
 
 
@@ -333,7 +333,7 @@ def test_a_module_is_not_trained_on_features_that_are_enhanced_already(tmp_path:
 def test_raw_video_plain_store_and_store_enhanced_by_the_module_give_the_same_detections(tmp_path, monkeypatch) -> None:
     use_toy_encoder(monkeypatch)
     for name, frames in (("a", 30), ("b", 30), ("c", 29)):
-        grey_video(tmp_path / "videos" / f"{name}.mp4", frames)
+        gray_video(tmp_path / "videos" / f"{name}.mp4", frames)
     truth = write_annotations(tmp_path / "annotations.json", a="training", b="training", c="validation")
     plain, _ = extract([tmp_path / "videos"], tmp_path / "store", ExtractConfig(workers=1, stride_frames=2.5))
     head = replace(HEAD, max_test_snippets=8)

@@ -23,9 +23,9 @@ def item(
 ) -> TrainItem:
     """Stride and window of 1 s: row i is seen at i + 0.5 s; channel 0 or 1 is raised where a segment of a or b is."""
     rows = np.random.default_rng([seed, length]).normal(size=(length, 3)).astype(np.float32) * noise
-    centres = np.arange(length) + 0.5
+    centers = np.arange(length) + 0.5
     for start, end, label in segments:
-        rows[(centres >= start) & (centres < end), LABELS.index(label)] += 3
+        rows[(centers >= start) & (centers < end), LABELS.index(label)] += 3
     return TrainItem(
         video_id=video_id,
         features=rows,
@@ -55,7 +55,7 @@ def weights(head: torch.nn.Module) -> torch.Tensor:
     return torch.cat([value.flatten().float() for value in head.state_dict().values()])
 
 
-def test_targets_are_in_snippets_from_the_centre_of_row_0() -> None:
+def test_targets_are_in_snippets_from_the_center_of_row_0() -> None:
     made = item("v", 10, (0.5, 3.0, "b")).targets(LABELS)
     assert made.segments.tolist() == [[0.0, 2.5]] and made.labels.tolist() == [1]
 
@@ -201,11 +201,11 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
     assert torch.equal(torch.rand(3), want)
 
 
-def test_features_are_standardised_by_the_training_set() -> None:
+def test_features_are_standardized_by_the_training_set() -> None:
     items = tiny_items()
     result = fit_head(items, [], labels=LABELS, config=tiny_config(epochs=1))
     every = np.concatenate([one.features for one in items])
-    np.testing.assert_allclose(result.head.standardise.mean, every.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(result.head.standardize.mean, every.mean(axis=0), atol=1e-5)
 
 
 def test_averaged_weights_trail_the_trained_ones_unless_switched_off() -> None:

@@ -228,11 +228,11 @@ def test_several_threads_decode_the_same_frames(tmp_path):
     assert np.array_equal(np.stack(one), np.stack(many))
 
 
-# --- colours ----------------------------------------------------------------------------------------------------
+# --- colors ----------------------------------------------------------------------------------------------------
 
 
 def rgb_of(y: int, u: int, v: int, *, matrix: str, full: bool) -> np.ndarray:
-    """RGB of a Y'CbCr colour by the formulas of ITU-R BT.601 and BT.709."""
+    """RGB of a Y'CbCr color by the formulas of ITU-R BT.601 and BT.709."""
     kr, kb = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
     luma = y / 255 if full else (y - 16) / 219
     cb, cr = ((c - 128) / (255 if full else 224) for c in (u, v))
@@ -270,8 +270,8 @@ def test_range_and_matrix_of_the_stream_are_honoured_and_without_a_name_bt601_is
 def test_the_backends_scale_brightness_alike(tmp_path, size):
     def waves(index: int, height: int, width: int) -> np.ndarray:
         y, x = np.mgrid[:height, :width]
-        grey = (127 + 100 * np.sin(x / 5 + y / 9 + index / 3)).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = (127 + 100 * np.sin(x / 5 + y / 9 + index / 3)).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
 
     path = constant(tmp_path / "v.mp4", 12, 30, size=size, draw=waves)
     pyav, decord = (np.stack(snippets_of(path, decoder=d)[0]).astype(int) for d in ("pyav", "decord"))

@@ -23,7 +23,7 @@ from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_picture
 from pipeline.video.metadata import probe
 from pipeline.video.pictures import Geometry, Scaler
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets
-from pipeline.video.pyav_backend import Shown, Tally
+from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.schedule import SnippetFrames
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video.test_decode import BACKENDS, MS, SPEC
@@ -132,7 +132,7 @@ def test_pictures_are_those_of_the_plan_and_no_flow_is_estimated_twice_or_in_vai
     stub = Stub()
     rows = snippets_of(path, chosen, stub, decoder=decoder)
     assert len(rows) == len(expected)
-    if decoder == "pyav":  # decord converts colours a little differently
+    if decoder == "pyav":  # decord converts colors a little differently
         assert all(np.array_equal(row, other) for row, other in zip(rows, expected, strict=True))
     else:
         frames, _ = whole_frames(path)
@@ -143,7 +143,7 @@ def test_pictures_are_those_of_the_plan_and_no_flow_is_estimated_twice_or_in_vai
 
 
 def _padded(rows: list[np.ndarray], frames: list[np.ndarray]) -> list[np.ndarray]:
-    """The pictures with a grey border of the width that was cropped, so that the code in them can be read."""
+    """The pictures with a gray border of the width that was cropped, so that the code in them can be read."""
     width = (frames[0].shape[0] - rows[0].shape[1]) // 2
     return [np.pad(row, ((0, 0), (width, width), (width, width), (0, 0)), mode="edge") for row in rows]
 
@@ -236,11 +236,11 @@ def run_in_ring(chosen: SnippetPlan, starts: list[int], last: int, base: Fractio
     info = SimpleNamespace(time_base=base, timestamps=starts, last_duration=last)
     ends = [*starts[1:], None]
     shown = (
-        Shown(start, end, lambda i=i: np.frombuffer(i.to_bytes(12, "little"), np.uint8).reshape(2, 2, 3))
+        TimedFrame(start, end, lambda i=i: np.frombuffer(i.to_bytes(12, "little"), np.uint8).reshape(2, 2, 3))
         for i, (start, end) in enumerate(zip(starts, ends, strict=True))
     )
     run = _Run(Path("v"), info, chosen, Tiny(), 1, lambda: None, None)  # type: ignore[arg-type]
-    chunks = (item for item in run._chunks(shown, SimpleNamespace(), Tally()) if isinstance(item, Chunk))
+    chunks = (item for item in run._chunks(shown, SimpleNamespace(), DecodeCounts()) if isinstance(item, Chunk))
     # What a picture says of itself: its frame in the RGB, that of the next cell in the flow.
     estimate = lambda first, second: (second[..., :2].astype(np.float32) - 128) / 6.375  # noqa: E731
     maker = PictureMaker(lambda: estimate, Tiny(), threads=1)

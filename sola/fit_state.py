@@ -1,4 +1,4 @@
-"""The networks that are fitted, their optimiser, and one step of similarity matching."""
+"""The networks that are fitted, their optimizer, and one step of similarity matching."""
 
 import math
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from sola.config import SolaConfig
 from sola.device import resolve_device, resolve_precision
+from sola.diagnostics import effective_rank, spread
+from sola.distributed import ALONE, Team, Total
 from sola.errors import SolaError
-from sola.gather import GatherPlan, gathered_forward, layer_weights, plan_gather
-from sola.health import effective_rank, spread
 from sola.input_target import input_aware_target
 from sola.module import SolaModule, initial_networks
 from sola.sampling import WindowBatch
 from sola.similarity import loss_bounds, similarity_loss, target_tsm
+from sola.sparse_forward import GatherPlan, gathered_forward, layer_weights, plan_gather
 from sola.statistics import FeatureStatistics
-from sola.team import ALONE, Team, Total
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """Everything that an optimiser step changes, and what it computes with."""
+class FitState:
+    """Everything that an optimizer step changes, and what it computes with."""
 
     module: SolaModule
     predictor: nn.Module
@@ -64,9 +64,9 @@ class StepMeasures:
     least_loss: float
 
 
-def new_learner(
+def new_fit_state(
     channels: int, config: SolaConfig, *, statistics: FeatureStatistics | None = None, team: Team = ALONE
-) -> Learner:
+) -> FitState:
     """A learner at step 0, with the seed's initial weights, on the configured device.
 
     Args:
@@ -88,7 +88,7 @@ def new_learner(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    return Learner(
+    return FitState(
         module=module,
         predictor=predictor,
         optimizer=optimizer,
@@ -110,7 +110,7 @@ def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.de
     )
 
 
-def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
+def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
     """The similarity-matching loss of a batch, a scalar, and what the batch showed.
 
     In a team the scalar is this process's share of the loss, times the size of the team: the mean of these over the
@@ -121,9 +121,9 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
         batch: rows at `scale.plan.positions[0]`; in a team, the windows of this process.
         scale: one of the learner's.
     """
-    module, config, team = learner.module, scale.config, learner.team
+    module, config, team = fit_state.module, scale.config, fit_state.team
     device = module.alpha.device
-    half = learner.compute_dtype == torch.bfloat16
+    half = fit_state.compute_dtype == torch.bfloat16
     x, correction = gathered_forward(
         layer_weights(module, torch.bfloat16 if half else None),
         module.gate(),
@@ -132,10 +132,10 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
         first=batch.first,
         end=batch.end,
     )
-    compare = learner.statistics.apply if learner.statistics is not None else _as_they_are
+    compare = fit_state.statistics.apply if fit_state.statistics is not None else _as_they_are
     z = F.normalize(compare(x + correction), dim=-1)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        p = learner.predictor(z)
+        p = fit_state.predictor(z)
     inside = batch.inside(scale.plan.positions[-1])
     # In a team others may have shorter videos: then all count what they have.
     valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
@@ -170,18 +170,18 @@ def batch_loss(learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tens
 class BatchLoss(nn.Module):
     """`batch_loss` in the form that DistributedDataParallel takes: a module that holds the weights."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, fit_state: FitState) -> None:
         super().__init__()
-        self.networks = nn.ModuleList([learner.module, learner.predictor])
+        self.networks = nn.ModuleList([fit_state.module, fit_state.predictor])
 
-    def forward(self, learner: Learner, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
-        return batch_loss(learner, batch, scale)
+    def forward(self, fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
+        return batch_loss(fit_state, batch, scale)
 
 
-def shared_loss(learner: Learner) -> nn.Module:
+def shared_loss(fit_state: FitState) -> nn.Module:
     """`batch_loss` whose gradients are averaged over the learner's team; made when the weights have their values."""
-    unused = learner.module.gate_form == "open"
-    return learner.team.averaging(BatchLoss(learner), unused=unused)
+    unused = fit_state.module.gate_form == "open"
+    return fit_state.team.wrap_ddp(BatchLoss(fit_state), unused=unused)
 
 
 def _as_they_are(features: Tensor) -> Tensor:
@@ -196,9 +196,9 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 
 
 def train_step(
-    learner: Learner, batch: WindowBatch, scale: Scale, *, step: int, loss_of: Callable[..., Any] = batch_loss
+    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: Callable[..., Any] = batch_loss
 ) -> StepMeasures:
-    """Takes one optimiser step; what the batch showed before it.
+    """Takes one optimizer step; what the batch showed before it.
 
     Args:
         learner: what takes the step.
@@ -210,36 +210,36 @@ def train_step(
         SolaError: the loss is not finite, or another process of the team has ended; the weights are then left as they
             were.
     """
-    with learner.team.together():
-        loss, measures = loss_of(learner, batch, scale)
+    with fit_state.team.together():
+        loss, measures = loss_of(fit_state, batch, scale)
     if not math.isfinite(measures.loss):
         finite = torch.isfinite(batch.rows).all(dim=(1, 2))
         counts = torch.stack([(~finite).sum(), finite.new_tensor(len(finite), dtype=torch.int64)])
-        broken, windows = learner.team.total(counts.to(learner.module.alpha.device)).tolist()
+        broken, windows = fit_state.team.total(counts.to(fit_state.module.alpha.device)).tolist()
         cause = (
             f"{broken} of its {windows} windows hold NaN or infinite features: repair these videos"
             if broken
             else "the features are finite, so the weights have diverged: lower learning_rate"
         )
         raise SolaError(f"the loss is {measures.loss} at step {step}; {cause}")
-    learner.optimizer.zero_grad(set_to_none=True)
-    with learner.team.together():
+    fit_state.optimizer.zero_grad(set_to_none=True)
+    with fit_state.team.together():
         loss.backward()
-    learner.optimizer.step()
+    fit_state.optimizer.step()
     return measures
 
 
-def learner_state(learner: Learner) -> dict[str, Any]:
+def fit_state_dict(fit_state: FitState) -> dict[str, Any]:
     """All that its steps have changed. Nothing else is random: windows are drawn anew from the seed and the epoch."""
     return {
-        "module": learner.module.state_dict(),
-        "predictor": learner.predictor.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
+        "module": fit_state.module.state_dict(),
+        "predictor": fit_state.predictor.state_dict(),
+        "optimizer": fit_state.optimizer.state_dict(),
     }
 
 
-def restore_learner(learner: Learner, state: dict[str, Any]) -> None:
+def restore_fit(fit_state: FitState, state: dict[str, Any]) -> None:
     """Puts a saved state into a learner of the same settings."""
-    learner.module.load_state_dict(state["module"])
-    learner.predictor.load_state_dict(state["predictor"])
-    learner.optimizer.load_state_dict(state["optimizer"])
+    fit_state.module.load_state_dict(state["module"])
+    fit_state.predictor.load_state_dict(state["predictor"])
+    fit_state.optimizer.load_state_dict(state["optimizer"])

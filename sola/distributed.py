@@ -30,7 +30,7 @@ Total = Callable[[Tensor], Tensor]
 """The sum of a tensor over all that share a batch, without gradient."""
 
 
-def itself(values: Tensor) -> Tensor:
+def no_reduction(values: Tensor) -> Tensor:
     """The `Total` of a batch that nobody shares."""
     return values.detach()
 
@@ -47,7 +47,7 @@ class Team:
         """Whether this is the process that writes and reports what all have found."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Which of so many things in a row are this process's: each is somebody's, all have nearly equally many."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
@@ -67,7 +67,7 @@ class Team:
         counts = self.total(torch.tensor(list(wishes), dtype=torch.int64, device=device))
         return [count > 0 for count in counts.tolist()]
 
-    def first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The value that the first process has; of the others only the type counts."""
         box = [value]
         if self.size > 1:
@@ -75,7 +75,7 @@ class Team:
                 dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def all(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """The values that the processes have, in their order; comes back when all have come here."""
         values = [value] * self.size
         if self.size > 1:
@@ -83,7 +83,7 @@ class Team:
                 dist.all_gather_object(values, value)
         return values
 
-    def averaging(self, network: nn.Module, *, unused: bool = False) -> nn.Module:
+    def wrap_ddp(self, network: nn.Module, *, unused: bool = False) -> nn.Module:
         """The network, with gradients that are the mean of those of all processes; its weights become the first's.
 
         Args:

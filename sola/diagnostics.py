@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sola.config import SolaConfig
-from sola.team import Total, itself
+from sola.distributed import Total, no_reduction
 
 # Of what a fit can gain over a constant prediction: less than this share is a plateau, not progress.
 CLEAR_GAIN = 0.05
@@ -39,7 +39,7 @@ class Curve(Protocol):
     def least_loss(self) -> float: ...
 
 
-def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> Tensor:
+def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> Tensor:
     """The variance of unit vectors over a batch, a scalar: 0 when all are the same, 1 when they cancel out.
 
     Args:
@@ -52,7 +52,7 @@ def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> 
     return 1 - (sums[:-1] / sums[-1]).square().sum()
 
 
-def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = itself) -> Tensor:
+def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> Tensor:
     """The effective rank of the windows' cosine matrices, a scalar from 1 to S, averaged over the windows.
 
     Args:
@@ -60,7 +60,7 @@ def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = its
         valid: [B, S] bool, the vectors that count; all when None.
         total: adds up over the processes that share the batch.
 
-    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007: exp of the entropy of the normalised spectrum.
+    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007: exp of the entropy of the normalized spectrum.
     """
     if valid is not None:
         z = z * valid[:, :, None]
@@ -119,17 +119,17 @@ def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
 
 
 def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
-    centre = "set comparison to centred, " if config.comparison == "raw" else ""
+    center = "set comparison to centred, " if config.comparison == "raw" else ""
     if last.spread < 0.1 * first.spread:
         return [
             f"at step {last.step} the features have collapsed towards one direction: their spread fell from "
-            f"{first.spread:.3f} to {last.spread:.3f}; {centre}keep the predictor on, or lower learning_rate"
+            f"{first.spread:.3f} to {last.spread:.3f}; {center}keep the predictor on, or lower learning_rate"
         ]
     # Over 1, the part of the rank that says anything.
     if last.rank - 1 < 0.1 * (first.rank - 1):
         return [
             f"at step {last.step} the snippets of a window have become alike: the rank of their self-similarity fell "
-            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; {centre}lower k or learning_rate"
+            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; {center}lower k or learning_rate"
         ]
     return []
 

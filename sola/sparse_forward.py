@@ -19,17 +19,17 @@ class GatherPlan:
     """Which positions each layer reads and computes.
 
     `positions[l]` are the positions of layer l's input, ascending, the last entry those of the output;
-    `taps[l]` [N, K] are the rows of layer l's input that each of its N outputs reads; `centres` are the
+    `taps[l]` [N, K] are the rows of layer l's input that each of its N outputs reads; `centers` are the
     rows of the first input that stand at the output's own positions.
     """
 
     positions: tuple[Tensor, ...]
     taps: tuple[Tensor, ...]
-    centres: Tensor
+    centers: Tensor
 
     def to(self, device: torch.device) -> "GatherPlan":
         """The same plan with its indices on a device; positions stay on the CPU, where masks are decided."""
-        return GatherPlan(self.positions, tuple(t.to(device) for t in self.taps), self.centres.to(device))
+        return GatherPlan(self.positions, tuple(t.to(device) for t in self.taps), self.centers.to(device))
 
 
 def plan_gather(module: SolaModule, positions: Sequence[int]) -> GatherPlan:
@@ -48,7 +48,7 @@ def plan_gather(module: SolaModule, positions: Sequence[int]) -> GatherPlan:
     return GatherPlan(
         positions=tuple(torch.tensor(p) for p in needed),
         taps=tuple(taps),
-        centres=torch.tensor([row[p] for p in positions]),
+        centers=torch.tensor([row[p] for p in positions]),
     )
 
 
@@ -103,7 +103,7 @@ def gathered_forward(
             # convolution, and the same for every kernel size and dilation.
             hidden = hidden[:, taps.flatten()].reshape(len(rows), len(taps), -1)
         hidden = F.linear(hidden, weight.matrix, weight.bias)
-    return rows[:, plan.centres], gate * hidden.to(rows.dtype)
+    return rows[:, plan.centers], gate * hidden.to(rows.dtype)
 
 
 def _zero_outside(hidden: Tensor, positions: Tensor, first: Tensor, end: Tensor) -> Tensor:
