@@ -1,9 +1,11 @@
 """Exports, read back by readers that are written from the formulas of the toolkits."""
 
+import argparse
 import ast
 import csv
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -87,6 +89,19 @@ def opentad_config(folder: Path) -> dict:
     values: dict = {}
     exec(compile(ast.parse((folder / "dataset.py").read_text()), "dataset.py", "exec"), values)
     return values
+
+
+def gtad_options(folder: Path, code: str) -> argparse.Namespace:
+    """options.txt, read as the parsers of G-TAD's two codes do: the types and flags of their `opts.py`."""
+    parser = argparse.ArgumentParser(exit_on_error=True)
+    for name in ("video_info", "video_anno", "feature_path"):
+        parser.add_argument(f"--{name}", type=str)
+    for name in ("feat_dim", "temporal_scale", "max_duration"):
+        parser.add_argument(f"--{name}", type=int)
+    if code == "thumos":
+        parser.add_argument("--skip_videoframes", type=int, default=5)
+        parser.add_argument("--override", default=False, action="store_true")
+    return parser.parse_args(shlex.split((folder / "options.txt").read_text(), comments=True))
 
 
 def yaml_value(folder: Path, name: str) -> str:
@@ -206,13 +221,13 @@ def test_actionformer_users_are_told_of_classes_that_validation_lacks(tmp_path):
 def test_gtad_reads_every_time_back(tmp_path, plan):
     h5py = pytest.importorskip("h5py")
     store = make_store(tmp_path / "store", plan)
-    out = tmp_path / "out"
+    out = tmp_path / "the out"
     report = export(store, make_annotations(), out, ExportConfig(to="gtad"))
-    options = dict(
-        line[2:].split(" ", 1) for line in (out / "options.txt").read_text().splitlines() if line.startswith("--")
-    )
-    skip = int(options["skip_videoframes"])
-    assert int(options["feat_dim"]) == 6
+    options = gtad_options(out, "thumos")
+    skip, home = options.skip_videoframes, Path(options.feature_path)
+    assert (options.feat_dim, options.override) == (6, True)
+    assert options.video_info == options.video_anno == f"{out}/"  # G-TAD puts the names of files behind it
+    assert home == out
     with (out / "names.csv").open() as file:
         names = {row["id"]: row["video"] for row in csv.DictReader(file)}
     assert any("names" in note for note in report.notes)

@@ -16,7 +16,16 @@ from pipeline.localization.segments import Segment
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore
-from tests.test_exports import PLANS, VIDEOS, make_annotations, make_store, opentad_config, seconds_of, yaml_value
+from tests.test_exports import (
+    PLANS,
+    VIDEOS,
+    gtad_options,
+    make_annotations,
+    make_store,
+    opentad_config,
+    seconds_of,
+    yaml_value,
+)
 
 
 def make_clock_store(path: Path, plan: SnippetPlan) -> FeatureStore:
@@ -66,11 +75,11 @@ def read_actionformer(out: Path, rows: int) -> dict:
 
 def read_gtad(out: Path, rows: int) -> dict:
     h5py = pytest.importorskip("h5py")
-    options = dict(line[2:].split(" ", 1) for line in (out / "options.txt").read_text().splitlines() if line[0] == "-")
-    assert (int(options["temporal_scale"]), int(options["feat_dim"])) == (rows, 6)
-    annotations = json.loads(Path(options["video_anno"]).read_text())
+    options = gtad_options(out, "activitynet")
+    assert (options.temporal_scale, options.max_duration, options.feat_dim) == (rows, rows, 6)
+    annotations = json.loads(Path(options.video_anno).read_text())
     found, subsets = {}, {}
-    with h5py.File(options["feature_path"]) as file, Path(options["video_info"]).open() as info:
+    with h5py.File(options.feature_path) as file, Path(options.video_info).open() as info:
         for line in csv.DictReader(info):
             name = line["video"]
             entry = annotations[name]

@@ -2,7 +2,8 @@
 
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.exports.exporting import ExportReport, export
-from pipeline.exports.importing import ImportReport, import_export, import_features
+from pipeline.exports.import_export import import_export
+from pipeline.exports.importing import ImportReport, import_features
 
 __all__ = [
     "ExportConfig",

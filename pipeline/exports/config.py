@@ -10,6 +10,12 @@ from pipeline.errors import PipelineError
 Consumer = Literal["opentad", "actionformer", "gtad", "fiftyone"]
 
 
+def check_prefix(prefix: str) -> None:
+    """Raise PipelineError unless a prefix stays within the name of a file."""
+    if not prefix.isprintable() or "/" in prefix or "\\" in prefix or prefix.startswith(".") or len(prefix) > 40:
+        raise PipelineError(f"prefix must be the start of a file name, at most 40 letters, got {prefix!r:.80}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """What is exported for whom."""
@@ -38,8 +44,7 @@ class ExportConfig:
             raise PipelineError("resize_snippets is for opentad, actionformer and gtad: fiftyone gets no features")
         if self.train == self.val:
             raise PipelineError(f"train and val must be two subsets, got {self.train!r} twice")
-        if "/" in self.prefix or self.prefix.startswith("."):
-            raise PipelineError(f"prefix must be part of a file name, got {self.prefix!r}")
+        check_prefix(self.prefix)
 
 
 @dataclass(frozen=True, kw_only=True)
