@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline.curve import draw_curve
 from pipeline.errors import PipelineError
@@ -24,10 +25,11 @@ from pipeline.store import FeatureSequence, FeatureStore, video_details
 from pipeline.windows import StoreSource
 from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
-from sola.files import load_module, save_module
+from sola.files import is_safetensors, load_module, save_module
 from sola.fit import fit
 from sola.health import data_warnings
 from sola.module import SolaModule
+from sola.reference import load_reference, save_reference
 from sola.team import ALONE, Team
 
 MODULE_FILE = "sola.safetensors"
@@ -69,7 +71,7 @@ def enhance_store(
     Args:
         source: a store of plain features.
         config: of the fitting; not used when ``module_file`` is given.
-        module_file: a module fitted before, applied as it is.
+        module_file: a module fitted before, applied as it is; the authors' checkpoints too.
         report: told the share that is done, 0 to 1.
         on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
         team: the processes that share the work; all see the folders of both stores.
@@ -93,13 +95,13 @@ def enhance_store(
 
     fitted = out / MODULE_FILE
     if module_file is not None:
-        module, config = _take_module(module_file, source)
+        module, config, extra = _take_module(module_file, source, config, note)
         summary.module = f"taken from {module_file}"
         if team.is_first:
-            _check_same_module(fitted, module_file)
+            _check_same_module(fitted, module, config, module_file)
             out.mkdir(parents=True, exist_ok=True)
             with made_whole(fitted) as file:
-                save_module(file, module, config, _fitted_on(module_file))
+                save_module(file, module, config, extra)
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note, team)
     # From here on the first process's files are there; another machine may see them later than this.
@@ -180,23 +182,46 @@ def _fitted_module(
     return result.module, config
 
 
-def _take_module(path: Path, source: FeatureStore) -> tuple[SolaModule, SolaConfig]:
-    module, config, _ = load_module(path)
+def _take_module(
+    path: Path, source: FeatureStore, settings: SolaConfig, note: Callable[[list[str]], None]
+) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
+    """Return a fitted module, its settings and what is kept with it: of a file of ours, or of the method's authors.
+
+    Args:
+        settings: their ``dilations`` are those of the authors' file, which does not tell its own.
+    """
+    if not path.is_file() or is_safetensors(path):
+        module, config, extra = load_module(path)
+    else:
+        given = None if set(settings.dilations) == {1} else settings.dilations
+        module, config = load_reference(path, dilations=given)
+        extra = {"reference_sha256": sha256_of_file(path)}
+        note([f"{path} is a checkpoint of the authors, which does not tell its dilations: taken as {config.dilations}"])
     if module.channels != source.spec.channels:
         raise PipelineError(
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
         )
-    return module, config
+    return module, config, extra
 
 
-def _fitted_on(module_file: Path) -> dict[str, str]:
-    _, _, extra = load_module(module_file)
-    return extra
-
-
-def _check_same_module(fitted: AnyPath, module_file: Path) -> None:
-    if fitted.exists() and sha256_of_file(fitted) != sha256_of_file(module_file):
+def _check_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, module_file: Path) -> None:
+    if not fitted.exists():
+        return
+    earlier, settings, _ = load_module(cached(fitted))
+    before, now = earlier.state_dict(), module.state_dict()
+    if settings != config or not all(torch.equal(before[name], now[name]) for name in now):
         raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
+
+
+def export_reference(module_file: AnyPath, file: Path) -> str:
+    """Write a fitted module in the form of the method's authors, and return their settings for it, in words.
+
+    Raises:
+        SolaError: their network cannot hold it.
+    """
+    module, config, _ = load_module(cached(module_file))
+    settings = save_reference(file, module, config)
+    return ", ".join(f"{name}: {value}" for name, value in settings.items())
 
 
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:

@@ -49,6 +49,7 @@ def fit_sola(
     out: Location,
     preset: SolaPreset | None = None,
     module: Path | None = None,
+    export_reference: Path | None = None,
     settings: Annotated[SolaConfig, Flat] = SolaConfig(),
 ) -> int:
     """Fit SoLa on a store, without labels, and write the enhanced store.
@@ -61,11 +62,13 @@ def fit_sola(
         out: The enhanced store, a folder; the module is in it as sola.safetensors.
         preset: Start from published settings (hacs: the authors', for HACS; they are the defaults too); every other
             option wins over it.
-        module: Apply this fitted module instead of fitting one.
+        module: Apply this fitted module instead of fitting one: a sola.safetensors, or a checkpoint of the method's
+            authors (.pt, .pth), whose dilations are those of --dilations.
+        export_reference: Also write the module as a checkpoint that the method's authors' code loads.
     """
     from pipeline.commandline.commands import run_sola
 
-    return run_sola(store, out, settings, module)
+    return run_sola(store, out, settings, module, export_reference)
 
 
 @app.command(name="train", sort_key=3)
