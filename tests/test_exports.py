@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from pipeline.exports import ExportConfig, export
 from pipeline.exports import opentad as opentad_module
 from pipeline.exports.clock import Clock
 from pipeline.localization.segments import Segment
+from pipeline.partial import partial_name
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec, rows_as_json
 from pipeline.store import FeatureStore
@@ -265,25 +267,6 @@ def test_gtad_reads_every_time_back(tmp_path, plan):
     assert len(truth) == 3
 
 
-def test_fiftyone_reads_segments_and_the_files_of_videos(tmp_path):
-    source = tmp_path / "b.mp4"
-    source.write_bytes(b"video")
-    store = make_store(tmp_path / "store")
-    with store.writer("b") as writer:
-        writer.append(np.zeros((3, 6), np.float32))
-        writer.commit({"duration_seconds": 20.0, "source": {"path": str(source)}})
-    report = export(store, make_annotations(), tmp_path / "out", ExportConfig(to="fiftyone"))
-    content = json.loads((tmp_path / "out/labels.json").read_text())
-    assert set(content["labels"]) == {str(source), "walk_a", "carnival"}
-    for key, items in content["labels"].items():
-        video_id = "b" if key == str(source) else key
-        back = [(tuple(item["timestamps"]), content["classes"][item["label"]]) for item in items]
-        assert back == seconds_of(video_id)
-        assert {item["attributes"]["subset"] for item in items} == {VIDEOS[video_id][0]}
-    assert any("2 videos are no longer where" in note for note in report.notes)
-    ast.parse((tmp_path / "out/load.py").read_text())
-
-
 def test_classes_that_do_not_occur_leave_no_gap(tmp_path):
     store = make_store(tmp_path / "store")
     annotations = replace(make_annotations(), labels=("ski", "fly", "run", "jump"))
@@ -349,6 +332,18 @@ def test_an_export_that_does_not_check_is_not_kept(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path):
+    store = make_store(tmp_path / "store")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mine = partial_name("out")
+    killed = mine.replace(f"{os.getpid()}-", f"{int(ended.stdout)}-")
+    for name in (mine, killed):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["store", "out", mine])
+
+
 def test_labels_with_line_breaks_are_caught_by_the_check(tmp_path):
     annotations = make_annotations()
     video = annotations.videos["b"]
@@ -369,8 +364,10 @@ def test_real_annotations_are_exported(tmp_path, consumer):
     for video in annotations.videos.values():
         with store.writer(video.id) as writer:
             writer.append(np.ones((store.spec.plan.count(Fraction(str(video.duration))), 6), np.float32))
-            writer.commit({"duration_seconds": video.duration})
-    report = export(store, annotations, tmp_path / "out", ExportConfig(to=consumer))
+            (tmp_path / "video.mp4").touch()
+            writer.commit({"duration_seconds": video.duration, "source": {"path": f"{tmp_path}/video.mp4"}})
+    config = ExportConfig(to=consumer, **({"videos": "link"} if consumer == "fiftyone" else {}))
+    report = export(store, annotations, tmp_path / "out", config)
     assert (report.training, report.validation, report.segments, report.classes) == (9, 3, 159, 9)
 
 

@@ -225,7 +225,8 @@ def test_exports_that_do_not_hold_the_rows_are_not_imported(tmp_path):
     export(store, make_annotations(), tmp_path / "resized", ExportConfig(to="opentad", resize_snippets=8))
     with pytest.raises(PipelineError, match="exported with resize_snippets 8, and the rows of the store cannot be"):
         import_export(tmp_path / "resized", tmp_path / "again")
-    export(store, make_annotations(), tmp_path / "none", ExportConfig(to="fiftyone"))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/export.json").write_text('{"to": "fiftyone"}')
     with pytest.raises(PipelineError, match="no export for opentad, actionformer or gtad"):
         import_export(tmp_path / "none", tmp_path / "again")
     assert not (tmp_path / "again").exists()

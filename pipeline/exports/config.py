@@ -37,7 +37,12 @@ class ExportConfig:
     ActivityNet and HACS: 100 for G-TAD (it then reads the layout of its ActivityNet code), 128 or 192 for the others.
     0: rows as they are, one every stride. (opentad, actionformer, gtad)"""
 
+    videos: Literal["refer", "link", "copy"] = "refer"
+    """Refer to the videos where they are, link to them from the folder data, or copy them there. (fiftyone)"""
+
     def __post_init__(self) -> None:
+        if self.videos != "refer" and self.to != "fiftyone":
+            raise PipelineError(f"videos {self.videos} is for fiftyone: the others read features, not videos")
         if self.resize_snippets < 0:
             raise PipelineError(f"resize_snippets must be >= 0, got {self.resize_snippets}")
         if self.resize_snippets and self.to == "fiftyone":

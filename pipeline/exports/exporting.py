@@ -13,6 +13,7 @@ from pipeline.exports import actionformer, fiftyone, gtad, gtad_activitynet, ope
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.job import Job, prepare
 from pipeline.files import partial_path, write_json
+from pipeline.partial import PARTIAL_SUFFIX, is_abandoned, this_process
 from pipeline.store import FeatureStore
 
 RECORD = "export.json"
@@ -61,6 +62,7 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
     consumer = gtad_activitynet if resized_for_gtad else _CONSUMERS[config.to]
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
+    _remove_leftovers(partial)
     try:
         notes = (*job.notes, *consumer.write(job, partial))
         if faults := consumer.check(job, partial):
@@ -79,6 +81,14 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
         classes=len(job.labels),
         notes=notes,
     )
+
+
+def _remove_leftovers(partial: Path) -> None:
+    """Removes what killed exports to the same folder have left beside it."""
+    start = partial.name.partition(this_process())[0]
+    for path in partial.parent.iterdir():
+        if path.name.startswith(start) and path.name.endswith(PARTIAL_SUFFIX) and is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _record(job: Job) -> dict[str, Any]:
