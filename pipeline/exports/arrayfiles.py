@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.exports import hdf5
-from pipeline.exports.claims import BadArray, check_features, check_memory, refusing
+from pipeline.exports.claims import BadArray, check_features, check_memory, plain, refusing
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.pickled import array_of_pickle
 
@@ -45,7 +45,7 @@ def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
     """
     if not source.is_dir() and not source.is_file():
         raise PipelineError(f"features: no file or folder {source}")
-    files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    files = sorted(p for p in source.rglob("*") if not p.is_dir()) if source.is_dir() else [source]
     kinds = {file: _SUFFIXES[file.suffix.lower()] for file in files if file.suffix.lower() in _SUFFIXES}
     wanted = {file: kind for file, kind in kinds.items() if config.format in ("auto", kind)}
     if config.format == "auto" and "pkl" in wanted.values():
@@ -60,6 +60,10 @@ def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
 
 def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Iterator[ArrayFile]:
     relative = file.relative_to(source) if source.is_dir() else Path(file.name)
+    if not file.is_file():
+        reason = BadArray("is a link to nothing" if file.is_symlink() else "is no regular file")
+        yield ArrayFile(relative.with_suffix("").as_posix(), file, plain(file.name), _failing(reason))
+        return
     if kind == "h5":
         yield from _arrays_in_hdf5(file, relative, config)
         return
@@ -68,7 +72,7 @@ def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Ite
         "npz": partial(_read_npz, file, config.key),
         "pkl": partial(_read_pickle, file),
     }
-    yield ArrayFile(relative.with_suffix("").as_posix(), file, file.name, read[kind])
+    yield ArrayFile(relative.with_suffix("").as_posix(), file, plain(file.name), read[kind])
 
 
 def _arrays_in_hdf5(file: Path, relative: Path, config: ImportConfig) -> Iterator[ArrayFile]:
@@ -78,10 +82,10 @@ def _arrays_in_hdf5(file: Path, relative: Path, config: ImportConfig) -> Iterato
         if not names:
             raise BadArray("holds nothing")
     except BadArray as error:
-        yield ArrayFile(relative.as_posix(), file, file.name, _failing(error))
+        yield ArrayFile(relative.as_posix(), file, plain(file.name), _failing(error))
         return
     for name in names:
-        yield ArrayFile(name, file, f"{file.name}, key {name}:", partial(_read_hdf5, file, name, config.key))
+        yield ArrayFile(name, file, plain(f"{file.name}, key {name}:"), partial(_read_hdf5, file, name, config.key))
 
 
 def _failing(error: BadArray) -> Callable[[], np.ndarray]:

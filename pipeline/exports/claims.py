@@ -19,8 +19,12 @@ class BadArray(Exception):
     """A file that holds no feature sequence; the message says what is wrong and what to do, on one plain line."""
 
     def __init__(self, reason: str) -> None:
-        line = " ".join(reason.split())[:_LONGEST_REASON]
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
+        super().__init__(plain(" ".join(reason.split())[:_LONGEST_REASON]))
+
+
+def plain(text: str) -> str:
+    """Return text from a file such that it can be printed: what a terminal would obey is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 @contextmanager

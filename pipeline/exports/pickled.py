@@ -28,7 +28,7 @@ _OPCODES = (
     *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.BININT, pickle.BININT1, pickle.BININT2),
     *(pickle.LONG, pickle.LONG1, pickle.LONG4, pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING),
     *(pickle.UNICODE, pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE8),
-    *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8, pickle.BYTEARRAY8),
+    *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
     *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
 )
 
@@ -75,6 +75,8 @@ class _Recorder(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {
         **dict.fromkeys(pickle._Unpickler.dispatch, load_other),
         **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES},
+        # What would make the array first, as long as it claims to be, and then read it.
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
         pickle.REDUCE[0]: load_reduce,
         pickle.BUILD[0]: load_build,
     }
