@@ -196,7 +196,10 @@ def _take_module(
         given = None if set(settings.dilations) == {1} else settings.dilations
         module, config = load_reference(path, dilations=given)
         extra = {"reference_sha256": sha256_of_file(path)}
-        note([f"{path} is a checkpoint of the authors, which does not tell its dilations: taken as {config.dilations}"])
+        taken = " ".join(map(str, config.dilations))
+        note(
+            [f"{path} is a checkpoint of the authors, which does not tell its dilations: --dilations {taken} is taken"]
+        )
     if module.channels != source.spec.channels:
         raise PipelineError(
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"

@@ -4,6 +4,7 @@ Source: github.com/musicalOffering/sola at bf88bb2.
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise SolaError(f"there is no checkpoint {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual files, which are refused below in our own words
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         with path.open("rb") as file:

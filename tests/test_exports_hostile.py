@@ -326,6 +326,24 @@ def test_rows_that_are_not_those_exported_are_not_committed(exported):
     assert sorted(p.name for p in (exported.parent / "again/features").iterdir()) == ["carnival.json", "carnival.npy"]
 
 
+def test_an_export_for_gtad_reaches_no_other_file(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    folder, other = tmp_path / "out", tmp_path / "other.h5"
+    export(make_store(tmp_path / "store"), make_annotations(), folder, ExportConfig(to="gtad"))
+    with h5py.File(folder / "rgb_val.h5", "r+") as file, h5py.File(other, "w") as outside:
+        for number, name in enumerate(list(file)):
+            outside[name] = file[name][()]
+            if number == 0:
+                del file[name]
+                file[name] = h5py.ExternalLink(str(other), name)
+    _, report = import_export(folder, tmp_path / "again")
+    assert len(report.done) == 2
+    assert ["is a link to another file" in reason for reason in report.failed.values()] == [True]
+    (folder / "names.csv").write_bytes(b"id,name\n\xff,x\n")
+    with pytest.raises(PipelineError, match=r"names\.csv cannot be read as CSV"):
+        import_export(folder, tmp_path / "more")
+
+
 WRONG = [None, -1, 10**400, "x", [1, 2]]
 
 

@@ -175,8 +175,8 @@ def _add(
     }
     try:
         write_rows(store, video_id, features, details)
-    except BadArray as error:
-        reason = f"{item.where} {error}"
+    except (BadArray, MemoryError) as error:
+        reason = f"{item.where} {error or 'does not fit into the memory'}"
         store.write_failure(video_id, kind="bad_features", reason=reason, source=details["source"])
         report.failed[video_id] = reason
         return
@@ -245,11 +245,22 @@ def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details
     with store.writer(video_id) as writer:
         for start in range(0, len(features), _ROWS_AT_ONCE):
             rows = features[start : start + _ROWS_AT_ONCE]
-            with np.errstate(over="ignore"):
-                bad = np.argwhere(~np.isfinite(rows.astype(store.spec.dtype)))
-            if len(bad):
-                row, column = bad[0]
-                value = rows[row, column]
-                raise BadArray(f"is not finite in {store.spec.dtype}: row {start + row}, column {column} is {value}")
-            writer.append(rows)
+            try:
+                writer.append(rows)
+            except PipelineError as error:
+                raise BadArray(_not_finite(rows, store.spec.dtype, first=start) or str(error)) from None
         writer.commit(dict(details))
+
+
+def _not_finite(rows: np.ndarray, dtype: str, *, first: int) -> str | None:
+    """Return where the first value is that is not finite in ``dtype``, if there is one.
+
+    Args:
+        first: number of the first row.
+    """
+    with np.errstate(over="ignore"):
+        places = np.argwhere(~np.isfinite(rows.astype(dtype)))
+    if not len(places):
+        return None
+    row, column = places[0]
+    return f"is not finite in {dtype}: row {first + row}, column {column} is {rows[row, column]}"
