@@ -1,8 +1,6 @@
 """Feature files that lie, reach elsewhere, run code or burst: each costs only itself, and no memory."""
 
-import copy
 import io
-import json
 import pickle
 import tracemalloc
 import zipfile
@@ -11,11 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
-from pipeline.exports.claims import BadArray
-from pipeline.exports.pickled import array_of_pickle
-from tests.test_exports import make_annotations, make_store
+from pipeline.exports import ImportConfig, import_features
 
 FEATURES = np.arange(40, dtype=np.float32).reshape(5, 8)
 
@@ -218,157 +212,3 @@ def test_npz_files_that_lie_or_burst_cost_only_themselves(folder):
     assert "no features compress so well" in failed["bomb"]
     assert "it has ../../outside, /etc/outside: choose one with key" in failed["outside"]
     assert sorted(p.name for p in folder.parent.iterdir()) == ["in", "store"]
-
-
-class Calls:
-    """What is pickled as a call."""
-
-    def __init__(self, *reduced):
-        self.reduced = reduced
-
-    def __reduce__(self):
-        return self.reduced
-
-
-reconstruct = np.zeros(1).__reduce__()[0]
-
-
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f2", "f8"])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_pickled_arrays_come_back(protocol, dtype, order):
-    array = np.asarray(FEATURES, dtype=dtype, order=order)
-    found = array_of_pickle(pickle.dumps(array, protocol=protocol))
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
-
-
-def test_arrays_that_python_2_pickled_come_back():
-    values = FEATURES.tobytes()
-    content = (
-        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03(K\x01K\x05"
-        b"K\x08\x86cnumpy\ndtype\nq\x04U\x02f4K\x00K\x01\x87Rq\x05(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        b"\x89T" + len(values).to_bytes(4, "little") + values + b"tb."
-    )
-    np.testing.assert_array_equal(array_of_pickle(content), FEATURES)
-
-
-def test_a_pickle_makes_no_memory_and_runs_nothing(folder, capsys):
-    doubling = b"".join([b"\x80\x04)", *[b"\x94h" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60)]])
-    bad = {
-        "uninitialised": pickle.dumps(Calls(reconstruct, (np.ndarray, (5, 8), "f4"))),
-        "called": pickle.dumps(Calls(np.ndarray, ((5, 8), "f4"))),
-        "huge": pickle.dumps(Calls(np.ndarray, ((1 << 40, 8), "f4"))),
-        "short": pickle.dumps(FEATURES).replace(FEATURES.tobytes()[:20], b""),
-        "code": pickle.dumps(Calls(print, ("code ran",))),
-        "escape": b"c\x1b[31mos\nsystem\n.",
-        "objects": pickle.dumps(np.array([[{}]], dtype=object)),
-        "dict": pickle.dumps({"feats": FEATURES}),
-        "long bytes": b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"x.",
-        "long bytearray": b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"x.",
-        "far memo": b"\x80\x04Nr\xff\xff\xff\x7f.",
-        "hash of years": b"}" + doubling + b"Ns.",
-        "words of years": doubling + b".",
-    }
-    for name, content in bad.items():
-        (folder / f"{name}.pkl").write_bytes(content)
-    (folder / "good.pkl").write_bytes(pickle.dumps(FEATURES))
-    failed = failures(folder, format="pkl")
-    assert set(failed) == set(bad)
-    assert "it holds \\x1b[31mos.system; only NumPy arrays are accepted" in failed["escape"]
-    assert "only NumPy arrays are accepted" in failed["code"]
-    assert capsys.readouterr().out == ""
-
-
-def test_a_pickle_leaves_nothing_behind_for_the_next():
-    with pytest.raises(BadArray):
-        array_of_pickle(pickle.dumps(Calls(reconstruct, (np.ndarray, (0,), b"b"), {"__setstate__": 1})))
-    np.testing.assert_array_equal(array_of_pickle(pickle.dumps(FEATURES)), FEATURES)
-
-
-@pytest.fixture
-def exported(tmp_path: Path) -> Path:
-    export(make_store(tmp_path / "store"), make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
-    return tmp_path / "out"
-
-
-def import_changed(folder: Path, record: dict) -> dict[str, str]:
-    (folder / "export.json").write_text(json.dumps(record))
-    _, report = import_export(folder, folder.parent / "again")
-    return report.failed
-
-
-@pytest.mark.parametrize("prefix", ["../elsewhere/", "/etc/", "..", "a/../../", "\0", "a" * 300, 5, None])
-def test_the_prefix_of_an_export_stays_in_its_folder(exported, prefix):
-    record = json.loads((exported / "export.json").read_text())
-    np.save(exported.parent / "elsewhere.npy", FEATURES)
-    with pytest.raises(PipelineError, match="prefix must be"):
-        import_changed(exported, {**record, "prefix": prefix})
-    assert not (exported.parent / "again").exists()
-
-
-@pytest.mark.parametrize("name", ["../features/b", "/etc/b", "x/../b", "", "a" * 300])
-def test_the_names_of_an_export_stay_in_its_folder(exported, name):
-    record = json.loads((exported / "export.json").read_text())
-    record["sidecars"][name] = record["sidecars"].pop("b")
-    assert set(import_changed(exported, record)) == {name}
-
-
-def test_rows_that_are_not_those_exported_are_not_committed(exported):
-    np.save(exported / "features/b.npy", np.load(exported / "features/b.npy") + 1)
-    (exported / "features/walk_a.npy").unlink()
-    _, report = import_export(exported, exported.parent / "again")
-    assert report.done == ["carnival"]
-    assert report.failed == {
-        "b": "its features are not those that were exported",
-        "walk_a": "has no file walk_a.npy",
-    }
-    assert sorted(p.name for p in (exported.parent / "again/features").iterdir()) == ["carnival.json", "carnival.npy"]
-
-
-def test_an_export_for_gtad_reaches_no_other_file(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    folder, other = tmp_path / "out", tmp_path / "other.h5"
-    export(make_store(tmp_path / "store"), make_annotations(), folder, ExportConfig(to="gtad"))
-    with h5py.File(folder / "rgb_val.h5", "r+") as file, h5py.File(other, "w") as outside:
-        for number, name in enumerate(list(file)):
-            outside[name] = file[name][()]
-            if number == 0:
-                del file[name]
-                file[name] = h5py.ExternalLink(str(other), name)
-    _, report = import_export(folder, tmp_path / "again")
-    assert len(report.done) == 2
-    assert ["is a link to another file" in reason for reason in report.failed.values()] == [True]
-    (folder / "names.csv").write_bytes(b"id,name\n\xff,x\n")
-    with pytest.raises(PipelineError, match=r"names\.csv cannot be read as CSV"):
-        import_export(folder, tmp_path / "more")
-
-
-WRONG = [None, -1, 10**400, "x", [1, 2]]
-
-
-@pytest.mark.parametrize("value", WRONG, ids=[str(v)[:8] for v in WRONG])
-def test_fields_of_other_types_in_an_export_give_one_line(exported, value):
-    record = json.loads((exported / "export.json").read_text())
-    places = [(), *((key,) for key in record), *(("spec", key) for key in record["spec"]), ("sidecars", "b")]
-    places += [("sidecars", "b", key) for key in record["sidecars"]["b"]]
-    places += [("sidecars", "b", "rows", key) for key in record["sidecars"]["b"]["rows"]]
-    for number, place in enumerate(places):
-        changed = copy.deepcopy(record)
-        if not place:
-            changed = value
-        else:
-            inner = changed
-            for key in place[:-1]:
-                inner = inner[key]
-            inner[place[-1]] = value
-        (exported / "export.json").write_text(json.dumps(changed))
-        try:
-            store, report = import_export(exported, exported.parent / f"again{number}")
-        except PipelineError as error:
-            assert "\n" not in str(error)
-            continue
-        assert set(report.done) | set(report.failed) >= {"carnival"}
-        for video_id in report.done:
-            assert store.read(video_id).duration_seconds >= 0
-            assert store.read(video_id).plan == store.spec.plan

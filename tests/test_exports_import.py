@@ -11,8 +11,7 @@ from pipeline.annotations import Annotations, VideoAnnotations
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
-from pipeline.spec import rows_as_json
-from tests.test_exports import PLANS, VIDEOS, make_annotations, make_store
+from tests.test_exports import make_annotations, make_store
 
 I3D = ImportConfig(fps=30, stride_frames=4, window_frames=16)
 
@@ -233,59 +232,6 @@ def test_bad_sources_give_one_line(tmp_path, arrays):
         import_features(folder, tmp_path / "out", config)
     with pytest.raises(PipelineError, match=r"stride_frames must be > 0, got 0"):
         ImportConfig(fps=30, stride_frames=0, window_frames=16)
-
-
-@pytest.mark.parametrize(("dtype", "plan"), [("float32", "i3d"), ("float16", "i3d"), ("float32", "own rates")])
-@pytest.mark.parametrize("consumer", ["opentad", "actionformer", "gtad"])
-def test_export_then_import_gives_the_same_store(tmp_path, consumer, dtype, plan):
-    if consumer == "gtad":
-        pytest.importorskip("h5py")
-    store = make_store(tmp_path / "store", PLANS[plan], dtype=dtype)
-    if consumer != "gtad":  # it cannot read a video that is shorter than a window
-        rows = rows_as_json(store.read("b").plan)
-        with store.writer("b") as writer:
-            writer.append(np.zeros((0, 6), dtype))
-            writer.commit({"rows": rows, "duration_seconds": 20.0})
-    export(store, make_annotations(), tmp_path / "out", ExportConfig(to=consumer, prefix="v_"))
-    again, report = import_export(tmp_path / "out", tmp_path / "again")
-    assert report.done == store.ids() == again.ids()
-    assert again.spec == store.spec
-    for video_id in store.ids():
-        np.testing.assert_array_equal(again.read(video_id).features, store.read(video_id).features)
-        assert again.sidecar(video_id) == store.sidecar(video_id)
-
-
-def test_videos_that_gtads_files_cannot_name_are_told_on_import(tmp_path):
-    pytest.importorskip("h5py")
-    store = make_store(tmp_path / "store", ids=(*VIDEOS, "empty"))
-    annotations = make_annotations({"empty": VideoAnnotations("empty", "training", 10.0, None, ())})
-    export(store, annotations, tmp_path / "out", ExportConfig(to="gtad"))
-    again, report = import_export(tmp_path / "out", tmp_path / "again")
-    assert again.ids() == sorted(VIDEOS)
-    assert report.notes == ["empty is not in the export: gtad's files cannot name videos without segments"]
-
-
-def test_exports_that_do_not_hold_the_rows_are_not_imported(tmp_path):
-    store = make_store(tmp_path / "store")
-    export(store, make_annotations(), tmp_path / "resized", ExportConfig(to="opentad", resize_snippets=8))
-    with pytest.raises(PipelineError, match="exported with resize_snippets 8, and the rows of the store cannot be"):
-        import_export(tmp_path / "resized", tmp_path / "again")
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none/export.json").write_text('{"to": "fiftyone"}')
-    with pytest.raises(PipelineError, match="no export for opentad, actionformer or gtad"):
-        import_export(tmp_path / "none", tmp_path / "again")
-    assert not (tmp_path / "again").exists()
-
-
-def test_an_export_that_was_changed_is_not_imported_as_the_same(tmp_path):
-    store = make_store(tmp_path / "store")
-    export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
-    features = np.load(tmp_path / "out/features/b.npy")
-    np.save(tmp_path / "out/features/b.npy", features + 1)
-    again, report = import_export(tmp_path / "out", tmp_path / "again")
-    assert report.failed == {"b": "its features are not those that were exported"}
-    assert again.ids() == report.done == ["carnival", "walk_a"]
-    assert not (tmp_path / "again/features/b.npy").exists()
 
 
 def test_an_export_imported_as_published_features_has_the_same_rows_and_times(tmp_path):
