@@ -98,10 +98,12 @@ def enhance_store(
         module, config, extra = _take_module(module_file, source, config, note)
         summary.module = f"taken from {module_file}"
         if team.is_first:
-            _check_same_module(fitted, module, config, module_file)
-            out.mkdir(parents=True, exist_ok=True)
-            with made_whole(fitted) as file:
-                save_module(file, module, config, extra)
+            if fitted.exists():
+                _check_same_module(fitted, module, config, module_file)
+            else:
+                out.mkdir(parents=True, exist_ok=True)
+                with made_whole(fitted) as file:
+                    save_module(file, module, config, extra)
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note, team)
     # From here on the first process's files are there; another machine may see them later than this.
@@ -208,8 +210,6 @@ def _take_module(
 
 
 def _check_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, module_file: Path) -> None:
-    if not fitted.exists():
-        return
     earlier, settings, _ = load_module(cached(fitted))
     before, now = earlier.state_dict(), module.state_dict()
     if settings != config or not all(torch.equal(before[name], now[name]) for name in now):

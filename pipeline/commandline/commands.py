@@ -28,7 +28,7 @@ from pipeline.config import (
     TsmConfig,
 )
 from pipeline.detections import write_detections
-from pipeline.enhance import MODULE_FILE, enhance_store, export_reference
+from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.evaluate import evaluate
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
@@ -56,7 +56,6 @@ from pipeline.train import train
 from pipeline.tsm import tsm_view
 from pipeline.tsm_plot import draw_tsm
 from sola.config import SolaConfig
-from sola.reference import check_reference
 from sola.team import joined_team
 
 _PROBED = 32  # videos whose durations a dry run looks up
@@ -97,6 +96,9 @@ def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *,
 
 
 def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | None, reference: Path | None) -> int:
+    from pipeline.enhance import MODULE_FILE, export_reference
+    from sola.reference import check_reference
+
     if reference is not None and module is None:
         check_reference(settings)  # before the hours that it may spare
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
