@@ -25,11 +25,11 @@ from pipeline.store import FeatureSequence, FeatureStore, video_details
 from pipeline.windows import StoreSource
 from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
-from sola.files import is_safetensors, load_module, save_module
+from sola.files import load_module, save_module
 from sola.fit import fit
 from sola.health import data_warnings
 from sola.module import SolaModule
-from sola.reference import load_reference, save_reference
+from sola.reference import is_safetensors, load_reference, save_reference
 from sola.team import ALONE, Team
 
 MODULE_FILE = "sola.safetensors"

@@ -61,12 +61,6 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
     return module, config, extra
 
 
-def is_safetensors(path: Path) -> bool:
-    """Return whether a file begins as a safetensors file does: eight bytes of length, then JSON."""
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
-
-
 def fill_weights(module: SolaModule, weights: Mapping[str, object], *, where: str) -> None:
     """Puts the weights into the module.
 

@@ -21,6 +21,12 @@ _WEIGHT = re.compile(r"conv_network\.(\d+)\.weight")
 _OURS = re.compile(r"(?:.*\.)?(conv_network\.\d+\.(?:weight|bias)|alpha)")
 
 
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as a safetensors file does: eight bytes of length, then JSON."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def load_reference(path: Path, *, dilations: tuple[int, ...] | None = None) -> tuple[SolaModule, SolaConfig]:
     """Return the module of a reference checkpoint, and the defaults with its widths and kernel sizes.
 
