@@ -222,8 +222,8 @@ def export_reference(module_file: AnyPath, file: Path) -> str:
     Raises:
         SolaError: their network cannot hold it.
     """
-    module, config, _ = load_module(cached(module_file))
-    settings = save_reference(file, module, config)
+    module, _, _ = load_module(cached(module_file))
+    settings = save_reference(file, module)
     return ", ".join(f"{name}: {value}" for name, value in settings.items())
 
 

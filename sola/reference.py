@@ -5,7 +5,7 @@ Source: github.com/musicalOffering/sola at bf88bb2.
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +63,29 @@ def load_reference(path: Path, *, dilations: tuple[int, ...] | None = None) -> t
     return module.eval(), config
 
 
-def check_reference(config: SolaConfig) -> None:
-    """Raise SolaError unless the authors' network can hold a module of this configuration.
+def check_reference(gate: str, kernel_sizes: Sequence[int], dilations: Sequence[int]) -> None:
+    """Raise SolaError unless the authors' network can hold such a module.
 
     It has three convolutions, the last one of kernel size 1, and the gate tanh(alpha).
     """
-    if config.gate != "tanh":
-        raise SolaError(f"the reference's form knows only the gate tanh, this module has {config.gate}")
-    if len(config.kernel_sizes) != 3 or (config.kernel_sizes[-1], config.dilations[-1]) != (1, 1):
+    if gate != "tanh":
+        raise SolaError(f"the reference's form knows only the gate tanh, this module has {gate}")
+    if len(kernel_sizes) != 3 or (kernel_sizes[-1], dilations[-1]) != (1, 1):
         raise SolaError(
             "the reference's form has three convolutions, the last one of kernel size 1; this module has kernel_sizes "
-            f"{' '.join(map(str, config.kernel_sizes))}, dilations {' '.join(map(str, config.dilations))}"
+            f"{' '.join(map(str, kernel_sizes))}, dilations {' '.join(map(str, dilations))}"
         )
 
 
-def save_reference(path: Path, module: SolaModule, config: SolaConfig) -> dict[str, int]:
+def save_reference(path: Path, module: SolaModule) -> dict[str, int]:
     """Write the module in the reference's form, and return the settings of the authors' YAML file that go with it.
 
     Raises:
         SolaError: the authors' network cannot hold it.
     """
-    check_reference(config)
+    layers = module.convolutions
+    kernel_sizes, dilations = [layer.kernel_size[0] for layer in layers], [layer.dilation[0] for layer in layers]
+    check_reference(module.gate_form, kernel_sizes, dilations)
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()}
     weights["alpha"] = weights["alpha"].reshape(1)
 
@@ -94,11 +96,11 @@ def save_reference(path: Path, module: SolaModule, config: SolaConfig) -> dict[s
     write_atomically(path, write)
     return {
         "out_feature_dim": module.channels,
-        "network_hidden_unit": config.hidden,
-        "kernel_size1": config.kernel_sizes[0],
-        "dilation1": config.dilations[0],
-        "kernel_size2": config.kernel_sizes[1],
-        "dilation2": config.dilations[1],
+        "network_hidden_unit": layers[0].out_channels,
+        "kernel_size1": kernel_sizes[0],
+        "dilation1": dilations[0],
+        "kernel_size2": kernel_sizes[1],
+        "dilation2": dilations[1],
     }
 
 

@@ -65,8 +65,8 @@ def test_their_checkpoint_gives_their_features(tmp_path: Path, dilations: tuple[
 def test_ours_comes_back_as_their_checkpoint_and_equal_modules_make_equal_files(tmp_path: Path) -> None:
     state = authors_state()
     torch.save(state, tmp_path / "theirs.pth")
-    module, config = load_reference(tmp_path / "theirs.pth", dilations=(1, 2, 1))
-    settings = save_reference(tmp_path / "a.pt", module, config)
+    module, _ = load_reference(tmp_path / "theirs.pth", dilations=(1, 2, 1))
+    settings = save_reference(tmp_path / "a.pt", module)
     assert settings == {
         "out_feature_dim": 6,
         "network_hidden_unit": 5,
@@ -78,7 +78,7 @@ def test_ours_comes_back_as_their_checkpoint_and_equal_modules_make_equal_files(
     again = torch.load(tmp_path / "a.pt", weights_only=True)
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], state[name]) for name in state)
-    save_reference(tmp_path / "b.pt", module, config)
+    save_reference(tmp_path / "b.pt", module)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
@@ -154,7 +154,7 @@ def test_a_module_that_their_network_cannot_hold_is_not_written(tmp_path: Path, 
     config = replace(SolaConfig(hidden=4), **change)
     module, _ = initial_networks(4, config)
     with pytest.raises(SolaError, match=reason):
-        save_reference(tmp_path / "r.pt", module, config)
+        save_reference(tmp_path / "r.pt", module)
     assert not (tmp_path / "r.pt").exists()
 
 

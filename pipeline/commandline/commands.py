@@ -100,7 +100,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from sola.reference import check_reference
 
     if reference is not None and module is None:
-        check_reference(settings)  # before the hours that it may spare
+        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before the hours that it may spare
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
         source, note = FeatureStore.open(store), _note if team.is_first else None
         enhanced, summary = enhance_store(
