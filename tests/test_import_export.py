@@ -141,5 +141,5 @@ def test_fields_of_other_types_in_an_export_give_one_line(exported, value):
             continue
         assert set(report.done) | set(report.failed) >= {"carnival"}
         for video_id in report.done:
-            assert store.read(video_id).duration_seconds >= 0
+            assert 0 <= store.read(video_id).duration_seconds < 1e10
             assert store.read(video_id).plan == store.spec.plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,11 @@ from pipeline.exports.config import check_prefix
 from pipeline.exports.exporting import RECORD
 from pipeline.exports.importing import ImportReport, write_rows
 from pipeline.files import file_name_of, read_json
+from pipeline.snippets import exact
 from pipeline.spec import StoreSpec, plan_from_json
 from pipeline.store import FeatureStore
 
+_LONGEST_SECONDS = 1e9  # thirty years
 _ROWS = ("opentad", "actionformer", "gtad")  # exports that hold the rows
 
 
@@ -133,15 +134,16 @@ def _check_entry(name: str, sidecar: Any, spec: StoreSpec) -> str:
         BadArray: the name leads elsewhere, or the sidecar is none of a store with this spec.
     """
     with refusing(f"an entry of {RECORD}"):
-        video_id = str(sidecar["id"])
-        duration = float(sidecar["duration_seconds"])
-        plan = plan_from_json(sidecar["rows"])
-        if file_name_of(video_id) != name:
+        video_id, duration, plan = sidecar["id"], sidecar["duration_seconds"], plan_from_json(sidecar["rows"])
+        if not isinstance(video_id, str) or file_name_of(video_id) != name:
             raise BadArray(f"is called {name!r} in {RECORD}, which is not the name of its file")
-        if not 0 <= duration < math.inf:
-            raise BadArray(f"has a duration of {duration} s in {RECORD}")
+        seconds = [duration, exact(sidecar.get("duration_exact", duration))]
+        if isinstance(duration, (str, bool)) or not all(0 <= value <= _LONGEST_SECONDS for value in seconds):
+            raise BadArray(f"has a duration of {duration!r:.60} s in {RECORD}")
         if replace(plan, fps=spec.plan.fps) != spec.plan or (plan.fps != spec.plan.fps and spec.plan.fps is not None):
             raise BadArray(f"has rows of another kind than the others in {RECORD}")
+        if not isinstance(sidecar.get("source", {}), dict):
+            raise BadArray(f"has a source in {RECORD} that is no object")
     return video_id
 
 
