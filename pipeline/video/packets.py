@@ -9,10 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 import av.error
+import numpy as np
 
+from pipeline.video.clock import Clock, fill_in
+from pipeline.video.coded import reader_of
 from pipeline.video.container import words_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
+_REORDERING = frozenset(("h264", "hevc"))  # AVI has no way to say when their frames are shown
 
 Progress = Callable[[], None]
 
@@ -41,22 +45,39 @@ class Reach:
 
 
 class Packets:
-    """What one pass over the packets of a file collects."""
+    """What one pass over the packets of a file collects of a stream."""
 
-    def __init__(self, *, avi: bool) -> None:
-        self._avi = avi
+    def __init__(self, container: Any, stream: Any) -> None:
+        context = stream.codec_context
+        self._stream = stream.index
+        self._sounds = {s.index for s in container.streams.audio}
+        self._reader = reader_of(context.codec.canonical_name, context.extradata or b"")
+        self._reorders = container.format.name == "avi" and context.codec.canonical_name in _REORDERING
+        self.clock = Clock(container.format.name, Fraction(stream.time_base))
         self.shown = array("q")
-        self.decoding = array("q")  # decoding times, kept for AVI, which stores no others
+        self.decoding = array("q")  # the same packets' decoding times
         self.no_pts = 0
+        self.timeless = [0, 0]  # packets without any time: before the first that has one, and after it
+        self.fields = 0  # packets with the second field of a picture
         self.discarded = 0
         self.entries = array("q")  # ascending; see VideoInfo
         self.first_is_key = False
         self.first_pts = 0
+        self.key_seen = False  # whether there is a key frame; hidden ones count
+        self.first_key: int | None = None  # pts of the first one that has a time
+        self.before_key = 0  # pictures that are stored before it
         self._latest = -sys.maxsize  # pts
-        self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the packet shown last: (pts, duration)
+        self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the picture shown last: (pts, duration)
+        self.stays_until = -sys.maxsize  # the end of packets that show nothing new
         self.reach = Reach()  # of the video stream, hidden packets included
-        self.reach_of_all = Reach()  # of all streams
+        self.reach_of_others = Reach()
+        self.first_sound: dict[int, Fraction] = {}  # when each stream of sound begins, in seconds
         self.error: str | None = None
+
+    @property
+    def by_order(self) -> bool:
+        """Whether nothing says when a picture is shown but its place among the others."""
+        return self.no_pts > 0 or (self._reorders and self.shown != self.decoding)
 
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
@@ -65,11 +86,11 @@ class Packets:
             for number, packet in enumerate(container.demux()):
                 if number % 256 == 0:
                     progress()
-                if packet.size == 0 or (packet.dts is None and packet.pts is None):
+                if packet.size == 0:
                     continue
-                self.reach_of_all.add(packet)
-                if packet.stream_index == stream.index:
-                    self.reach.add(packet)
+                if packet.stream_index != stream.index:
+                    self._note_other(packet)
+                elif self.clock.take(packet):
                     self._note(packet)
                     if frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
                         frame = _first_frame(packet)
@@ -79,17 +100,54 @@ class Packets:
             frame = _first_frame(None, stream)
         return frame
 
+    def timestamps(self, step: int) -> array[int]:
+        """When frames are shown, in ticks, ascending; packets without a time get one.
+
+        Args:
+            step: ticks from one frame to the next, where packets have no time.
+        """
+        times = self.decoding if self._reorders and self.by_order else self.shown
+        np.frombuffer(times, dtype=np.int64).sort()  # in place: a list of a long video's numbers takes ten times more
+        if any(self.timeless):
+            times = array("q", fill_in(times, before=self.timeless[0], later=self.timeless[1], step=step))
+        return times
+
+    def _note_other(self, packet: Any) -> None:
+        if packet.pts is None and packet.dts is None:
+            return
+        self.reach_of_others.add(packet)
+        if packet.stream_index in self._sounds and not packet.is_discard:
+            start = packet.pts if packet.pts is not None else packet.dts
+            self.first_sound.setdefault(packet.stream_index, start * packet.time_base)
+
     def _note(self, packet: Any) -> None:
+        shows = self._reader.shows(packet)
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is not None:
+            self.reach.add(packet)
+        self.key_seen |= bool(packet.is_keyframe)
+        if self.first_key is None and packet.is_keyframe:
+            self.first_key = pts
         if packet.is_discard:
             self.discarded += 1
-            return
-        pts = packet.pts if packet.pts is not None else packet.dts
+        elif shows == "field":
+            self.fields += 1
+        elif shows == "nothing":
+            self.stays_until = max(self.stays_until, (pts or 0) + (packet.duration or 0))
+        else:
+            self.before_key += not self.key_seen
+            if pts is None:
+                self.timeless[bool(self.shown)] += 1
+            else:
+                self._note_picture(packet, pts)
+
+    def _note_picture(self, packet: Any, pts: int) -> None:
         if not self.shown:
             self.first_is_key, self.first_pts = bool(packet.is_keyframe), pts
         self.no_pts += packet.pts is None
         self._note_entry(packet, pts)
         self.shown.append(pts)
-        if self._avi:
+        if self._reorders:
             self.decoding.append(packet.dts if packet.dts is not None else pts)
         self.durations = max(self.durations, (pts, packet.duration or 0))
 
