@@ -15,6 +15,8 @@ _LONGEST_HEADER = 64  # bytes of a slice that are read
 class Reader(Protocol):
     """Reads the packets of one stream, in the order in which they are stored."""
 
+    packed: bool  # whether a packet has held several pictures, so that its time is not that of each
+
     def shows(self, packet: Any) -> Shows: ...
 
 
@@ -28,12 +30,16 @@ def reader_of(codec: str, extradata: bytes) -> Reader:
 
 
 class _Plain:
+    packed = False
+
     def shows(self, packet: Any) -> Shows:
         return "picture"
 
 
 class _Vp8:
     """Frames that only others refer to (RFC 6386, 9.1)."""
+
+    packed = False
 
     def shows(self, packet: Any) -> Shows:
         return "picture" if memoryview(packet)[0] & 0x10 else "nothing"
@@ -66,6 +72,8 @@ class _Bits:
 
 class _H264:
     """Two fields of a picture in packets of their own (ITU-T H.264, 7.3.2.1 and 7.3.3)."""
+
+    packed = False
 
     def __init__(self, extradata: bytes) -> None:
         self._length_bytes = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
@@ -200,6 +208,7 @@ class _Mpeg4:
     def __init__(self, extradata: bytes) -> None:
         self._time_bits = 0
         self._owed = 0  # pictures stored with the one before them
+        self.packed = False
         self._coded(extradata)
 
     def shows(self, packet: Any) -> Shows:
@@ -207,6 +216,7 @@ class _Mpeg4:
         if not found:
             return "picture"  # another kind of stream, or damage: the decoder's affair
         coded = sum(found)
+        self.packed |= coded > 1
         if coded == 0 and self._owed == 0:
             return "nothing"
         self._owed = max(0, self._owed + coded - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,21 @@ def is_fragmented(path: Path) -> bool:
                 return False
             at += length
     return False
+
+
+def avi_slots(path: Path, stream_index: int) -> int:
+    """The places that the index of an AVI has for a stream; at an empty one the picture before stays. 0: no index."""
+    with path.open("rb") as file:
+        at, size = 12, path.stat().st_size
+        while at + 8 <= size:
+            file.seek(at)
+            name, length = struct.unpack("<4sI", file.read(8))
+            if name == b"idx1":
+                entries = file.read(min(length, size - at - 8))
+                wanted = b"%02d" % stream_index
+                return sum(entries[k : k + 2] == wanted for k in range(0, len(entries) - 15, 16))
+            at += 8 + length + length % 2
+    return 0
 
 
 def words_of(error: Exception) -> str:

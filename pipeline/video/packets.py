@@ -16,7 +16,7 @@ from pipeline.video.coded import reader_of
 from pipeline.video.container import words_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
-_REORDERING = frozenset(("h264", "hevc"))  # AVI has no way to say when their frames are shown
+_REORDERING = frozenset(("h264", "hevc"))  # of their packets nothing but a time tells when their frames are shown
 
 Progress = Callable[[], None]
 
@@ -32,6 +32,10 @@ class Reach:
         end = start + (packet.duration or 0)
         low, high = self.ends.get(packet.time_base, (start, end))
         self.ends[packet.time_base] = (min(low, start), max(high, end))
+
+    def extend(self, end: int) -> None:
+        """Reaches at least ``end``, in ticks, in each time base."""
+        self.ends = {base: (low, max(high, end)) for base, (low, high) in self.ends.items()}
 
     @property
     def span(self) -> Fraction:
@@ -52,7 +56,8 @@ class Packets:
         self._stream = stream.index
         self._sounds = {s.index for s in container.streams.audio}
         self._reader = reader_of(context.codec.canonical_name, context.extradata or b"")
-        self._reorders = container.format.name == "avi" and context.codec.canonical_name in _REORDERING
+        self._avi = container.format.name == "avi"  # it stores the order of packets and no other time
+        self._reorders = context.codec.canonical_name in _REORDERING
         self.clock = Clock(container.format.name, Fraction(stream.time_base))
         self.shown = array("q")
         self.decoding = array("q")  # the same packets' decoding times
@@ -68,7 +73,8 @@ class Packets:
         self.before_key = 0  # pictures that are stored before it
         self._latest = -sys.maxsize  # pts
         self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the picture shown last: (pts, duration)
-        self.stays_until = -sys.maxsize  # the end of packets that show nothing new
+        self.unchanged = 0  # packets that show nothing new
+        self._stays_until = (-sys.maxsize, -sys.maxsize)  # the end of the last of them: by pts and by dts
         self.reach = Reach()  # of the video stream, hidden packets included
         self.reach_of_others = Reach()
         self.first_sound: dict[int, Fraction] = {}  # when each stream of sound begins, in seconds
@@ -77,7 +83,13 @@ class Packets:
     @property
     def by_order(self) -> bool:
         """Whether nothing says when a picture is shown but its place among the others."""
-        return self.no_pts > 0 or (self._reorders and self.shown != self.decoding)
+        unknown = self._reader.packed or (self._reorders and self.shown != self.decoding)
+        return self.no_pts > 0 or (self._avi and unknown)
+
+    @property
+    def stays_until(self) -> int:
+        """The end of the last packet that shows nothing new, on the clock of the timestamps."""
+        return self._stays_until[self._avi and self.by_order]
 
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
@@ -106,7 +118,7 @@ class Packets:
         Args:
             step: ticks from one frame to the next, where packets have no time.
         """
-        times = self.decoding if self._reorders and self.by_order else self.shown
+        times = self.decoding if self._avi and self.by_order else self.shown
         np.frombuffer(times, dtype=np.int64).sort()  # in place: a list of a long video's numbers takes ten times more
         if any(self.timeless):
             times = array("q", fill_in(times, before=self.timeless[0], later=self.timeless[1], step=step))
@@ -133,7 +145,7 @@ class Packets:
         elif shows == "field":
             self.fields += 1
         elif shows == "nothing":
-            self.stays_until = max(self.stays_until, (pts or 0) + (packet.duration or 0))
+            self._note_unchanged(packet)
         else:
             self.before_key += not self.key_seen
             if pts is None:
@@ -141,13 +153,24 @@ class Packets:
             else:
                 self._note_picture(packet, pts)
 
+    def stay_until_slot(self, slots: int) -> None:
+        """Notes that the last picture stays until the last of the places that an AVI's index has."""
+        delay = self.first_pts - self.decoding[0] if self.decoding else 0
+        self._stays_until = (max(self._stays_until[0], slots + delay), max(self._stays_until[1], slots))
+        self.reach.extend(slots)
+
+    def _note_unchanged(self, packet: Any) -> None:
+        self.unchanged += 1
+        pts, dts = ((time or 0) + (packet.duration or 0) for time in (packet.pts, packet.dts))
+        self._stays_until = (max(self._stays_until[0], pts), max(self._stays_until[1], dts))
+
     def _note_picture(self, packet: Any, pts: int) -> None:
         if not self.shown:
             self.first_is_key, self.first_pts = bool(packet.is_keyframe), pts
         self.no_pts += packet.pts is None
         self._note_entry(packet, pts)
         self.shown.append(pts)
-        if self._reorders:
+        if self._avi:
             self.decoding.append(packet.dts if packet.dts is not None else pts)
         self.durations = max(self.durations, (pts, packet.duration or 0))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from av.stream import Disposition
 
-from pipeline.video.container import open_container
+from pipeline.video.container import avi_slots, open_container
 from pipeline.video.errors import VideoError
 from pipeline.video.orientation import Orientation, orientation_of
 from pipeline.video.packets import Packets, Progress
@@ -151,6 +151,8 @@ def probe(
         context.options = {**context.options, "max_pixels": str(max_pixels)}
         packets = Packets(container, stream)
         frame = packets.read(container, stream, progress)
+        if container.format.name == "avi" and stream.frames * stream.time_base > packets.reach.end:
+            packets.stay_until_slot(avi_slots(path, stream.index))
         if not packets.shown and not any(packets.timeless):
             raise VideoError("decode_error", packets.error or "the video stream holds no packet")
         if frame is not None:
@@ -187,25 +189,27 @@ def _refuse_large(width: int, height: int, max_pixels: int) -> None:
 
 def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: Any | None) -> VideoInfo:
     context = stream.codec_context
+    codec = context.codec.canonical_name
     by_order = packets.by_order
     time_base = Fraction(stream.time_base)
     nominal = nominal_fps(stream)
     timestamps = packets.timestamps(max(1, round(1 / (nominal * time_base))))
     start = timestamps[0]
-    undecodable = _undecodable(timestamps, packets, context.codec.canonical_name, frame)
+    undecodable = _undecodable(timestamps, packets, codec, frame)
     del timestamps[:undecodable]
     constant, fps = rate_of(timestamps, time_base, stream.guessed_rate)
     if container.format.name == "avi" and stream.guessed_rate:
         fps = Fraction(stream.guessed_rate)  # where it has no frame, the one before stays
-    last = last_duration(timestamps, packets, container, stream, fps=fps if constant else None, nominal=nominal)
     picture = frame if frame is not None else context
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
     orientation = orientation_of(frame) if frame is not None else Orientation()
     claimed, reached = claim_of(path, container, stream, packets)
+    last = last_duration(timestamps, packets, container, stream, fps=fps if constant else None, nominal=nominal)
     # PyAV tells the order of fields from version 18.1 on; before, only the decoded frame says that it is interlaced.
     field_order = getattr(context, "field_order", _PROGRESSIVE[0])
     interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
-    held = len(timestamps) + undecodable + packets.discarded
+    held = len(timestamps) + undecodable + packets.discarded + packets.fields + packets.unchanged
+    stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are not meant to be seen
     notes = (
         (bool(orientation.note), orientation.note),
         (interlaced, "interlaced; frames are used as they are"),
@@ -213,6 +217,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}"),
         (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
         (undecodable > 0, f"it begins between key frames: its first {undecodable} frames cannot be decoded"),
+        (stays > 0, f"{stays} pictures are not coded: the one before stays"),
         (any(packets.timeless), f"{sum(packets.timeless)} frames carry no time; they are put between the others"),
         (packets.clock.restarts > 0, f"its clock restarts {packets.clock.restarts} times; each part follows the last"),
     )
@@ -221,7 +226,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         format=container.format.name,
         stream_index=stream.index,
         num_video_streams=len(container.streams.video),
-        codec=context.codec.canonical_name,
+        codec=codec,
         width=picture.width,
         height=picture.height,
         rotation=orientation.rotation,

@@ -123,7 +123,9 @@ def _timed(
         if tick is None and place < info.num_frames:
             tick = info.timestamps[place]
         if tick is None:
-            tally.disordered += 1  # more frames than packets, and no time that says where they belong
+            # More frames than packets, and no time that says where they belong. Where an MPEG-4 stream ends with a
+            # picture that is not coded, its decoder gives the one before once more.
+            tally.disordered += info.codec != "mpeg4"
             continue
         place = place + 1 if info.by_order else max(place, bisect_right(info.timestamps, tick))
         yield tick, frame
