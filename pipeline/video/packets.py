@@ -69,7 +69,7 @@ class Packets:
         self.first_is_key = False
         self.first_pts = 0
         self.key_seen = False  # whether there is a key frame; hidden ones count
-        self.first_key: int | None = None  # pts of the first one that has a time
+        self.first_key: int | None = None  # pts of the first one, if it has one
         self.before_key = 0  # pictures that are stored before it
         self._latest = -sys.maxsize  # pts
         self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the picture shown last: (pts, duration)
@@ -137,9 +137,8 @@ class Packets:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is not None:
             self.reach.add(packet)
-        self.key_seen |= bool(packet.is_keyframe)
-        if self.first_key is None and packet.is_keyframe:
-            self.first_key = pts
+        if packet.is_keyframe and not self.key_seen:
+            self.key_seen, self.first_key = True, pts
         if packet.is_discard:
             self.discarded += 1
         elif shows == "field":
