@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline.config import ExtractConfig
 from pipeline.recorder import details
+from pipeline.video.clock import fill_in
 from pipeline.video.decode import decode
 from pipeline.video.errors import VideoError
 from pipeline.video.pictures import Geometry
@@ -153,6 +155,19 @@ def test_frames_of_real_files_are_shown_when_pyav_says(real_data):
     assert compared >= 25
 
 
+@pytest.mark.parametrize("time", [b"\x21\x00\x01\x00\x01", b"\x21\x7f\xff\x00\x01"], ids=["zero", "hours"])
+def test_a_single_wrong_time_is_not_believed(tmp_path, time):
+    path = write_video(tmp_path / "v.ts", [100 + k for k in range(60)], Fraction(1, 25), b_frames=0)
+    data = bytearray(path.read_bytes())
+    at = [found.start() for found in re.finditer(b"\0\0\1\xe0", data)][30]
+    assert data[at + 7] == 0x80  # a presentation time and nothing else
+    data[at + 9 : at + 14] = time
+    path.write_bytes(data)
+    reading = read(path)
+    assert (reading.starts, reading.shown) == (regular(60), list(range(60)))
+    assert reading.info.notes == ("1 frames carry no time; they are put between the others",)
+
+
 # --- by hand -----------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +254,9 @@ def test_transport_streams_put_together_follow_each_other(tmp_path, later_start)
         path = tmp_path / "both.ts"
         path.write_bytes(first.read_bytes() + second.read_bytes())
         if first == one and later_start:
-            assert probe(path).duration > later_start  # a clock that leaps forward may be a gap: it is believed
+            info = probe(path)  # a clock that leaps forward may be a gap in one file: it is believed, and said
+            assert info.duration > later_start
+            assert "its clock leaps" in info.notes[0]
             continue
         reading = read(path)
         assert reading.starts == regular(80)
@@ -263,6 +280,21 @@ def test_frames_without_times_lie_evenly_between_the_others(tmp_path, keep, b_fr
     assert reading.report.corrupt_frames == 0
     (note,) = reading.info.notes
     assert note.endswith("frames carry no time; they are put between the others")
+
+
+@pytest.mark.parametrize(
+    ("known", "before", "later", "step", "filled"),
+    [
+        ([0, 100, 400], 0, 2, 100, [0, 100, 200, 300, 400]),
+        ([0, 100, 400], 0, 4, 100, [0, 100, 200, 300, 400, 500, 600]),
+        ([300, 400], 2, 0, 100, [100, 200, 300, 400]),
+        ([0, 90, 100], 0, 2, 1, [0, 30, 60, 90, 100]),  # more would fit: the widest gaps come first
+        ([0, 60, 100], 0, 3, 1, [0, 20, 40, 60, 80, 100]),
+        ([], 2, 1, 40, [0, 40, 80]),
+    ],
+)
+def test_times_that_are_lacking_are_filled_in(known, before, later, step, filled):
+    assert fill_in(known, before=before, later=later, step=step) == filled
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ class Packets:
         self.reach_of_others = Reach()
         self.first_sound: dict[int, Fraction] = {}  # when each stream of sound begins, in seconds
         self.error: str | None = None
+        self._frame: Any | None = None
 
     @property
     def by_order(self) -> bool:
@@ -93,24 +94,28 @@ class Packets:
 
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
-        frame = None
         try:
             for number, packet in enumerate(container.demux()):
                 if number % 256 == 0:
                     progress()
-                if packet.size == 0:
-                    continue
                 if packet.stream_index != stream.index:
                     self._note_other(packet)
-                elif self.clock.take(packet):
-                    self._note(packet)
-                    if frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
-                        frame = _first_frame(packet)
+                else:
+                    self._take(self.clock.take(packet))
         except av.error.FFmpegError as error:
             self.error = words_of(error)
-        if frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
-            frame = _first_frame(None, stream)
-        return frame
+        self._take(self.clock.rest())
+        if self._frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
+            self._frame = _first_frame(None, stream)
+        return self._frame
+
+    def _take(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if packet.size == 0:
+                continue
+            self._note(packet)
+            if self._frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
+                self._frame = _first_frame(packet)
 
     def timestamps(self, step: int) -> array[int]:
         """When frames are shown, in ticks, ascending; packets without a time get one.
@@ -125,7 +130,7 @@ class Packets:
         return times
 
     def _note_other(self, packet: Any) -> None:
-        if packet.pts is None and packet.dts is None:
+        if packet.size == 0 or (packet.pts is None and packet.dts is None):
             return
         self.reach_of_others.add(packet)
         if packet.stream_index in self._sounds and not packet.is_discard:

@@ -26,6 +26,10 @@ _COLOR_RANGES = {1: "limited", 2: "full"}
 _COLOR_MATRICES = {
     0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020",
 }  # fmt: skip
+_LEAPS = (
+    "its clock leaps by more than a minute and the frame before stays meanwhile; if files were put together, "
+    "remux each first (ffmpeg -i PART -c copy PART.mkv)"
+)
 # Their decoders give no picture that lacks what it refers to.
 _SURE_CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 
@@ -220,6 +224,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         (stays > 0, f"{stays} pictures are not coded: the one before stays"),
         (any(packets.timeless), f"{sum(packets.timeless)} frames carry no time; they are put between the others"),
         (packets.clock.restarts > 0, f"its clock restarts {packets.clock.restarts} times; each part follows the last"),
+        (packets.clock.leaps > 0, _LEAPS),
     )
     return VideoInfo(
         path=path,

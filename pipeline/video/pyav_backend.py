@@ -172,9 +172,9 @@ def _packets(container: Any, stream: Any, info: VideoInfo, tally: Tally) -> Iter
             return
         except av.error.FFmpegError as error:
             tally.words = tally.words or words_of(error)
+            yield from clock.rest()
             return
-        if clock.take(packet):
-            yield packet
+        yield from clock.take(packet)
 
 
 def _packets_from(tick: int, packets: Iterator[Any], container: Any, stream: Any) -> Iterator[Any]:
