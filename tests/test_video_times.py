@@ -165,7 +165,7 @@ def test_a_single_wrong_time_is_not_believed(tmp_path, time):
     path.write_bytes(data)
     reading = read(path)
     assert (reading.starts, reading.shown) == (regular(60), list(range(60)))
-    assert reading.info.notes == ("1 frames carry no time; they are put between the others",)
+    assert reading.info.notes == ("frames without a time: 1; they are put between the others",)
 
 
 # --- by hand -----------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_pictures_that_are_not_coded_leave_the_one_before_in_its_place(tmp_path)
     kept = [k for k in range(50) if k not in dropped]
     assert [reading.info.timestamps.tolist(), reading.shown[: len(kept)]] == [kept, kept]
     assert (reading.report.duration, reading.info.fps) == (2, 25)
-    assert reading.info.notes == ("5 pictures are not coded: the one before stays",)
+    assert reading.info.notes == ("pictures that are not coded: 5; the one before stays",)
 
 
 def pack(chunks: list[bytes], signed: bytes) -> Callable[[int, bytes], bytes]:
@@ -242,7 +242,7 @@ def test_what_is_stored_before_the_first_key_frame_is_no_damage(tmp_path, codec,
     assert reading.shown == list(range(12, 60))
     assert reading.report.duration == Fraction(48, 25)
     assert reading.report.corrupt_frames == 0
-    assert reading.info.notes == ("it begins between key frames: its first 7 frames cannot be decoded",)
+    assert reading.info.notes == ("it begins between key frames; frames at its start that cannot be decoded: 7",)
     assert reading.report.start_offset == Fraction(12 - earliest, 25)
 
 
@@ -262,7 +262,7 @@ def test_transport_streams_put_together_follow_each_other(tmp_path, later_start)
         assert reading.starts == regular(80)
         assert reading.shown == [*range(30), *range(50)] if first == one else [*range(50), *range(30)]
         assert reading.report.duration == Fraction(80, 25)
-        assert reading.info.notes == ("its clock restarts 1 times; each part follows the last",)
+        assert reading.info.notes == ("restarts of its clock: 1; each part follows the last",)
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])
@@ -279,7 +279,7 @@ def test_frames_without_times_lie_evenly_between_the_others(tmp_path, keep, b_fr
     assert reading.report.duration == Fraction(60, 25)
     assert reading.report.corrupt_frames == 0
     (note,) = reading.info.notes
-    assert note.endswith("frames carry no time; they are put between the others")
+    assert note.startswith("frames without a time: ")
 
 
 @pytest.mark.parametrize(

@@ -214,16 +214,17 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
     held = len(timestamps) + undecodable + packets.discarded + packets.fields + packets.unchanged
     stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are not meant to be seen
+    placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
     notes = (
         (bool(orientation.note), orientation.note),
         (interlaced, "interlaced; frames are used as they are"),
         (bool(packets.error), f"reading stopped early: {packets.error}"),
         (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}"),
         (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
-        (undecodable > 0, f"it begins between key frames: its first {undecodable} frames cannot be decoded"),
-        (stays > 0, f"{stays} pictures are not coded: the one before stays"),
-        (any(packets.timeless), f"{sum(packets.timeless)} frames carry no time; they are put between the others"),
-        (packets.clock.restarts > 0, f"its clock restarts {packets.clock.restarts} times; each part follows the last"),
+        (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
+        (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),
+        (any(packets.timeless), f"frames without a time: {sum(packets.timeless)}; {placed}"),
+        (packets.clock.restarts > 0, f"restarts of its clock: {packets.clock.restarts}; each part follows the last"),
         (packets.clock.leaps > 0, _LEAPS),
     )
     return VideoInfo(
