@@ -15,6 +15,8 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.recorder import details
 from pipeline.video.clock import fill_in
+from pipeline.video.coded import reader_of
+from pipeline.video.container import packets_of
 from pipeline.video.decode import decode
 from pipeline.video.errors import VideoError
 from pipeline.video.pictures import Geometry
@@ -166,6 +168,37 @@ def test_a_single_wrong_time_is_not_believed(tmp_path, time):
     reading = read(path)
     assert (reading.starts, reading.shown) == (regular(60), list(range(60)))
     assert reading.info.notes == ("frames without a time: 1; they are put between the others",)
+
+
+def test_what_follows_a_packet_of_a_stream_that_begins_late_is_read():
+    class Late:
+        """A container as PyAV has it: it gives up at a packet of a stream that it does not know."""
+
+        packets = iter([1, 2, None, 3, None, 4])
+
+        def demux(self):
+            for packet in self.packets:
+                if packet is None:
+                    raise IndexError
+                yield packet
+
+    assert list(packets_of(Late())) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("codec", ["h264", "mpeg4", "vp8", "hevc"])
+def test_packets_of_nonsense_are_taken_for_pictures_or_nothing(codec):
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        noise = [rng.integers(0, 256, rng.integers(1, 200), dtype=np.uint8) for _ in range(2)]
+        for data in noise:  # start codes, parameter sets, slices and pictures at random places
+            for at in rng.integers(0, len(data), 4):
+                unit = [0, 0, 1, rng.choice([0x67, 0x68, 0x65, 0x61, 0x20, 0xB6])][: len(data) - at]
+                data[at : at + 4] = unit
+        extra, stored = (data.tobytes() for data in noise)
+        reader = reader_of(codec, (b"\1\x64\0\x1e\xff\xe1" if rng.random() < 0.5 else b"") + extra)
+        packet = av.Packet(stored)
+        packet.is_keyframe = True
+        assert reader.shows(packet) in ("picture", "field", "nothing")
 
 
 # --- by hand -----------------------------------------------------------------------------------------------------

@@ -81,7 +81,8 @@ class _H264:
         self._pictures: dict[int, int] = {}  # picture parameter set: its sequence parameter set
         self._first: tuple[int, int] | None = None  # the field that waits for the other: frame_num, bottom
         for unit in _parameter_sets(extradata) if self._length_bytes else _units(extradata):
-            self._note(unit)
+            if unit:
+                self._note(unit)
 
     def shows(self, packet: Any) -> Shows:
         fields_possible = any(possible for *_, possible in self._sequences.values())

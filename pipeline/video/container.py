@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
             av.logging.set_level(level)
     words = [f"[{name}] {message.strip()}" for _, name, message in logs if name and message.strip()]
     return opened, list(dict.fromkeys(words))
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of ``streams``, or of all; PyAV does not know those of streams that begin late."""
+    while True:
+        try:
+            yield from container.demux(*streams)
+            return
+        except IndexError:  # at one packet of such a stream
+            continue
 
 
 def is_fragmented(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.video.clock import Clock, fill_in
 from pipeline.video.coded import reader_of
-from pipeline.video.container import words_of
+from pipeline.video.container import packets_of, words_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
 _REORDERING = frozenset(("h264", "hevc"))  # of their packets nothing but a time tells when their frames are shown
@@ -95,7 +95,7 @@ class Packets:
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
         try:
-            for number, packet in enumerate(container.demux()):
+            for number, packet in enumerate(packets_of(container)):
                 if number % 256 == 0:
                     progress()
                 if packet.stream_index != stream.index:
