@@ -149,6 +149,7 @@ def details(
         "duration_seconds": float(report.duration),
         "duration_exact": str(report.duration),
         "video_fps": float(fps) if fps else None,
+        "start_offset_seconds": float(report.start_offset),
         "decoder": {
             "backend": report.backend,
             "version": report.backend_version,

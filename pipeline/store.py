@@ -68,7 +68,8 @@ class FeatureSequence:
 
 def video_details(sidecar: dict[str, Any]) -> dict[str, Any]:
     """What a sidecar says about its video, as opposed to its array: what features made from it inherit."""
-    names = ("rows", "duration_seconds", "duration_exact", "video_fps", "decoder", "source", "libraries")
+    times = ("duration_seconds", "duration_exact", "video_fps", "start_offset_seconds")
+    names = ("rows", *times, "decoder", "source", "libraries")
     return {name: sidecar[name] for name in names if name in sidecar}
 
 

@@ -148,6 +148,10 @@ def test_rotation_is_applied(tmp_path, decoder, clockwise):
     info = probe(path)
     assert info.rotation == -clockwise % 360
     assert info.display_size == ((96, 48) if clockwise in (90, 270) else (48, 96))
+    if decoder == "decord" and clockwise:
+        with pytest.raises(VideoError, match="decord is not exact here"):
+            indexes_of(path, decoder=decoder)
+        return
     assert indexes_of(path, decoder=decoder) == shown([Fraction(i, 30) for i in range(12)], Fraction(12, 30))
 
 
@@ -161,9 +165,9 @@ def test_odd_sizes(tmp_path, decoder, size):
 
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_avi_stores_no_presentation_times_and_its_frames_come_in_order(tmp_path, codec, b_frames):
+def test_frames_in_avi_come_in_order(tmp_path, codec, b_frames):
     path = constant(tmp_path / "v.avi", 30, 25, codec=codec, b_frames=b_frames)
-    assert probe(path).by_order
+    assert probe(path).by_order == (codec == "libx264")
     assert indexes_of(path, decoder="pyav") == shown([Fraction(i, 25) for i in range(30)], Fraction(30, 25))
 
 

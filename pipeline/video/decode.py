@@ -194,6 +194,7 @@ class _Run:
             duration=end.duration,
             num_snippets=end.rows,
             notes=_notes(self.info, tally),
+            start_offset=tally.first_tick * self.info.time_base - self.info.container_start,
         )
 
     def _chunks(self, shown: Iterator[Shown], geometry: Geometry, tally: Tally) -> Generator[Chunk | _End, None, None]:
@@ -236,7 +237,8 @@ class _End:
 def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _End:
     tick = first_tick + start
     # Where frames are missing at the end, the last one is shown until the next one was due.
-    stop = next((t for t in info.timestamps if t > tick), tick + info.last_duration)
+    end = info.timestamps[-1] + info.last_duration
+    stop = next((t for t in info.timestamps if t > tick), end if end > tick else tick + info.last_duration)
     duration = (stop - first_tick) * info.time_base
     rows = plan.count(duration)
     if rows == 0:

@@ -37,26 +37,41 @@ def version() -> str:
 
 def why_wrong(info: VideoInfo) -> str | None:
     """What makes decord fail or choose other frames than a player shows, in words; None: nothing does."""
+    return _first(*_other_frames(info), *_turned(info))
+
+
+def why_not_exact(info: VideoInfo) -> str | None:
+    """What keeps decord from giving what PyAV gives, in words; None: nothing does."""
     return _first(
+        *_other_frames(info),
+        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
+        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
+        *_turned(info),
+        (info.interlaced, "interlaced"),
+    )
+
+
+def _other_frames(info: VideoInfo) -> tuple[tuple[bool, str], ...]:
+    unordered = "frames are reordered and the container stores no presentation times"
+    return (
         (info.codec not in _CODECS, f"codec {info.codec}"),
         (info.format not in _FORMATS, f"container {info.format}"),
         (info.num_video_streams > 1, "several video streams"),
         (info.claimed_frames not in (0, info.num_frames), "the container claims another number of frames"),
         (info.discarded > 0, "an edit list hides packets"),
-        (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
+        (info.format == "avi" and info.reordered, unordered),
         (not info.clean_start, "does not start with a key frame"),
         (any(map(eq, info.timestamps, islice(info.timestamps, 1, None))), "two frames have one timestamp"),
         (not info.constant_rate, "variable frame rate"),  # where frames are skipped, it shows others than it says
     )
 
 
-def why_not_exact(info: VideoInfo) -> str | None:
-    """What keeps decord from giving what PyAV gives, in words; None: nothing does."""
-    return why_wrong(info) or _first(
-        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
-        (info.color_matrix not in _MATRICES, f"colour matrix {info.color_matrix}"),
+def _turned(info: VideoInfo) -> tuple[tuple[bool, str], ...]:
+    """It knows no mirrored pictures, and turns those whose display matrix says nothing."""
+    return (
         (info.rotation != 0, f"rotated by {info.rotation} degrees"),
-        (info.interlaced, "interlaced"),
+        (info.mirrored, "mirrored"),
+        (not info.upright, "a display matrix"),
     )
 
 
@@ -127,7 +142,7 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
     ticks = np.frombuffer(info.timestamps, dtype=np.int64)
     expected = (ticks - ticks[0]) * float(info.time_base)
     # AVI stores no presentation times, so there is nothing to compare.
-    if not info.by_order and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
+    if info.format != "avi" and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
         raise VideoError("decode_error", "decord shows frames at other times than the container says")
     return reader
 

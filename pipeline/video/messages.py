@@ -93,7 +93,7 @@ def unpack_info(values: dict[str, Any], packed_ticks: bytes) -> VideoInfo:
     ticks = array("q")
     ticks.frombytes(packed_ticks)
     frames = values.pop("frames")
-    fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached")
+    fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached", "container_start")
     exact = {name: None if values[name] is None else Fraction(values[name]) for name in fractions}
     rest = {"path": Path(values["path"]), "notes": tuple(values["notes"])}
     rest |= {"timestamps": ticks[:frames], "entries": ticks[frames:]}
@@ -106,6 +106,7 @@ def pack_report(report: DecodeReport) -> dict[str, Any]:
 
 def unpack_report(values: dict[str, Any]) -> DecodeReport:
     exact = {"duration": Fraction(values["duration"]), "notes": tuple(values["notes"])}
+    exact |= {"start_offset": Fraction(values.get("start_offset", 0))}
     return DecodeReport(**{**values, **exact})
 
 
