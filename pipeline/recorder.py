@@ -31,7 +31,7 @@ class Outcome:
     Args:
         rows: of one that is done.
         kind: class of failure; empty for one that is done. reason: in words.
-        worker: which worker of a cluster did it.
+        worker: which worker of a cluster did it, or how the last one died over it; for the log.
     """
 
     video: VideoFile

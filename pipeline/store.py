@@ -329,9 +329,10 @@ class SequenceWriter:
             raise PipelineError(f"{self._id}: features must be [n, {spec.channels}], got {list(features.shape)}")
         with np.errstate(over="ignore"):  # reported below, with the remedy
             rows = np.ascontiguousarray(features, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-        if not np.isfinite(rows).all():
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
             raise PipelineError(
-                f"{self._id}: features from row {self._rows} on are not finite in {spec.dtype}; "
+                f"{self._id}: features of row {self._rows + int(np.argmin(finite))} are not finite in {spec.dtype}; "
                 "use --dtype float32, and --precision fp32 if that does not help"
             )
         data = rows.tobytes()

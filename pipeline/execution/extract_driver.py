@@ -149,7 +149,8 @@ class Workers:
             if video.id not in self._cuts:
                 return
         self._forget(video.id)
-        yield record_failure(store, VideoFile(video.id, video.path), "crashed", lost.reason)
+        outcome = record_failure(store, VideoFile(video.id, video.path), "crashed", lost.reason)
+        yield replace(outcome, worker=lost.words)
 
     def _forget(self, video_id: str) -> None:
         """Gives up the ranges of a video; those under way end without being heard."""
