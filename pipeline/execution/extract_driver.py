@@ -79,7 +79,8 @@ class Workers:
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""
-        for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
+        jobs = (Encode(self._cuttable(video, store), store.next_attempt(video.id)) for video in videos)
+        for result in self._pool.run(jobs):
             if isinstance(result, int):
                 yield result
             elif isinstance(result, Lost):
