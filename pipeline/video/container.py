@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,16 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
             av.logging.set_level(level)
     words = [f"[{name}] {message.strip()}" for _, name, message in logs if name and message.strip()]
     return opened, list(dict.fromkeys(words))
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of a file, or of some of its streams, and those that flush the decoders.
+
+    Where a stream begins in the middle of the file, PyAV (up to 18.1) looks for it at the very end among those that
+    there were in the beginning, or does not, depending on what lies in memory.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def words_of(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import av.error
 
-from pipeline.video.container import words_of
+from pipeline.video.container import packets_of, words_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
 
@@ -62,7 +62,7 @@ class Packets:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
         frame = None
         try:
-            for number, packet in enumerate(container.demux()):
+            for number, packet in enumerate(packets_of(container)):
                 if number % 256 == 0:
                     progress()
                 if packet.size == 0 or (packet.dts is None and packet.pts is None):

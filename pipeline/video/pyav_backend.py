@@ -12,7 +12,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.video.container import open_container, words_of
+from pipeline.video.container import open_container, packets_of, words_of
 from pipeline.video.errors import VideoError
 from pipeline.video.pictures import Geometry, Scaler
 from pipeline.video.probe import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
@@ -155,7 +155,7 @@ def _decoded(
 
 def _packets(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
     """The packets of ``stream``; an error in the container ends them as the end of the file does."""
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets)
