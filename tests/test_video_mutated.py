@@ -9,7 +9,8 @@ import os
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +21,11 @@ from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from pipeline.store_tools.verify import verify_store
 from pipeline.video.container import packets_of
-from pipeline.video.messages import DecodeLimits
+from pipeline.video.find import find_videos
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Snippets
+from pipeline.video.videos import VideoFile
 from tests.test_video_pool import within
-from tests.toys import use_toy_encoder
+from tests.toys import TOY_SPEC, use_toy_encoder
 from tests.videos import constant
 
 # Suffix and codec of each sound video; "frag" is an MP4 in fragments.
@@ -37,6 +40,7 @@ NAMES = [
     *(b"tfhd", b"trun", b"avih", b"strh", b"strf", b"idx1", b"movi", b"\x2a\xd7\xb1", b"\x44\x89", b"\x1f\x43\xb6\x75"),
     *(b"\x16\x54\xae\x6b", b"\xa1\xdc\xab\x8c", b"onMetaData", b"duration"),
 ]
+PLAN = ExtractConfig(stride_seconds=0.1).plan(TOY_SPEC)
 EXTREMES = (0, 1, 2, 255, 65_535, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 
 
@@ -142,6 +146,28 @@ def test_mutated_videos_end_as_done_or_failed_within_time_and_memory(sound, tmp_
     assert verify_store(store) == []
     assert decoders < (DecodeLimits().memory_bytes >> 20) + 200
     assert growth < 500
+
+
+def ends_of(videos: list[VideoFile], workers: int) -> dict[str, tuple]:
+    """What becomes of each video, to the byte."""
+    pixels, ends = defaultdict(sha256), {}
+    with DecodePool(workers, TOY_SPEC, PLAN, limits=DecodeLimits(max_seconds=600)) as pool:
+        for event in pool.decode(videos):
+            if isinstance(event, Snippets):
+                pixels[event.video.id].update(event.frames.tobytes())
+            elif isinstance(event, Failed):
+                ends[event.video.id] = (event.kind, event.reason)
+            else:
+                ends[event.video.id] = (event.info, event.report, pixels[event.video.id].digest())
+    return ends
+
+
+def test_how_a_video_ends_depends_neither_on_those_before_it_nor_on_timing(sound, tmp_path):
+    write_mutated(sound, tmp_path / "videos", 4 * len(SOURCES))
+    videos = list(find_videos([tmp_path / "videos"]))
+    first, second = ends_of(videos, 1), ends_of(videos[::-1], 3)
+    assert {name: end for name, end in second.items() if end != first[name]} == {}
+    assert len(first) == len(second) == len(videos)
 
 
 def test_a_stream_that_begins_in_the_middle_of_a_file_does_not_spoil_its_end():

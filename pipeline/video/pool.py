@@ -214,15 +214,9 @@ class DecodePool:
                 process.give(job)
 
     def _new_process(self) -> Process:
-        return Process(
-            self._spec,
-            self._plan,
-            self._limits,
-            decoder=self._decoder,
-            threads=self._threads,
-            flow=self._flow,
-            entry=self._entry,
-        )
+        decoder, threads, flow = self._decoder, self._threads, self._flow
+        plan, limits = self._plan, self._limits
+        return Process(self._spec, plan, limits, decoder=decoder, threads=threads, flow=flow, entry=self._entry)
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)
