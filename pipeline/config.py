@@ -88,7 +88,8 @@ class ExtractConfig:
     """Snippets encoded at once. Default: chosen for the device."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """Video decoder; auto takes decord where it is exact, PyAV elsewhere."""
+    """Video decoder; auto is PyAV. decord takes only files on which it is exact, decodes ahead without bound, and keeps
+    a core busy while it waits."""
 
     workers: int | None = None
     """Processes that decode videos side by side. Default: chosen for the machine."""

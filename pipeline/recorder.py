@@ -31,7 +31,7 @@ class Outcome:
     Args:
         rows: of one that is done.
         kind: class of failure; empty for one that is done. reason: in words.
-        worker: which worker of a cluster did it.
+        worker: which worker of a cluster did it, or how the last one died over it; for the log.
     """
 
     video: VideoFile
@@ -53,6 +53,7 @@ class Recorder:
         self._publisher = Publisher()
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the videos handed out, as they were then
+        self._attempts: dict[str, int] = {}  # of videos whose attempts another process counts
 
     def __enter__(self) -> Recorder:
         return self
@@ -68,8 +69,10 @@ class Recorder:
             self.begin(video)
             yield video
 
-    def begin(self, video: VideoFile) -> None:
-        """Notes what the file of a video is like before it is read."""
+    def begin(self, video: VideoFile, *, attempt: int | None = None) -> None:
+        """Notes what the file of a video is like before it is read, and which attempt at it this is."""
+        if attempt is not None:
+            self._attempts[video.id] = attempt
         self._stamps[video.id] = stamp_of(video.path)
 
     def take(self, event: Event) -> Iterator[Outcome | int]:
@@ -129,14 +132,16 @@ class Recorder:
     def _fail(self, video: VideoFile, kind: str, reason: str) -> Outcome:
         self._discard(video)
         self._stamps.pop(video.id, None)
-        return record_failure(self._store, video, kind, reason)
+        return record_failure(self._store, video, kind, reason, attempt=self._attempts.get(video.id))
 
 
-def record_failure(store: FeatureStore, video: VideoFile, kind: str, reason: str) -> Outcome:
+def record_failure(
+    store: FeatureStore, video: VideoFile, kind: str, reason: str, *, attempt: int | None = None
+) -> Outcome:
     """Writes down in the store that a video failed."""
     # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
     source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
-    store.write_failure(video.id, kind=kind, reason=reason, source=source)
+    store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
     return Outcome(video, kind=kind, reason=reason)
 
 

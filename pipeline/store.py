@@ -272,10 +272,15 @@ class FeatureStore:
         """A writer for the sequence of a video; rows go to the disk as they come."""
         return SequenceWriter(self, video_id)
 
-    def write_failure(self, video_id: str, *, kind: str, reason: str, source: dict[str, Any]) -> None:
-        """Records that a video failed, how often, and why."""
-        earlier = self.failure(video_id) or {}
-        attempts = int(earlier.get("attempts", 0)) + 1
+    def next_attempt(self, video_id: str) -> int:
+        """Which attempt at a video the next one is, by its recorded failures; 1 is the first."""
+        return int((self.failure(video_id) or {}).get("attempts", 0)) + 1
+
+    def write_failure(
+        self, video_id: str, *, kind: str, reason: str, source: dict[str, Any], attempt: int | None = None
+    ) -> None:
+        """Records that a video failed, in which attempt (None: one more than is recorded), and why."""
+        attempts = attempt or self.next_attempt(video_id)
         value = {"id": video_id, "kind": kind, "reason": reason, "attempts": attempts, "source": source}
         write_json(self.failure_path(video_id), value)
 
@@ -330,9 +335,10 @@ class SequenceWriter:
             raise PipelineError(f"{self._id}: features must be [n, {spec.channels}], got {list(features.shape)}")
         with np.errstate(over="ignore"):  # reported below, with the remedy
             rows = np.ascontiguousarray(features, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-        if not np.isfinite(rows).all():
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
             raise PipelineError(
-                f"{self._id}: features from row {self._rows} on are not finite in {spec.dtype}; "
+                f"{self._id}: features of row {self._rows + int(np.argmin(finite))} are not finite in {spec.dtype}; "
                 "use --dtype float32, and --precision fp32 if that does not help"
             )
         data = rows.tobytes()

@@ -153,6 +153,14 @@ def test_values_that_are_not_finite_are_refused_with_the_remedy(tmp_path):
         writer.append(np.full((1, 4), 1e6, dtype=np.float32))  # float16 ends at 65504
 
 
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_the_row_that_is_not_finite_is_named_whatever_batches_rows_come_in(store, batch):
+    rows = np.where(np.arange(10)[:, None] >= 7, np.float32("nan"), np.zeros((10, 4), np.float32))
+    with store.writer("a") as writer, pytest.raises(PipelineError, match="a: features of row 7 are not finite"):
+        for start in range(0, 10, batch):
+            writer.append(rows[start : start + batch])
+
+
 def test_success_removes_the_record_of_an_earlier_failure(store):
     store.write_failure("a", kind="timeout", reason="too slow", source={})
     store.write_failure("a", kind="timeout", reason="too slow", source={})

@@ -19,6 +19,7 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h26
 _SIGNS_OF_A_PLAYLIST = (
     b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"[playlist]", b"[Reference]", b"http:", b"https:", b"rtsp:",
 )  # fmt: skip
+_MOST_SKIPPED = 100_000  # packets in a row
 _PAGE = "an HTML page, not a video; download the video again"
 # How files begin that stand where a video should, in small letters.
 _NO_VIDEOS = (
@@ -87,13 +88,22 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
 
 
 def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
-    """The packets of ``streams``, or of all; PyAV does not know those of streams that begin late."""
-    while True:
+    """The packets of a file, or of some of its streams, and those that flush the decoders.
+
+    PyAV (up to 18.1) knows only the streams that are there in the beginning. At a packet of a stream that begins later,
+    or at the very end, it may raise an IndexError: such a packet is skipped.
+    """
+    skipped, at_end = 0, False
+    while skipped < _MOST_SKIPPED:
         try:
-            yield from container.demux(*streams)
+            for packet in container.demux(*streams):
+                skipped, at_end = 0, packet.size == 0
+                yield packet
             return
-        except IndexError:  # at one packet of such a stream
-            continue
+        except IndexError:
+            if at_end:
+                return
+            skipped += 1
 
 
 def is_fragmented(path: Path) -> bool:

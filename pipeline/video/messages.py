@@ -1,13 +1,10 @@
-"""What the main process and its decoder processes tell each other: JSON, never pickles of a process that may have
-been taken over by a hostile file."""
+"""What the main process and its decoder processes tell each other, as values that JSON knows."""
 
 from __future__ import annotations
 
-import json
 from array import array
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,6 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video.probe import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
 from pipeline.video.report import DecodeReport
-
-_LONGEST_MESSAGE = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +38,6 @@ class DecodeLimits:
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be from 0 to 1, got {self.max_corrupt}")
-
-
-def send(connection: Connection, *message: Any) -> None:
-    """Sends a message: its name, then its values, all JSON."""
-    connection.send_bytes(json.dumps(message).encode())
-
-
-def receive(connection: Connection) -> list[Any]:
-    """The next message.
-
-    Raises:
-        EOFError, OSError: the other side is gone.
-        ValueError: what it sends is not JSON.
-    """
-    message: list[Any] = json.loads(connection.recv_bytes(_LONGEST_MESSAGE))
-    return message
 
 
 def pack_plan(plan: SnippetPlan) -> dict[str, Any]:
