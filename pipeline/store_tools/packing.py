@@ -69,7 +69,8 @@ def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: R
         raise PipelineError(f"megabytes must be > 0, got {megabytes}")
     if str(out.resolve()) == str(store.path.resolve()):
         raise PipelineError(f"out must be another folder than the store itself, got {out}")
-    if out.is_dir() and (foreign := {path.name for path in out.iterdir()} - {"store.json", "shards", INDEX}):
+    shown = {path.name for path in out.iterdir() if _visible(path)} if out.is_dir() else set()
+    if foreign := shown - {"store.json", "shards", INDEX}:
         raise PipelineError(f"{out} holds other files ({sorted(foreign)[0]}); choose another --out")
     groups = _groups(store)
     total = sum(size for group in groups for size in group.values())
