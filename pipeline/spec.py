@@ -81,7 +81,6 @@ class StoreSpec:
             if here.get(key) != there.get(key)
         ]
 
-
     def foreign_fields(self, sidecar: Mapping[str, Any], *, where: AnyPath) -> list[str]:
         """In what the sidecar of a sequence differs from this spec; nothing where it belongs into a store of it.
 

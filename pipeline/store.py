@@ -223,7 +223,8 @@ class FeatureStore:
             if differing := self.foreign_fields(video_id):
                 raise PipelineError(
                     f"{self.sidecar_path(video_id)} was made with other settings than its store; `verify --repair` "
-                    f"removes it, and the stage makes it again. Here is the store, there the sidecar: {'; '.join(differing)}"
+                    "removes it, and the stage makes it again. "
+                    f"Here is the store, there the sidecar: {'; '.join(differing)}"
                 )
             known = ", ".join(self.ids()[:3]) or "none"
             raise PipelineError(
@@ -292,7 +293,7 @@ class FeatureStore:
         return SequenceWriter(self, video_id)
 
     def remove(self, video_id: str) -> None:
-        """Takes the rows of a video out of the store: the sidecar first, so that no moment leaves half of them believed."""
+        """Takes the rows of a video out of the store: the sidecar first, so that nothing half-removed is believed."""
         self.sidecar_path(video_id).unlink(missing_ok=True)
         self.array_path(video_id).unlink(missing_ok=True)
 
