@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,17 @@ def partial_path(path: AnyPath) -> Path:
         return new_partial(path.name)
     remove_abandoned_once(path.parent)
     return path.with_name(partial_name(path.name))
+
+
+@contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Gives a new folder beside the path, which is removed at the end; by the next process, if this one is killed."""
+    folder = partial_path(beside)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(partial: Path, path: AnyPath) -> None:

@@ -81,20 +81,6 @@ def temporary_copy(path: AnyPath) -> Iterator[Path]:
         copy.unlink(missing_ok=True)
 
 
-@contextmanager
-def made_whole(path: AnyPath) -> Iterator[Path]:
-    """Where to write a file that must be ``path`` in the end: itself where it is local; else it is uploaded then."""
-    if not isinstance(path, RemotePath):
-        yield path
-        return
-    made = new_partial(path.name)
-    try:
-        yield made
-        path.upload(made)
-    finally:
-        made.unlink(missing_ok=True)
-
-
 def cached(path: AnyPath, *, check: Callable[[Path], None] | None = None) -> Path:
     """The file itself where it is local; else a copy in the cache, fetched if it is not there.
 
