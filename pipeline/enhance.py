@@ -195,7 +195,8 @@ def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, ori
     partial = partial_path(fitted)
     try:
         write_module(partial, module, config, origin)
-        if not publish_new(partial, fitted) and sha256_of_file(fitted) != sha256_of_file(partial):
+        publish_new(partial, fitted)
+        if sha256_of_file(fitted) != sha256_of_file(partial):
             raise PipelineError(
                 f"{fitted} was written by another process meanwhile, with other settings or features; choose another "
                 "--out"

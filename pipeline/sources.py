@@ -80,11 +80,13 @@ def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
     return source.get("bytes", 0) is None if changed is None else not changed
 
 
-def has_changed(path: AnyPath, source: dict[str, Any]) -> bool | None:
+def has_changed(path: AnyPath, source: Any) -> bool | None:
     """Whether the file is another one now than ``source`` describes; None where it cannot be read.
 
     It is read only if its size is the same and its time, or the version of a remote one, is not.
     """
+    if not isinstance(source, dict):
+        return True
     try:
         stamp = stamp_of(path)
         if stamp is None:

@@ -169,7 +169,7 @@ class FeatureStore:
             expected = self._header_bytes + rows * channels * np.dtype(self.spec.dtype).itemsize
             done = channels == self.spec.channels and self.array_path(video_id).stat().st_size == expected
             return value if done and not self._foreign_fields(video_id, value) else None
-        except (PipelineError, OSError, KeyError, TypeError, ValueError):
+        except (PipelineError, OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return None
 
     def _foreign_fields(self, video_id: str, sidecar: Any) -> list[str]:
@@ -179,7 +179,7 @@ class FeatureStore:
         """In what a video's sidecar differs from the store's spec; nothing where it does not or cannot be read."""
         try:
             return self._foreign_fields(video_id, read_json(self.sidecar_path(video_id), what="sidecar"))
-        except (PipelineError, AttributeError, KeyError, TypeError, ValueError):
+        except (PipelineError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return []
 
     def failure(self, video_id: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """A video that was done, whose file has changed: what becomes of the features of the file as it was before."""
 
+import json
 import os
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def test_verify_compares_videos_that_have_moved(tmp_path, video):
     assert verify_against_videos(store, [tmp_path / "moved"]) == []
     grey_video(tmp_path / "moved" / "a.mp4", 20)
     assert kinds(verify_against_videos(store, [tmp_path / "moved"])) == [("a", "changed")]
+
+
+@pytest.mark.parametrize("source", [None, 7, [], {"path": 7, "modified_ns": 1}, {"path": "\0", "modified_ns": 1}])
+def test_a_sidecar_that_says_nothing_of_its_source_is_no_fault_and_made_again(tmp_path, video, source):
+    store, _ = run(tmp_path)
+    path = store.sidecar_path("a")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "source": source}))
+    assert verify_store(store) == []
+    verify_against_videos(store, [tmp_path / "videos"])
+    assert run(tmp_path)[1].done == 1
 
 
 def test_what_an_older_version_has_left_both_done_and_failed_is_told_once_and_mended(tmp_path, video):

@@ -86,9 +86,11 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
     problems += [Problem(i, "superfluous", "features without a video") for i in sorted(done - videos)]
     for video_id in sorted(done & videos):
         source = (store.sidecar(video_id) or {}).get("source", {})
+        if not isinstance(source, dict) or "bytes" not in source:  # imported features
+            continue
         # What stands in its place of then is compared with or without --videos.
         elsewhere = str(paths[video_id].resolve()) != source.get("path")
-        if "bytes" in source and (elsewhere or "etag" in source) and has_changed(paths[video_id], source):
+        if (elsewhere or "etag" in source) and has_changed(paths[video_id], source):
             problems.append(_changed(store, video_id, paths[video_id]))
     return problems
 
@@ -174,7 +176,8 @@ def _check_source(store: FeatureStore, video_id: str, sidecar: dict[str, Any]) -
     source = sidecar.get("source")
     if not isinstance(source, dict) or "modified_ns" not in source or not isinstance(source.get("path"), str):
         return
-    if has_changed(Path(source["path"]), source):
+    path = Path(source["path"])
+    if path.is_file() and has_changed(path, source):
         yield _changed(store, video_id, source["path"])
 
 
