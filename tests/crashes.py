@@ -6,12 +6,14 @@ same command then ends well, with the same files, and nothing temporary stays; o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -110,6 +112,7 @@ def start(
                 cli.main(command)
             except SystemExit as end:
                 code = end.code
+            threading._shutdown()  # what every process does at its end: waits for its threads
         output.with_suffix(".json").write_text(json.dumps({"steps": watch.names, "unsynced": watch.unsynced}))
         sys.stdout.flush()
         sys.stderr.flush()
@@ -237,11 +240,14 @@ class Killing:
         remove(self._out)
 
     def kill(self, count: int) -> None:
-        """Kills the command so often, half of the times at random moments, and checks what comes of each."""
+        """Kills the command so often, and checks what comes of each; every other time at a random moment, which may
+        come too late to count."""
         times = Counter(self._steps)
         names = sorted(times)
-        for number in range(count):
-            if number % 2 and names:
+        for number in itertools.count():
+            if self.kills >= count:
+                return
+            if number % 2:
                 name = names[number // 2 % len(names)]
                 self._conclude(name, self._killed_at(name, self.chance.randrange(times[name])))
             else:
