@@ -67,13 +67,9 @@ class Child:
     def lines(self) -> list[str]:
         return self.output.with_suffix(".err").read_text().splitlines()
 
-    def steps(self) -> list[str]:
-        """The names of its steps; of one that has ended by itself."""
-        return json.loads(self.output.with_suffix(".json").read_text())["steps"]
-
-    def unsynced(self) -> list[str]:
-        """What it has published without a flush."""
-        return json.loads(self.output.with_suffix(".json").read_text())["unsynced"]
+    def seen(self, what: str) -> list[str]:
+        """The ``steps`` of one that has ended by itself, or what it has published ``unsynced``."""
+        return json.loads(self.output.with_suffix(".json").read_text())[what]
 
 
 def start(
@@ -231,9 +227,9 @@ class Killing:
             code = child.end()
             self._seconds = time.monotonic() - begun
         assert code == 0, child.lines()
-        self._steps = child.steps()
+        self._steps = child.seen("steps")
         self._expected = victim.content(self._out)
-        if unsynced := child.unsynced():
+        if unsynced := child.seen("unsynced"):
             self.violations.append(f"published without a flush: {unsynced}")
         if left := leftovers(self._out):
             self.violations.append(f"temporary files stay: {left}")
