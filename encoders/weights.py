@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import hashlib
 import os
 import pickle
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from encoders.errors import EncoderError
 SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
 TIMEOUT_SECONDS = 10.0
 CHUNK_BYTES = 1 << 20
+_ABANDONED_AFTER_SECONDS = 3600.0  # without a byte: a download that lives gives up much earlier
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,9 @@ def download(source: PublishedWeights, path: Path) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                old.unlink(missing_ok=True)
         sha256 = _fetch(source.url, partial)
         check_promised(source, path, sha256)
         partial.replace(path)

@@ -16,16 +16,17 @@ import torch
 
 from pipeline.curve import draw_curve
 from pipeline.errors import PipelineError
-from pipeline.files import sha256_of_file, write_json
+from pipeline.files import partial_path, publish_new, sha256_of_file, write_json
+from pipeline.partial import remove_abandoned
 from pipeline.plotting import save_figure
 from pipeline.progress import Report, silent
-from pipeline.storage.local import cached, made_whole, work_folder
+from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store import FeatureSequence, FeatureStore, video_details
 from pipeline.windows import StoreSource
 from sola.config import SolaConfig, config_to_dict
 from sola.enhance import enhance
-from sola.files import load_module, save_module
+from sola.files import load_module, write_module
 from sola.fit import fit
 from sola.health import data_warnings
 from sola.module import SolaModule
@@ -86,6 +87,8 @@ def enhance_store(
     if out.resolve() == source.path.resolve():
         raise PipelineError(f"--out must be another folder than the store itself, got {out}")
     summary = EnhanceSummary()
+    if team.is_first:
+        remove_abandoned(_checkpoint_file(out).parent)
 
     def note(lines: list[str]) -> None:
         summary.notes += lines
@@ -101,9 +104,7 @@ def enhance_store(
             if fitted.exists():
                 _check_same_module(fitted, module, config, module_file)
             else:
-                out.mkdir(parents=True, exist_ok=True)
-                with made_whole(fitted) as file:
-                    save_module(file, module, config, extra)
+                _publish_module(fitted, module, config, extra)
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note, team)
     # From here on the first process's files are there; another machine may see them later than this.
@@ -126,6 +127,13 @@ def enhance_store(
         summary.done += 1
         ended = summary.skipped + summary.done
         report(ended / len(ids), f"{ended}/{len(ids)} sequences")
+    if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
+        note(
+            [
+                f"{store.path} has {len(gone)} sequences of videos that {source.path} has no more "
+                f"({', '.join(gone[:3])}): remove them, or choose another --out"
+            ]
+        )
     parts = team.all((summary.done, summary.skipped))
     summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
     return store, summary
@@ -177,11 +185,26 @@ def _fitted_module(
     if team.is_first:
         write_json(fitted.parent / HISTORY_FILE, history)
         save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
-        with made_whole(fitted) as file:
-            save_module(file, result.module, config, origin)
+        _publish_module(fitted, result.module, config, origin)
     summary.module = f"fitted on {len(source.ids())} sequences"
     summary.history = history
     return result.module, config
+
+
+def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, origin: dict[str, str]) -> None:
+    """Writes the module; refuses where another process has written another one since this one began."""
+    fitted.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(fitted)
+    try:
+        write_module(partial, module, config, origin)
+        publish_new(partial, fitted)
+        if sha256_of_file(fitted) != sha256_of_file(partial):
+            raise PipelineError(
+                f"{fitted} was written by another process meanwhile, with other settings or features; choose another "
+                "--out"
+            )
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _take_module(

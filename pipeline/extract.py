@@ -20,7 +20,7 @@ from pipeline.execution.extract_driver import workers
 from pipeline.features import encode_videos, open_encoder
 from pipeline.partial import this_process
 from pipeline.progress import Report, silent
-from pipeline.recorder import Outcome, Recorder
+from pipeline.recorder import REMOVED, Outcome, Recorder, remove_outdated
 from pipeline.runlog import RunLog
 from pipeline.sources import size_of, standing_of, total_bytes
 from pipeline.spec import StoreSpec
@@ -132,6 +132,7 @@ class _Job:
         self._bytes = total_bytes(videos)
         self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
+        self._changed: set[str] = set()  # ids of videos that are to be made again
         self._rows_begun = 0
         self._pictures = 0  # that have got their flow
         given = {"videos": len(videos), "bytes": self._bytes, "settings": asdict(config)}
@@ -150,12 +151,14 @@ class _Job:
             standing = standing_of(video, self.store, self._config)
         if standing.to_do:
             if standing.state == "changed":
-                self.summary.changed += 1
+                self._changed.add(video.id)
             return True
         if standing.state == "done":
             self.summary.skipped += 1
         else:
             self.summary.failed[video.id] = standing.reason
+            if not standing.reason.startswith("bad_id") and remove_outdated(self.store, video):
+                self.summary.failed[video.id] += REMOVED  # left by a version that kept them
         self._bytes_skipped += self._tell(video)
         return False
 
@@ -201,6 +204,7 @@ class _Job:
             self._log.write("failed", **about, kind=outcome.kind, reason=outcome.reason)
         else:
             self.summary.done += 1
+            self.summary.changed += video.id in self._changed
             self.summary.snippets += outcome.rows
             self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.features import Event, Rows
 from pipeline.publishing import Publisher
 from pipeline.snippets import SnippetPlan
-from pipeline.sources import Stamp, source_of, stamp_of
+from pipeline.sources import Stamp, has_changed, source_of, stamp_of
 from pipeline.spec import rows_as_json
 from pipeline.store import FeatureStore, SequenceWriter
 from pipeline.video.flow import library_version
@@ -138,11 +138,32 @@ class Recorder:
 def record_failure(
     store: FeatureStore, video: VideoFile, kind: str, reason: str, *, attempt: int | None = None
 ) -> Outcome:
-    """Writes down in the store that a video failed."""
+    """Writes down in the store that a video failed; rows of the file as it was before are removed."""
+    if (removed := remove_outdated(store, video)) is False:
+        reason += "; its features stay, since nobody can say whether the file has changed"
+        return Outcome(video, kind=kind, reason=reason)
     # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
     source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
     store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
-    return Outcome(video, kind=kind, reason=reason)
+    return Outcome(video, kind=kind, reason=f"{reason}{REMOVED if removed else ''}")
+
+
+REMOVED = "; its features, of the file as it was before, were removed"
+
+
+def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
+    """Removes the rows of a video that cannot be made again, if they are of another file than there is now.
+
+    Returns:
+        Whether they were removed; None where there were none.
+    """
+    if not store.sidecar_path(video.id).exists():
+        return None
+    sidecar = store.sidecar(video.id)
+    if sidecar is not None and not has_changed(video.path, sidecar.get("source", {})):
+        return False
+    store.remove(video.id)
+    return True
 
 
 def details(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
@@ -78,6 +80,23 @@ class StoreSpec:
             for key in keys
             if here.get(key) != there.get(key)
         ]
+
+    def foreign_fields(self, sidecar: Mapping[str, Any], *, where: AnyPath) -> list[str]:
+        """In what the sidecar of a sequence differs from this spec; nothing where it belongs into a store of it.
+
+        Raises:
+            PipelineError: the sidecar in file ``where`` states no spec.
+        """
+        if all(sidecar.get(name) == value for name, value in self._as_stored.items()):
+            return []
+        theirs = StoreSpec.from_json(dict(sidecar), where=where)
+        # Where rows follow each video's own rate, the sidecar says which one that is.
+        plan = self.plan if theirs.plan.fps is None else self.plan.at(theirs.plan.fps)
+        return replace(self, plan=plan).differences(theirs)
+
+    @cached_property
+    def _as_stored(self) -> dict[str, Any]:
+        return self.as_json()
 
 
 def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:

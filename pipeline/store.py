@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,8 +30,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json
-from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
+from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json, write_new_json
+from pipeline.partial import remove_abandoned
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec, plan_from_json
 from pipeline.storage.local import cached, remove_leftovers
@@ -103,6 +102,8 @@ class FeatureStore:
                 f"{path} is not a feature store: it has no store.json (make one with `extract`, or of feature files "
                 "with `import`)"
             )
+        if _is_packed(path):
+            raise PipelineError(f"{path} is a packed store; unpack it first: `store unpack {path} --out FOLDER`")
         value = read_json(path / "store.json", what="feature store")
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None
@@ -129,8 +130,11 @@ class FeatureStore:
             raise PipelineError(f"{path} exists and is not a feature store; choose another --out")
         (path / "features").mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        write_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
-        return cls(path, spec)
+        # Another process may make the store at this moment, with other settings: the first one's spec holds for all.
+        write_new_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
+        store = cls._open(path)
+        store.refuse_other(spec)
+        return store
 
     def refuse_other(self, spec: StoreSpec) -> None:
         """Raises PipelineError, with the differing fields, if ``spec`` is not the store's."""
@@ -158,15 +162,26 @@ class FeatureStore:
         return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
 
     def sidecar(self, video_id: str) -> dict[str, Any] | None:
-        """The sidecar of a video that is done, or None: absent, unreadable, or its array has another size."""
+        """The sidecar of a video that is done, or None: absent, unreadable, of other settings than the store, or its
+        array has another size."""
         try:
             value = read_json(self.sidecar_path(video_id), what="sidecar")
             rows, channels = value["shape"]
             expected = self._header_bytes + rows * channels * np.dtype(self.spec.dtype).itemsize
             done = channels == self.spec.channels and self.array_path(video_id).stat().st_size == expected
-        except (PipelineError, OSError, KeyError, TypeError, ValueError):
+            return value if done and not self._foreign_fields(video_id, value) else None
+        except (PipelineError, OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return None
-        return value if done else None
+
+    def _foreign_fields(self, video_id: str, sidecar: Any) -> list[str]:
+        return self.spec.foreign_fields(sidecar, where=self.sidecar_path(video_id))
+
+    def foreign_fields(self, video_id: str) -> list[str]:
+        """In what a video's sidecar differs from the store's spec; nothing where it does not or cannot be read."""
+        try:
+            return self._foreign_fields(video_id, read_json(self.sidecar_path(video_id), what="sidecar"))
+        except (PipelineError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+            return []
 
     def failure(self, video_id: str) -> dict[str, Any] | None:
         """What is recorded about a failed video, or None."""
@@ -206,6 +221,12 @@ class FeatureStore:
         """
         sidecar = self.sidecar(video_id)
         if sidecar is None:
+            if differing := self.foreign_fields(video_id):
+                raise PipelineError(
+                    f"{self.sidecar_path(video_id)} was made with other settings than its store; `verify --repair` "
+                    "removes it, and the stage makes it again. "
+                    f"Here is the store, there the sidecar: {'; '.join(differing)}"
+                )
             known = ", ".join(self.ids()[:3]) or "none"
             raise PipelineError(
                 f"{self.path} has no complete features of {video_id!r} (it has: {known}, …); run `verify`"
@@ -271,6 +292,11 @@ class FeatureStore:
     def writer(self, video_id: str) -> SequenceWriter:
         """A writer for the sequence of a video; rows go to the disk as they come."""
         return SequenceWriter(self, video_id)
+
+    def remove(self, video_id: str) -> None:
+        """Takes the rows of a video out of the store: the sidecar first, so that nothing half-removed is believed."""
+        self.sidecar_path(video_id).unlink(missing_ok=True)
+        self.array_path(video_id).unlink(missing_ok=True)
 
     def next_attempt(self, video_id: str) -> int:
         """Which attempt at a video the next one is, by its recorded failures; 1 is the first."""
@@ -408,25 +434,18 @@ def _foreign(folder: AnyPath, known: Collection[str]) -> bool:
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
 
 
+def _is_packed(path: AnyPath) -> bool:
+    return (path / "index.json").is_file() and (path / "shards").is_dir() and not (path / "features").is_dir()
+
+
 def _remove_leftovers(path: AnyPath) -> None:
     """Removes temporary files that nobody will finish; those of other living processes stay."""
     if isinstance(path, RemotePath):
         remove_leftovers()
         return
-    for folder in (path, path / "features", path / "failures"):
-        for file in _partial_files(folder):
-            if is_abandoned(file):
-                file.unlink(missing_ok=True)
-
-
-def _partial_files(folder: Path) -> list[Path]:
-    """Temporary files in a folder, whose other names, however many, are not held."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.name.startswith(".") and e.name.endswith(PARTIAL_SUFFIX)]
-    except FileNotFoundError:
-        return []
-    return [folder / name for name in names]
+    parts = path / "parts"
+    for folder in (path, path / "features", path / "failures", *(parts.iterdir() if parts.is_dir() else ())):
+        remove_abandoned(folder)
 
 
 def _json_files(folder: AnyPath) -> Iterator[AnyPath]:

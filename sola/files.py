@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +20,12 @@ METADATA_KEY = "sola"
 
 
 def save_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
-    """Writes the module and its configuration; a reader sees the old file or the whole new one.
+    """Writes the module as :func:`write_module` does; a reader sees the old file or the whole new one."""
+    write_atomically(path, lambda temporary: write_module(temporary, module, config, extra))
+
+
+def write_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
+    """Writes the module and its configuration.
 
     Args:
         path: the file, by custom *.safetensors.
@@ -36,7 +43,7 @@ def save_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mappi
     }
     # One entry: safetensors writes several in random order, and equal modules must make equal files.
     metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
-    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
+    save_file(weights, path, metadata=metadata)
 
 
 def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
@@ -80,8 +87,11 @@ def fill_weights(module: SolaModule, weights: Mapping[str, object], *, where: st
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls write(temporary), then gives the temporary file its name; nothing half-written can be seen or left."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Calls write(temporary), then gives the temporary file its name; nothing half-written can be seen.
+
+    The temporary name tells its process, so that whoever works in the folder knows what a killed one has left.
+    """
+    temporary = path.with_name(f".{path.name}.{_this_process()}-{uuid.uuid4().hex}.partial")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
@@ -89,6 +99,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _this_process() -> str:
+    """Host, space of process numbers (on Linux), and number."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (the link's target is no path)
+    except OSError:
+        space = 0
+    return f"{socket.gethostname()[:64]}-{space:x}-{os.getpid()}"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, object]]:

@@ -27,7 +27,6 @@ from pipeline.config import (
     RunConfig,
     TsmConfig,
 )
-from pipeline.detections import write_detections
 from pipeline.enhance import enhance_store
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.evaluate import evaluate
@@ -39,6 +38,7 @@ from pipeline.localization.config import TrainConfig
 from pipeline.localization.error_plot import plot_errors
 from pipeline.localization.video_scores import read_video_scores
 from pipeline.localize import localize
+from pipeline.localized import Localized
 from pipeline.model import load_model
 from pipeline.planning.estimate import estimate
 from pipeline.plotting import picture_files, save_figure
@@ -131,13 +131,18 @@ def run_localize(
 ) -> int:
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
+    earlier = Localized(out, inputs, loaded, settings, video_scores)
     with progress("localize", total=1) as report:
-        summary = localize(inputs, loaded, settings, video_scores=scores, report=report)
+        summary = localize(
+            inputs, loaded, settings, video_scores=scores, known=earlier.known, keep=earlier.keep, report=report
+        )
     for line in summary.notes:
         _note(line)
-    write_detections(out, summary.detections, extra={"model": loaded.identity})
+    before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
+    if not earlier.write(summary.detections):
+        before += " (remove the file to do them again)"
     count = sum(map(len, summary.detections.values()))
-    _say(f"{out}: {count} detections in {len(summary.detections)} videos, {len(summary.failed)} videos failed")
+    _say(f"{out}: {count} detections in {len(summary.detections)} videos, {len(summary.failed)} videos failed{before}")
     return _say_failures(summary.failed)
 
 

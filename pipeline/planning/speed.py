@@ -19,7 +19,7 @@ from encoders.two_stream import StreamEncoder
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Rows, encode_videos
-from pipeline.files import sha256_of_file
+from pipeline.files import sha256_of_file, temporary_folder
 from pipeline.publishing import Publisher
 from pipeline.snippets import SnippetPlan
 from pipeline.sources import standing_of
@@ -133,8 +133,8 @@ def store_seconds(
             system's for temporary files.
     """
     features = np.zeros((rows, spec.channels), np.float32)
-    with tempfile.TemporaryDirectory(prefix=".plan-", dir=where) as folder:
-        store, publisher = FeatureStore.create(Path(folder) / "store", spec), Publisher()
+    with temporary_folder((where or Path(tempfile.gettempdir())) / "plan") as folder:
+        store, publisher = FeatureStore.create(folder / "store", spec), Publisher()
 
         def publish(writer: SequenceWriter) -> bool:
             writer.append(features)

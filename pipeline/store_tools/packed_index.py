@@ -32,7 +32,7 @@ def places(packed: AnyPath) -> dict[str, Place]:
 
 def part_places(out: AnyPath, number: int) -> dict[str, Place] | None:
     """What is in a shard that was finished before the index was."""
-    file = out / "shards" / f"{number:06}.json"
+    file = part_path(out, number)
     return _checked(read_json(file, what="index of a shard"), file) if file.is_file() else None
 
 
@@ -67,6 +67,11 @@ def join_name(folder: AnyPath, name: str) -> AnyPath:
 
 def shard_path(folder: AnyPath, number: int) -> AnyPath:
     return folder / "shards" / f"{number:06}.tar"
+
+
+def part_path(folder: AnyPath, number: int) -> AnyPath:
+    """What says what is in a shard, until the index does."""
+    return folder / "shards" / f"{number:06}.json"
 
 
 def open_bytes(path: AnyPath) -> BufferedIOBase:

@@ -7,6 +7,7 @@ from io import BufferedIOBase
 
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
+from pipeline.partial import remove_abandoned
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.store_tools.packed_index import (
@@ -39,6 +40,8 @@ def unpack(packed: AnyPath, out: AnyPath, *, report: Report = silent) -> int:
     for folder in (out, *(out / name for name in FOLDERS)):
         if isinstance(folder, RemotePath):  # else each file would be asked for
             folder.list_anew()
+        else:
+            remove_abandoned(folder)
     todo: dict[int, list[str]] = {}
     for name, (number, *_) in sorted(files.items(), key=lambda item: (item[0] != "store.json", item[1])):
         if not _is_there(join_name(out, name), files[name]):
