@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from encoders.errors import EncoderError
+from encoders.stand_ins import stand_in_of
 
 SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
 TIMEOUT_SECONDS = 10.0
@@ -195,6 +196,8 @@ def read_file(path: Path) -> object:
     Raises:
         EncoderError: the file is damaged, or holds more than tensors and plain values.
     """
+    if found := stand_in_of(path):
+        raise EncoderError(f"weights file {path} is {found}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

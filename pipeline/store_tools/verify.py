@@ -7,17 +7,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.annotations.reading import read_annotations
+from pipeline.annotations import adopt_ids, read_annotations
 from pipeline.errors import PipelineError
 from pipeline.files import identifier_of, read_json
 from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.progress import Report, silent
+from pipeline.snippets import exact
 from pipeline.spec import plan_from_json, rows_as_json
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
@@ -86,8 +86,8 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
 
 def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
     """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
-    known = read_annotations(annotations).videos
     done = set(store.ids())
+    known = adopt_ids(read_annotations(annotations), done).videos
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
     problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
     for video_id in sorted(done & known.keys()):
@@ -176,7 +176,7 @@ def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tu
     if not finite:
         yield "not finite", "the array holds NaN or infinite values"
     try:
-        duration = Fraction(sidecar["duration_exact"])
+        duration = exact(sidecar["duration_exact"])
         expected = plan_from_json(sidecar["rows"]).count(duration)
     except (KeyError, ValueError, TypeError, PipelineError) as error:
         yield "duration", f"the sidecar has no usable duration: {error!r}"
