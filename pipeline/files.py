@@ -58,7 +58,7 @@ def file_name_of(identifier: str) -> str:
     if len(name.encode()) > _LONGEST_NAME_BYTES:
         mark = "{" + hashlib.sha256(raw).hexdigest()[:16] + "}"
         name = _cut(text, _LONGEST_NAME_BYTES - len(mark)) + mark
-    return os.fsdecode(name.encode())  # the same bytes on the disk, whatever the locale says of names
+    return as_file_name(name)
 
 
 def identifier_of(file_name: str) -> str:
@@ -85,6 +85,11 @@ def as_text(name: str) -> str:
         return os.fsencode(name).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # it is text already
         return name
+
+
+def as_file_name(text: str) -> str:
+    """The way back: what writes the same bytes to the disk, whatever the locale says of names."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _with_letters(identifier: str) -> str:

@@ -77,8 +77,8 @@ def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) ->
     Raises:
         PipelineError: a video has none.
     """
-    known = names_by_form(scores)
-    names = {i: find_name(i, known) for i in ids}
+    forms = names_by_form(scores)
+    names = {i: find_name(i, forms) for i in ids}
     if missing := sorted(i for i, name in names.items() if name is None):
         known = ", ".join(sorted(scores)[:3])
         raise PipelineError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import PipelineError
-from pipeline.files import file_name_of, identifier_of, read_json, refuse_special
+from pipeline.files import as_file_name, as_text, file_name_of, identifier_of, read_json, refuse_special
 from pipeline.storage.location import AnyPath, RemotePath
 
 INDEX = "index.json"
@@ -60,13 +60,15 @@ def is_store_file(name: str) -> bool:
         stem, _, suffix = file.rpartition(".")
         try:
             known = suffix == "json" or (suffix == "npy" and folder == "features")
-            return known and file_name_of(identifier_of(stem)) == stem
+            return known and as_text(file_name_of(identifier_of(stem))) == as_text(stem)
         except PipelineError:
             return False
     return folder in ("", "logs") and _PLAIN_NAME.fullmatch(file) is not None
 
 
 def join_name(folder: AnyPath, name: str) -> AnyPath:
+    if not isinstance(folder, RemotePath):
+        return folder / as_file_name(name)
     for part in name.split("/"):
         folder = folder / part
     return folder
