@@ -32,6 +32,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.files import file_name_of, identifier_of, is_shortened, partial_path, publish, read_json, write_json
+from pipeline.npy import read_npy
 from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.snippets import SnippetPlan
 from pipeline.spec import StoreSpec, check_sidecar, plan_from_json
@@ -235,21 +236,21 @@ class FeatureStore:
         path = self.array_path(video_id)
 
         def check(copy: Path) -> None:
-            rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+            rows = read_npy(copy, what="features")
             if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sidecar["sha256"]:
                 raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
 
         while True:
+            copy = cached(path, check=check)
             try:
-                features = np.load(cached(path, check=check), mmap_mode="r", allow_pickle=False)
+                features = read_npy(copy, what="features")
                 break
-            except FileNotFoundError:  # another process made room in the cache at this moment
-                if not self.is_remote:
+            except PipelineError:
+                if not self.is_remote or copy.exists():  # else another process made room in the cache at this moment
                     raise
-        if list(features.shape) != sidecar["shape"]:
-            raise PipelineError(
-                f"{path} is {list(features.shape)}, its sidecar says {sidecar['shape']}; run `verify --repair`"
-            )
+        if list(features.shape) != sidecar["shape"] or features.dtype != self.spec.dtype:
+            found = f"{features.dtype} {list(features.shape)}"
+            raise PipelineError(f"{path} is {found}, its sidecar says {sidecar['shape']}; run `verify --repair`")
         return FeatureSequence(id=video_id, features=features, sidecar=sidecar)
 
     def sequences(self, ids: Iterable[str] | None = None) -> Iterator[FeatureSequence]:

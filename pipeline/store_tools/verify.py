@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.annotations import adopt_ids, read_annotations
 from pipeline.errors import PipelineError
 from pipeline.files import identifier_of, read_json
+from pipeline.npy import read_npy
 from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
@@ -145,8 +146,8 @@ def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any]
 
 def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
     try:
-        features = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+        features = read_npy(array, what="features")
+    except PipelineError as error:
         yield "torn", f"the array cannot be read: {error}"
         return
     if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
