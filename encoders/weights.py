@@ -187,6 +187,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _first_line(error: Exception) -> str:
+    """Returns what an error of torch says before its stack and its advice."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def read_file(path: Path) -> object:
     """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
 
@@ -207,8 +212,8 @@ def read_file(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise EncoderError(
             f"weights file {path} was refused: it is damaged, or holds Python objects beside tensors, which "
-            f"could run code ({str(error).strip().splitlines()[0]}); save its tensors alone as .safetensors"
+            f"could run code ({_first_line(error)}); save its tensors alone as .safetensors"
         ) from error
     except Exception as error:
         # torch and safetensors raise many types (RuntimeError, EOFError, SafetensorError, ...) on damaged files.
-        raise EncoderError(f"weights file {path} could not be read: {error}") from error
+        raise EncoderError(f"weights file {path} could not be read: {_first_line(error)}") from error

@@ -68,6 +68,11 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
     return module, config, extra
 
 
+def first_line(error: Exception) -> str:
+    """What an error of torch says before its stack and its advice."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _sizes(config: SolaConfig) -> str:
     return f"hidden {config.hidden}, kernels {config.kernel_sizes}, dilations {config.dilations}"[:200]
 
@@ -115,7 +120,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, object]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             return _facts(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # what it raises depends on what is wrong: SafetensorError, OSError, RuntimeError, ...
-        raise SolaError(f"{path} is not a readable safetensors file: {error}") from error
+        raise SolaError(f"{path} is not a readable safetensors file: {first_line(error)}") from error
 
 
 def _facts(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -133,7 +133,7 @@ sys.addaudithook(_audit)
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Fails if what is done opens a file outside ``folder``, takes longer than SECONDS, or asks for very much memory."""
+    """Fails if what is done reaches out of ``folder``, takes longer than SECONDS, or asks for very much memory."""
     global _opened
 
     def late(*_: object) -> None:
