@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sola.config import SolaConfig
 from sola.errors import SolaError
-from sola.files import fill_weights, first_line, write_atomically
+from sola.files import fill_weights, write_atomically
 from sola.module import SolaModule
 
 _WEIGHT = re.compile(r"conv_network\.(\d+)\.weight")
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
-        raise SolaError(f"{path} is not a readable checkpoint: {first_line(error)}") from error
+        raise SolaError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(content, dict):
         raise SolaError(f"{path} is not a state dict but a {type(content).__name__}")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
