@@ -62,11 +62,11 @@ def changed(draw: Any, value: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         places = _places(value)
         if not places:
-            return draw(NASTY)
+            return deepcopy(draw(NASTY))
         container, key = places[draw(st.integers(0, len(places) - 1))]
         what = draw(st.sampled_from(("replace", "replace", "replace", "remove", "rename", "double", "move")))
         if what == "replace":
-            container[key] = draw(NASTY)
+            container[key] = deepcopy(draw(NASTY))
         elif what == "remove":
             del container[key]
         elif what == "rename" and isinstance(container, dict):
