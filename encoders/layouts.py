@@ -121,9 +121,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
         raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
     # A copy would take quantized numbers for weights, and leave out imaginary parts, without a word.
     kinds = [
-        f"{k} is {given[k].dtype}"
-        for k in given
-        if wanted[k].is_floating_point() and not given[k].is_floating_point()
+        f"{k} is {given[k].dtype}" for k in given if wanted[k].is_floating_point() and not given[k].is_floating_point()
     ]
     if kinds:
         raise EncoderError(

@@ -92,7 +92,8 @@ def _number(value: Any, name: str, where: str) -> float:
     except (ValueError, OverflowError):
         result = math.nan
     if not abs(result) <= _MOST:  # also refuses NaN
-        raise PipelineError(f"{where}: {name} must be finite, {_MOST:g} at most, got {value!r:.60}")
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite"
+        raise PipelineError(f"{where}: {name} must be {accepted}, got {value!r:.60}")
     return result
 
 

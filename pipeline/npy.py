@@ -43,7 +43,9 @@ def _refuse_false_header(path: Path) -> None:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
         claimed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
-    if min(shape, default=0) < 0 or dtype.hasobject or claimed > there:
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which could run code; save numbers alone")
+    if min(shape, default=0) < 0 or claimed > there:
         raise ValueError(f"its header says {dtype} {list(shape)}, {claimed} bytes, and {there} follow")
 
 

@@ -192,7 +192,8 @@ def number(value: Any, what: str) -> float:
     except (ValueError, OverflowError):
         result = math.nan
     if not abs(result) <= _MOST:  # also refuses NaN
-        raise Fault(f"{what} must be finite numbers up to {_MOST:g}, got {value!r:.80}")
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite numbers"
+        raise Fault(f"{what} must be {accepted}, got {value!r:.80}")
     return result
 
 

@@ -67,9 +67,7 @@ def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
     lines = []
     if by_prefix:
         names = _some(by_prefix)
-        lines.append(
-            f"{len(by_prefix)} videos go by the store's id, which differs by the prefix {_PREFIX!r} ({names})"
-        )
+        lines.append(f"{len(by_prefix)} videos go by the store's id, which differs by the prefix {_PREFIX!r} ({names})")
     if by_letters:
         names = _some(by_letters)
         lines.append(
