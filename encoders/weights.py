@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from encoders.errors import EncoderError
+from encoders.stand_ins import stand_in_of
 
 SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
 TIMEOUT_SECONDS = 10.0
@@ -192,6 +193,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _first_line(error: Exception) -> str:
+    """Returns what an error of torch says before its stack and its advice."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def read_file(path: Path) -> object:
     """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
 
@@ -201,6 +207,8 @@ def read_file(path: Path) -> object:
     Raises:
         EncoderError: the file is damaged, or holds more than tensors and plain values.
     """
+    if found := stand_in_of(path):
+        raise EncoderError(f"weights file {path} is {found}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -210,8 +218,8 @@ def read_file(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise EncoderError(
             f"weights file {path} was refused: it is damaged, or holds Python objects beside tensors, which "
-            f"could run code ({str(error).strip().splitlines()[0]}); save its tensors alone as .safetensors"
+            f"could run code ({_first_line(error)}); save its tensors alone as .safetensors"
         ) from error
     except Exception as error:
         # torch and safetensors raise many types (RuntimeError, EOFError, SafetensorError, ...) on damaged files.
-        raise EncoderError(f"weights file {path} could not be read: {error}") from error
+        raise EncoderError(f"weights file {path} could not be read: {_first_line(error)}") from error

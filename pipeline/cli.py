@@ -17,10 +17,15 @@ from pipeline.commandline import fleet, steps, stores, tools
 from pipeline.commandline.app import app
 from pipeline.commandline.option_sources import option_sources, take_cache
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError, StorageError
+from pipeline.memory import is_lack_of_memory
 from sola.errors import SolaError
 
 COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY_REMEDY = (
+    "give it more memory (`ulimit -v` shows a limit), or less to do at once: smaller batches, fewer workers; what is "
+    "finished is kept"
+)
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
@@ -45,6 +50,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}{remedy}", BAD_INPUT)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        _fail(f"out of memory ({_first_line(error)}); {_MEMORY_REMEDY}", BAD_INPUT)
 
 
 def take_config(tokens: list[str]) -> list[str]:
@@ -64,6 +73,10 @@ class _Interrupted(KeyboardInterrupt):
 
 def _interrupt(*_: object) -> None:
     raise _Interrupted
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -13,6 +13,7 @@ from pipeline.localization.segments import Detection
 
 VERSION = "1.0"
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
+_MOST = 1e12  # of seconds and scores: beyond it sums and products overflow
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
 
 
@@ -90,8 +91,9 @@ def _number(value: Any, name: str, where: str) -> float:
         result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
     except (ValueError, OverflowError):
         result = math.nan
-    if not math.isfinite(result):
-        raise PipelineError(f"{where}: {name} must be finite, got {value!r:.60}")
+    if not abs(result) <= _MOST:  # also refuses NaN
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite"
+        raise PipelineError(f"{where}: {name} must be {accepted}, got {value!r:.60}")
     return result
 
 

@@ -15,7 +15,7 @@ from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.config import EvaluateConfig
 from pipeline.detections import read_detections
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
+from pipeline.files import read_json, read_text
 from pipeline.localization.error_analysis import ErrorAnalysis, analyse_errors
 from pipeline.localization.metrics import (
     ACTIVITYNET_LENGTHS_SECONDS,
@@ -121,11 +121,10 @@ def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
     """Those of ``videos`` that ``file`` lists, with or without ActivityNet's prefix."""
     if file is None:
         return set()
-    is_json = file.suffix.lower() == ".json"
-    try:
-        listed = read_json(file, what="blocked videos") if is_json else file.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"blocked videos: cannot read {file}: {error}") from None
+    read = read_json if file.suffix.lower() == ".json" else read_text
+    listed = read(file, what="blocked videos")
+    if isinstance(listed, str):
+        listed = listed.split()
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
     names = {name.removeprefix("v_") for name in listed}

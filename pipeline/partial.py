@@ -19,7 +19,8 @@ _SHOWN_IN_PARTIAL = 60  # of a file's name in its temporary one, which also hold
 def partial_name(name: str) -> str:
     """A temporary name for the file ``name`` that no other process on any host uses, and that tells its owner."""
     shown = name.encode("utf-8", "surrogateescape")[:_SHOWN_IN_PARTIAL].decode(errors="ignore")
-    return f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    whole = f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    return os.fsdecode(whole.encode())  # the same bytes on the disk, whatever the locale says of names
 
 
 def is_abandoned(partial: Path) -> bool:

@@ -30,10 +30,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.files import file_name_of, identifier_of, partial_path, publish, read_json, write_json, write_new_json
+from pipeline.files import (
+    file_name_of,
+    identifier_of,
+    is_shortened,
+    partial_path,
+    publish,
+    read_json,
+    write_json,
+    write_new_json,
+)
+from pipeline.npy import read_npy
 from pipeline.partial import remove_abandoned
 from pipeline.snippets import SnippetPlan
-from pipeline.spec import StoreSpec, plan_from_json
+from pipeline.spec import StoreSpec, check_sidecar, plan_from_json
 from pipeline.storage.local import cached, remove_leftovers
 from pipeline.storage.location import AnyPath, RemotePath
 
@@ -155,17 +165,29 @@ class FeatureStore:
 
     def ids(self) -> list[str]:
         """Ids of the videos that have a sidecar, sorted."""
-        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "features"))
+        return sorted(self.id_of(p.name[: -len(".json")]) for p in _json_files(self.path / "features"))
 
     def failed_ids(self) -> list[str]:
         """Ids of the videos that are recorded as failed, sorted."""
-        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
+        return sorted(self.id_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
+
+    def id_of(self, file_name: str) -> str:
+        """The id of the video whose files have this name (without suffix). A shortened name does not tell it: the
+        sidecar or the failure does, and where neither can be read the name stands for it."""
+        if is_shortened(file_name):
+            for folder in ("features", "failures"):
+                with contextlib.suppress(PipelineError, AttributeError):
+                    value = read_json(self.path / folder / f"{file_name}.json", what="sidecar").get("id")
+                    if isinstance(value, str) and file_name_of(value) == file_name:
+                        return value
+        return identifier_of(file_name)
 
     def sidecar(self, video_id: str) -> dict[str, Any] | None:
         """The sidecar of a video that is done, or None: absent, unreadable, of other settings than the store, or its
         array has another size."""
         try:
             value = read_json(self.sidecar_path(video_id), what="sidecar")
+            check_sidecar(value, self.spec)
             rows, channels = value["shape"]
             expected = self._header_bytes + rows * channels * np.dtype(self.spec.dtype).itemsize
             done = channels == self.spec.channels and self.array_path(video_id).stat().st_size == expected
@@ -245,21 +267,21 @@ class FeatureStore:
         path = self.array_path(video_id)
 
         def check(copy: Path) -> None:
-            rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+            rows = read_npy(copy, what="features")
             if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sidecar["sha256"]:
                 raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
 
         while True:
+            copy = cached(path, check=check)
             try:
-                features = np.load(cached(path, check=check), mmap_mode="r", allow_pickle=False)
+                features = read_npy(copy, what="features")
                 break
-            except FileNotFoundError:  # another process made room in the cache at this moment
-                if not self.is_remote:
+            except PipelineError:
+                if not self.is_remote or copy.exists():  # else another process made room in the cache at this moment
                     raise
-        if list(features.shape) != sidecar["shape"]:
-            raise PipelineError(
-                f"{path} is {list(features.shape)}, its sidecar says {sidecar['shape']}; run `verify --repair`"
-            )
+        if list(features.shape) != sidecar["shape"] or features.dtype != self.spec.dtype:
+            found = f"{features.dtype} {list(features.shape)}"
+            raise PipelineError(f"{path} is {found}, its sidecar says {sidecar['shape']}; run `verify --repair`")
         return FeatureSequence(id=video_id, features=features, sidecar=sidecar)
 
     def sequences(self, ids: Iterable[str] | None = None) -> Iterator[FeatureSequence]:

@@ -190,8 +190,8 @@ def test_file_names_are_reversible_and_stay_in_their_folder(tmp_path, video_id):
 
 
 def test_ids_that_make_no_file_name_are_refused():
-    for video_id in ("", "x" * 300):
-        with pytest.raises(PipelineError, match="video id must have 1 to"):
+    for video_id in ("", "\ud800"):
+        with pytest.raises(PipelineError, match="video id must"):
             file_name_of(video_id)
 
 

@@ -15,6 +15,8 @@ from pipeline.localization.segments import Segment
 
 _RELATIVE_TOLERANCE = 0.01  # clocks of containers and annotation tools drift apart with the length of the video
 _EXAMPLES = 3
+_MOST, _LEAST = 1e12, 1e-6  # of seconds, frames and rates
+_MOST_FPS = 1e6
 
 
 class Notes:
@@ -91,12 +93,12 @@ def raise_faults(faults: list[str], *, source: str) -> None:
 
 def _video(raw: RawVideo, tolerance_seconds: float, notes: Notes, faults: list[str]) -> VideoAnnotations:
     if raw.subset is not None and not isinstance(raw.subset, str):
-        raise Fault(f"subset must be a name, got {raw.subset!r}")
+        raise Fault(f"subset must be a name, got {raw.subset!r:.80}")
     duration = _positive(raw.duration, "duration", raw.id, notes)
     frames = _positive(raw.frames, "number of frames", raw.id, notes)
     fps = _positive(raw.fps, "fps", raw.id, notes)
     if fps is None and frames is not None and duration is not None:
-        fps = frames / duration
+        fps = _positive(frames / duration, "fps", raw.id, notes)
     segments = []
     for place, raw_segment in enumerate(raw.segments):
         try:
@@ -165,11 +167,13 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
     names = sorted({segment.label for video in videos.values() for segment in video.segments})
     ids: dict[str, set[Any]] = defaultdict(set)
     for raw_segment in (segment for video in raw.videos for segment in video.segments):
-        ids[str(raw_segment.label).strip()].add(raw_segment.label_id)
+        label_id = raw_segment.label_id
+        plain = label_id is None or (isinstance(label_id, int) and not isinstance(label_id, bool))
+        ids[str(raw_segment.label).strip()].add(label_id if plain else f"{label_id!r:.40}")
     given = {name: next(iter(ids[name])) for name in names if len(ids[name]) == 1}
     if all(values == {None} for values in ids.values()):
         return tuple(names)
-    integers = all(isinstance(value, int) and not isinstance(value, bool) for value in given.values())
+    integers = all(isinstance(value, int) for value in given.values())
     if len(given) < len(names) or not integers or len(set(given.values())) < len(names):
         odd = [f"{name}: {sorted(map(str, ids[name]))}" for name in names if len(ids[name]) != 1]
         notes.add("disagreement of label and label_id; classes are ordered by name", "; ".join(odd[:1]) or "shared ids")
@@ -178,17 +182,18 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number from a JSON number or from a string that holds one.
+    """A number from a JSON number or from a string that holds one.
 
     Raises:
-        Fault: it is neither.
+        Fault: it is neither, not finite, or far beyond all times and counts.
     """
     try:
         result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
     except (ValueError, OverflowError):
         result = math.nan
-    if not math.isfinite(result):
-        raise Fault(f"{what} must be finite numbers, got {value!r:.80}")
+    if not abs(result) <= _MOST:  # also refuses NaN
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite numbers"
+        raise Fault(f"{what} must be {accepted}, got {value!r:.80}")
     return result
 
 
@@ -196,8 +201,11 @@ def _positive(value: Any, what: str, video: str, notes: Notes) -> float | None:
     if value is None:
         return None
     result = number(value, what)
-    if result <= 0:
-        notes.add(f"videos whose {what} is not > 0, taken as unknown", f"{video}: {value!r}")
+    if result < _LEAST:
+        notes.add(f"videos whose {what} is not > 0, taken as unknown", f"{video}: {value!r:.40}")
+        return None
+    if what == "fps" and result > _MOST_FPS:
+        notes.add(f"videos whose fps is more than {_MOST_FPS:g}, taken as unknown", f"{video}: {value!r:.40}")
         return None
     return result
 

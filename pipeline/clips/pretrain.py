@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -290,7 +291,7 @@ class _Trainer:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
+        except (RuntimeError, OSError, ValueError, EOFError, UnpicklingError) as error:
             raise PipelineError(f"{path} cannot be read ({error}); remove it to train from the start") from None
         if state["identity"] != self._identity:
             raise PipelineError(f"{path} is of other clips or settings; remove it, or choose another --out")

@@ -14,6 +14,7 @@ from cyclopts.config import Dict
 
 from pipeline.errors import PipelineError
 from pipeline.feature_presets import FeaturePreset, feature_preset
+from pipeline.files import read_text
 from pipeline.localization.presets import preset
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 from sola.config import SolaPreset
@@ -122,9 +123,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         PipelineError: no such file, or it is not TOML.
     """
+    text = read_text(path, what="settings")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"settings: no file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PipelineError(f"settings: {path} is not TOML: {error}") from None
+        return tomllib.loads(text)
+    except RecursionError:
+        raise PipelineError(f"settings: {path} is not TOML that can be read: it is nested too deep") from None
+    except ValueError as error:  # of the library, or Python's own on integers of very many digits
+        raise PipelineError(f"settings: {path} is not TOML: {str(error).partition(';')[0]}") from None

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError
 from pipeline.features import Event, Rows
-from pipeline.files import file_name_of, identifier_of, read_json, whole_file, write_json
+from pipeline.files import file_name_of, read_json, whole_file, write_json
 from pipeline.recorder import Outcome, details, record_failure
 from pipeline.sources import Stamp, stamp_of
 from pipeline.storage.location import local
@@ -109,7 +109,7 @@ def remove_settled_parts(store: FeatureStore) -> None:
         return
     folder = local(store.path) / "parts"
     for path in folder.iterdir() if folder.is_dir() else ():
-        video_id = identifier_of(path.name)
+        video_id = store.id_of(path.name)
         if store.sidecar(video_id) is not None or store.failure(video_id) is not None:
             shutil.rmtree(path, ignore_errors=True)
     if folder.is_dir() and not any(folder.iterdir()):

@@ -1,6 +1,6 @@
 """The options of the localization heads, of their training and of what is done with their output, each written once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from pipeline.errors import PipelineError
@@ -9,6 +9,8 @@ from sola.config import SolaConfig
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
+
+_MOST = 1e6
 
 # How SoLa takes part in the training of a head.
 SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
@@ -75,7 +77,10 @@ class HeadConfig:
     256."""
 
     def __post_init__(self) -> None:
+        _refuse_other_types(self)
         _require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
+        for name, most in (("levels", 24), ("stem_blocks", 100), ("tower_layers", 100)):
+            _require(getattr(self, name) <= most, name, getattr(self, name), f"<= {most}")
         for name in (
             "width",
             "levels",
@@ -159,6 +164,7 @@ class PostConfig:
     """Suppress within each class only. Off: candidates of all classes suppress each other."""
 
     def __post_init__(self) -> None:
+        _refuse_other_types(self)
         _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
         for name in ("pre_nms_topk", "max_detections"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
@@ -249,6 +255,20 @@ class TrainConfig:
         if self.head.kind == "actionness":
             layers = self.head.tower_layers
             _require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")
+
+
+def _refuse_other_types(config: Any) -> None:
+    """Refuses values of other types than the defaults have, as a file may hold them, and numbers beyond all use."""
+    for option in fields(config):
+        value, default = getattr(config, option.name), option.default
+        if isinstance(default, tuple):
+            fits = isinstance(value, (tuple, list)) and all(isinstance(item, (int, float)) for item in value)
+        elif isinstance(default, (bool, str)):
+            fits = isinstance(value, type(default))
+        else:
+            number = (int, float) if isinstance(default, float) else int
+            fits = isinstance(value, number) and not isinstance(value, bool) and abs(value) <= _MOST
+        _require(fits, option.name, repr(value)[:40], f"as {type(default).__name__} and {_MOST:g} at most")
 
 
 def _require(holds: bool, name: str, value: Any, accepted: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
+from pipeline.npy import read_npy
 from pipeline.progress import Report, silent
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
@@ -99,7 +100,7 @@ def _copy_sequence(source: FeatureStore, store: FeatureStore, video_id: str) -> 
 
 
 def _check(copy: Path, sha256: str, path: AnyPath) -> None:
-    rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+    rows = read_npy(copy, what="features")
     if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sha256:
         raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
 

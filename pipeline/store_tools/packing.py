@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from pipeline.errors import PipelineError
-from pipeline.files import identifier_of, whole_file, write_json, write_text
+from pipeline.files import whole_file, write_json, write_text
 from pipeline.partial import remove_abandoned
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
@@ -208,16 +208,16 @@ def _header_bytes(store: FeatureStore, name: str, size: int) -> int:
     """Bytes before row 0 of an array."""
     if not name.endswith(".npy"):
         return 0
-    rows, channels = store.complete(_id_of(name))["shape"]
+    rows, channels = store.complete(_id_of(store, name))["shape"]
     return size - int(rows) * int(channels) * {"float32": 4, "float16": 2}[store.spec.dtype]
 
 
 def _check_array(store: FeatureStore, name: str, sha256: str) -> None:
-    if name.endswith(".npy") and store.complete(_id_of(name))["sha256"] != sha256:
+    if name.endswith(".npy") and store.complete(_id_of(store, name))["sha256"] != sha256:
         raise PipelineError(
             f"{store.path / name} is not the array that its sidecar describes; `verify --deep --repair`"
         )
 
 
-def _id_of(name: str) -> str:
-    return identifier_of(name.rpartition("/")[2].rpartition(".")[0])
+def _id_of(store: FeatureStore, name: str) -> str:
+    return store.id_of(name.rpartition("/")[2].rpartition(".")[0])

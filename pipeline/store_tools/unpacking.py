@@ -51,6 +51,8 @@ def unpack(packed: AnyPath, out: AnyPath, *, report: Report = silent) -> int:
     # The shard with store.json comes first, so that an interrupted folder says what it is.
     for number, names in todo.items():
         path = shard_path(packed, number)
+        if not path.exists():
+            raise PipelineError(f"{packed} lacks its shard {path.name}; copy it there, or pack the store again")
         with open_bytes(path) as shard:
             for name in names:
                 _copy_out(shard, path, files[name], name, join_name(out, name))

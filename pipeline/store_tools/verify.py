@@ -7,17 +7,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.annotations.reading import read_annotations
+from pipeline.annotations import adopt_ids, read_annotations
 from pipeline.errors import PipelineError
 from pipeline.files import identifier_of, read_json
+from pipeline.npy import read_npy
 from pipeline.partial import PARTIAL_SUFFIX, is_abandoned
 from pipeline.progress import Report, silent
+from pipeline.snippets import exact
 from pipeline.sources import has_changed
 from pipeline.spec import plan_from_json, rows_as_json
 from pipeline.storage.local import temporary_copy
@@ -97,8 +98,8 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
 
 def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
     """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
-    known = read_annotations(annotations).videos
     done = set(store.ids())
+    known = adopt_ids(read_annotations(annotations), done).videos
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
     problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
     for video_id in sorted(done & known.keys()):
@@ -161,8 +162,8 @@ def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any]
 
 def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
     try:
-        features = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+        features = read_npy(array, what="features")
+    except PipelineError as error:
         yield "torn", f"the array cannot be read: {error}"
         return
     if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
@@ -209,7 +210,7 @@ def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tu
     if not finite:
         yield "not finite", "the array holds NaN or infinite values"
     try:
-        duration = Fraction(sidecar["duration_exact"])
+        duration = exact(sidecar["duration_exact"])
         expected = plan_from_json(sidecar["rows"]).count(duration)
     except (KeyError, ValueError, TypeError, PipelineError) as error:
         yield "duration", f"the sidecar has no usable duration: {error!r}"
