@@ -16,6 +16,7 @@ from encoders.errors import EncoderError
 from pipeline.commandline import fleet, steps, stores, tools
 from pipeline.commandline.app import app
 from pipeline.commandline.option_sources import option_sources, take_cache
+from pipeline.commandline.terminal import complain
 from pipeline.errors import BAD_INPUT, INTERRUPTED, PipelineError, StorageError
 from sola.errors import SolaError
 
@@ -67,5 +68,5 @@ def _interrupt(*_: object) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}" if code != INTERRUPTED else message, file=sys.stderr)  # noqa: T201
+    complain(f"error: {message}" if code != INTERRUPTED else message)
     sys.exit(code)
