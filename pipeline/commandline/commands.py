@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commandline.terminal import note, say, say_failures, show
+from pipeline.commandline.terminal import note, say, say_failures, say_stage, show
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.plain_text import counted
 from pipeline.progress import progress
@@ -131,7 +131,7 @@ def run_evaluate(
 def run_run(settings: RunConfig) -> int:
     from pipeline.run import run
 
-    result = run(settings, say=say)
+    result = run(settings, say=say_stage)
     for title, file in result.evaluations.items():
         say(f"results {title}: {file}")
     return SOME_FAILED if result.failed else 0
@@ -202,7 +202,7 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     from pipeline.ablation.results import settings_of, table_of, write_results
     from pipeline.text_table import table_text
 
-    results = ablate(file, out, settings, say=say)
+    results = ablate(file, out, settings, say=say_stage)
     written = write_results(results, out)
     header, rows = table_of(settings_of(results))
     show(table_text("Mean and deviation over the seeds, in %", header, rows))

@@ -26,7 +26,11 @@ def run_encoders() -> int:
     for name, settings in FEATURE_PRESETS.items():
         options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.options.items())
         presets.append([name, options])
-    show(table_text("Settings of published features: extract --preset NAME", ["preset", "options"], presets, figures=False))
+    show(
+        table_text(
+            "Settings of published features: extract --preset NAME", ["preset", "options"], presets, figures=False
+        )
+    )
     for name, settings in FEATURE_PRESETS.items():
         show(f"{name}: {settings.source}")
     return 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from pipeline.commandline.spelling import as_typed
 from pipeline.errors import SOME_FAILED
 from pipeline.plain_text import plain, plain_json
 
@@ -17,6 +18,11 @@ from pipeline.plain_text import plain, plain_json
 def say(text: object) -> None:
     """Print a line of a result."""
     _write(sys.stdout, plain(text))
+
+
+def say_stage(text: object) -> None:
+    """Print what a stage of `run` did, or a note of it."""
+    _write(sys.stdout, as_typed(plain(text)))
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:
@@ -36,18 +42,18 @@ def show(text: str) -> None:
 
 def note(text: object) -> None:
     """Print something to know, on standard error."""
-    _write(sys.stderr, f"note: {plain(text)}")
+    _write(sys.stderr, f"note: {as_typed(plain(text))}")
 
 
 def complain(text: object) -> None:
     """Print why a command ends, on standard error."""
-    _write(sys.stderr, plain(text))
+    _write(sys.stderr, as_typed(plain(text)))
 
 
 def say_failures(failed: Mapping[str, str]) -> int:
     """List what failed, with the reasons, on standard error; return the exit code."""
     for name, reason in sorted(failed.items()):
-        complain(f"failed: {name}: {reason}")
+        _write(sys.stderr, f"failed: {plain(name)}: {plain(reason)}")
     return SOME_FAILED if failed else 0
 
 
