@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.curve import draw_curve
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, write_json
+from pipeline.plain_text import counted
 from pipeline.plotting import save_figure
 from pipeline.progress import Report, silent
 from pipeline.storage.local import cached, made_whole, work_folder
@@ -49,7 +50,7 @@ class EnhanceSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"module {self.module}; {self.done} sequences enhanced, {self.skipped} were enhanced before"
+        return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
 
 
 def enhance_store(
@@ -175,7 +176,7 @@ def _fitted_module(
         save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
         with made_whole(fitted) as file:
             save_module(file, result.module, config, origin)
-    summary.module = f"fitted on {len(source.ids())} sequences"
+    summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     summary.history = history
     return result.module, config
 

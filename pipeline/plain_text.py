@@ -27,11 +27,15 @@ def safe_json(text: str) -> str:
     return _UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 video``, ``2 videos``, ``2 classes``: a number and what is counted, in the plural where it is not one."""
-    if number == 1:
-        return f"1 {thing}"
-    return f"{number} {thing}{'es' if thing.endswith('s') else 's'}"
+def counted(number: int, thing: str, is_: str = "", are: str = "") -> str:
+    """``1 video``, ``2 videos``, ``1 class has``, ``2 classes have``: a number, what is counted, and its verb.
+
+    Args:
+        thing: what is counted, in the singular; its plural ends in s or es.
+        is_, are: the verb after one and after several.
+    """
+    words = [f"1 {thing}", is_] if number == 1 else [f"{number} {thing}{'es' if thing.endswith('s') else 's'}", are]
+    return " ".join(word for word in words if word)
 
 
 def _escape(code: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.errors import PipelineError
+from pipeline.plain_text import counted
 
 _PREFIX = "v_"  # ActivityNet's files carry it, the keys of its annotation file do not
 
@@ -21,7 +22,7 @@ class Match:
 
     def message(self) -> str:
         """One line: how many videos match, and counts and up to three examples of those that do not."""
-        parts = [f"{len(self.both)} videos have annotations and features"]
+        parts = [f"{counted(len(self.both), 'video', 'has', 'have')} annotations and features"]
         if names := self.only_in_annotations:
             parts.append(f"{len(names)} annotated without features ({_some(names)})")
         if names := self.only_in_store:
@@ -60,7 +61,8 @@ def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
             renamed.append(f"{old} is {new}")
     if not renamed:
         return annotations
-    line = f"{len(renamed)} videos go by the store's id, which differs by the prefix {_PREFIX!r} ({_some(renamed)})"
+    many = counted(len(renamed), "video", "goes", "go")
+    line = f"{many} by the store's id, which differs by the prefix {_PREFIX!r} ({_some(renamed)})"
     return replace(annotations, videos=videos, problems=(*annotations.problems, line))
 
 

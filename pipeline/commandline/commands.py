@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.commandline.outputs import require_suffix
 from pipeline.commandline.terminal import note, say, say_failures, say_stage, show
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.plain_text import counted
@@ -53,8 +54,10 @@ def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *,
 
 
 def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | None) -> int:
+    from pipeline.curve import GATES
     from pipeline.enhance import enhance_store
     from pipeline.store import FeatureStore
+    from sola.health import at_end
     from sola.team import joined_team
 
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
@@ -66,8 +69,9 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
         return 0
     say(f"{enhanced.path}: {summary.text()}")
     if summary.history:
-        first, last = summary.history[0], summary.history[-1]
-        say(f"loss {first['loss']:.4f} -> {last['loss']:.4f}, gate tanh(alpha) {last['gate']:.4f}")
+        losses = [record["loss"] for record in summary.history]
+        gate = f"{GATES[settings.gate]} {summary.history[-1]['gate']:.4f}" if settings.gate != "open" else GATES["open"]
+        say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, {gate}")
     return 0
 
 
@@ -86,11 +90,12 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 def run_localize(
     inputs: list[AnyPath], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
 ) -> int:
-    from pipeline.detections import write_detections
+    from pipeline.detections import DETECTION_SUFFIXES, write_detections
     from pipeline.localization.video_scores import read_video_scores
     from pipeline.localize import localize
     from pipeline.model import load_model
 
+    require_suffix(out, *DETECTION_SUFFIXES)
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
     with progress("localize", total=1) as report:
@@ -98,8 +103,8 @@ def run_localize(
     for line in summary.notes:
         note(line)
     write_detections(out, summary.detections, extra={"model": loaded.identity})
-    count = sum(map(len, summary.detections.values()))
-    say(f"{out}: {count} detections in {len(summary.detections)} videos, {len(summary.failed)} videos failed")
+    found = counted(sum(map(len, summary.detections.values())), "detection")
+    say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed")
     return say_failures(summary.failed)
 
 
@@ -112,6 +117,8 @@ def run_evaluate(
     from pipeline.plotting import picture_files, save_figure
     from pipeline.tables import evaluation_tables
 
+    if out is not None:
+        require_suffix(out, ".json")
     written = picture_files(errors_plot) if errors_plot is not None else []
     result = evaluate(detections, annotations, replace(settings, details=settings.details or errors_plot is not None))
     if result.errors is not None and written:
@@ -154,10 +161,10 @@ def run_verify(
     for problem in problems:
         say(f"{problem.kind}: {problem.id}: {problem.detail}")
     how = "read and compared" if deep else "compared by size and shape"
-    say(f"{path}: {len(store.ids())} sequences {how}, {len(problems)} problems")
+    say(f"{path}: {counted(len(store.ids()), 'sequence')} {how}, {counted(len(problems), 'problem')}")
     if repair:
         removed = remove_files(problems)
-        say(f"{removed} files removed; run the stage again to make them anew")
+        say(f"{counted(removed, 'file')} removed; run the stage again to make them anew")
     return SOME_FAILED if problems else 0
 
 
@@ -183,6 +190,8 @@ def run_probe(paths: list[AnyPath], annotations: Path, out: Path | None, setting
     from pipeline.store import FeatureStore
     from pipeline.text_table import table_text
 
+    if out is not None:
+        require_suffix(out, ".json")
     with progress("probe", total=1) as report:
         result = probe([FeatureStore.open(path) for path in paths], annotations, settings, report=report)
     if out is not None:
@@ -231,7 +240,7 @@ def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthet
         raise PipelineError("give a folder of CLIPS, or --synthetic for none, and not both")
     with progress("stitch", total=1) as report:
         summary = stitch(clips, out, settings, report=report)
-    say(f"{out}: {summary.made} videos made now; what they show: {summary.annotations}")
+    say(f"{out}: {counted(summary.made, 'video')} made now; what they show: {summary.annotations}")
     return say_failures(summary.failed)
 
 
@@ -253,7 +262,10 @@ def run_annotations(file: Path) -> int:
     from pipeline.annotations import read_annotations
     from pipeline.annotations import summary as annotation_summary
 
-    for line in annotation_summary(read_annotations(file)).lines():
+    found = annotation_summary(read_annotations(file))
+    if not found.videos:
+        raise PipelineError(f"annotations {file}: it has no videos")
+    for line in found.lines():
         say(line)
     return 0
 
@@ -279,5 +291,5 @@ def run_import(features: Path, out: Path, annotations: Path | None, settings: Im
         store, report = import_features(features, out, settings, annotations=truth)
     for line in report.notes:
         note(line)
-    say(f"{store.path}: {len(report.done)} sequences, {len(report.failed)} failed")
+    say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")
     return say_failures(report.failed)

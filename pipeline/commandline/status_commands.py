@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.commandline.terminal import say
 from pipeline.errors import SOME_FAILED, PipelineError
-from pipeline.plain_text import plain
+from pipeline.plain_text import counted, plain
 from pipeline.planning.status import JobStatus, Worker, status_of
 from pipeline.store import FeatureStore
 from pipeline.text_table import duration
@@ -47,8 +47,8 @@ def lines(status: JobStatus) -> Iterator[str]:
     rates = f", {status.videos_per_second * 3600:,.0f} videos an hour, {status.snippets_per_second:,.1f} snippets/s"
     at_work = sum(worker.at_work for worker in status.workers)
     yield (
-        f"{status.store}: {status.done} videos done, {status.failed} failed, of {status.videos}; "
-        f"{at_work} of {len(status.workers)} workers at work{rates if at_work else ''}{when}"
+        f"{status.store}: {counted(status.done, 'video')} done, {status.failed} failed, of {status.videos}; "
+        f"{at_work} of {counted(len(status.workers), 'worker')} at work{rates if at_work else ''}{when}"
     )
     for worker in status.workers:
         yield f"  {_worker_line(worker, now=status.now)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.commandline.terminal import say, say_columns, say_json
+from pipeline.plain_text import counted
 from pipeline.progress import progress
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
@@ -22,7 +23,7 @@ def run_pack(store: AnyPath, out: AnyPath, megabytes: float) -> int:
 def run_unpack(packed: AnyPath, out: AnyPath) -> int:
     with progress("unpack", total=1) as report:
         written = unpack(packed, out, report=report)
-    say(f"{out}: {written} files written; {len(FeatureStore.open(out).ids())} sequences")
+    say(f"{out}: {counted(written, 'file')} written; {counted(len(FeatureStore.open(out).ids()), 'sequence')}")
     return 0
 
 
