@@ -108,10 +108,10 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
     ("words", "message"),
     [
         (["extract", "{}/none", "--out", "{}/s"], "none"),
-        (["extract", "{}", "--out", "{}/s", "--stride-seconds", "0"], "stride_seconds must be > 0, got 0"),
-        (["extract", "{}", "--out", "{}/s", "--shard", "3/2"], "shard must be i/n"),
+        (["extract", "{}", "--out", "{}/s", "--stride-seconds", "0"], "--stride-seconds must be > 0, got 0"),
+        (["extract", "{}", "--out", "{}/s", "--shard", "3/2"], "--shard must be i/n"),
         (["sola", "{}", "--out", "{}/e"], "is not a feature store"),
-        (["sola", "{}", "--out", "{}/e", "--kernel-sizes", "4", "1", "1"], "kernel_sizes must be odd"),
+        (["sola", "{}", "--out", "{}/e", "--kernel-sizes", "4", "1", "1"], "--kernel-sizes must be odd"),
         (["train", "{}", "--annotations", "{}/a.json", "--out", "{}/m"], "is not a feature store"),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d.json"], "is not a trained model"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json"], "no file"),

@@ -54,7 +54,7 @@ def fit_sola(
     """Fit SoLa on a store, without labels, and write the enhanced store.
 
     Ctrl-C keeps a checkpoint; the same command goes on from it. Several GPUs or machines share the work under torchrun:
-    torchrun --nproc-per-node 4 -m pipeline sola STORE --out OUT; the loss is that of one process.
+    torchrun --no-python --nproc-per-node 4 sola-pipeline sola STORE --out OUT; the loss is that of one process.
 
     Args:
         store: A feature store that `extract` wrote.
