@@ -15,7 +15,7 @@ PRESET = "preset"  # the source of what a preset gives; the others are "cli" and
 _NAMES = re.compile(
     r"(?<![\w./\\-])(?:[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+)(?![\w/\\-]|\.\w)"
     r"|(?<![\w./\\-])[a-z]\w*(?==)"
-    r"|^[a-z]\w*(?= must | needs )"
+    r"|(?:^|(?<=error: ))[a-z]\w*(?= must | needs )"
 )
 _typed: dict[str, str] = {}
 
