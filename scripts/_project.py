@@ -1,4 +1,4 @@
-"""For scripts that a person starts with any Python: go on in an environment that has the project, or say what to run."""
+"""For scripts that a person starts with any Python: go on in an environment of the project, or say what to run."""
 
 import os
 import sys

@@ -35,7 +35,9 @@ class Notes:
     def lines(self) -> tuple[str, ...]:
         """One line for each kind: the count, the kind, examples."""
         return tuple(
-            f"{count} {kind if count > 1 else _singular(kind)} (" + "; ".join(self._examples[kind]) + ("; …)" if count > _EXAMPLES else ")")
+            f"{count} {kind if count > 1 else _singular(kind)} ("
+            + "; ".join(self._examples[kind])
+            + ("; …)" if count > _EXAMPLES else ")")
             for kind, count in self._counts.items()
         )
 
