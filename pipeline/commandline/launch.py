@@ -57,4 +57,3 @@ def bound_command(words: Sequence[str]) -> Bound:
         return launch, given
     result: Bound = launch(*given.args, **given.kwargs)
     return result
-

@@ -99,7 +99,6 @@ def _metric(name: str, help_text: str, kind: str = "gauge") -> tuple[str, str]:
 
 def _sample(name: str, labels: dict[str, str], value: float) -> str:
     quoted = (
-        '{}="{}"'.format(label, plain(text).replace("\\", "\\\\").replace('"', '\\"'))
-        for label, text in labels.items()
+        '{}="{}"'.format(label, plain(text).replace("\\", "\\\\").replace('"', '\\"')) for label, text in labels.items()
     )
     return f"{_PREFIX}_{name}{{{','.join(quoted)}}} {float(value):.15g}"
