@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encoders.weights import cache_folder
-from pipeline.commandline.app import app
+from pipeline.commandline.launch import app
 from tests.stores import make_store
 
 ROOT = Path(__file__).parent.parent
