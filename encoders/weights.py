@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from encoders.errors import EncoderError
 from encoders.stand_ins import stand_in_of
 
@@ -74,8 +72,10 @@ class WeightsInfo:
 
 
 def cache_folder() -> Path:
-    """Returns torch.hub's folder of weight files, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    """Returns torch.hub's folder of weight files, which TORCH_HOME moves, or XDG_CACHE_HOME."""
+    # By torch's own rule: asking torch would load it, which takes seconds.
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
 
 
 def is_url(weights: str) -> bool:
@@ -214,6 +214,8 @@ def read_file(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
+        import torch
+
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise EncoderError(

@@ -31,7 +31,7 @@ class ExtractConfig:
     """How raw videos become feature sequences."""
 
     encoder: str = "i3d_r50"
-    """Snippet encoder; `python -m pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
+    """Snippet encoder; `sola-pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
 
     weights: str = "kinetics400"
     """Published weights by name, a weight file, an address with a hash (https://…/name-0123abcd.pth, or any other

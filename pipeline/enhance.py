@@ -18,6 +18,7 @@ from pipeline.curve import draw_curve
 from pipeline.errors import PipelineError
 from pipeline.files import partial_path, publish_new, sha256_of_file, write_json
 from pipeline.partial import remove_abandoned
+from pipeline.plain_text import counted
 from pipeline.plotting import save_figure
 from pipeline.progress import Report, silent
 from pipeline.storage.local import cached, work_folder
@@ -52,7 +53,7 @@ class EnhanceSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"module {self.module}; {self.done} sequences enhanced, {self.skipped} were enhanced before"
+        return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
 
 
 def enhance_store(
@@ -186,7 +187,7 @@ def _fitted_module(
         write_json(fitted.parent / HISTORY_FILE, history)
         save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
         _publish_module(fitted, result.module, config, origin)
-    summary.module = f"fitted on {len(source.ids())} sequences"
+    summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     summary.history = history
     return result.module, config
 

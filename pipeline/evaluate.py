@@ -29,6 +29,7 @@ from pipeline.localization.metrics import (
 )
 from pipeline.localization.proposals import RecallResult, average_recall
 from pipeline.localization.segments import Segment
+from pipeline.plain_text import counted
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Evaluation:
     def text(self) -> str:
         """One line: the average mAP of each threshold set."""
         scores = ", ".join(f"{name} {100 * result.average:.1f}%" for name, result in self.results.items())
-        return f"average mAP on {self.videos} videos: {scores}"
+        return f"average mAP on {counted(self.videos, 'video')}: {scores}"
 
     def as_json(self) -> dict[str, Any]:
         """The evaluation as plain values, with the protocol's choices stated."""
@@ -96,17 +97,18 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
         )
     notes = list(annotations.problems)
     if missing := sorted(truth.keys() - found.keys()):
-        notes.append(f"{len(missing)} videos of the subset have no detections: all missed (e.g. {missing[0]})")
+        notes.append(f"no detections in {counted(len(missing), 'video')} of the subset: all missed (e.g. {missing[0]})")
     if blocked:
-        notes.append(f"{len(blocked)} blocked videos are left out")
+        notes.append(f"{counted(len(blocked), 'blocked video', 'is', 'are')} left out")
     if others := detections.keys() - truth.keys() - blocked:
-        notes.append(f"detections of {len(others)} videos outside the subset are left out")
+        notes.append(f"detections of {counted(len(others), 'video')} outside the subset are left out")
     sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
     if config.tious:
         sets["own"] = tuple(config.tious)
     results = {name: evaluate_map(truth, found, tious=tious, protocol=config.protocol) for name, tious in sets.items()}
     if unknown := results["activitynet"].unknown_class_detections:
-        notes.append(f"{unknown} detections of classes that the ground truth of the subset does not have are ignored")
+        ignored = counted(unknown, "detection")
+        notes.append(f"ignored: {ignored} of classes that the ground truth of the subset does not have")
     evaluation = Evaluation(results, config.subset, len(truth), notes)
     if config.details:
         actions = {video_id: chosen.videos[video_id].segments for video_id in truth}

@@ -19,6 +19,7 @@ from pipeline.errors import StorageError
 from pipeline.execution.extract_driver import workers
 from pipeline.features import encode_videos, open_encoder
 from pipeline.partial import this_process
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 from pipeline.recorder import REMOVED, Outcome, Recorder, remove_outdated
 from pipeline.runlog import RunLog
@@ -57,10 +58,11 @@ class ExtractSummary:
     def text(self) -> str:
         """One line of counts."""
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
-        counts = f"{self.done} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
+        done = counted(self.done, "video")
+        counts = f"{done} done{again}, {self.skipped} were done before, {len(self.failed)} failed"
         kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
         by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
-        return f"{counts}{by_kind}; {self.snippets} snippets"
+        return f"{counts}{by_kind}; {counted(self.snippets, 'snippet')}"
 
 
 def extract(

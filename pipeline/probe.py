@@ -17,6 +17,7 @@ from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file
 from pipeline.localization.segments import Segment
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.storage.location import AnyPath
@@ -94,7 +95,7 @@ def probe(
     annotations, notes = annotations_for(stores[0], annotations_file)
     common = set.intersection(*(set(store.ids()) for store in stores))
     if left_out := len(set(stores[0].ids()) - common):
-        notes.append(f"{left_out} videos of {stores[0].path} are not in all stores and are left out")
+        notes.append(f"{counted(left_out, 'video')} of {stores[0].path} left out: not in all stores")
     chosen = []
     for subset in (config.train_subset, config.test_subset):
         videos = _videos_of(annotations, subset, common)

@@ -25,6 +25,7 @@ from pipeline.extract import ExtractSummary, extract
 from pipeline.files import sha256_of_file, write_json
 from pipeline.localize import localize
 from pipeline.model import load_model
+from pipeline.plain_text import counted
 from pipeline.progress import progress
 from pipeline.stages import Say, Stages
 from pipeline.store import FeatureStore
@@ -144,7 +145,8 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         with progress(f"localize {title}", total=1) as report:
             summary = localize([store.path], loaded, config.localize, report=report)
         write_detections(detections, summary.detections, extra={"model": loaded.identity})
-        return f"{sum(map(len, summary.detections.values()))} detections in {len(summary.detections)} videos"
+        found = counted(sum(map(len, summary.detections.values())), "detection")
+        return f"{found} in {counted(len(summary.detections), 'video')}"
 
     def do_evaluate() -> str:
         result = evaluate(detections, annotations_file, config.evaluate)

@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pipeline.plain_text import plain_json
+
 ENDS = ("end", "interrupted")
 PROGRESS_SECONDS = 30.0
 _SILENT_SECONDS = 600.0  # a process that has logged nothing for so long has probably been killed
@@ -41,7 +43,7 @@ class RunLog:
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
         # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
         with _unless_read_only(), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(plain_json(line) + "\n")
 
     def write_progress(self, **fields: Any) -> None:
         """Adds a `progress` line, unless there was one within the last half minute."""

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from pipeline.plain_text import plain
 
 
-def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table as wide as it needs to be, also where the output goes to a file; figures stand to the right."""
-    console.print(title, markup=False)
-    rows = list(rows)
-    table = Table()
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    widest = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
-    width = max(console.width, sum(widest) + 3 * len(widest) + 1)
-    Console(file=console.file, width=width, highlight=False, markup=False).print(table)
+def table_text(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, sums: int = 0, figures: bool = True
+) -> str:
+    """A table as text, as wide as it needs to be, also where the output goes to a file.
+
+    Args:
+        title: one line above it.
+        header: names of the columns.
+        rows: cells, taken as they are: brackets are no markup.
+        sums: how many rows at the end are sums, and stand below a line.
+        figures: whether all columns but the first hold figures, which stand to the right.
+    """
+    names, cells = list(map(plain, header)), [list(map(plain, row)) for row in rows]
+    table = Table(box=box.HEAVY_HEAD if _draws_lines() else box.ASCII)
+    for number, name in enumerate(names):
+        table.add_column(Text(name), justify="right" if figures and number else "left", no_wrap=True)
+    for number, row in enumerate(cells):
+        table.add_row(*map(Text, row), end_section=number == len(cells) - sums - 1)
+    widest = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    text = io.StringIO()
+    Console(file=text, width=sum(widest) + 3 * len(widest) + 1, color_system=None).print(table)
+    return f"{plain(title)}\n{text.getvalue().rstrip()}"
 
 
 def duration(seconds: float) -> str:
@@ -29,3 +45,8 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def _draws_lines() -> bool:
+    """Whether standard output takes the characters that lines are drawn with."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")

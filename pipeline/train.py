@@ -21,6 +21,7 @@ from pipeline.localization.segments import PROPOSAL_LABEL
 from pipeline.localization.training import EpochReport, fit_head
 from pipeline.model import load_model, save_model
 from pipeline.partial import remove_abandoned
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 from pipeline.spec import plan_from_json
 from pipeline.store import FeatureStore
@@ -46,7 +47,7 @@ class TrainSummary:
         """One line: the data and the best epoch."""
         score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
         data = f"{self.training_videos} training and {self.validation_videos} validation videos"
-        text = f"{data}, {len(self.labels)} classes; kept epoch {self.best_epoch}, {score}"
+        text = f"{data}, {counted(len(self.labels), 'class')}; kept epoch {self.best_epoch}, {score}"
         return f"trained before, unchanged (remove the folder to train again): {text}" if self.finished_before else text
 
 

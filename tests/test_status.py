@@ -201,7 +201,7 @@ def test_the_command_tells_once_or_until_the_end(store, monkeypatch, capsys):
     monkeypatch.setattr(status_commands.time, "sleep", end)
     for words, expected in (
         (["--prometheus"], 'worker_up{store="'),
-        ([], "1 of 1 workers at work"),
+        ([], "1 of 1 worker at work"),
         (["--watch"], "ended"),
     ):
         with pytest.raises(SystemExit) as exit_info:

@@ -29,6 +29,7 @@ from pipeline.errors import PipelineError
 from pipeline.execution.ablate_jobs import work_on_ray
 from pipeline.execution.config import ExtractExecutionConfig, settings_of_results
 from pipeline.extract import extract
+from pipeline.plain_text import counted
 from pipeline.progress import progress
 from pipeline.store import FeatureStore
 
@@ -51,11 +52,11 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
     cells = read_plan(file, config)
     stores = _stores(cells, out, config, say)
     if config.execution.executor == "ray":
-        say(f"{len(cells)} cells, by Ray workers")
+        say(f"{counted(len(cells), 'cell')}, by Ray workers")
         work = work_on_ray(cells, stores, out, config)
     else:
         jobs = min(config.jobs or default_jobs(), len(cells))
-        say(f"{len(cells)} cells, {jobs} at a time")
+        say(f"{counted(len(cells), 'cell')}, {jobs} at a time")
         work = _work(cells, stores, out, config, jobs)
     results: dict[str, CellResult] = {}
     for result, seconds in work:

@@ -37,9 +37,17 @@ class Notes:
     def lines(self) -> tuple[str, ...]:
         """One line for each kind: the count, the kind, examples."""
         return tuple(
-            f"{count} {kind} (" + "; ".join(self._examples[kind]) + ("; …)" if count > _EXAMPLES else ")")
+            f"{count} {kind if count > 1 else _singular(kind)} ("
+            + "; ".join(self._examples[kind])
+            + ("; …)" if count > _EXAMPLES else ")")
             for kind, count in self._counts.items()
         )
+
+
+def _singular(kind: str) -> str:
+    """The kind for one alone: its first word, and what refers to it, without the plural."""
+    first, _, rest = kind.partition(" ")
+    return f"{first.removesuffix('s')} {rest.replace('their ', 'its ')}"
 
 
 class Fault(Exception):
@@ -165,6 +173,12 @@ def fit_segment(
 
 def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: Notes) -> tuple[str, ...]:
     names = sorted({segment.label for video in videos.values() for segment in video.segments})
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[name.casefold()].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            notes.add("groups of labels that differ only in case, taken as classes of their own", " / ".join(same))
     ids: dict[str, set[Any]] = defaultdict(set)
     for raw_segment in (segment for video in raw.videos for segment in video.segments):
         label_id = raw_segment.label_id

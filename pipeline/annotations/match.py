@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.errors import PipelineError
+from pipeline.plain_text import counted
 
 _PREFIX = "v_"  # ActivityNet's files carry it, the keys of its annotation file do not
 
@@ -23,7 +24,7 @@ class Match:
 
     def message(self) -> str:
         """One line: how many videos match, and counts and up to three examples of those that do not."""
-        parts = [f"{len(self.both)} videos have annotations and features"]
+        parts = [f"{counted(len(self.both), 'video', 'has', 'have')} annotations and features"]
         if names := self.only_in_annotations:
             parts.append(f"{len(names)} annotated without features ({_some(names)})")
         if names := self.only_in_store:
@@ -67,12 +68,12 @@ def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
     lines = []
     if by_prefix:
         names = _some(by_prefix)
-        lines.append(f"{len(by_prefix)} videos go by the store's id, which differs by the prefix {_PREFIX!r} ({names})")
+        many = counted(len(by_prefix), "video", "goes", "go")
+        lines.append(f"{many} by the store's id, which differs by the prefix {_PREFIX!r} ({names})")
     if by_letters:
         names = _some(by_letters)
-        lines.append(
-            f"{len(by_letters)} videos go by the store's id, which has other code points for the same letters ({names})"
-        )
+        many = counted(len(by_letters), "video", "goes", "go")
+        lines.append(f"{many} by the store's id, which has other code points for the same letters ({names})")
     return replace(annotations, videos=videos, problems=(*annotations.problems, *lines)) if lines else annotations
 
 

@@ -33,6 +33,7 @@ from pipeline.clips.segments import segment_clips
 from pipeline.clips.trimmed import Clip, find_clips, split_by_group
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 
 _CACHING = 0.2  # share of the progress that filling the cache counts for
@@ -64,8 +65,8 @@ class PretrainSummary:
         classes = ", ".join(f"{name} {100 * value:.0f}%" for name, value in self.per_class.items())
         before = "trained before, unchanged (remove the file to train again): " if self.finished_before else ""
         return (
-            f"{before}accuracy on {self.clips[1]} clips of held-out groups {100 * self.accuracy:.1f}% ({classes}); "
-            f"trained on {self.clips[0]} clips in {self.seconds:.0f} s"
+            f"{before}accuracy on {counted(self.clips[1], 'clip')} of held-out groups {100 * self.accuracy:.1f}% "
+            f"({classes}); trained on {counted(self.clips[0], 'clip')} in {self.seconds:.0f} s"
         )
 
 

@@ -14,6 +14,7 @@ from pipeline.exports.config import ExportConfig
 from pipeline.exports.job import Job, prepare
 from pipeline.files import partial_path, write_json
 from pipeline.partial import PARTIAL_SUFFIX, is_abandoned, this_process
+from pipeline.plain_text import counted
 from pipeline.store import FeatureStore
 
 RECORD = "export.json"
@@ -40,8 +41,8 @@ class ExportReport:
     def lines(self) -> list[str]:
         """The same as text, line by line."""
         return [
-            f"{self.out}: {self.training} training and {self.validation} validation videos, {self.segments} segments "
-            f"of {self.classes} classes, checked",
+            f"{self.out}: {self.training} training and {self.validation} validation videos, "
+            f"{counted(self.segments, 'segment')} of {counted(self.classes, 'class')}, checked",
             *(f"  {note}" for note in self.notes),
         ]
 

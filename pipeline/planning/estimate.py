@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, StorageError
 from pipeline.features import open_encoder
+from pipeline.plain_text import counted
 from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
 from pipeline.sources import Standing, size_of, standing_of
@@ -88,7 +89,8 @@ class Estimate:
         listed += [f"would fail: {video_id}: {reason}" for video_id, reason in sorted(self.unusable.items())]
         listed += [f"to do: {video_id}" for video_id in self.to_do]
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
-        counts = f"{len(self.to_do)} videos to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
+        to_do = counted(len(self.to_do), "video")
+        counts = f"{to_do} to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
         if not self.to_do:
             return [*listed, counts]
         how = "all of them" if self.probed == len(self.to_do) else f"from {self.probed} of them"

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.files import sha256_of_file, whole_file
 from pipeline.npy import read_npy
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
@@ -31,7 +32,8 @@ class MergeSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"{self.copied} sequences copied, {self.present} were there, {self.failures} failures"
+        copied, failures = counted(self.copied, "sequence"), counted(self.failures, "failure")
+        return f"{copied} copied, {self.present} were there, {failures}"
 
 
 def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = silent) -> MergeSummary:

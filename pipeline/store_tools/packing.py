@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file, write_json, write_text
 from pipeline.partial import remove_abandoned
+from pipeline.plain_text import counted
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
 from pipeline.store import FeatureStore
@@ -52,9 +53,8 @@ class PackSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return (
-            f"{self.files} files, {self.bytes / 1e9:.3f} GB in {self.made + self.kept} shards ({self.kept} were there)"
-        )
+        files, shards = counted(self.files, "file"), counted(self.made + self.kept, "shard")
+        return f"{files}, {self.bytes / 1e9:.3f} GB in {shards} ({self.kept} were there)"
 
 
 def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: Report = silent) -> PackSummary:
