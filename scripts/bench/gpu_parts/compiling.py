@@ -20,7 +20,11 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     began = time.perf_counter()
     try:
         encoder = load_encoder(
-            name, weights="random", device=options.device, compile=True, batch_size=QUICK_BATCH if options.quick else None
+            name,
+            weights="random",
+            device=options.device,
+            compile=True,
+            batch_size=QUICK_BATCH if options.quick else None,
         )
     except EncoderError as error:
         rows.failed(f"{name} compiled", error)
@@ -30,6 +34,6 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     rate = matmul_rate("bf16" if encoder.precision == "fp16" else encoder.precision, device, quick=options.quick)
     for way, begin in ways_of(encoder).items():
         measure(
-            f"{name} {encoder.precision} compiled, {way}", begin, encoder.batch_size, flops, rate, device, rows, options,
-            seconds_to_load=loading, batch=encoder.batch_size, notes="; ".join(encoder.notes) or None,
+            f"{name} {encoder.precision} compiled, {way}", begin, encoder.batch_size, flops, rate, device, rows,
+            options, seconds_to_load=loading, batch=encoder.batch_size, notes="; ".join(encoder.notes) or None,
         )  # fmt: skip

@@ -15,14 +15,20 @@ LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
     for name in ENCODERS[:1] if options.quick else ENCODERS:
-        host = load_encoder(name, weights="random", device="cpu", precision="fp32", batch_size=1 if options.quick else 2)
+        host = load_encoder(
+            name, weights="random", device="cpu", precision="fp32", batch_size=1 if options.quick else 2
+        )
         snippets = synthetic_snippets(host.spec, 1 if options.quick else 5)
         want = host.encode(snippets).double()
         for precision in ("fp32", "bf16", "fp16"):
             row = f"{name} {precision}"
             try:
                 encoder = load_encoder(
-                    name, weights="random", device=options.device, precision=precision, batch_size=1 if options.quick else 4
+                    name,
+                    weights="random",
+                    device=options.device,
+                    precision=precision,
+                    batch_size=1 if options.quick else 4,
                 )
                 found = encoder.encode(snippets).double()
             except EncoderError as error:

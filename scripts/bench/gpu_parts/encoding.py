@@ -121,9 +121,7 @@ def measure(
     )
 
 
-def eager(
-    name: str, flops: float, rate: float, device: torch.device, rows: Rows, options: argparse.Namespace
-) -> None:
+def eager(name: str, flops: float, rate: float, device: torch.device, rows: Rows, options: argparse.Namespace) -> None:
     """The published network in fp32 as it stands in its library, inputs on the device."""
     bench = sibling("encode")
     spec = CATALOG[name].spec

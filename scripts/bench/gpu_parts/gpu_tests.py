@@ -15,7 +15,9 @@ FILES = ("tests/test_gpu.py", "tests/test_encoders_features.py", "tests/test_hea
 def run(options: argparse.Namespace, rows: Rows) -> None:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short", *FILES]
     environment = {**os.environ, "SOLA_TEST_DEVICE": options.device}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     print(done.stdout, flush=True)
     for test, reason in re.findall(r"^(?:FAILED|ERROR) \S*?::(\S+)(?: - (.*))?$", done.stdout, re.MULTILINE):
         rows.failed(test, reason or "see the log")

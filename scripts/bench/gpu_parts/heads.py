@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
         except Exception as error:  # the others must be heard
             rows.failed(row, error)
     _suppress(options, device, rows)
-    sets = argparse.Namespace(videos=50 if options.quick else 1000, detections=200, classes=200, seed=0)
+    sets = argparse.Namespace(videos=20 if options.quick else 1000, detections=200, classes=200, seed=0)
     truth, found = sibling("metrics").make_set(sets)
     began = time.perf_counter()
     evaluate_map(truth, found)
@@ -45,14 +45,15 @@ def _train(
     row: str, name: str, kind: str, length: int, options: argparse.Namespace, rows: Rows
 ) -> tuple[FitResult, list[TrainItem]]:
     config = preset(name, kind=kind)  # type: ignore[arg-type]
-    steps, channels = (2, 128) if options.quick else (40, 2048)
+    steps, channels, videos = (2, 64, 1) if options.quick else (40, 2048, 4)
+    epochs = 2 if options.quick else 3
     config = replace(
-        config, epochs=3, warmup_epochs=1, min_steps_per_epoch=steps, device=options.device, statistics_videos=4
+        config, epochs=epochs, warmup_epochs=1, min_steps_per_epoch=steps, device=options.device, statistics_videos=4
     )
-    items = make_items(4 * config.batch_size, length, channels)
+    items = make_items(videos * config.batch_size, length, channels)
     ends: list[float] = []
     result = fit_head(items, [], labels=LABELS, config=config, on_epoch=lambda report: ends.append(time.perf_counter()))
-    taken = (ends[-1] - ends[-2]) / max(steps, 4)
+    taken = (ends[-1] - ends[-2]) / max(steps, videos)
     limit, resized = config.head.train_limit, config.head.resize_snippets
     batch = [item.as_proposals() for item in items] if config.class_agnostic else items
     gathering = seconds_of(
@@ -63,7 +64,9 @@ def _train(
         torch.device("cpu"),
         budget=0.3,
     )  # fmt: skip
-    rows.add(row, steps_a_second=1 / taken, ms_a_step=taken * 1e3, ms_to_gather=gathering * 1e3, batch=config.batch_size)
+    rows.add(
+        row, steps_a_second=1 / taken, ms_a_step=taken * 1e3, ms_to_gather=gathering * 1e3, batch=config.batch_size
+    )
     return result, items
 
 

@@ -40,7 +40,9 @@ def pack(folder: Path) -> None:
     for_312 = ["--only-binary=:all:", "--python-version=3.12", "--implementation=cp", *platforms]
     _call([*pip, "download", "-q", "--no-deps", *for_312, "-d", str(folder / WHEELS), *fetch])
     _call([*pip, "wheel", "-q", "--no-deps", "-w", str(folder / WHEELS), *build])
-    if impure := [w.name for w in (folder / WHEELS).glob("*.whl") if "linux" not in w.name and "-none-any" not in w.name]:
+    if impure := [
+        w.name for w in (folder / WHEELS).glob("*.whl") if "linux" not in w.name and "-none-any" not in w.name
+    ]:
         sys.exit(f"error: {', '.join(impure)}: made for this machine alone, not for Python 3.12 on Linux x86-64")
     _pack_project(folder / PROJECT)
     _pack_videos(folder / VIDEOS)
@@ -85,7 +87,7 @@ def _pack_videos(folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
     from gpu_parts.footage import write_video
 
-    write_video(folder / "made_720p.mp4", seconds=10, size=(720, 1280))
+    write_video(folder / "made_720p.mp4", seconds=6, size=(720, 1280))
 
 
 def _call(command: list[str]) -> None:

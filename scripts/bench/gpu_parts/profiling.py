@@ -24,9 +24,7 @@ TOP_KERNELS = 6
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
     device = torch.device(options.device)
-    encoder = load_encoder(
-        "i3d_r50", weights="random", device=options.device, batch_size=1 if options.quick else None
-    )
+    encoder = load_encoder("i3d_r50", weights="random", device=options.device, batch_size=1 if options.quick else None)
     batches = 2 if options.quick else 50
     snippets = batches * encoder.batch_size
     _consume(encoder, 2 if options.quick else 8)

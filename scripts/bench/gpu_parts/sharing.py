@@ -10,17 +10,22 @@ import torch
 from encoders.encoder import load_encoder
 from gpu_parts.rows import Rows
 
-CHILD = "import sys; sys.path[:0] = {path!r}; from gpu_parts.sharing import child; child({device!r}, {batch}, {seconds})"
+CHILD = (
+    "import sys; sys.path[:0] = {path!r}; from gpu_parts.sharing import child; child({device!r}, {batch}, {seconds})"
+)
 
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
-    batch, seconds = (2, 2.0) if options.quick else (0, 5.0)
+    batch, seconds = (1, 1.0) if options.quick else (0, 5.0)
     code = CHILD.format(path=sys.path, device=options.device, batch=batch, seconds=seconds)
     alone = _rates(code, 1)
     both = _rates(code, 2)
     rows.add("one process", snippets_a_second=alone[0])
     rows.add(
-        "two processes", snippets_a_second=sum(both), times_one=sum(both) / alone[0], each=f"{both[0]:.4g}, {both[1]:.4g}"
+        "two processes",
+        snippets_a_second=sum(both),
+        times_one=sum(both) / alone[0],
+        each=f"{both[0]:.4g}, {both[1]:.4g}",
     )
 
 

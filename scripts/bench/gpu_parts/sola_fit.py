@@ -40,7 +40,7 @@ class Memory:
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
     device = torch.device(options.device)
-    batch, channels, steps = (32, 256, 8) if options.quick else (256, 2048, 60)
+    batch, channels, steps = (16, 128, 8) if options.quick else (256, 2048, 60)
     torch.manual_seed(0)
     features = torch.rand((batch * 120, channels), device=device)
     source = Memory(features.cpu().numpy(), 120)
@@ -53,7 +53,9 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     for precision in ("fp32", "bf16"):
         chosen = replace(config, precision=precision)
         _try(rows, f"fit(), {precision}", lambda c=chosen: _product(source, c, channels), add)
-        _try(rows, f"train_step, windows on the device, {precision}", lambda c=chosen: _step(features, c, channels), add)
+        _try(
+            rows, f"train_step, windows on the device, {precision}", lambda c=chosen: _step(features, c, channels), add
+        )
     for precision in ("fp32", "bf16", "tf32"):
         row = f"data on the device, no measures, {precision}"
         _try(rows, f"{row}, eager", lambda p=precision: _resident(features, config, channels, p), add)
@@ -85,7 +87,10 @@ def _plain(
     seconds = {}
     for row, windows in (("plain loop, windows sent", here), ("plain loop, windows on the device", there)):
         seconds[row] = seconds_of(
-            lambda w=windows: bench.plain_step(learner, optimizer, w.to(device), config), device, least=3, budget=steps / 60
+            lambda w=windows: bench.plain_step(learner, optimizer, w.to(device), config),
+            device,
+            least=3,
+            budget=steps / 60,
         )
         rows.add(row, steps_a_second=1 / seconds[row], ms=seconds[row] * 1e3)
     return seconds["plain loop, windows sent"]
@@ -127,7 +132,7 @@ def _resident(
 def _enhancing(options: argparse.Namespace, channels: int, device: torch.device, rows: Rows) -> None:
     """Bytes of input a second, against the memory's rate."""
     module = SolaModule(channels, SolaConfig()).to(device).eval()
-    features = np.ones((2048 if options.quick else 65536, channels), np.float32)
+    features = np.ones((1024 if options.quick else 65536, channels), np.float32)
     memory = copy_rate(device, quick=options.quick)
     for precision in ("fp32", "bf16"):
 
