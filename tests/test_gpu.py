@@ -50,7 +50,7 @@ def small_encoder(name: str, device: str, precision: str, **options) -> Encoder:
     return make_encoder(entry, weights="random", device=device, precision=precision, **{"batch_size": 2, **options})
 
 
-@pytest.mark.parametrize("name", ["i3d_r50", "tsn_r50", "i3d_inception", "r2plus1d_34"])
+@pytest.mark.parametrize("name", ["i3d_r50", "tsn_r18"])
 def test_features_are_those_of_the_processor(name):
     host = small_encoder(name, "cpu", "fp32")
     snippets = synthetic_snippets(host.spec, 3)

@@ -14,6 +14,8 @@ FILES = ("tests/test_gpu.py", "tests/test_encoders_features.py", "tests/test_hea
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short", *FILES]
+    if options.quick:
+        command += ["-k", "sola or suppressed"]  # the others take a processor long
     environment = {**os.environ, "SOLA_TEST_DEVICE": options.device}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
