@@ -16,7 +16,8 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short", *FILES]
     if options.quick:
         command += ["-k", "sola or suppressed"]  # the others take a processor long
-    environment = {**os.environ, "SOLA_TEST_DEVICE": options.device}
+    # Plugins of other packages on the machine have no business here.
+    environment = {**os.environ, "SOLA_TEST_DEVICE": options.device, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
