@@ -88,7 +88,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
             annotations_file,
             tolerance_seconds=config.tolerance_seconds,
             subsets=None if config.subset == "all" else (config.subset,),
-            clip=not protocol.counts_other_videos,
+            mend=not protocol.counts_other_videos,
         ),
         detections,
     )

@@ -12,7 +12,7 @@ PUBLISHED = ("activitynet", "actionformer", "opentad", "thumos")
 
 
 def evaluated(tmp_path: Path, truth: dict, found: dict, protocol: str | None = None, **options: object) -> Evaluation:
-    """The evaluation of ``found``, id → (start, end, score), all of class a, with ``truth``, id → (subset, segments), in
+    """The evaluation of ``found``, id → (start, end, score), all of class a, with ``truth``, id → (subset, segments) in
     videos of 100 s, of class a or of the label that a segment has as its third entry."""
     database = {
         video: {
@@ -78,6 +78,16 @@ def test_published_code_takes_ground_truth_as_the_file_has_it(tmp_path):
     clipped = evaluated(tmp_path, truth, found, tious=(1.0,))
     assert clipped.results["own"].average == 1
     assert clipped.notes == ["1 segments clipped to their video (v [90, 100.4] a)"]
+
+
+def test_of_two_that_repeat_the_first_in_the_file_is_kept(tmp_path):
+    # They are 0.4 ms apart, of a length of 1 s: a tIoU of 0.9992.
+    truth = {"v": ("validation", [(10.0004, 11.0004), (10, 11)])}
+    for protocol in ("opentad", "actionformer"):
+        result = evaluated(tmp_path, truth, {"v": [(10, 11, 0.9)]}, protocol, tious=(0.9995,)).results["own"]
+        assert result.segments.tolist() == [1] and result.average == 0
+        result = evaluated(tmp_path, truth, {"v": [(10.0004, 11.0004, 0.9)]}, protocol, tious=(0.9995,)).results["own"]
+        assert result.average == 1
 
 
 def test_average_recall_is_that_of_the_protocol(tmp_path):

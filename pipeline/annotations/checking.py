@@ -81,7 +81,7 @@ def check(
     source: str,
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
-    clip: bool = True,
+    mend: bool = True,
 ) -> Annotations:
     """Checked annotations from a file's own values.
 
@@ -90,7 +90,7 @@ def check(
         tolerance_seconds: a segment may overshoot its video by this much, or by 1 % of the duration where
             that is more; it is clipped then.
         subsets: those in use; what cannot be mended in others is left out and noted. None: all are in use.
-        clip: off: segments within the tolerance stay as they are, also those of no length.
+        mend: off: segments within the tolerance stay as the file has them, in its order, also those of no length.
 
     Raises:
         PipelineError: values that cannot be mended; the first is named, the others are counted.
@@ -104,7 +104,7 @@ def check(
             for subset in {earlier.subset, raw_video.subset or ""}:
                 faults.add(f"video {raw_video.id!r} appears twice; keep one of the two", subset=subset)
         try:
-            videos[raw_video.id] = _video(raw_video, tolerance_seconds, clip, notes, faults)
+            videos[raw_video.id] = _video(raw_video, tolerance_seconds, mend, notes, faults)
         except Fault as fault:
             faults.add(f"video {raw_video.id!r}: {fault}", subset=raw_video.subset or "")
     faults.refuse(source=source)
@@ -118,7 +118,7 @@ def check(
     )
 
 
-def _video(raw: RawVideo, tolerance_seconds: float, clip: bool, notes: Notes, faults: Faults) -> VideoAnnotations:
+def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, faults: Faults) -> VideoAnnotations:
     if raw.subset is not None and not isinstance(raw.subset, str):
         raise Fault(f"subset must be a name, got {raw.subset!r}")
     duration = _positive(raw.duration, "duration", raw.id, notes)
@@ -134,10 +134,11 @@ def _video(raw: RawVideo, tolerance_seconds: float, clip: bool, notes: Notes, fa
         except Fault as fault:
             faults.add(f"video {raw.id!r}, segment {place}: {fault}", subset=raw.subset or "")
             continue
-        fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if clip else segment
+        fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if mend else segment
         if fitted is not None:
             segments.append(fitted)
-    segments.sort(key=lambda segment: segment.segment)
+    if mend:
+        segments.sort(key=lambda segment: segment.segment)
     for segment, count in Counter(segments).items():
         if count > 1:
             notes.add("segments given more than once, kept", f"{raw.id} {describe(segment)} × {count}")

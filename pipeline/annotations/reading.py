@@ -21,7 +21,7 @@ def read_annotations(
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
-    clip: bool = True,
+    mend: bool = True,
 ) -> Annotations:
     """The ground truth in ``path``: a file of the ActivityNet family or of BSN, or a folder of THUMOS14 text files.
 
@@ -32,14 +32,14 @@ def read_annotations(
     Args:
         tolerance_seconds: how much a segment may overshoot its video, or 1 % of the duration where that is more.
         subsets: those in use; a fault in another is left out and noted in ``problems``. None: all are in use.
-        clip: off: segments that overshoot a little, or have no length, stay as the file has them.
+        mend: off: segments that overshoot a little, or have no length, stay as the file has them, in its order.
 
     Raises:
         PipelineError: the file is absent or no annotation file; in the subsets in use, an id appears twice, or a
             segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than the
             tolerance.
     """
-    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, clip=clip)
+    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, mend=mend)
 
 
 def fit_to_durations(
