@@ -62,7 +62,8 @@ class Faults:
         if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
             self._lines.append(line)
         else:
-            self._notes.add("faults in subsets that are not in use, left out", line)
+            what, _, _ = line.partition("; ")  # without the remedy
+            self._notes.add("faults in subsets that are not in use, left out", what)
 
     def refuse(self, *, source: str) -> None:
         """Raises one line for all faults: the first of them and the number of the others.

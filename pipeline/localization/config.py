@@ -109,7 +109,7 @@ class HeadConfig:
             thresholds,
             "one or more numbers > 0 and < 1",
         )
-        if self.block == "attention" and self.width % self.attention_heads:
+        if self.kind == "anchor_free" and self.block == "attention" and self.width % self.attention_heads:
             raise PipelineError(
                 f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
             )
