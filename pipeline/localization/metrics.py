@@ -27,8 +27,7 @@ class MapResult:
     ``labels`` (K, sorted, all classes of the ground truth) and ``tious`` (N) name the axes. ``segments`` is the number
     of ground-truth segments [K]; ``detections`` counts those that were evaluated; ``unknown_class_detections`` those
     that were ignored because their class is not in the ground truth. ``protocol`` and its ``rules`` say which choices
-    were made; ``duplicates_removed`` and ``short_removed`` segments, ``videos_blocked`` and ``other_videos`` what they
-    took away.
+    were made; ``duplicates_removed`` and ``short_removed`` segments and ``videos_blocked`` what they took away.
     """
 
     labels: tuple[str, ...]
@@ -44,7 +43,6 @@ class MapResult:
     duplicates_removed: int
     short_removed: int
     videos_blocked: int
-    other_videos: int
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,6 @@ def evaluate_map(
         duplicates_removed=matched.sides.duplicates_removed,
         short_removed=matched.sides.short_removed,
         videos_blocked=matched.sides.videos_blocked,
-        other_videos=matched.sides.other_videos,
     )
 
 

@@ -82,8 +82,7 @@ PROTOCOLS: dict[str, Protocol] = {
 class Prepared:
     """What a protocol evaluates: the ground truth and detections that count, and the ``ambiguous`` segments.
 
-    ``duplicates_removed`` and ``short_removed`` segments, ``videos_blocked`` and ``other_videos`` (with detections) say
-    what was taken away.
+    ``duplicates_removed`` and ``short_removed`` segments, and ``videos_blocked``, say what was taken away.
     """
 
     ground_truth: Mapping[str, Sequence[Segment]]
@@ -92,7 +91,6 @@ class Prepared:
     duplicates_removed: int
     short_removed: int
     videos_blocked: int
-    other_videos: int
 
 
 def find_protocol(name: str) -> Protocol:
@@ -120,8 +118,8 @@ def prepare(
     if chosen.forgives_ambiguous:
         ambiguous = {video: [s for s in rows if s.label == AMBIGUOUS_LABEL] for video, rows in truth.items()}
         truth = {video: [s for s in rows if s.label != AMBIGUOUS_LABEL] for video, rows in truth.items()}
-    others = set() if chosen.counts_other_videos else found.keys() - truth.keys()
-    found = {video: rows for video, rows in found.items() if video not in others}
+    if not chosen.counts_other_videos:
+        found = {video: rows for video, rows in found.items() if video in truth}
     given = _count(truth)
     truth = {video: [s for s in rows if _length(s) >= chosen.shortest_seconds] for video, rows in truth.items()}
     long_enough = _count(truth)
@@ -134,7 +132,6 @@ def prepare(
         duplicates_removed=long_enough - _count(truth),
         short_removed=given - long_enough,
         videos_blocked=len(blocked & {*ground_truth, *detections}),
-        other_videos=len(others),
     )
 
 
