@@ -92,7 +92,12 @@ def probe(
     Raises:
         PipelineError, SolaError: no videos in common, a subset without videos, or only one class in it.
     """
-    annotations, notes = annotations_for(stores[0], annotations_file)
+    annotations, notes = annotations_for(
+        stores[0],
+        annotations_file,
+        subsets=(config.train_subset, config.test_subset),
+        tolerance_seconds=config.tolerance_seconds,
+    )
     common = set.intersection(*(set(store.ids()) for store in stores))
     if left_out := len(set(stores[0].ids()) - common):
         notes.append(f"{counted(left_out, 'video')} of {stores[0].path} left out: not in all stores")

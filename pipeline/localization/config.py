@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.errors import PipelineError
 from pipeline.localization.protocols import THUMOS_TIOUS
+from pipeline.localization.segments import TOLERANCE_SECONDS, check_tolerance
 from sola.config import SolaConfig
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
@@ -113,7 +114,7 @@ class HeadConfig:
             thresholds,
             "one or more numbers > 0 and < 1",
         )
-        if self.block == "attention" and self.width % self.attention_heads:
+        if self.kind == "anchor_free" and self.block == "attention" and self.width % self.attention_heads:
             raise PipelineError(
                 f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
             )
@@ -198,6 +199,9 @@ class TrainConfig:
     """Subset of the annotations to learn from (THUMOS14: validation)."""
     validation_subset: str = "validation"
     """Subset whose mean average precision chooses the best epoch (THUMOS14: test, as published)."""
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """A segment of the two subsets may overshoot its video by this much, or by 1 % of the duration where that is more
+    (it is clipped); one that does so by more stops the training."""
     class_agnostic: bool = False
     """Learn one class, action, whatever the labels: proposals, to be named by video-level scores."""
     validate_every_epochs: int = 5
@@ -230,6 +234,7 @@ class TrainConfig:
         for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        check_tolerance(self.tolerance_seconds)
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
         _require_choice(self.sola, "sola", get_args(SolaWay))
