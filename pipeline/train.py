@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -274,7 +275,7 @@ class _Checkpoint:
             return None
         try:
             value = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
+        except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
         return value["state"] if value.get("identity") == self._identity else None
 

@@ -64,7 +64,7 @@ def test_ground_truth_of_no_length_is_missed_or_left_out_as_the_code_does(tmp_pa
         assert results[protocol].average == 1
     assert results["actionformer"].segments.tolist() == [1]
     notes = evaluated(tmp_path, truth, found, "actionformer").notes
-    assert "3 segments of the ground truth that are too short for the protocol are left out" in notes
+    assert "left out as too short for the protocol: 3 segments of the ground truth" in notes
     assert any("2 segments of no length, left out" in note for note in evaluated(tmp_path, truth, found).notes)
 
 
@@ -114,6 +114,6 @@ def test_ambiguous_segments_that_a_protocol_does_not_know_are_left_out_and_named
     truth, found = {"v": ("validation", [(0, 10), (20, 30, "Ambiguous")])}, {"v": [(0, 10, 0.5), (20, 30, 0.9)]}
     strict = evaluated(tmp_path, truth, found)
     assert strict.results["activitynet"].average == 0.5
-    assert strict.notes == ["1 segments labelled Ambiguous are left out (--protocol thumos takes them into account)"]
+    assert strict.notes == ["left out: 1 segment labelled Ambiguous (--protocol thumos takes them into account)"]
     forgiving = evaluated(tmp_path, truth, found, "thumos")
     assert forgiving.results["activitynet"].average == 1 and forgiving.notes == []

@@ -48,7 +48,7 @@ from tests.stores import annotate, make_store
 from tests.toys import TOY_SPEC
 
 OWN = (PipelineError, EncoderError, SolaError)
-SOLA = SolaConfig(hidden=4, kernel_sizes=(3, 1), dilations=(1, 1), window_snippets=300)
+SOLA = SolaConfig(hidden=4, kernel_sizes=(3, 1, 1), dilations=(1, 1, 1), window_snippets=300)
 IMPORT = ImportConfig(fps=30, stride_frames=4, window_frames=16)
 SEGMENTS = [(0.5, 1.0, "run"), (1.0, 1.5, "jump")]
 
