@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import take_config
 from pipeline.commandline.app import app
+from pipeline.commandline.launch import bound_command
 from tests import ROOT
 
 if sys.version_info >= (3, 11):
@@ -16,17 +16,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+PROGRAM = ("sola-pipeline ", "python -m pipeline ")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
+    """The words of each command that the README shows, without the program's name."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python -m pipeline")]
+    return [line.removeprefix(name) for line in lines for name in PROGRAM if line.startswith(name)]
 
 
 def test_the_readme_shows_every_command():
-    shown = {shlex.split(line)[3] for line in commands()}
+    shown = {shlex.split(line)[0] for line in commands()}
     assert shown == {name for name in app if not name.startswith("-")}
 
 
@@ -35,20 +37,19 @@ def test_command_of_the_readme_is_understood(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     toml = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "settings.toml").write_text(toml.group(1))
-    tokens = take_config(shlex.split(line)[3:])
-    app.parse_args(tokens, exit_on_error=False, print_error=False)
+    bound_command(shlex.split(line))
 
 
 def test_an_option_that_does_not_exist_is_not_understood():
     with pytest.raises(Exception, match="no-such-option"):
-        app.parse_args(["extract", "a", "--out", "b", "--no-such-option"], exit_on_error=False, print_error=False)
+        bound_command(["extract", "a", "--out", "b", "--no-such-option"])
 
 
 def test_settings_of_the_readme_reach_the_stages(tmp_path):
     toml = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL).group(1)
     assert tomllib.loads(toml)["extract"]["stride_frames"] == 16
     (tmp_path / "settings.toml").write_text(toml)
-    _, bound, _ = app.parse_args(take_config(["run", str(tmp_path / "settings.toml")]), exit_on_error=False)
+    _, bound = bound_command(["run", str(tmp_path / "settings.toml")])
     settings = bound.arguments["settings"]
     assert settings.videos == [Path("videos")]
     assert settings.baseline
