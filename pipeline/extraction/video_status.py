@@ -43,7 +43,7 @@ def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig
     except PipelineError as error:  # there is no place for it in a store, not even for its failure
         return VideoStatus("failed", f"bad_id: {error}")
     sidecar = store.sidecar(video.id)
-    if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+    if sidecar is not None and has_changed(video.path, sidecar.get("source", {})) is False:
         return VideoStatus("done")
     failure = store.failure(video.id)
     if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
@@ -75,18 +75,28 @@ def source_of(video: VideoFile) -> dict[str, Any]:
 
 
 def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
-    """Whether the file is still the one that ``source`` describes; read only if its size says so and its time, or the
-    version of a remote one, does not."""
+    """Whether the file is still the one that ``source`` describes, or still cannot be read."""
+    changed = has_changed(path, source)
+    return source.get("bytes", 0) is None if changed is None else not changed
+
+
+def has_changed(path: AnyPath, source: Any) -> bool | None:
+    """Whether the file is another one now than ``source`` describes; None where it cannot be read.
+
+    It is read only if its size is the same and its time, or the version of a remote one, is not.
+    """
+    if not isinstance(source, dict):
+        return True
     try:
         stamp = stamp_of(path)
         if stamp is None:
-            return "bytes" in source and source["bytes"] is None
+            return None
         if stamp[0] != source.get("bytes"):
-            return False
+            return True
         version = source.get("etag" if isinstance(path, RemotePath) else "modified_ns")
-        return stamp[1] == version or sha256_of_file(path) == source.get("sha256")
+        return stamp[1] != version and sha256_of_file(path) != source.get("sha256")
     except OSError:
-        return "bytes" in source and source["bytes"] is None
+        return None
 
 
 def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:

@@ -21,6 +21,7 @@ from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
+from pipeline.text.plain import counted
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.metadata import VideoInfo, probe
@@ -88,7 +89,8 @@ class Estimate:
         listed += [f"would fail: {video_id}: {reason}" for video_id, reason in sorted(self.unusable.items())]
         listed += [f"to do: {video_id}" for video_id in self.to_do]
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
-        counts = f"{len(self.to_do)} videos to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
+        to_do = counted(len(self.to_do), "video")
+        counts = f"{to_do} to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
         if not self.to_do:
             return [*listed, counts]
         how = "all of them" if self.probed == len(self.to_do) else f"from {self.probed} of them"

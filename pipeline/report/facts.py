@@ -72,7 +72,8 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
     annotations_file = _annotations_file(folder, settings)
     annotations = None
     if annotations_file is not None:
-        annotations = adopt_ids(read_annotations(annotations_file), [*store.ids(), *store.failed_ids()])
+        # The stages have judged what they use: nothing stops the report.
+        annotations = adopt_ids(read_annotations(annotations_file, subsets=()), [*store.ids(), *store.failed_ids()])
     folders = _detection_folders(folder, has_sola=enhanced is not None)
     detections = {way: read_detections(path / "detections.json") for way, path in folders.items()}
     notes: list[str] = []
