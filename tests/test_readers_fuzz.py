@@ -25,7 +25,6 @@ from encoders.trained import carried_spec, save_trained
 from encoders.weights import read_file
 from pipeline.annotations import adopt_ids, fit_to_durations, read_annotations, summary
 from pipeline.annotations.detections import read_detections, read_external_data
-from pipeline.commandline.option_sources import read_toml
 from pipeline.detection.model import load_model, save_model
 from pipeline.detection.video_scores import read_video_scores, scores_for
 from pipeline.errors import PipelineError
@@ -33,6 +32,7 @@ from pipeline.exports import ExportConfig, ImportConfig, export, import_export, 
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
 from pipeline.pretraining.clips import find_clips
+from pipeline.storage.read_files import read_toml
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack

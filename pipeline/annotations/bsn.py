@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.annotations.activitynet import lost_fields, raw_segments
 from pipeline.annotations.raw import RawAnnotations, RawVideo
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_text
+from pipeline.storage.read_files import read_text
 
 SUBSETS_NAME = "video_info_new.csv"
 _FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset"})

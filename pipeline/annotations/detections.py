@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json, write_json, write_text
+from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.read_files import read_json
 
 VERSION = "1.0"
 DETECTION_SUFFIXES = (".json", ".csv")

@@ -13,7 +13,7 @@ from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.annotations.raw import RawAnnotations
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.read_files import read_json
 
 
 def read_annotations(

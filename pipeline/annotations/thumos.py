@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_text
+from pipeline.storage.read_files import read_text
 
 _NAME = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt", re.IGNORECASE)
 _SUBSETS = {"val": "validation", "test": "test"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +15,9 @@ from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
 from pipeline.heads.presets import preset
-from pipeline.storage.atomic_files import read_text
+from pipeline.storage.read_files import read_toml
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Preset = Literal["thumos14", "activitynet13", "hacs"]
 
@@ -132,18 +126,3 @@ def _preset_values(command: str, arguments: ArgumentCollection) -> Iterator[tupl
         elif stage == "sola" and name in get_args(SolaPreset):
             values = asdict(sola_preset(name))
         yield PRESET, {group: values} if group else values
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a file of settings.
-
-    Raises:
-        PipelineError: no such file, or it is not TOML.
-    """
-    text = read_text(path, what="settings")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise PipelineError(f"settings: {path} is not TOML that can be read: it is nested too deep") from None
-    except ValueError as error:  # of the library, or Python's own on integers of very many digits
-        raise PipelineError(f"settings: {path} is not TOML: {str(error).partition(';')[0]}") from None

@@ -23,8 +23,9 @@ from pipeline.errors import PipelineError
 from pipeline.heads.base import Head
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
-from pipeline.storage.atomic_files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.local import cached
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from pipeline.store.spec import StoreSpec
 from sola.config import SolaConfig, config_to_dict

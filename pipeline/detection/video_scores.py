@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.annotations.match import find_name, names_by_form
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json, read_text
 from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json, read_text
 
 _FORMS = (
     'accepted are {id: {label: score}} or {"results": {id: [scores]}, "class": [labels]} as .json, or an array '

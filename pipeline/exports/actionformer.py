@@ -15,7 +15,8 @@ from typing import Any
 
 from pipeline.exports.arrays import FEATURES, check_arrays, training_length, write_arrays
 from pipeline.exports.job import Job, database
-from pipeline.storage.atomic_files import read_json, write_json, write_text
+from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.read_files import read_json
 
 ANNOTATIONS, CONFIG = "annotations.json", "dataset.yaml"
 _DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"  # before May 2022

@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.exports.job import ExportVideo, Job
-from pipeline.storage.atomic_files import read_json, whole_file, write_json, write_text
+from pipeline.storage.atomic_files import whole_file, write_json, write_text
+from pipeline.storage.read_files import read_json
 
 LABELS, DATA, CONFIG = "labels.json", "data", "load.py"
 

@@ -18,7 +18,8 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job, database
-from pipeline.storage.atomic_files import read_json, whole_file, write_json, write_text
+from pipeline.storage.atomic_files import whole_file, write_json, write_text
+from pipeline.storage.read_files import read_json
 
 FEATURES, INFO, ANNOTATIONS, TRUTH = "features.hdf5", "video_info_new.csv", "anet_anno_action.json", "activity_net.json"
 OPTIONS = "options.txt"

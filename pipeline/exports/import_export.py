@@ -20,7 +20,8 @@ from pipeline.exports.config import check_prefix
 from pipeline.exports.exporting import RECORD
 from pipeline.exports.importing import ImportReport, write_rows
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import file_name_of, read_json
+from pipeline.storage.file_names import file_name_of
+from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, plan_from_json
 

@@ -17,7 +17,7 @@ from pipeline.exports.arrayfiles import ArrayFile, find_arrays
 from pipeline.exports.claims import BadArray
 from pipeline.exports.config import ImportConfig
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.storage.atomic_files import file_name_of
+from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, rows_as_json
 

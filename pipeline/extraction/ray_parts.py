@@ -23,9 +23,11 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.store_writer import Outcome, details, record_failure
-from pipeline.extraction.video_status import Stamp, stamp_of
-from pipeline.storage.atomic_files import file_name_of, read_json, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json
+from pipeline.storage.file_names import file_name_of
 from pipeline.storage.location import local
+from pipeline.storage.read_files import read_json
+from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.messages import pack_report, unpack_report
 from pipeline.video.pool import Failed, Finished, Restarted

@@ -14,8 +14,9 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.publisher import Publisher
-from pipeline.extraction.video_status import Stamp, has_changed, source_of, stamp_of
+from pipeline.extraction.video_status import source_of
 from pipeline.snippets import SnippetPlan
+from pipeline.storage.stamps import Stamp, has_changed, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import rows_as_json
 from pipeline.video.flow import library_version

@@ -14,11 +14,12 @@ from pipeline.errors import PipelineError, StorageError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import open_encoder
 from pipeline.extraction.encoders import AnyEncoder
-from pipeline.extraction.video_status import VideoStatus, size_of, video_status_of
+from pipeline.extraction.video_status import VideoStatus, video_status_of
 from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
+from pipeline.storage.stamps import size_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
 from pipeline.text.plain import counted

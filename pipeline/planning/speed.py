@@ -24,7 +24,8 @@ from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.publisher import Publisher
 from pipeline.extraction.video_status import video_status_of
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import sha256_of_file, temporary_folder
+from pipeline.storage.atomic_files import temporary_folder
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec
 from pipeline.video.flow import estimators

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.storage.atomic_files import read_text
 from pipeline.storage.location import local
+from pipeline.storage.read_files import read_text
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 
 WITH, WITHOUT = "with SoLa", "without SoLa"

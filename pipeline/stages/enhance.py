@@ -18,9 +18,10 @@ from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import partial_path, publish_new, sha256_of_file, write_json
+from pipeline.storage.atomic_files import partial_path, publish_new, write_json
 from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import MODULE_FILE, FeatureSequence, FeatureStore, chunks_of, video_details
 from pipeline.store.window_source import StoreSource

@@ -29,7 +29,7 @@ from pipeline.metrics.map import (
 )
 from pipeline.metrics.proposals import RecallResult, average_recall
 from pipeline.metrics.protocols import AMBIGUOUS_LABEL, Protocol, find_protocol
-from pipeline.storage.atomic_files import read_json, read_text
+from pipeline.storage.read_files import read_json, read_text
 from pipeline.text.plain import counted
 
 

@@ -21,10 +21,11 @@ from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.ray_driver import workers
 from pipeline.extraction.run_log import RunLog
 from pipeline.extraction.store_writer import REMOVED, Outcome, StoreWriter, remove_outdated
-from pipeline.extraction.video_status import size_of, total_bytes, video_status_of
+from pipeline.extraction.video_status import total_bytes, video_status_of
 from pipeline.progress import Report, silent
 from pipeline.storage.local import work_folder
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.stamps import size_of
 from pipeline.storage.temporary_names import this_process
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec

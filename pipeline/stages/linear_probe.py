@@ -19,8 +19,8 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.ground_truth import annotations_for
-from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.storage.location import AnyPath
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 from sola.evaluation import EvaluationConfig, EvaluationResult, LabeledSequence, Score, linear_evaluation

@@ -19,9 +19,9 @@ from pipeline.cluster.config import settings_of_results
 from pipeline.config import LocalizeConfig
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
-from pipeline.extraction.video_status import stamp_of
-from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.storage.location import AnyPath
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.stamps import stamp_of
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.find import find_videos

@@ -33,7 +33,8 @@ from pipeline.pretraining.clips import Clip, find_clips, split_by_group
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import CachedClip, cache_clips, held_out_windows, training_batches
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
 
 _CACHING = 0.2  # share of the progress that filling the cache counts for

@@ -27,7 +27,8 @@ from pipeline.stages.extract import ExtractSummary, extract
 from pipeline.stages.localize import localize
 from pipeline.stages.run_record import Say, Stages
 from pipeline.stages.train import train
-from pipeline.storage.atomic_files import sha256_of_file, write_json
+from pipeline.storage.atomic_files import write_json
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json, write_json
+from pipeline.storage.atomic_files import write_json
+from pipeline.storage.read_files import read_json
 
 Say = Callable[[str], None]
 

@@ -17,7 +17,8 @@ from pipeline.pretraining.clips import Clip, clip_frames, count_frames, find_cli
 from pipeline.pretraining.config import StitchConfig
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import read_json, whole_file, write_new_json
+from pipeline.storage.atomic_files import whole_file, write_new_json
+from pipeline.storage.read_files import read_json
 from pipeline.synthetic import make_synthetic_dataset
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from pipeline.video.errors import VideoError

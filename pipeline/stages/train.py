@@ -20,7 +20,8 @@ from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
 from pipeline.progress import Report, silent
 from pipeline.stages.ground_truth import annotations_for
-from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.storage.atomic_files import whole_file
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json

@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.stand_ins import stand_in_of
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import refuse_special
+from pipeline.storage.read_files import refuse_special
 
 
 def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> np.ndarray:

@@ -31,19 +31,12 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import (
-    file_name_of,
-    identifier_of,
-    is_shortened,
-    partial_path,
-    publish,
-    read_json,
-    write_json,
-    write_new_json,
-)
+from pipeline.storage.atomic_files import partial_path, publish, write_json, write_new_json
+from pipeline.storage.file_names import file_name_of, identifier_of, is_shortened
 from pipeline.storage.local import cached, remove_leftovers
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.spec import StoreSpec, check_sidecar, plan_from_json
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import read_json, whole_file, write_json, write_new_json
+from pipeline.storage.atomic_files import whole_file, write_json, write_new_json
+from pipeline.storage.read_files import read_json
 from pipeline.synthetic.drawing import ACTIONS, background
 from pipeline.synthetic.plan import SyntheticSettings, SyntheticVideo, annotations_of, plan_videos
 from pipeline.video.write import write_video

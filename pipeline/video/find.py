@@ -9,8 +9,9 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import as_text, refuse_special
+from pipeline.storage.file_names import as_text
 from pipeline.storage.location import AnyPath, RemotePath, location
+from pipeline.storage.read_files import refuse_special
 from pipeline.video.videos import SameIdError, VideoList
 
 SUFFIXES = frozenset(

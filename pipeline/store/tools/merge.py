@@ -12,10 +12,11 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
 from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 

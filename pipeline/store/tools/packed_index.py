@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import as_file_name, as_text, file_name_of, identifier_of, read_json, refuse_special
+from pipeline.storage.file_names import as_file_name, as_text, file_name_of, identifier_of
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import read_json, refuse_special
 
 INDEX = "index.json"
 SCHEMA = 1

@@ -7,8 +7,9 @@ from io import BufferedIOBase
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.tools.packed_index import (
     FOLDERS,

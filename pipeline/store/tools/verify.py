@@ -14,13 +14,14 @@ import numpy as np
 
 from pipeline.annotations import adopt_ids, read_annotations
 from pipeline.errors import PipelineError
-from pipeline.extraction.video_status import has_changed
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import identifier_of, read_json
+from pipeline.storage.file_names import identifier_of
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
 from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json
+from pipeline.storage.stamps import has_changed
 from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json, rows_as_json

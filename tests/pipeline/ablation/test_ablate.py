@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.linear_probe import probe
-from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
 from sola.fit import fit

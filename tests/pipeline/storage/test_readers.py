@@ -19,12 +19,12 @@ from encoders.weights import read_file
 from pipeline.annotations import adopt_ids, match, read_annotations
 from pipeline.annotations.detections import read_detections
 from pipeline.annotations.match import find_name, names_by_form
-from pipeline.commandline.option_sources import read_toml
 from pipeline.detection.video_scores import read_video_scores
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import file_name_of, identifier_of, is_shortened, read_json
+from pipeline.storage.file_names import file_name_of, identifier_of, is_shortened
 from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json, read_toml
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack

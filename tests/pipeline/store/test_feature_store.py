@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import file_name_of, identifier_of, partial_path, whole_file, write_json
+from pipeline.storage.atomic_files import partial_path, whole_file, write_json
+from pipeline.storage.file_names import file_name_of, identifier_of
 from pipeline.storage.temporary_names import partial_name
 from pipeline.store import feature_store as store_module
 from pipeline.store.feature_store import FeatureStore
