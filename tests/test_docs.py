@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
@@ -40,7 +41,6 @@ OTHER_ENCODERS = {
     "--encoder i3d_inception --streams rgb,flow": ENCODER,
     "--preset thumos14-i3d": f"--preset thumos14-i3d {ENCODER} --streams rgb",
 }
-ABLATIONS = "scripts/experiments/ablations"
 COMMON = {"--config", "--cache-folder", "--cache-gigabytes", "--help", "--help-all", "--version"}
 SMALL_SOLA = ["--steps", "2", "--hidden", "8"]
 SMALL_HEAD = ["--epochs", "1", "--min-steps-per-epoch", "2", "--head.width", "16", "--head.levels", "2"]
@@ -57,6 +57,12 @@ SMALL = {
         *(word.replace("--", "--train.") for word in SMALL_HEAD),
     ],
 }
+PLAN = "scripts/experiments/ablations/receptive_field.toml"
+KERNELS = "[[1, 1, 1], [3, 1, 1], [5, 1, 1], [9, 1, 1], [5, 5, 1], [5, 5, 5]]"
+SMALL_PLAN = """
+sola = {steps = 2, hidden = 8}
+train = {epochs = 1, min_steps_per_epoch = 2, head = {width = 16, levels = 2}}
+"""
 # What one page makes and another starts from, in the order of making.
 BETWEEN = (
     f"extract videos/ --out features/ {ENCODER}",
@@ -86,8 +92,8 @@ def commands(page: str) -> list[str]:
 
 def shown_only(page: str) -> list[str]:
     """The same of its indented blocks: these need a cluster, credentials or hours."""
-    found = [re.match(r"(?:.* -m pipeline|sola-pipeline) (.+)", line) for line in shell_lines(PAGES[page], indented=True)]
-    return [match[1].replace('"$SLURM_ARRAY_TASK_ID/64"', "1/64") for match in found if match]
+    lines = "\n".join(shell_lines(PAGES[page], indented=True)).replace('"$SLURM_ARRAY_TASK_ID/64"', "1/64")
+    return re.findall(r"^(?:.* -m pipeline|sola-pipeline) (.+)", lines, flags=re.MULTILINE)
 
 
 def understand(words: list[str]) -> None:
@@ -130,10 +136,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = re.search(r"```toml\n(.*?)```", PAGES["getting-started"], flags=re.DOTALL)
     assert settings
     (folder / "settings.toml").write_text(settings[1], encoding="utf-8")
-    for plan in (ROOT / ABLATIONS).glob("*.toml"):
-        few = re.sub(r"\[0, 1, 2, 3, 4\]", "[0]", plan.read_text(encoding="utf-8")).replace("[5, 5, 1], ", "")
-        (folder / ABLATIONS).mkdir(parents=True, exist_ok=True)
-        (folder / ABLATIONS / plan.name).write_text(f"{few}\n[sola]\nsteps = 2\nhidden = 8\n", encoding="utf-8")
+    text = (ROOT / PLAN).read_text(encoding="utf-8").replace("[0, 1, 2, 3, 4]", "[0]").replace(KERNELS, "[[3, 1, 1]]")
+    (folder / PLAN).parent.mkdir(parents=True)
+    (folder / PLAN).write_text(f"{SMALL_PLAN}{text}", encoding="utf-8")
     return folder
 
 
@@ -151,7 +156,7 @@ def between(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def provide(words: list[str], prepared: Path) -> None:
     """Copy here what the command starts from, unless this page has made it."""
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         source, here = prepared / word, Path(word)
         if before != "--out" and word.rstrip("/") and not here.exists() and source.exists():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, here)
