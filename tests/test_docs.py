@@ -43,7 +43,7 @@ OTHER_ENCODERS = {
 }
 COMMON = {"--config", "--cache-folder", "--cache-gigabytes", "--help", "--help-all", "--version"}
 SMALL_SOLA = ["--steps", "2", "--hidden", "8"]
-SMALL_HEAD = ["--epochs", "1", "--min-steps-per-epoch", "2", "--head.width", "16", "--head.levels", "2"]
+SMALL_HEAD = ["--epochs", "1", "--min-steps-per-epoch", "2", "--head.width", "32", "--head.levels", "2"]
 SMALL = {
     "extract": ["--precision", "fp32", "--workers", "1"],
     "sola": SMALL_SOLA,
@@ -127,7 +127,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = min((folder / "videos").glob("*.mp4"))
     (folder / "ID").write_text(first.stem, encoding="utf-8")
     shutil.copy(first, folder / "new_video.mp4")
-    for label in ("Archery", "Surfing"):
+    for label in ("Archery", "Bowling", "Surfing"):
         for group in range(3):
             name = f"v_{label}_g{group:02}_c01.mp4"
             write_video(folder / "clips" / label / name, list(range(60)), Fraction(1, 30), size=(64, 64))

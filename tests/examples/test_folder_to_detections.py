@@ -11,7 +11,7 @@ TOY = f"{ROOT / 'tests' / 'toy_encoder.py'}:toy"
 
 
 def test_from_a_folder_to_detections(tmp_path: Path) -> None:
-    annotations = make_synthetic_dataset(tmp_path / "videos", videos=3, seconds=4.0, height=64, width=64)
+    annotations = make_synthetic_dataset(tmp_path / "videos", videos=3, seconds=6.0, height=64, width=64)
     script = ROOT / "examples" / "folder_to_detections.py"
     command = [sys.executable, str(script), str(tmp_path / "videos"), str(annotations), str(tmp_path / "out"), TOY]
     result = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
