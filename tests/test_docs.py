@@ -35,7 +35,7 @@ ORDER = (
 
 # What keeps a command small and offline; all other words stay as the docs have them.
 TOY = ROOT / "tests" / "toy_encoder.py"
-ENCODER = f"--encoder {TOY}:toy"
+ENCODER = f"--encoder {shlex.quote(str(TOY))}:toy"
 OTHER_ENCODERS = {
     "--encoder i3d_r50": ENCODER,
     "--encoder i3d_inception --streams rgb,flow": ENCODER,
@@ -114,7 +114,7 @@ def small(line: str) -> list[str]:
     words = [Path("ID").read_text() if word == "ID" else word for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
     if (words[0] == "extract" and "--encoder" not in words) or words[:2] == ["localize", "new_video.mp4"]:
-        extra += ENCODER.split()
+        extra += shlex.split(ENCODER)
     return [*words, *extra]
 
 
@@ -212,7 +212,8 @@ def test_python_of_the_page_runs(page: str, between: Path, monkeypatch: pytest.M
 
 def test_files_that_the_docs_name_are_there() -> None:
     folders = "scripts|examples|docs|pipeline|encoders|sola|tests|constraints|.ci"
-    for page, text in PAGES.items():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for page, text in {**PAGES, "CONTRIBUTING": contributing}.items():
         named = re.findall(rf"(?:`|^ {{4}}|(?<= ))((?:{folders})/\w[\w./-]*)", text, flags=re.MULTILINE)
         for name in (name.rstrip(".") for name in named):
             assert (ROOT / name).exists(), f"{page} names {name}"

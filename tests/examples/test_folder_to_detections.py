@@ -1,5 +1,6 @@
 """The example script runs from videos to an evaluation."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ def test_from_a_folder_to_detections(tmp_path: Path) -> None:
     annotations = make_synthetic_dataset(tmp_path / "videos", videos=3, seconds=6.0, height=64, width=64)
     script = ROOT / "examples" / "folder_to_detections.py"
     command = [sys.executable, str(script), str(tmp_path / "videos"), str(annotations), str(tmp_path / "out"), TOY]
-    result = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "average mAP" in result.stdout
