@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
+from typing import TYPE_CHECKING
 
 from encoders.entry import CatalogEntry, pytorchvideo_entry
 from encoders.errors import EncoderError
-from encoders.inception import INCEPTION_LAYOUTS, InceptionI3D
-from encoders.layouts import MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
-from encoders.networks import (
-    build_mvit_base_16x4,
-    build_pytorchvideo_resnet,
-    build_r2plus1d_34,
-    build_resnet18,
-    build_resnet50,
-    build_slowfast_r50,
-    build_x3d,
-)
+from encoders.layouts import INCEPTION_LAYOUTS, MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
 from encoders.own import is_own, own_entry
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TSP_RELEASES = "https://github.com/HumamAlwassel/TSP/releases/download/model_weights"
 OPENMMLAB = "https://download.openmmlab.com/mmaction"
@@ -31,11 +25,20 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # Bytes of flow: 128 is no motion, 0 and 255 are the clamp.
 NO_MOTION = 128 / 255
 
+
+def _network(builder: str, *given: str, **named: int) -> nn.Module:
+    """Returns the network that a function of encoders.networks builds; its code, and torch, are loaded then."""
+    from encoders import networks
+
+    network: nn.Module = getattr(networks, builder)(*given, **named)
+    return network
+
+
 CATALOG: dict[str, CatalogEntry] = {
     "i3d_r50": pytorchvideo_entry(
         "i3d_r50",
         file="I3D_8x8_R50.pyth",
-        build=partial(build_pytorchvideo_resnet, "i3d_r50"),
+        build=partial(_network, "build_pytorchvideo_resnet", "i3d_r50"),
         layout=pytorchvideo_layout("blocks.6.proj."),
         num_frames=8,
         frame_step=8,
@@ -58,7 +61,7 @@ CATALOG: dict[str, CatalogEntry] = {
             layout="frames",
             source="Temporal segment network, RGB, ResNet-50, 3 segments (Wang et al. 2016); torchvision's network",
         ),
-        build=build_resnet50,
+        build=partial(_network, "build_resnet50"),
         layouts=RESNET50_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
@@ -88,7 +91,7 @@ CATALOG: dict[str, CatalogEntry] = {
             layout="frames",
             source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
         ),
-        build=build_resnet18,
+        build=partial(_network, "build_resnet18"),
         layouts=RESNET50_LAYOUTS[:2],
         published={
             "imagenet1k": PublishedWeights(
@@ -116,7 +119,7 @@ CATALOG: dict[str, CatalogEntry] = {
             stack=5,
             source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
         ),
-        build=partial(build_resnet50, channels_in=10),
+        build=partial(_network, "build_resnet50", channels_in=10),
         layouts=RESNET50_LAYOUTS[:2],
         published={
             "kinetics400": PublishedWeights(
@@ -129,7 +132,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "c2d_r50": pytorchvideo_entry(
         "c2d_r50",
         file="C2D_8x8_R50.pyth",
-        build=partial(build_pytorchvideo_resnet, "c2d_r50"),
+        build=partial(_network, "build_pytorchvideo_resnet", "c2d_r50"),
         layout=pytorchvideo_layout("blocks.6.proj."),
         num_frames=8,
         frame_step=8,
@@ -138,7 +141,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "slow_r50": pytorchvideo_entry(
         "slow_r50",
         file="SLOW_8x8_R50.pyth",
-        build=partial(build_pytorchvideo_resnet, "slow_r50"),
+        build=partial(_network, "build_pytorchvideo_resnet", "slow_r50"),
         layout=pytorchvideo_layout("blocks.5.proj."),
         num_frames=8,
         frame_step=8,
@@ -147,7 +150,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "slowfast_r50": pytorchvideo_entry(
         "slowfast_r50",
         file="SLOWFAST_8x8_R50.pyth",
-        build=build_slowfast_r50,
+        build=partial(_network, "build_slowfast_r50"),
         layout=pytorchvideo_layout("blocks.6.proj.", stem="blocks.0.multipathway_blocks.0.conv.weight"),
         num_frames=32,
         frame_step=2,
@@ -158,7 +161,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "csn_r101": pytorchvideo_entry(
         "csn_r101",
         file="CSN_32x2_R101.pyth",
-        build=partial(build_pytorchvideo_resnet, "csn_r101"),
+        build=partial(_network, "build_pytorchvideo_resnet", "csn_r101"),
         layout=pytorchvideo_layout("blocks.5.proj."),
         num_frames=32,
         frame_step=2,
@@ -167,7 +170,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "r2plus1d_r50": pytorchvideo_entry(
         "r2plus1d_r50",
         file="R2PLUS1D_16x4_R50.pyth",
-        build=partial(build_pytorchvideo_resnet, "r2plus1d_r50"),
+        build=partial(_network, "build_pytorchvideo_resnet", "r2plus1d_r50"),
         layout=pytorchvideo_layout("blocks.5.proj."),
         num_frames=16,
         frame_step=4,
@@ -176,7 +179,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "x3d_s": pytorchvideo_entry(
         "x3d_s",
         file="X3D_S.pyth",
-        build=partial(build_x3d, "x3d_s"),
+        build=partial(_network, "build_x3d", "x3d_s"),
         layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
         num_frames=13,
         frame_step=6,
@@ -187,7 +190,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "x3d_m": pytorchvideo_entry(
         "x3d_m",
         file="X3D_M.pyth",
-        build=partial(build_x3d, "x3d_m"),
+        build=partial(_network, "build_x3d", "x3d_m"),
         layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
         num_frames=16,
         frame_step=5,
@@ -196,7 +199,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "mvit_base_16x4": pytorchvideo_entry(
         "mvit_base_16x4",
         file="MVIT_B_16x4.pyth",
-        build=build_mvit_base_16x4,
+        build=partial(_network, "build_mvit_base_16x4"),
         layout=MVIT_LAYOUT,
         num_frames=16,
         frame_step=4,
@@ -219,7 +222,7 @@ CATALOG: dict[str, CatalogEntry] = {
             layout="clip",
             source="R(2+1)D-34 as TSP uses it (Tran et al. 2018; Alwassel et al. 2021); torchvision's blocks",
         ),
-        build=build_r2plus1d_34,
+        build=partial(_network, "build_r2plus1d_34"),
         layouts=(TSP_LAYOUT,),
         published={
             "kinetics400": PublishedWeights(
@@ -254,7 +257,7 @@ CATALOG: dict[str, CatalogEntry] = {
             layout="clip",
             source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
         ),
-        build=InceptionI3D,
+        build=partial(_network, "build_inception"),
         layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
@@ -279,7 +282,7 @@ CATALOG: dict[str, CatalogEntry] = {
             modality="flow",
             source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
         ),
-        build=partial(InceptionI3D, channels_in=2),
+        build=partial(_network, "build_inception", channels_in=2),
         layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(

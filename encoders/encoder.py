@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,7 @@ from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.loading import load_network
 from encoders.prepare import Forward, at_precision, compiled, fold, gpu_batch_size, packed, run
+from encoders.queue import GpuQueue
 from encoders.runtime import candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
@@ -48,6 +52,7 @@ class Encoder:
         self.precision = precision
         self.batch_size = batch_size
         self.notes = notes
+        self._queue = GpuQueue(device) if device.type == "cuda" else None
 
     def encode(self, snippets: Tensor) -> Tensor:
         """Returns the features float32 [B, C] of B snippets, on the CPU.
@@ -60,6 +65,17 @@ class Encoder:
         Raises:
             EncoderError: another shape or dtype.
         """
+        return self.begin(snippets)()
+
+    def begin(self, snippets: Tensor) -> Callable[[], Tensor]:
+        """Begins `encode`; what it returns waits for the features and gives them.
+
+        On a GPU the batches are queued, and a next call's are sent there while these are computed; on a CPU the work is
+        done before this returns.
+
+        Raises:
+            EncoderError: another shape or dtype.
+        """
         expected = self.spec.snippet_shape
         if snippets.dtype != torch.uint8 or tuple(snippets.shape[1:]) != expected:
             raise EncoderError(
@@ -67,15 +83,35 @@ class Encoder:
                 f"{str(snippets.dtype).removeprefix('torch.')} {list(snippets.shape)}"
             )
         features = torch.zeros((len(snippets), self.spec.feature_dim))
+        queued: deque[tuple[int, int, int, Callable[[], Tensor]]] = deque()
         done = 0
         while done < len(snippets):
             part = snippets[done : done + self.batch_size]
             try:
-                features[done : done + len(part)] = self._forward(part)
+                queued.append((done, len(part), self.batch_size, self._forward(part)))
                 done += len(part)
             except torch.OutOfMemoryError as error:
                 self._halve_batch(error)
-        return features
+            if len(queued) > 1:  # so that memory does not grow with the snippets
+                self._fetch(queued.popleft(), features)
+
+        def finish() -> Tensor:
+            while queued:
+                self._fetch(queued.popleft(), features)
+            return features
+
+        return finish
+
+    def _fetch(self, part: tuple[int, int, int, Callable[[], Tensor]], features: Tensor) -> None:
+        """Waits for the forward pass of `count` snippets, padded to `size`, and puts their features into place."""
+        first, count, size, wait = part
+        found = wait()
+        if found.shape != (size, self.spec.feature_dim):
+            raise EncoderError(
+                f"{self.spec.name} gave features of shape {list(found.shape)}, its spec says "
+                f"[{size}, {self.spec.feature_dim}]: correct feature_dim or the network"
+            )
+        features[first : first + count] = found[:count]
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
         """Makes the batch half as large; EncoderError when it is one snippet already."""
@@ -86,19 +122,16 @@ class Encoder:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _forward(self, snippets: Tensor) -> Tensor:
-        """Returns features [B, C] of at most `batch_size` snippets."""
+    def _forward(self, snippets: Tensor) -> Callable[[], Tensor]:
+        """Begins one forward pass, of at most `batch_size` snippets and as many zeros as make it whole."""
         count = len(snippets)
         if count < self.batch_size:
             padding = snippets.new_zeros((self.batch_size - count, *snippets.shape[1:]))
             snippets = torch.cat([snippets, padding])
+        if self._queue is not None:
+            return self._queue.begin(self._network, snippets)
         features = run(self._network, snippets, self.device)
-        if features.shape != (self.batch_size, self.spec.feature_dim):
-            raise EncoderError(
-                f"{self.spec.name} gave features of shape {list(features.shape)}, its spec says "
-                f"[{self.batch_size}, {self.spec.feature_dim}]: correct feature_dim or the network"
-            )
-        return features[:count]
+        return lambda: features
 
 
 def load_encoder(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from encoders.layouts import Layout
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PYTORCHVIDEO_ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"
 

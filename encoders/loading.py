@@ -46,8 +46,10 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
     if source is not None:
         check_promised(source, path, sha256)
     where = f"weights file {path}"
-    state = unwrap(read_file(path), where=where)
+    content = read_file(path)
     carried = carried_spec(path)
+    markers = [layout.marker for layout in entry.layouts]
+    state = unwrap(content, where=where, is_bare=lambda names: bool(carried) or any(m in names for m in markers))
     if carried is not None and carried.name != entry.spec.name:
         raise EncoderError(f"{where} was trained for encoder {carried.name}, got encoder {entry.spec.name}")
     layout = own_layout(state) if carried is not None else recognize(state, entry.layouts, where=where)

@@ -201,3 +201,10 @@ def build_resnet50(channels_in: int = 3) -> nn.Module:
     if channels_in != 3:
         network.conv1 = nn.Conv2d(channels_in, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return PooledImageNet(network)
+
+
+def build_inception(channels_in: int = 3) -> nn.Module:
+    """Returns I3D Inception-v1 without its classifier, for pictures of `channels_in` channels."""
+    from encoders.inception import InceptionI3D
+
+    return InceptionI3D(channels_in=channels_in)

@@ -13,8 +13,6 @@ import importlib.util
 import re
 from pathlib import Path
 
-from torch import nn
-
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.layouts import Layout
@@ -38,6 +36,8 @@ def own_entry(name: str) -> CatalogEntry:
     Raises:
         EncoderError: the file or the name is not there, it fails, or it gives something else.
     """
+    from torch import nn
+
     match = PATTERN.fullmatch(name)
     if match is None:
         raise EncoderError(f"an encoder of one's own must be path/to/file.py:name, got {name!r}")

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from encoders.errors import EncoderError
 from encoders.packed import can_pack, pack_convolutions
+from encoders.queue import GpuQueue
 from encoders.runtime import (
     BATCH_NORMS,
     CHECK_SNIPPETS,
@@ -30,13 +31,10 @@ MOST_SNIPPETS = 64  # in a batch; more fills no GPU better
 
 def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
     """Returns the features float32 [B, C] of one forward pass, on the CPU."""
+    if device.type == "cuda":
+        return GpuQueue(device).begin(network, snippets)()
     with torch.inference_mode():
-        if device.type != "cuda":
-            return network(snippets.contiguous())
-        # Shapes are fixed, so that searching for the fastest kernels pays; without TF32 fp32 means fp32.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            on_device = snippets.contiguous().pin_memory().to(device, non_blocking=True)
-            return network(on_device).cpu()
+        return network(snippets.contiguous())
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

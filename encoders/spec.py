@@ -9,6 +9,7 @@ from encoders.errors import EncoderError
 
 LAYOUTS = ("clip", "frames")
 CHANNELS = {"rgb": 3, "flow": 2}
+MOST = 1e6  # of each number of a spec; files that carry a spec may say anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,9 @@ class EncoderSpec:
     def __post_init__(self) -> None:
         positive = ("version", "feature_dim", "num_frames", "window_frames", "fps", "short_side", "crop_size")
         for field in (*positive, "stack"):
-            if not getattr(self, field) > 0:
-                raise EncoderError(f"{field} must be > 0, got {getattr(self, field)!r}")
+            value = getattr(self, field)
+            if not 0 < value <= MOST or (field != "fps" and not isinstance(value, int)):
+                raise EncoderError(f"{field} must be a number > 0, whole but for fps, got {value!r:.40}")
         if self.layout not in LAYOUTS:
             raise EncoderError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         if self.modality not in CHANNELS:
@@ -72,7 +74,8 @@ class EncoderSpec:
         if self.window_frames < self.num_frames * self.stack:
             taken = f"num_frames * stack ({self.num_frames} * {self.stack})"
             raise EncoderError(f"window_frames must be >= {taken}, got {self.window_frames}")
-        if len(self.mean) != self.channels or len(self.std) != self.channels or not min(self.std) > 0:
+        numbers = all(isinstance(value, (int, float)) and abs(value) <= MOST for value in (*self.mean, *self.std))
+        if len(self.mean) != self.channels or len(self.std) != self.channels or not numbers or not min(self.std) > 0:
             raise EncoderError(
                 f"mean and std must be {self.channels} numbers each for {self.modality}, std > 0; "
                 f"got mean={self.mean}, std={self.std}"

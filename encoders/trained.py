@@ -49,7 +49,7 @@ def carried_spec(path: Path) -> EncoderSpec | None:
             return None
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["spec"].items()}
         return EncoderSpec(**fields)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EncoderError(f"weights file {path} could not be read: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -71,7 +71,12 @@ class StreamEncoder:
         Args:
             pictures: RGB and flow of each frame, scaled and cropped, uint8 [B, F * L, H, W, 5]; any B, also 0.
         """
-        return torch.cat([encoder.encode(self._part(stream, pictures)) for stream, encoder in self.streams.items()], 1)
+        return self.begin(pictures)()
+
+    def begin(self, pictures: Tensor) -> Callable[[], Tensor]:
+        """Begins `encode`; what it returns waits for the features and gives them."""
+        begun = [encoder.begin(self._part(stream, pictures)) for stream, encoder in self.streams.items()]
+        return lambda: torch.cat([wait() for wait in begun], 1)
 
     def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
         """Returns what a stream takes: its channels, and of a stack its middle where it takes one frame only."""

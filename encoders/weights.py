@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import hashlib
 import os
 import pickle
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from encoders.errors import EncoderError
+from encoders.stand_ins import stand_in_of
 
 SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
 TIMEOUT_SECONDS = 10.0
 CHUNK_BYTES = 1 << 20
+_ABANDONED_AFTER_SECONDS = 3600.0  # without a byte: a download that lives gives up much earlier
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ class WeightsInfo:
 
 
 def cache_folder() -> Path:
-    """Returns torch.hub's folder of weight files, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    """Returns torch.hub's folder of weight files, which TORCH_HOME moves, or XDG_CACHE_HOME."""
+    # By torch's own rule: asking torch would load it, which takes seconds.
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
 
 
 def is_url(weights: str) -> bool:
@@ -139,6 +143,9 @@ def download(source: PublishedWeights, path: Path) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                old.unlink(missing_ok=True)
         sha256 = _fetch(source.url, partial)
         check_promised(source, path, sha256)
         partial.replace(path)
@@ -186,6 +193,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _first_line(error: Exception) -> str:
+    """Returns what an error of torch says before its stack and its advice."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def read_file(path: Path) -> object:
     """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
 
@@ -195,17 +207,21 @@ def read_file(path: Path) -> object:
     Raises:
         EncoderError: the file is damaged, or holds more than tensors and plain values.
     """
+    if found := stand_in_of(path):
+        raise EncoderError(f"weights file {path} is {found}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
+        import torch
+
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise EncoderError(
             f"weights file {path} was refused: it is damaged, or holds Python objects beside tensors, which "
-            f"could run code ({str(error).strip().splitlines()[0]}); save its tensors alone as .safetensors"
+            f"could run code ({_first_line(error)}); save its tensors alone as .safetensors"
         ) from error
     except Exception as error:
         # torch and safetensors raise many types (RuntimeError, EOFError, SafetensorError, ...) on damaged files.
-        raise EncoderError(f"weights file {path} could not be read: {error}") from error
+        raise EncoderError(f"weights file {path} could not be read: {_first_line(error)}") from error

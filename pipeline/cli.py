@@ -12,13 +12,17 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from pipeline.commandline import fleet, steps, stores, tools
-from pipeline.commandline.app import app
-from pipeline.commandline.option_sources import option_sources, take_cache
+from pipeline.commandline.explain import explained
+from pipeline.commandline.launch import bound_command
+from pipeline.commandline.memory import is_lack_of_memory
+from pipeline.commandline.terminal import complain
 from pipeline.errors import BAD_INPUT, INTERRUPTED, SolaPipelineError
 
-COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY_REMEDY = (
+    "give it more memory (`ulimit -v` shows a limit), or less to do at once: smaller batches, fewer workers; what is "
+    "finished is kept"
+)
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
@@ -32,10 +36,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background may ignore it
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        words = take_config(list(sys.argv[1:] if tokens is None else tokens))
-        sys.exit(app(words, exit_on_error=False, print_error=False))
+        command, bound = bound_command(list(sys.argv[1:] if tokens is None else tokens))
+        sys.exit(command(*bound.args, **bound.kwargs))
     except CycloptsError as error:
-        _fail(f"{error} (--help shows the options)", BAD_INPUT)
+        _fail(f"{explained(error)} (--help shows the options)", BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
     except SolaPipelineError as error:
@@ -43,13 +47,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}{remedy}", BAD_INPUT)
-
-
-def take_config(tokens: list[str]) -> list[str]:
-    """The command's words without those that all commands have in common: a file of settings, from which the program
-    takes options from now on, and the cache."""
-    tokens, app.config = option_sources(take_cache(tokens))
-    return tokens
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        _fail(f"out of memory ({_first_line(error)}); {_MEMORY_REMEDY}", BAD_INPUT)
 
 
 class _Interrupted(KeyboardInterrupt):
@@ -64,6 +65,10 @@ def _interrupt(*_: object) -> None:
     raise _Interrupted
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}" if code != INTERRUPTED else message, file=sys.stderr)  # noqa: T201
+    complain(f"error: {message}" if code != INTERRUPTED else message)
     sys.exit(code)

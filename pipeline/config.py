@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import _FLAT, ExtractConfig
@@ -62,14 +63,21 @@ class EvaluateConfig:
     subset: str = "validation"
     """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
 
-    protocol: Literal["activitynet", "actionformer", "opentad", "thumos"] = "activitynet"
-    """Whose choices to follow. actionformer and opentad remove ground truth that repeats within 1 ms, the others keep
-    it; thumos counts Ambiguous segments neither for nor against; activitynet and opentad know blocked videos. By all,
-    detections on videos without ground truth are false positives, those of classes that the ground truth lacks are
-    ignored, and equal scores rank by video id, then in the file's order. The result states every choice."""
+    protocol: Literal["sola", "activitynet", "actionformer", "opentad", "thumos"] = "sola"
+    """Whose choices to follow. sola, this project's own, is ActivityNet's definition on the videos of the subset alone:
+    detections of other videos and ground truth of no length are left out, and counted. The others do as their
+    published code does: detections of other videos are false positives; ground truth stays as the file has it, beyond
+    its video or of no length (missed, but left out by actionformer and opentad); actionformer and opentad remove
+    ground truth that repeats within 1 ms; thumos counts Ambiguous segments neither for nor against; sola, activitynet
+    and opentad know blocked videos. By all, detections of classes that the ground truth lacks are ignored, and equal
+    scores rank by video id, then in the file's order. The result states every choice."""
 
     blocked_videos: Path | None = None
     """Videos to leave out, as ActivityNet has them: a JSON list of ids, or a text file of one id a line."""
+
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """A segment of the subset may overshoot its video by this much, or by 1 % of the duration where that is more; one
+    that does so by more stops the evaluation."""
 
     tious: tuple[float, ...] = ()
     """tIoU thresholds of a set of your own, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
@@ -78,11 +86,12 @@ class EvaluateConfig:
     """Also recall of proposals (AR@AN), mAP by segment length, and the kinds of errors."""
 
     def __post_init__(self) -> None:
-        if self.blocked_videos is not None and self.protocol not in ("activitynet", "opentad"):
+        if self.blocked_videos is not None and self.protocol not in ("sola", "activitynet", "opentad"):
             raise PipelineError(f"blocked_videos must not be given for protocol={self.protocol}, which has none")
         for tiou in self.tious:
             if not 0 < tiou <= 1:
                 raise PipelineError(f"tious must be > 0 and <= 1, got {tiou}")
+        check_tolerance(self.tolerance_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +141,10 @@ class ProbeConfig:
     max_videos: int = 1000
     """Most videos of a subset, chosen at random but always the same: they are held in memory."""
 
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """A segment of the two subsets may overshoot its video by this much, or by 1 % of the duration where that is
+    more (it is clipped); one that does so by more stops the measurement."""
+
     def __post_init__(self) -> None:
         for name in ("distances", "seeds"):
             if not getattr(self, name):
@@ -142,6 +155,7 @@ class ProbeConfig:
             raise PipelineError(f"seeds must be >= 0, got {self.seeds}")
         if self.max_videos < 1:
             raise PipelineError(f"max_videos must be >= 1, got {self.max_videos}")
+        check_tolerance(self.tolerance_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from pipeline.text.plain import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 
 class Report(Protocol):
@@ -25,26 +29,36 @@ def progress(title: str, *, total: float, shown: bool = True) -> Iterator[Report
         total: value of ``done`` at which the job is finished, in any unit.
         shown: False where another process shows the same.
     """
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
+    if not (shown and sys.stderr.isatty()):
         yield silent
         return
-    columns = (
-        TextColumn("{task.description}"),
+    from rich.console import Console
+
+    with progress_bar(Console(stderr=True)) as bar:
+        task = bar.add_task(plain(title), total=total, text="")
+
+        def report(done: float, text: str) -> None:
+            bar.update(task, completed=done, text=plain(text))
+
+        yield report
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar for tasks with a ``text``: the share that is done, the text, the time that has passed and that is left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
+        TextColumn("passed"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task: TaskID = bar.add_task(title, total=total, text="")
-
-        def report(done: float, text: str) -> None:
-            bar.update(task, completed=done, text=text)
-
-        yield report
 
 
 def silent(done: float, text: str) -> None:

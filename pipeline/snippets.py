@@ -15,6 +15,7 @@ equal parts, or there a stack of several cells in a row. Optical flow at cell ``
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -23,10 +24,26 @@ from pipeline.errors import PipelineError
 
 Tail = Literal["pad", "drop"]
 
+_LONGEST_NUMBER = 300  # characters; exact durations are fractions of many digits
+_HUGE_EXPONENT = re.compile(r"[eE][-+]?[0_]*[1-9][0-9_]{2}")
+_MOST = 10**9  # of what a plan counts in frames, and least of it, inverted: far beyond any video
+
 
 def exact(number: float | str | Fraction) -> Fraction:
-    """The fraction that a person means by a decimal number: 0.1 is 1/10, not the nearest binary float."""
-    return number if isinstance(number, Fraction) else Fraction(str(number))
+    """The fraction that a person means by a decimal number: 0.1 is 1/10, not the nearest binary float.
+
+    Raises:
+        PipelineError: it is no finite number, or far beyond all that people measure.
+    """
+    if isinstance(number, Fraction):
+        return number
+    try:
+        text = str(number)
+        if len(text) > _LONGEST_NUMBER or _HUGE_EXPONENT.search(text):  # else a power of ten would be built
+            raise ValueError
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise PipelineError(f"a number such as 25, 29.97 or 30000/1001 is expected, got {number!r:.40}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +75,8 @@ class SnippetPlan:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise PipelineError(f"{name} must be > 0, got {value}")
+            if value is not None and not 1 <= value * _MOST <= _MOST**2:
+                raise PipelineError(f"{name} must be from 1e-9 to 1e9, got {str(value)[:40]}")
         if self.stack < 1:
             raise PipelineError(f"stack must be >= 1, got {self.stack}")
         taken = self.num_frames * self.stack

@@ -10,7 +10,7 @@ import torch
 
 from sola.config import SolaConfig, config_to_dict
 from sola.errors import SolaError
-from sola.files import write_atomically
+from sola.files import first_line, write_atomically
 from sola.sampling import FeatureSource
 
 FORMAT = "sola-checkpoint-2"
@@ -50,14 +50,19 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SolaError: the file is not a checkpoint, or belongs to other settings or other data; all differences are named.
     """
+    if not path.is_file():
+        raise SolaError(f"{path} is no file: delete it to start anew")
     try:
         # weights_only: tensors and plain values, so that no checkpoint can run code.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
-        raise SolaError(f"{path} is not a readable checkpoint ({error}): delete it to start anew") from error
+        reason = first_line(error)
+        raise SolaError(f"{path} is not a readable checkpoint ({reason}): delete it to start anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file")
-    saved = content["identity"]
+    saved = content.get("identity")
+    if not isinstance(saved, dict) or not isinstance(content.get("state"), dict):
+        raise SolaError(f"{path} is a damaged checkpoint: delete it to start anew")
     differing = [
         f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"
         for name in sorted(saved.keys() | identity.keys())

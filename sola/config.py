@@ -213,6 +213,8 @@ def _check_layers(kernel_sizes: tuple[int, ...], dilations: tuple[int, ...]) -> 
             "kernel_sizes and dilations must have one entry for each layer, "
             f"got {len(kernel_sizes)} kernel sizes and {len(dilations)} dilations"
         )
+    if not all(isinstance(value, int) for value in (*kernel_sizes, *dilations)) or len(dilations) > 1000:
+        raise SolaError(f"kernel_sizes and dilations must be integers, got {kernel_sizes!r:.80} and {dilations!r:.80}")
     for size in kernel_sizes:
         if size < 1 or size % 2 == 0:
             raise SolaError(f"kernel_sizes must be odd and >= 1, so that a window has a middle, got {kernel_sizes}")

@@ -12,6 +12,7 @@ from sola.distributed import Total, no_reduction
 
 # Of what a fit can gain over a constant prediction: less than this share is a plateau, not progress.
 CLEAR_GAIN = 0.05
+_FLAT = 5e-4  # of a spread from 0 to 1, and of a rank above 1
 
 
 class Curve(Protocol):
@@ -84,23 +85,33 @@ def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
     longest = max(config.scales) * config.step
     if lengths.max() <= longest:
         warnings.append(
-            f"no video has more than {longest} snippets, so no two compared positions ever fall into one video and "
-            "no interval is learned: extract with a shorter stride or lower step"
+            f"no video has more than {_counted(longest, 'snippet')}, so no two compared positions ever fall into one "
+            "video and no interval is learned: extract with a shorter stride or lower step"
         )
     short = int((lengths < config.window_snippets).sum())
     if 2 * short > len(lengths):
         warnings.append(
-            f"{short} of {len(lengths)} videos are shorter than window_snippets ({config.window_snippets}) and fill "
-            "their windows in part: extract with a shorter stride, or lower window_snippets, start and size"
+            f"{short} of {_counted(len(lengths), 'video')} {'is' if len(lengths) == 1 else 'are'} shorter than "
+            f"window_snippets ({config.window_snippets}), so that windows are filled in part: extract with a shorter "
+            "stride, or lower window_snippets, start and size"
         )
     windows = len(lengths) * config.windows_per_video
     if windows < min(config.batch_size, 32):
         enough = -(-min(config.batch_size, 256) // len(lengths))
         warnings.append(
-            f"{len(lengths)} videos give only {windows} windows an epoch, which is the whole batch: "
+            f"only {_counted(windows, 'window')} an epoch from {_counted(len(lengths), 'video')}, the whole batch: "
             f"raise windows_per_video, to {enough} for instance"
         )
     return warnings
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _either(ways: Sequence[str]) -> str:
+    """``a``, ``a, or b``, ``a, b, or c``."""
+    return ", or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
 
 
 def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
@@ -115,21 +126,34 @@ def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     collapse = _collapse(history[0], history[-1], config)
     # One cause, one warning: after a collapse the loss is that of a constant prediction too, and a gate that is
     # closed is one of the reasons for it.
-    return collapse or _plateau(history, config) or _stuck_gate(history[-1], config)
+    return _no_variation(history[0]) or collapse or _plateau(history, config) or _stuck_gate(history[-1], config)
+
+
+def _no_variation(first: Curve) -> list[str]:
+    """What is as flat from the first step on cannot collapse, nor can anything be learned from it."""
+    if first.spread >= _FLAT and first.rank - 1 >= _FLAT:
+        return []
+    which = "all features" if first.spread < _FLAT else "the features of a window"
+    return [
+        f"{which} point in one direction from the first step on, so nothing can be learned about time: the encoder "
+        "sees no difference between the snippets; check the videos and the encoder's weights"
+    ]
 
 
 def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
-    center = "set comparison to centred, " if config.comparison == "raw" else ""
+    center = ["set comparison=centred"] if config.comparison == "raw" else []
     if last.spread < 0.1 * first.spread:
         return [
             f"at step {last.step} the features have collapsed towards one direction: their spread fell from "
-            f"{first.spread:.3f} to {last.spread:.3f}; {center}keep the predictor on, or lower learning_rate"
+            f"{first.spread:.3f} to {max(0.0, last.spread):.3f}; "
+            f"{_either([*center, *([] if config.predictor else ['turn the predictor on']), 'lower learning_rate'])}"
         ]
     # Over 1, the part of the rank that says anything.
     if last.rank - 1 < 0.1 * (first.rank - 1):
         return [
             f"at step {last.step} the snippets of a window have become alike: the rank of their self-similarity fell "
-            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; {center}lower k or learning_rate"
+            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; "
+            f"{_either([*center, 'lower k', 'lower learning_rate'])}"
         ]
     return []
 
@@ -137,35 +161,41 @@ def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
 def gain(history: Sequence[Curve]) -> float | None:
     """How far the loss came from that of the best constant prediction (0) towards that of the target itself (1).
 
-    The last tenth of the curve is averaged: single batches differ more than what is looked for. None where the target
-    does not vary, because no two positions are ever compared, or the curve is empty.
+    None where the target does not vary, because no two positions are ever compared, or the curve is empty.
     """
     if not history:
         return None
-    end = history[-max(1, len(history) // 10) :]
-    loss, constant, least = (
-        float(np.mean([getattr(point, name) for point in end])) for name in ("loss", "constant_loss", "least_loss")
-    )
+    loss, constant, least = _losses(history)
     return None if constant - least < 1e-6 else (constant - loss) / (constant - least)
+
+
+def at_end(values: Sequence[float]) -> float:
+    """The mean over the last tenth of a curve: single batches differ more than what is looked for."""
+    return float(np.mean(values[-max(1, len(values) // 10) :]))
+
+
+def _losses(history: Sequence[Curve]) -> tuple[float, float, float]:
+    """At the end of the curve: the loss, that of the best constant prediction, that of the target itself."""
+    return (
+        at_end([point.loss for point in history]),
+        at_end([point.constant_loss for point in history]),
+        at_end([point.least_loss for point in history]),
+    )
 
 
 def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     share = gain(history)
     if share is None or share >= CLEAR_GAIN:  # of a target that does not vary `data_warnings` has told
         return []
-    end = history[-max(1, len(history) // 10) :]
-    loss, constant, least = (
-        float(np.mean([getattr(point, name) for point in end])) for name in ("loss", "constant_loss", "least_loss")
-    )
+    loss, constant, least = _losses(history)
     gate = history[-1].gate
-    remedies = ["set comparison to centred"] if config.comparison == "raw" else []
+    remedies = ["set comparison=centred"] if config.comparison == "raw" else []
     remedies += ["raise learning_rate (1e-3, say)"] if config.learning_rate < 1e-3 else []
     remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" and abs(gate) < 1e-3 else []
     return [
         f"at step {history[-1].step} the loss is {loss:.4f}, not clearly below the {constant:.4f} of predicting the "
         f"same similarity for every interval (the target itself has {least:.4f}), and the gate is "
-        f"{gate:.1e}: next to nothing has been learned about time; "
-        f"{', '.join([*remedies, 'or give more steps'])}"
+        f"{gate:.1e}: next to nothing has been learned about time; {_either([*remedies, 'give more steps'])}"
     ]
 
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +121,8 @@ def fit(
                 on_warning(warning)
 
     loss_of = shared_loss(fit_state)
-    batches = _batches(source, lengths, fit_state.scales, config, channels, range(done, total), team)
+    on_gpu = fit_state.module.alpha.device.type == "cuda"
+    batches = _batches(source, lengths, fit_state.scales, config, channels, range(done, total), team, pinned=on_gpu)
     consistent, stopped = True, False
     # Alone, Ctrl-C takes effect at once. In a team, all must hear of it, and end after the same step.
     held = ExitStack()
@@ -182,17 +183,24 @@ def _batches(
     channels: int,
     steps: range,
     team: Team,
+    *,
+    pinned: bool,
 ) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
-    """Epoch, scale and the team member's windows of each step; the next ones' are read while this one is computed."""
+    """Epoch, scale and the team member's windows of each step; the next ones' are read while this one is computed.
+
+    Args:
+        pinned: whether the windows are to lie in pinned memory, from where a GPU takes them without waiting.
+    """
 
     def read(windows: Windows, scale: Scale) -> WindowBatch:
-        return read_windows(
+        batch = read_windows(
             source,
             windows,
             scale.plan.positions[0].tolist(),
             channels=channels,
             window_snippets=scale.config.window_snippets,
         )
+        return replace(batch, rows=batch.rows.pin_memory()) if pinned else batch
 
     pending: deque[tuple[int, Scale, Future[WindowBatch]]] = deque()
 

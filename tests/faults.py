@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+_TEMPORARY = re.compile(r"\.(.*)\..*-[0-9a-f]+-[0-9]+-[0-9a-f]{32}\.partial")
 NOTHING: Callable[[], None] = lambda: None  # noqa: E731
 
 
@@ -51,8 +53,9 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:
-        """Watches pathlib's ways to open, write and unlink, os.fsync and os.replace."""
-        plain_open, plain_unlink, plain_fsync, plain_replace = Path.open, Path.unlink, os.fsync, os.replace
+        """Watches pathlib's ways to open, write, rename and unlink, os.fsync, os.replace and os.link."""
+        plain_open, plain_unlink, plain_fsync = Path.open, Path.unlink, os.fsync
+        plain_replace, plain_link, plain_rename = os.replace, os.link, Path.rename
 
         def watched_open(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
             if not set(mode) & set("wax+"):
@@ -78,7 +81,19 @@ class Watch:
                 self.unsynced.append(str(source))
             plain_replace(source, target)
 
+        def watched_link(source: Path, target: Path) -> None:
+            self.at("link", Path(target))
+            if str(source) in self._dirty:
+                self.unsynced.append(str(source))
+            plain_link(source, target)
+
+        def watched_rename(path: Path, target: Path) -> Path:
+            self.at("rename", Path(target))
+            return plain_rename(path, target)
+
         with (
+            patch.object(os, "link", watched_link),
+            patch.object(Path, "rename", watched_rename),
             patch.object(Path, "open", watched_open),
             patch.object(Path, "unlink", watched_unlink),
             patch.object(os, "fsync", watched_fsync),
@@ -139,12 +154,15 @@ class _File:
 
 
 def _kind(path: Path | None) -> str:
-    """What a file of a store is: array, sidecar, failure, spec, log; "folder" for None."""
+    """What a file is: array, sidecar, failure, spec or log of a store, a shard, else its name; "folder" for None."""
     if path is None:
         return "folder"
     if path.parent.name == "features":
         return "array" if ".npy" in path.name else "sidecar"
-    return {"failures": "failure", "logs": "log"}.get(path.parent.name, "spec")
+    if kind := {"failures": "failure", "logs": "log", "shards": "shard"}.get(path.parent.name):
+        return kind
+    name = _TEMPORARY.sub(r"\1", path.name)
+    return "spec" if name == "store.json" else name
 
 
 def disk_full_from(name: str, time: int = 0) -> Callable[[Step], None]:

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
 # The rooms of the pipeline, from the ground up: a room imports rooms that stand above it in this list, never below.
 ROOMS = (
     "errors",
+    "text",
     "progress",
     "storage",
     "snippets",

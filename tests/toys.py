@@ -1,5 +1,6 @@
 """A small, exact stand-in for an encoder, so that tests of the stages take no time in a network."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -44,6 +45,10 @@ class ToyEncoder:
         self.encoded += len(snippets)
         ends = snippets[:, [0, -1]].double().mean(dim=(2, 3)) / 255
         return ends.reshape(-1, 6).float()
+
+    def begin(self, snippets: torch.Tensor) -> Callable[[], torch.Tensor]:
+        features = self.encode(snippets)
+        return lambda: features
 
 
 def use_toy_encoder(monkeypatch, **changes) -> ToyEncoder:

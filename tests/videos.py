@@ -94,16 +94,55 @@ def constant(path: Path, frames: int, fps: Fraction | int, **settings: Any) -> P
 
 
 def rotate_track(path: Path, clockwise: int) -> None:
-    """Makes an MP4 file ask its players to turn its picture by ``clockwise`` degrees (ISO/IEC 14496-12, 8.3.2).
+    """Makes an MP4 file ask its players to turn its picture by ``clockwise`` degrees."""
+    place_track(path, *{0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[clockwise])
+
+
+def place_track(path: Path, a: float, b: float, c: float, d: float) -> None:
+    """Gives an MP4 file a display matrix (ISO/IEC 14496-12, 8.3.2).
 
     The matrix maps a stored point (p, q) to (a p + c q, b p + d q), y downwards.
     """
-    a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[clockwise]
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
     one = 1 << 16
-    struct.pack_into(">9i", data, matrix, a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    a, b, c, d = (round(value * one) for value in (a, b, c, d))
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 4 + 40, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
+
+
+def remux(source: Path, path: Path) -> Path:
+    """Puts the video stream of a file into another container, with its display matrix."""
+    with av.open(str(source)) as container, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    return path
+
+
+def edit_avi(path: Path, edit: Callable[[int, bytes], bytes]) -> Path:
+    """Replaces chunk k of an AVI that holds one stream by ``edit(k, chunk)``."""
+    data = path.read_bytes()
+    at = data.index(b"movi")
+    head, end, place = data[: at - 8], at - 4 + struct.unpack_from("<I", data, at - 4)[0], at + 4
+    movi, index, number = b"movi", b"", 0
+    while place < end:
+        name, size = struct.unpack_from("<4sI", data, place)
+        chunk = edit(number, data[place + 8 : place + 8 + size])
+        index += name + struct.pack("<III", 0x10 if number == 0 else 0, len(movi), len(chunk))
+        movi += name + struct.pack("<I", len(chunk)) + chunk + b"\0" * (len(chunk) % 2)
+        place, number = place + 8 + size + size % 2, number + 1
+    body = head + b"LIST" + struct.pack("<I", len(movi)) + movi + b"idx1" + struct.pack("<I", len(index)) + index
+    path.write_bytes(body[:4] + struct.pack("<I", len(body) - 8) + body[8:])
+    return path
+
+
+def not_coded(tick: int) -> bytes:
+    """An MPEG-4 picture that is not coded, in a stream of 25 frames a second: the one before stays."""
+    bits = f"0101{tick % 25:05b}10"  # predicted, no whole second, marker, time, marker, not coded
+    bits += "0" + "1" * (-(len(bits) + 1) % 8)
+    return b"\0\0\1\xb6" + int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
 def flip_bits(path: Path, offsets: Sequence[int]) -> None:

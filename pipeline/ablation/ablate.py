@@ -31,6 +31,7 @@ from pipeline.errors import PipelineError
 from pipeline.progress import progress
 from pipeline.stages.extract import extract
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 
 Say = Callable[[str], None]
 
@@ -51,11 +52,11 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
     cells = read_plan(file, config)
     stores = _stores(cells, out, config, say)
     if config.execution.executor == "ray":
-        say(f"{len(cells)} cells, by Ray workers")
+        say(f"{counted(len(cells), 'cell')}, by Ray workers")
         work = work_on_ray(cells, stores, out, config)
     else:
         jobs = min(config.jobs or default_jobs(), len(cells))
-        say(f"{len(cells)} cells, {jobs} at a time")
+        say(f"{counted(len(cells), 'cell')}, {jobs} at a time")
         work = _work(cells, stores, out, config, jobs)
     results: dict[str, CellResult] = {}
     for result, seconds in work:

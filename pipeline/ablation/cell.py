@@ -25,7 +25,8 @@ from pipeline.stages.enhance import HISTORY_FILE, enhance_store
 from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
-from pipeline.storage.atomic_files import read_json, sha256_of_file, write_json
+from pipeline.storage.atomic_files import write_json
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from sola.diagnostics import gain
 from sola.fit import StepRecord

@@ -29,9 +29,9 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from pipeline.cluster.config import settings_of_results
-from pipeline.commandline.option_sources import read_toml
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError, SolaPipelineError
+from pipeline.storage.read_files import read_toml
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")
 _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")

@@ -33,7 +33,7 @@ SHOWN = {
     "accuracy_within_4": "within 4",
     "accuracy_within_8": "within 8",
     "accuracy_away": "away",
-    "gain": "gain",
+    "gain": "gain (0 to 1)",
     "map_activitynet": "mAP 0.5:0.95",
     "map_thumos": "mAP 0.3:0.7",
     "map_own": "mAP own",

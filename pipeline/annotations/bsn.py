@@ -7,12 +7,14 @@ stand in a second file, ``video_info_new.csv``.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations.activitynet import kind, lost_fields, raw_segments
+from pipeline.annotations.activitynet import lost_fields, raw_segments
 from pipeline.annotations.raw import RawAnnotations, RawVideo
 from pipeline.errors import PipelineError
+from pipeline.storage.read_files import read_text
 
 SUBSETS_NAME = "video_info_new.csv"
 _FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset"})
@@ -33,7 +35,7 @@ def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path)
     Raises:
         PipelineError: annotations are no list of objects, or the CSV file has not the columns video and subset.
     """
-    by_video = _read_subsets(subsets) if subsets.is_file() else {}
+    by_video = _read_subsets(subsets) if subsets.exists() else {}
     videos = [
         RawVideo(
             id=name,
@@ -53,12 +55,12 @@ def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path)
 
 def _read_subsets(path: Path) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(row["video"], row["subset"]) for row in csv.DictReader(file)]
+        lines = io.StringIO(read_text(path, what="annotations"), newline="")
+        rows = [(row["video"], row["subset"]) for row in csv.DictReader(lines)]
     except KeyError as error:
         raise PipelineError(f"annotations: {path} must have the columns video and subset, lacks {error}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"annotations: cannot read {path}: {kind(str(error))}") from None
+    except csv.Error as error:
+        raise PipelineError(f"annotations: cannot read {path}: {error}") from None
     subsets = dict(rows)
     if odd := [video for video, subset in rows if subset != subsets[video]]:
         raise PipelineError(f"annotations: {path} puts {odd[0]!r} into two subsets; keep one of the two")

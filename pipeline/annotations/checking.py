@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations
+from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations, canonical_subset
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
-from pipeline.annotations.segments import Segment
+from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment, check_tolerance
 from pipeline.errors import PipelineError
 
 _RELATIVE_TOLERANCE = 0.01  # clocks of containers and annotation tools drift apart with the length of the video
 _EXAMPLES = 3
+_MOST, _LEAST = 1e12, 1e-6  # of seconds, frames and rates
+_MOST_FPS = 1e6
 
 
 class Notes:
@@ -35,39 +37,88 @@ class Notes:
     def lines(self) -> tuple[str, ...]:
         """One line for each kind: the count, the kind, examples."""
         return tuple(
-            f"{count} {kind} (" + "; ".join(self._examples[kind]) + ("; …)" if count > _EXAMPLES else ")")
+            f"{count} {kind if count > 1 else _singular(kind)} ("
+            + "; ".join(self._examples[kind])
+            + ("; …)" if count > _EXAMPLES else ")")
             for kind, count in self._counts.items()
         )
+
+
+def _singular(kind: str) -> str:
+    """The kind for one alone: its first word, and what refers to it, without the plural."""
+    first, _, rest = kind.partition(" ")
+    return f"{first.removesuffix('s')} {rest.replace('their ', 'its ')}"
 
 
 class Fault(Exception):
     """A value that cannot be mended; the message names it and the remedy."""
 
 
-def check(raw: RawAnnotations, *, source: str, tolerance_seconds: float = 0.5) -> Annotations:
+class Faults:
+    """Collects what cannot be mended: in the subsets in use it stops, in others it is a note.
+
+    Args:
+        subsets: those in use; None for all.
+        notes: where faults of other subsets go.
+    """
+
+    def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
+        self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
+        self._notes = notes
+        self._lines: list[str] = []
+
+    def add(self, line: str, *, subset: Any) -> None:
+        """Takes up a fault of a video of ``subset``."""
+        if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
+            self._lines.append(line)
+        else:
+            what, _, _ = line.partition("; ")  # without the remedy
+            self._notes.add("faults in subsets that are not in use, left out", what)
+
+    def refuse(self, *, source: str) -> None:
+        """Raises one line for all faults: the first of them and the number of the others.
+
+        Raises:
+            PipelineError: there are faults.
+        """
+        if self._lines:
+            more = f" (and {len(self._lines) - 1} more faults in this file)" if len(self._lines) > 1 else ""
+            raise PipelineError(f"annotations {source}: {self._lines[0]}{more}")
+
+
+def check(
+    raw: RawAnnotations,
+    *,
+    source: str,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+    subsets: Collection[str] | None = None,
+    mend: bool = True,
+) -> Annotations:
     """Checked annotations from a file's own values.
 
     Args:
         source: names the file in messages.
         tolerance_seconds: a segment may overshoot its video by this much, or by 1 % of the duration where
             that is more; it is clipped then.
+        subsets: those in use; what cannot be mended in others is left out and noted. None: all are in use.
+        mend: off: segments within the tolerance stay as the file has them, in its order, also those of no length.
 
     Raises:
         PipelineError: values that cannot be mended; the first is named, the others are counted.
     """
-    if not (math.isfinite(tolerance_seconds) and tolerance_seconds >= 0):
-        raise PipelineError(f"tolerance_seconds must be >= 0, got {tolerance_seconds}")
+    check_tolerance(tolerance_seconds)
     notes = Notes()
-    faults: list[str] = []
+    faults = Faults(subsets, notes)
     videos: dict[str, VideoAnnotations] = {}
     for raw_video in raw.videos:
-        if raw_video.id in videos:
-            faults.append(f"video {raw_video.id!r} appears twice; keep one of the two")
+        if earlier := videos.get(raw_video.id):
+            for subset in {earlier.subset, raw_video.subset or ""}:
+                faults.add(f"video {raw_video.id!r} appears twice; keep one of the two", subset=subset)
         try:
-            videos[raw_video.id] = _video(raw_video, tolerance_seconds, notes, faults)
+            videos[raw_video.id] = _video(raw_video, tolerance_seconds, mend, notes, faults)
         except Fault as fault:
-            faults.append(f"video {raw_video.id!r}: {fault}")
-    raise_faults(faults, source=source)
+            faults.add(f"video {raw_video.id!r}: {fault}", subset=raw_video.subset or "")
+    faults.refuse(source=source)
     labels = _labels(raw, videos, notes)
     return Annotations(
         version=raw.version,
@@ -78,36 +129,27 @@ def check(raw: RawAnnotations, *, source: str, tolerance_seconds: float = 0.5) -
     )
 
 
-def raise_faults(faults: list[str], *, source: str) -> None:
-    """Raises one line for all ``faults``: the first of them and the number of the others.
-
-    Raises:
-        PipelineError: there are faults.
-    """
-    if faults:
-        more = f" (and {len(faults) - 1} more faults in this file)" if len(faults) > 1 else ""
-        raise PipelineError(f"annotations {source}: {faults[0]}{more}")
-
-
-def _video(raw: RawVideo, tolerance_seconds: float, notes: Notes, faults: list[str]) -> VideoAnnotations:
+def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, faults: Faults) -> VideoAnnotations:
     if raw.subset is not None and not isinstance(raw.subset, str):
-        raise Fault(f"subset must be a name, got {raw.subset!r}")
+        raise Fault(f"subset must be a name, got {raw.subset!r:.80}")
     duration = _positive(raw.duration, "duration", raw.id, notes)
     frames = _positive(raw.frames, "number of frames", raw.id, notes)
     fps = _positive(raw.fps, "fps", raw.id, notes)
     if fps is None and frames is not None and duration is not None:
-        fps = frames / duration
+        fps = _positive(frames / duration, "fps", raw.id, notes)
     segments = []
     for place, raw_segment in enumerate(raw.segments):
         try:
             segment = _segment(raw_segment)
-            fitted = fit_segment(segment, duration, tolerance_seconds, video=raw.id, notes=notes)
+            check_bounds(segment, duration, tolerance_seconds)
         except Fault as fault:
-            faults.append(f"video {raw.id!r}, segment {place}: {fault}")
+            faults.add(f"video {raw.id!r}, segment {place}: {fault}", subset=raw.subset or "")
             continue
+        fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if mend else segment
         if fitted is not None:
             segments.append(fitted)
-    segments.sort(key=lambda segment: segment.segment)
+    if mend:
+        segments.sort(key=lambda segment: segment.segment)
     for segment, count in Counter(segments).items():
         if count > 1:
             notes.add("segments given more than once, kept", f"{raw.id} {describe(segment)} × {count}")
@@ -134,13 +176,11 @@ def _segment(raw: RawSegment) -> Segment:
     return Segment((start, end), label.strip())
 
 
-def fit_segment(
-    segment: Segment, duration: float | None, tolerance_seconds: float, *, video: str, notes: Notes
-) -> Segment | None:
-    """The segment inside its video, or None where nothing is left of it; what was mended goes to ``notes``.
+def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: float) -> None:
+    """Raises where the segment lies outside its video by more than the tolerance.
 
     Raises:
-        Fault: it lies outside by more than the tolerance.
+        Fault: it does.
     """
     tolerance = max(tolerance_seconds, _RELATIVE_TOLERANCE * (duration or 0.0))
     start, end = segment.segment
@@ -150,9 +190,16 @@ def fit_segment(
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the {tolerance:.3g} s that are mended; correct the "
-            "segment or the duration, or remove it (times are seconds; are these frames?)"
+            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `probe`: "
+            "--tolerance-seconds); times are seconds: are these frames?"
         )
-    if over > 0:
+
+
+def clip_segment(segment: Segment, duration: float | None, *, video: str, notes: Notes) -> Segment | None:
+    """The segment inside its video, or None where nothing is left of it; what was mended goes to ``notes``."""
+    start, end = segment.segment
+    last = math.inf if duration is None else duration
+    if start < 0 or end > last:
         notes.add("segments clipped to their video", f"{video} {describe(segment)}")
     start, end = max(0.0, start), min(end, last)
     if end <= start:
@@ -163,13 +210,21 @@ def fit_segment(
 
 def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: Notes) -> tuple[str, ...]:
     names = sorted({segment.label for video in videos.values() for segment in video.segments})
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[name.casefold()].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            notes.add("groups of labels that differ only in case, taken as classes of their own", " / ".join(same))
     ids: dict[str, set[Any]] = defaultdict(set)
     for raw_segment in (segment for video in raw.videos for segment in video.segments):
-        ids[str(raw_segment.label).strip()].add(raw_segment.label_id)
+        label_id = raw_segment.label_id
+        plain = label_id is None or (isinstance(label_id, int) and not isinstance(label_id, bool))
+        ids[str(raw_segment.label).strip()].add(label_id if plain else f"{label_id!r:.40}")
     given = {name: next(iter(ids[name])) for name in names if len(ids[name]) == 1}
     if all(values == {None} for values in ids.values()):
         return tuple(names)
-    integers = all(isinstance(value, int) and not isinstance(value, bool) for value in given.values())
+    integers = all(isinstance(value, int) for value in given.values())
     if len(given) < len(names) or not integers or len(set(given.values())) < len(names):
         odd = [f"{name}: {sorted(map(str, ids[name]))}" for name in names if len(ids[name]) != 1]
         notes.add("disagreement of label and label_id; classes are ordered by name", "; ".join(odd[:1]) or "shared ids")
@@ -178,17 +233,18 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number from a JSON number or from a string that holds one.
+    """A number from a JSON number or from a string that holds one.
 
     Raises:
-        Fault: it is neither.
+        Fault: it is neither, not finite, or far beyond all times and counts.
     """
     try:
         result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
     except (ValueError, OverflowError):
         result = math.nan
-    if not math.isfinite(result):
-        raise Fault(f"{what} must be finite numbers, got {value!r:.80}")
+    if not abs(result) <= _MOST:  # also refuses NaN
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite numbers"
+        raise Fault(f"{what} must be {accepted}, got {value!r:.80}")
     return result
 
 
@@ -196,8 +252,11 @@ def _positive(value: Any, what: str, video: str, notes: Notes) -> float | None:
     if value is None:
         return None
     result = number(value, what)
-    if result <= 0:
-        notes.add(f"videos whose {what} is not > 0, taken as unknown", f"{video}: {value!r}")
+    if result < _LEAST:
+        notes.add(f"videos whose {what} is not > 0, taken as unknown", f"{video}: {value!r:.40}")
+        return None
+    if what == "fps" and result > _MOST_FPS:
+        notes.add(f"videos whose fps is more than {_MOST_FPS:g}, taken as unknown", f"{video}: {value!r:.40}")
         return None
     return result
 

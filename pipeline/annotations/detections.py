@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,10 +11,14 @@ from typing import Any
 
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json, write_json
+from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.read_files import read_json
 
 VERSION = "1.0"
+DETECTION_SUFFIXES = (".json", ".csv")
+_COLUMNS = ("video", "start", "end", "label", "score")
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
+_MOST = 1e12  # of seconds and scores: beyond it sums and products overflow
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
 
 
@@ -54,10 +60,12 @@ def write_detections(
 ) -> None:
     """Writes ``path`` in one step, each video's detections by falling score (equal scores in the given order).
 
+    A ``path`` that ends in .csv gets a table of one detection a line, any other the submission as JSON.
+
     Args:
         detections: by video id; a video with none is written with an empty list. Segments in seconds, rounded to
             a microsecond.
-        extra: how the detections were made, saved as ``external_data``.
+        extra: how the detections were made, saved as ``external_data``; a table has no place for it.
 
     Raises:
         PipelineError: a score is not in [0, 1], a segment is reversed or not finite.
@@ -66,7 +74,19 @@ def write_detections(
     for video, items in detections.items():
         ordered = sorted(items, key=lambda detection: -_checked(detection, video).score)
         results[video] = [_as_json(detection) for detection in ordered]
+    if path.suffix.lower() == ".csv":
+        write_text(path, _as_table(results))
+        return
     write_json(path, {"version": VERSION, "results": results, "external_data": dict(extra or {})})
+
+
+def _as_table(results: Mapping[str, list[dict[str, Any]]]) -> str:
+    table = io.StringIO()
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(_COLUMNS)
+    for video, items in results.items():
+        lines.writerows((video, *item["segment"], item["label"], item["score"]) for item in items)
+    return table.getvalue()
 
 
 def _parse(item: Any, where: str) -> Detection:
@@ -90,8 +110,9 @@ def _number(value: Any, name: str, where: str) -> float:
         result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
     except (ValueError, OverflowError):
         result = math.nan
-    if not math.isfinite(result):
-        raise PipelineError(f"{where}: {name} must be finite, got {value!r:.60}")
+    if not abs(result) <= _MOST:  # also refuses NaN
+        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite"
+        raise PipelineError(f"{where}: {name} must be {accepted}, got {value!r:.60}")
     return result
 
 

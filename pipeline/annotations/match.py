@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.errors import PipelineError
+from pipeline.text.plain import counted
 
 _PREFIX = "v_"  # ActivityNet's files carry it, the keys of its annotation file do not
 
@@ -21,7 +24,7 @@ class Match:
 
     def message(self) -> str:
         """One line: how many videos match, and counts and up to three examples of those that do not."""
-        parts = [f"{len(self.both)} videos have annotations and features"]
+        parts = [f"{counted(len(self.both), 'video', 'has', 'have')} annotations and features"]
         if names := self.only_in_annotations:
             parts.append(f"{len(names)} annotated without features ({_some(names)})")
         if names := self.only_in_store:
@@ -40,28 +43,56 @@ def match(annotations: Annotations, ids: Iterable[str]) -> Match:
 
 
 def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
-    """The annotations under the store's ids where the two differ only by ActivityNet's ``v_`` prefix.
+    """The annotations under the store's ids where the two differ only by ActivityNet's ``v_`` prefix, or by the code
+    points of the same letters (é as one, or as e and an accent, as some systems write file names).
 
-    Ids that ``ids`` has already, or has in neither form, stay as they are.
+    Ids that ``ids`` has already, or has in no such form, stay as they are.
 
     Raises:
         PipelineError: two annotated videos would get one id.
     """
-    stored = set(ids)
+    known = names_by_form(ids)
     videos: dict[str, VideoAnnotations] = {}
-    renamed = []
+    by_prefix, by_letters = [], []
     for old, video in annotations.videos.items():
-        other = old[len(_PREFIX) :] if old.startswith(_PREFIX) else _PREFIX + old
-        new = other if old not in stored and other in stored else old
+        new = find_name(old, known) or old
         if new in videos:
             raise PipelineError(f"annotations: {old!r} and {videos[new].id!r} are both the video {new!r}; keep one")
         videos[new] = replace(video, id=new)
-        if new != old:
-            renamed.append(f"{old} is {new}")
-    if not renamed:
-        return annotations
-    line = f"{len(renamed)} videos go by the store's id, which differs by the prefix {_PREFIX!r} ({_some(renamed)})"
-    return replace(annotations, videos=videos, problems=(*annotations.problems, line))
+        if new == old:
+            continue
+        if _composed(new) == _composed(old):
+            by_letters.append(f"{old!a} is {new!a}")  # they look alike, but for their code points
+        else:
+            by_prefix.append(f"{old} is {new}")
+    lines = []
+    if by_prefix:
+        names = _some(by_prefix)
+        many = counted(len(by_prefix), "video", "goes", "go")
+        lines.append(f"{many} by the store's id, which differs by the prefix {_PREFIX!r} ({names})")
+    if by_letters:
+        names = _some(by_letters)
+        many = counted(len(by_letters), "video", "goes", "go")
+        lines.append(f"{many} by the store's id, which has other code points for the same letters ({names})")
+    return replace(annotations, videos=videos, problems=(*annotations.problems, *lines)) if lines else annotations
+
+
+def names_by_form(names: Iterable[str]) -> dict[str, str]:
+    """The names by themselves and by their composed form; a form that several names share stands for none of them."""
+    names = list(names)
+    counts = Counter(map(_composed, names))
+    return {form: name for name in names if counts[form := _composed(name)] == 1} | {name: name for name in names}
+
+
+def find_name(name: str, known: Mapping[str, str]) -> str | None:
+    """The name in :func:`names_by_form` that is ``name``, or differs only by the prefix ``v_`` or in code points."""
+    other = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _PREFIX + name
+    forms = (name, other, _composed(name), _composed(other))
+    return next((known[form] for form in forms if form in known), None)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:

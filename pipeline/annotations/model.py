@@ -39,7 +39,8 @@ class VideoAnnotations:
         subset: the subset as the file spells it; empty where the file names none.
         duration: seconds, or None where the file does not say.
         fps: frames a second, or None.
-        segments: ordered by start, then end; ``0 <= start < end``, and ``end <= duration`` where that is known.
+        segments: ordered by start, then end; ``0 <= start < end``, and ``end <= duration`` where that is known (unless
+            they were read as the file has them).
         ambiguous: segments labeled "Ambiguous" (THUMOS14), kept apart from the classes.
         frames: number of frames, or None.
     """

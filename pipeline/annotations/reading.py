@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pipeline.annotations import activitynet, bsn, thumos
-from pipeline.annotations.checking import Fault, Notes, check, fit_segment, raise_faults
-from pipeline.annotations.model import Annotations
+from pipeline.annotations.checking import Fault, Faults, Notes, check, check_bounds, clip_segment
+from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.annotations.raw import RawAnnotations
-from pipeline.annotations.segments import Segment
+from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.read_files import read_json
 
 
-def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotations:
+def read_annotations(
+    path: Path,
+    *,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+    subsets: Collection[str] | None = None,
+    mend: bool = True,
+) -> Annotations:
     """The ground truth in ``path``: a file of the ActivityNet family or of BSN, or a folder of THUMOS14 text files.
 
     The dialect is recognized; what it says and :class:`Annotations` cannot hold is named in ``problems``. Numbers
@@ -25,57 +31,55 @@ def read_annotations(path: Path, *, tolerance_seconds: float = 0.5) -> Annotatio
 
     Args:
         tolerance_seconds: how much a segment may overshoot its video, or 1 % of the duration where that is more.
+        subsets: those in use; a fault in another is left out and noted in ``problems``. None: all are in use.
+        mend: off: segments that overshoot a little, or have no length, stay as the file has them, in its order.
 
     Raises:
-        PipelineError: the file is absent or no annotation file; an id appears twice; a segment is reversed,
-            negative, not two finite numbers, without label, or beyond its video by more than the tolerance.
+        PipelineError: the file is absent or no annotation file; in the subsets in use, an id appears twice, or a
+            segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than the
+            tolerance.
     """
-    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds)
+    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, mend=mend)
 
 
 def fit_to_durations(
-    annotations: Annotations, durations: Mapping[str, float], *, tolerance_seconds: float = 0.5
+    annotations: Annotations,
+    durations: Mapping[str, float],
+    *,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+    subsets: Collection[str] | None = None,
 ) -> Annotations:
     """The annotations with the durations of the videos themselves, and segments clipped to them.
 
     Args:
         durations: seconds by video id, as measured on the videos; videos that it does not name stay as they are.
-        tolerance_seconds: as in :func:`read_annotations`.
+        tolerance_seconds, subsets: as in :func:`read_annotations`.
 
     Raises:
-        PipelineError: a segment lies beyond its video by more than the tolerance.
+        PipelineError: a segment of the subsets in use lies beyond its video by more than the tolerance.
     """
     notes = Notes()
-    faults: list[str] = []
+    faults = Faults(subsets, notes)
     videos = dict(annotations.videos)
     for name in (name for name in annotations.videos if name in durations):
-        clip = partial(_clip, name, float(durations[name]), tolerance_seconds, notes, faults)
-        video = videos[name]
-        videos[name] = replace(
-            video,
-            duration=float(durations[name]),
-            segments=clip(video.segments),
-            ambiguous=clip(video.ambiguous),
-        )
-    raise_faults(faults, source="against the videos")
+        video = replace(videos[name], duration=float(durations[name]))
+        clip = partial(_clip, video, tolerance_seconds, notes, faults)
+        videos[name] = replace(video, segments=clip(video.segments), ambiguous=clip(video.ambiguous))
+    faults.refuse(source="against the videos")
     return replace(annotations, videos=videos, problems=(*annotations.problems, *notes.lines()))
 
 
 def _clip(
-    video: str,
-    duration: float,
-    tolerance_seconds: float,
-    notes: Notes,
-    faults: list[str],
-    segments: tuple[Segment, ...],
+    video: VideoAnnotations, tolerance_seconds: float, notes: Notes, faults: Faults, segments: tuple[Segment, ...]
 ) -> tuple[Segment, ...]:
     kept = []
     for segment in segments:
         try:
-            fitted = fit_segment(segment, duration, tolerance_seconds, video=video, notes=notes)
+            check_bounds(segment, video.duration, tolerance_seconds)
         except Fault as fault:
-            faults.append(f"video {video!r}: {fault}")
+            faults.add(f"video {video.id!r}: {fault}", subset=video.subset)
             continue
+        fitted = clip_segment(segment, video.duration, video=video.id, notes=notes)
         if fitted is not None:
             kept.append(fitted)
     return tuple(kept)

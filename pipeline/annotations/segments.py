@@ -1,5 +1,6 @@
 """What training, detection and evaluation exchange: segments in seconds, and how seconds relate to snippets."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,8 @@ from pipeline.errors import PipelineError
 
 # The one class of heads that find actions without naming them.
 PROPOSAL_LABEL = "action"
+# How far ground truth may overshoot its video, unless an option says otherwise.
+TOLERANCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,12 @@ class Detection:
     segment: tuple[float, float]
     label: str
     score: float
+
+
+def check_tolerance(seconds: float) -> None:
+    """Raises a PipelineError where ``seconds`` is no tolerance."""
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise PipelineError(f"tolerance_seconds must be >= 0, got {seconds}")
 
 
 def seconds_to_snippets(seconds: Any, *, stride_seconds: float, window_seconds: float) -> Any:

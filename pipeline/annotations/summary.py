@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
+from pipeline.text.plain import counted
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -69,9 +70,9 @@ class Summary:
         """The same as text, line by line."""
         lines = [
             f"dialect {self.dialect}" + (f", version {self.version}" if self.version else ""),
-            f"{self.videos} videos "
+            f"{counted(self.videos, 'video')} "
             f"({self.without_segments} without segments, {self.without_duration} without duration)",
-            f"{self.segments} segments of {len(self.classes)} classes "
+            f"{counted(self.segments, 'segment')} of {counted(len(self.classes), 'class')} "
             f"({self.overlapping} overlap another in their video, {self.ambiguous} ambiguous)",
         ]
         if self.length_seconds:

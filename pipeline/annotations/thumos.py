@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
+from pipeline.storage.read_files import read_text
 
 _NAME = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt", re.IGNORECASE)
 _SUBSETS = {"val": "validation", "test": "test"}
@@ -42,12 +43,8 @@ def translate(path: Path) -> RawAnnotations:
 
 
 def _lines(file: Path) -> list[tuple[str, str, str]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"annotations: cannot read {file}: {error}") from None
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(file, what="annotations").splitlines(), start=1):
         match line.split():
             case []:
                 continue

@@ -29,10 +29,16 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class JobLost:
-    """A job is given up: the workers that had it died, each time."""
+    """A job is given up: the workers that had it died, each time.
+
+    Args:
+        reason: the same in equal runs.
+        words: Ray's own, of the last of these workers; they name processes and addresses.
+    """
 
     job: Any
     reason: str
+    words: str
 
 
 @dataclass
@@ -222,17 +228,17 @@ class RayPool:
     def _lose(self, worker: _Worker, error: Exception) -> Iterator[JobLost]:
         """Sees to the jobs of a worker that died."""
         self._ray.kill(worker.actor)  # it may only be out of reach
-        reason = _in_words(error)
+        words = _in_words(error)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
-                raise PipelineError(f"{_MOST_FAILED_STARTS} Ray workers died while they were started: {reason}")
+                raise PipelineError(f"{_MOST_FAILED_STARTS} Ray workers died while they were started: {words}")
         for key, job in worker.jobs.items():
             self._losses[key] += 1
             if self._losses[key] < _MOST_LOSSES:
                 self._suspects.append(job)
             else:
-                yield JobLost(job, f"{_MOST_LOSSES} workers died over it, the last of them so: {reason}")
+                yield JobLost(job, f"{_MOST_LOSSES} workers died over it", words)
 
     def _refuse_to_wait_for_ever(self) -> None:
         if any(worker.ready for worker in [*self._calls.values(), *self._idle]):

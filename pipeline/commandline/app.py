@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,22 +12,46 @@ from cyclopts import App, Parameter, Token
 
 from pipeline.storage.location import AnyPath, local_only, location
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DISTRIBUTION = "sola-pipeline"
+
 HELP = """Raw, untrimmed videos in; located actions out.
 
 The steps: extract (videos to features), sola (features to enhanced features), train (a head on them),
 localize (videos or features to detections), evaluate (mAP). `run` does them all.
 
-Every command takes --config FILE.toml: its table [command] holds the options, with underscores for dashes.
 Videos and stores may lie in object storage (s3://bucket/folder, gs://bucket/folder; credentials come from the
-environment); local copies are kept in --cache-folder FOLDER, at most --cache-gigabytes 20 of them.
+environment).
 Exit codes: 0 all done, 1 some videos failed or something does not check, 2 bad input, 130 interrupted.
 """
 
 # A list option takes all the words that follow it: --tious 0.3 0.4 0.5.
 LISTS = Parameter(consume_multiple=True, negative_iterable=())
+
+
+def called_as(program: str) -> str:
+    """How the program is called, for its usage lines, from the path that the system was given."""
+    return "python -m pipeline" if Path(program).name == "__main__.py" else "sola-pipeline"
+
+
+def program_version() -> str:
+    """The version of the code that runs: that of a checkout, or as it is installed."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    if project.is_file():
+        about = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+        if about.get("name") == DISTRIBUTION:
+            return str(about["version"])
+    return version(DISTRIBUTION)
+
+
 app = App(
-    name="python -m pipeline",
+    name=called_as(sys.argv[0]),
     help=HELP,
+    version=program_version,
     version_flags=["--version"],
     default_parameter=LISTS,
     suppress_keyboard_interrupt=False,

@@ -2,129 +2,127 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
+from pipeline.commandline.effects import refuse_without_effect, value_of
+from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
 from pipeline.heads.presets import preset
-from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
+from pipeline.storage.read_files import read_toml
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Preset = Literal["thumos14", "activitynet13", "hacs"]
 
 _BEFORE_RUN = ("stitch", "pretrain")  # tables of a file of settings that speak of what comes before `run`
-# The head is the one option that everybody varies: --head gtad is --head.kind gtad.
-_SHORT = {"--head": "--head.kind", "--train.head": "--train.head.kind"}
+# The options that name presets, by command: what each is for, and the group of the options that it gives.
+_PRESETS = {
+    "extract": {"--preset": ("extract", "")},
+    "sola": {"--preset": ("sola", "")},
+    "train": {"--preset": ("train", "")},
+    "run": {
+        "--preset": ("train", "train"),
+        "--extract-preset": ("extract", "extract"),
+        "--sola-preset": ("sola", "sola"),
+    },
+}
 
 
-def option_sources(tokens: list[str]) -> tuple[list[str], tuple[Dict, ...]]:
-    """The words of a command that remain, and the sources of options that they do not give, the first one first.
+class OptionSources:
+    """Gives a command's arguments what the words leave open, once those are parsed: from a file, then from presets.
 
-    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for
-    the tables of what comes before it, every other command its own table. Presets come last.
+    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for the tables of
+    what comes before it, every other command its own table (`plan`: that of `extract` as well).
 
-    Raises:
-        PipelineError: no such file, or it is not TOML.
+    Args:
+        file: what ``--config`` names.
     """
-    tokens = [_SHORT.get(token, token) for token in tokens]
-    sources: list[Dict] = []
-    if "--config" in tokens:
-        place = tokens.index("--config")
-        file, tokens = tokens[place + 1 : place + 2], tokens[:place] + tokens[place + 2 :]
-        if not file:
-            raise PipelineError("--config must be followed by a TOML file")
-    else:
-        file = [word for word in tokens[1:2] if tokens[0] == "run" and not word.startswith("-")]
-    if file:
-        values = read_toml(Path(file[0]))
-        given = values
-        if tokens[:1] == ["run"]:
-            given = {"run": {name: value for name, value in values.items() if name not in _BEFORE_RUN}}
-        sources.append(Dict(given, source=file[0]))
-    sources += [Dict(values, source="preset") for values in _preset_values(tokens)]
-    if file and tokens[:1] == ["plan"]:  # it foresees what `extract` does, with the settings of that
-        sources.append(Dict({"plan": values.get("extract", {})}, source=file[0]))
-    return tokens, tuple(sources)
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Complete the arguments.
+
+        Raises:
+            PipelineError: no such file, it is not TOML or has nothing for the command, or an option has no effect.
+        """
+        remember(arguments)
+        command = " ".join(commands)
+        _name_the_kind_of_head(arguments)
+        file = self._file
+        if command == "run" and arguments[0].tokens:
+            if file is not None:
+                raise PipelineError(
+                    f"give one file of settings, got {arguments[0].tokens[0].value} and --config {file}"
+                )
+            file = Path(arguments[0].tokens[0].value)
+        values: dict[str, Any] = read_toml(file) if file is not None else {}
+        if file is not None:
+            _take(_table_of(command, values, file), str(file), app, commands, arguments)
+        for source, given in _preset_values(command, arguments):
+            _take(given, source, app, commands, arguments)
+        if command == "plan":  # it foresees what `extract` does, with the settings of that
+            _take(values.get("extract", {}), str(file), app, commands, arguments)
+        _name_the_kind_of_head(arguments)
+        remember(arguments)
+        refuse_without_effect(commands, arguments)
 
 
-def take_cache(tokens: list[str]) -> list[str]:
-    """The words without --cache-folder and --cache-gigabytes, which go into the environment: they hold for the
-    processes that this one starts as well.
+def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any]:
+    if command == "run":
+        return {name: value for name, value in values.items() if name not in _BEFORE_RUN}
+    table: Any = values
+    for name in command.split():
+        table = table.get(name) if isinstance(table, dict) else None
+    if table is None and not (command == "plan" and "extract" in values):
+        raise PipelineError(f"settings: {file} has no table [{command.replace(' ', '.')}], so --config has no effect")
+    return table or {}
 
-    Raises:
-        PipelineError: an option without a value, or no number of gigabytes > 0.
+
+def _take(
+    values: dict[str, Any], source: str, app: App, commands: tuple[str, ...], arguments: ArgumentCollection
+) -> None:
+    for name in reversed(commands):
+        values = {name: values}
+    Dict(values, source=source)(app, commands, arguments)
+
+
+def _name_the_kind_of_head(arguments: ArgumentCollection) -> None:
+    """The head is the one option that everybody varies: --head gtad is --head.kind gtad."""
+    for name in ("--head", "--train.head"):
+        group, kind = arguments.get(name, None), arguments.get(f"{name}.kind", None)
+        if group is not None and kind is not None and group.tokens and not group.tokens[0].keys:
+            if kind.tokens:
+                raise PipelineError(f"give {name} or {name}.kind, not both")
+            kind.tokens, group.tokens = group.tokens, []
+
+
+def _preset_values(command: str, arguments: ArgumentCollection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Source and settings of each preset that is asked for, as if they stood in a file of settings.
+
+    Of an unknown preset nothing: the error that follows names the choices.
     """
-    variables = {"--cache-folder": FOLDER_VARIABLE, "--cache-gigabytes": GIGABYTES_VARIABLE}
-    rest = []
-    words = iter(tokens)
-    for word in words:
-        name, given, value = word.partition("=")
-        if name not in variables:
-            rest.append(word)
-            continue
-        value = value if given else next(words, "")
-        if not value:
-            raise PipelineError(f"{name} must be followed by a value")
-        os.environ[variables[name]] = value
-    cache_bytes()  # a wrong number is refused at once
-    return rest
-
-
-def _preset_values(tokens: list[str]) -> Iterator[dict[str, Any]]:
-    """The settings of the presets that the words ask for, as if they stood in a file of settings.
-
-    Of an unknown preset nothing: the command line's own error names the choices.
-    """
-    named = dict(itertools.pairwise(tokens))
-    command = tokens[0] if tokens else ""
-    of_head, of_features, of_sola = named.get("--preset"), named.get("--extract-preset"), named.get("--sola-preset")
-    if command == "extract":
-        of_head, of_features = None, of_head
-    elif command == "sola":
-        of_head, of_sola = None, of_head
-    if of_head in get_args(Preset):
-        kind = named.get("--train.head.kind", named.get("--head.kind", "anchor_free"))
-        values = asdict(preset(of_head, kind=kind))  # type: ignore[arg-type]
-        yield _table(command, "train", values)
-        if command == "run":
-            yield {"run": {"evaluate": {"subset": values["validation_subset"]}}}
-    if of_features in get_args(FeaturePreset):
-        values = feature_preset(of_features)  # type: ignore[arg-type]
-        for unit in ("window", "stride"):  # said in seconds, a length takes the place of the preset's frames
-            if any(token.split("=")[0].endswith(f"{unit}-seconds") for token in tokens):
-                values.pop(f"{unit}_frames", None)
-        yield _table(command, "extract", values)
-    if of_sola in get_args(SolaPreset):
-        yield _table(command, "sola", asdict(sola_preset(of_sola)))  # type: ignore[arg-type]
-
-
-def _table(command: str, stage: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {"run": {stage: values}} if command == "run" else {stage: values}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a file of settings.
-
-    Raises:
-        PipelineError: no such file, or it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"settings: no file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PipelineError(f"settings: {path} is not TOML: {error}") from None
+    for option, (stage, group) in _PRESETS.get(command, {}).items():
+        name = value_of(arguments[option])
+        values: dict[str, Any] = {}
+        if stage == "train" and name in get_args(Preset):
+            kind = value_of(arguments[f"--{group}.head.kind" if group else "--head.kind"])
+            values = asdict(preset(name, kind=kind))
+            if group:
+                yield PRESET, {"evaluate": {"subset": values["validation_subset"]}}
+        elif stage == "extract" and name in get_args(FeaturePreset):
+            values = feature_preset(name)
+            for unit in ("window", "stride"):  # said in seconds, a length takes the place of the preset's frames
+                if arguments[f"--{group}.{unit}-seconds" if group else f"--{unit}-seconds"].tokens:
+                    values.pop(f"{unit}_frames", None)
+        elif stage == "sola" and name in get_args(SolaPreset):
+            values = asdict(sola_preset(name))
+        yield PRESET, {group: values} if group else values

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
-from pipeline.commandline.text_table import duration, print_table
+from pipeline.commandline.terminal import say, say_json, show
 from pipeline.extraction.config import ExtractConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.planning.plan import Plan, plan
 from pipeline.planning.plan_model import FILES_A_VIDEO, LISTED_BYTES, most_machines, stations
 from pipeline.progress import progress
+from pipeline.text.table import duration, table_text
 
 _REMEDIES = {
     "decode": "more cores a machine, or smaller videos",
@@ -27,7 +25,6 @@ _REMEDIES = {
 }
 _MUCH_ROOM = 1e9
 _MANY_FILES = 1e7  # in one folder; from about here on file systems refuse more, or take long over each
-_out = Console(soft_wrap=True, highlight=False)
 
 
 def run_plan(
@@ -36,10 +33,10 @@ def run_plan(
     with progress("plan", total=1) as report:
         result = plan(videos, out, settings, planning, report=report)
     if as_json:
-        _out.print(json_text.dumps(result.as_json(), indent=2), markup=False)
+        say_json(result.as_json(), indent=2)
         return 0
     for line in _lines(result):
-        _out.print(line, markup=False)
+        say(line)
     rows = [
         [
             f"{one.machines}",
@@ -51,9 +48,9 @@ def run_plan(
         for one in result.forecasts
     ]
     header = ["machines", "dealt one by one", "with --shard", "machine hours", "held up by"]
-    print_table(_out, "Time of the clock", header, rows)
+    show(table_text("Time of the clock", header, rows))
     for line in _advice(result):
-        _out.print(line, markup=False)
+        say(line)
     return 0
 
 

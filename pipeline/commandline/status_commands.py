@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.live import Live
-
-from pipeline.commandline.text_table import duration
+from pipeline.commandline.terminal import say
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.planning.status import JobStatus, Worker, status_of
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted, plain
+from pipeline.text.table import duration
 
 _EVERY_SECONDS = 5.0
 _PREFIX = "sola_pipeline"
@@ -22,18 +21,22 @@ def run_status(path: Path, *, watch: bool, prometheus: bool) -> int:
     if watch and prometheus:
         raise PipelineError("give --watch or --prometheus, not both: a scraper asks when it wants to know")
     store = FeatureStore.open(path)
-    console = Console(soft_wrap=True, highlight=False)
     status = status_of(store, now=time.time())
     if prometheus:
-        console.print("\n".join(prometheus_lines(status)), markup=False)
+        for line in prometheus_lines(status):
+            say(line)
         return 0
     if watch:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(auto_refresh=False, transient=True) as live:
             while any(worker.at_work for worker in status.workers):
-                live.update("\n".join(lines(status)), refresh=True)
+                live.update(Text("\n".join(map(plain, lines(status)))), refresh=True)
                 time.sleep(_EVERY_SECONDS)
                 status = status_of(store, now=time.time())
-    console.print("\n".join(lines(status)), markup=False)
+    for line in lines(status):
+        say(line)
     return SOME_FAILED if status.failed or any(w.state in ("dead", "silent") for w in status.workers) else 0
 
 
@@ -44,8 +47,8 @@ def lines(status: JobStatus) -> Iterator[str]:
     rates = f", {status.videos_per_second * 3600:,.0f} videos an hour, {status.snippets_per_second:,.1f} snippets/s"
     at_work = sum(worker.at_work for worker in status.workers)
     yield (
-        f"{status.store}: {status.done} videos done, {status.failed} failed, of {status.videos}; "
-        f"{at_work} of {len(status.workers)} workers at work{rates if at_work else ''}{when}"
+        f"{status.store}: {counted(status.done, 'video')} done, {status.failed} failed, of {status.videos}; "
+        f"{at_work} of {counted(len(status.workers), 'worker')} at work{rates if at_work else ''}{when}"
     )
     for worker in status.workers:
         yield f"  {_worker_line(worker, now=status.now)}"
@@ -96,7 +99,6 @@ def _metric(name: str, help_text: str, kind: str = "gauge") -> tuple[str, str]:
 
 def _sample(name: str, labels: dict[str, str], value: float) -> str:
     quoted = (
-        '{}="{}"'.format(label, text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
-        for label, text in labels.items()
+        '{}="{}"'.format(label, plain(text).replace("\\", "\\\\").replace('"', '\\"')) for label, text in labels.items()
     )
     return f"{_PREFIX}_{name}{{{','.join(quoted)}}} {float(value):.15g}"

@@ -50,23 +50,26 @@ def fit_sola(
     out: Location,
     preset: SolaPreset | None = None,
     module: Path | None = None,
+    export_reference: Path | None = None,
     settings: Annotated[SolaConfig, Flat] = SolaConfig(),
 ) -> int:
     """Fit SoLa on a store, without labels, and write the enhanced store.
 
     Ctrl-C keeps a checkpoint; the same command goes on from it. Several GPUs or machines share the work under torchrun:
-    torchrun --nproc-per-node 4 -m pipeline sola STORE --out OUT; the loss is that of one process.
+    torchrun --no-python --nproc-per-node 4 sola-pipeline sola STORE --out OUT; the loss is that of one process.
 
     Args:
         store: A feature store that `extract` wrote.
         out: The enhanced store, a folder; the module is in it as sola.safetensors.
         preset: Start from published settings (hacs: the authors', for HACS; they are the defaults too); every other
             option wins over it.
-        module: Apply this fitted module instead of fitting one.
+        module: Apply this fitted module instead of fitting one: a sola.safetensors, or a checkpoint of the method's
+            authors (.pt, .pth), whose dilations are those of --dilations.
+        export_reference: Also write the module as a checkpoint that the method's authors' code loads.
     """
     from pipeline.commandline.commands import run_sola
 
-    return run_sola(store, out, settings, module)
+    return run_sola(store, out, settings, module, export_reference)
 
 
 @app.command(name="train", sort_key=3)
@@ -108,7 +111,8 @@ def localize(
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
-        out: Detections, a JSON file in ActivityNet's submission form.
+        out: Detections: a .json file in ActivityNet's submission form, or a .csv file with the columns video, start,
+            end (seconds), label and score.
         video_scores: Class scores of whole videos; detections are then proposals for each video's two best classes (for
             heads trained with --class-agnostic). JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
@@ -134,8 +138,8 @@ def evaluate(
     Args:
         detections: A JSON file in ActivityNet's submission form.
         annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
-        out: Also write the result here, as JSON.
-        errors_plot: Also draw the kinds of errors here, as PNG or SVG.
+        out: Also write the result here, a .json file.
+        errors_plot: Also draw the kinds of errors here: .png, .svg or .pdf; without a suffix both PNG and SVG.
     """
     from pipeline.commandline.commands import run_evaluate
 

@@ -78,7 +78,7 @@ def probe(
         store: A feature store.
         annotations: Ground truth; a snippet is foreground when its center lies in a segment.
         compare: Other stores, measured on the same videos and set beside the first.
-        out: Also write the result here, as JSON.
+        out: Also write the result here, a .json file.
     """
     from pipeline.commandline.commands import run_probe
 

@@ -23,8 +23,9 @@ from pipeline.errors import PipelineError
 from pipeline.heads.base import Head
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
-from pipeline.storage.atomic_files import read_json, sha256_of_file, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.local import cached
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from pipeline.store.spec import StoreSpec
 from sola.config import SolaConfig, config_to_dict
@@ -137,21 +138,43 @@ def load_model(path: Path) -> LocalizationModel:
         raise PipelineError(f"{path / 'model.json'}: schema must be {SCHEMA}; train again with this version")
     try:
         features = StoreSpec.from_json(value["features"], where=path / "model.json")
-        labels = tuple(str(label) for label in value["labels"])
-        head = build_head(features.channels, len(labels), HeadConfig(**value["head"]))
+        labels = _labels(value["labels"])
+        head = _filled_head(features, labels, HeadConfig(**value["head"]), path / HEAD_FILE, value["head_sha256"])
         post = PostConfig(**value["post"])
-        head.load_state_dict(_read_weights(path / HEAD_FILE, value["head_sha256"]))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise PipelineError(f"{path} cannot be read as a model: {error}; train again") from None
+    except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise PipelineError(f"{path} cannot be read as a model: {reason}; train again") from None
+    training = value.get("training", {})
     return LocalizationModel(
         labels=labels,
         features=features,
         head=head.eval(),
         post=post,
         sola=_read_module(path / MODULE_FILE, features),
-        training=value.get("training", {}),
+        training=training if isinstance(training, dict) else {},
         identity=sha256_of_file(path / "model.json"),
     )
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(label, str) for label in value):
+        raise TypeError(f"labels must be one or more names, got {value!r:.60}")
+    if len(set(value)) < len(value):
+        raise ValueError("labels has a name twice")
+    return tuple(value)
+
+
+def _filled_head(features: StoreSpec, labels: tuple[str, ...], config: HeadConfig, file: Path, sha256: str) -> Head:
+    weights = _read_weights(file, sha256)
+    # Without memory at first: settings may claim any width, and the file must have weights of it.
+    with torch.device("meta"):
+        expected = build_head(features.channels, len(labels), config).state_dict()
+    shapes = {name: (value.shape, value.dtype) for name, value in expected.items()}
+    if {name: (value.shape, value.dtype) for name, value in weights.items()} != shapes:
+        raise PipelineError(f"{file} does not hold the weights of the head that model.json describes; train again")
+    head = build_head(features.channels, len(labels), config)
+    head.load_state_dict(weights)
+    return head
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
@@ -159,14 +182,16 @@ def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
         raise PipelineError(f"{path} is absent or is not the file that model.json describes; train again")
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise PipelineError(f"{path} is not a readable safetensors file: {error}") from None
 
 
 def _read_module(path: Path, features: StoreSpec) -> SolaModule | None:
     if features.sola is None:
         return None
-    if not path.is_file() or sha256_of_file(path) != features.sola["module_sha256"]:
+    if not path.is_file() or sha256_of_file(path) != features.sola.get("module_sha256"):
         raise PipelineError(f"{path} is absent or is not the SoLa module that model.json names; train again")
     module, _, _ = load_module(path)
+    if module.channels != features.channels:
+        raise PipelineError(f"{path} is for {module.channels} channels, the head for {features.channels}; train again")
     return module

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.annotations.match import find_name, names_by_form
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json, read_text
 
 _FORMS = (
     'accepted are {id: {label: score}} or {"results": {id: [scores]}, "class": [labels]} as .json, or an array '
     "[videos, classes] as .npy with NAME.videos.txt and NAME.labels.txt beside it, one id or label a line"
 )
+_MOST = 1e12  # beyond it products overflow
 # UntrimmedNet's scores for THUMOS14: a row for each of its test videos, a column for each class of UCF101.
 _THUMOS14_SHAPE = (1574, 101)
 # The places, from 1, of THUMOS14's twenty classes among those of UCF101, which are in alphabetical order.
@@ -60,7 +63,7 @@ def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
     scores = _from_array(path) if path.suffix.lower() == ".npy" else _from_json(path)
     for video, by_label in scores.items():
         for label, score in by_label.items():
-            if not 0 <= score < math.inf:  # also refuses NaN
+            if not 0 <= score <= _MOST:  # also refuses NaN
                 raise PipelineError(
                     f"video scores: {path}: {label!r} of video {video!r} must be finite and >= 0 (a probability, not a "
                     f"logit), got {score}"
@@ -69,12 +72,13 @@ def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """The scores of the videos ``ids``, also where the two differ by ActivityNet's prefix ``v_``.
+    """The scores of the videos ``ids``, also where the two differ by ActivityNet's prefix ``v_``, or in code points.
 
     Raises:
         PipelineError: a video has none.
     """
-    names = {i: next((n for n in (i, i.removeprefix("v_"), f"v_{i}") if n in scores), None) for i in ids}
+    forms = names_by_form(scores)
+    names = {i: find_name(i, forms) for i in ids}
     if missing := sorted(i for i, name in names.items() if name is None):
         known = ", ".join(sorted(scores)[:3])
         raise PipelineError(
@@ -123,7 +127,7 @@ def _from_json(path: Path) -> dict[str, dict[str, float]]:
         raise PipelineError(f"video scores: {path} is of another form; {_FORMS}")
     try:
         return {i: {label: float(score) for label, score in scores.items()} for i, scores in value.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PipelineError(f"video scores: {path} must hold numbers: {error}") from None
 
 
@@ -147,12 +151,7 @@ def _from_array(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise PipelineError(f"video scores: no file {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise PipelineError(f"video scores: cannot read {path}: {error}; {_FORMS}") from None
+    array = read_npy(path, what="video scores")
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise PipelineError(
             f"video scores: {path} must be an array of numbers [videos, classes], got {list(array.shape)} of "
@@ -162,12 +161,9 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def _read_names(file: Path, *, of: Path, count: int) -> list[str]:
-    try:
-        names = _names(file.read_text(encoding="utf-8-sig").splitlines(), str(file))
-    except FileNotFoundError:
-        raise PipelineError(f"video scores: {of} needs {file.name} beside it, {count} lines; {_FORMS}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"video scores: cannot read {file}: {error}") from None
+    if not file.exists():
+        raise PipelineError(f"video scores: {of} needs {file.name} beside it, {count} lines; {_FORMS}")
+    names = _names(read_text(file, what="video scores").splitlines(), str(file))
     if len(names) != count:
         raise PipelineError(f"video scores: {file} must have {count} lines, as many as {of.name} has, got {len(names)}")
     return names

@@ -1,15 +1,31 @@
 """Feature stores for other toolkits, and feature stores from other toolkits' features."""
 
-from pipeline.exports.config import ExportConfig, ImportConfig
-from pipeline.exports.exporting import ExportReport, export
-from pipeline.exports.importing import ImportReport, import_export, import_features
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ExportConfig",
-    "ExportReport",
-    "ImportConfig",
-    "ImportReport",
-    "export",
-    "import_export",
-    "import_features",
-]
+from pipeline.exports.config import ExportConfig, ImportConfig
+
+if TYPE_CHECKING:
+    from pipeline.exports.exporting import ExportReport as ExportReport
+    from pipeline.exports.exporting import export as export
+    from pipeline.exports.import_export import import_export as import_export
+    from pipeline.exports.importing import ImportReport as ImportReport
+    from pipeline.exports.importing import import_features as import_features
+
+__all__ = ["ExportConfig", "ImportConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: --help imports the settings, and must not wait for the rest.
+    if name in ("ExportReport", "export"):
+        from pipeline.exports import exporting
+
+        return getattr(exporting, name)
+    if name == "import_export":
+        from pipeline.exports.import_export import import_export
+
+        return import_export
+    if name in ("ImportReport", "import_features"):
+        from pipeline.exports import importing
+
+        return getattr(importing, name)
+    raise AttributeError(f"module 'pipeline.exports' has no attribute {name!r}")

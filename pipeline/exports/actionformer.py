@@ -1,9 +1,10 @@
 """Export for ActionFormer (release of the authors): one .npy a video, one JSON, one YAML section.
 
 ActionFormer takes row i for the moment ``(i * feat_stride + num_frames / 2) / fps`` seconds. It has one loader for each
-data set; the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving, there), so any other data goes
-through the loader for ActivityNet, which with ``feat_stride > 0`` reads rows of any number. With a negative one it
-takes all rows to span the video's duration; such rows are written with ``resize_snippets``.
+data set. Before c75788b (May 2022) the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving); newer
+versions keep them. So that all read the same, any other data goes through the loader for ActivityNet, which with
+``feat_stride > 0`` reads rows of any number. With a negative one it takes all rows to span the video's duration; such
+rows are written with ``resize_snippets``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 
 from pipeline.exports.arrays import FEATURES, check_arrays, training_length, write_arrays
 from pipeline.exports.job import Job, database
-from pipeline.storage.atomic_files import read_json, write_json, write_text
+from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.read_files import read_json
 
 ANNOTATIONS, CONFIG = "annotations.json", "dataset.yaml"
-_DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"
+_DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"  # before May 2022
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:

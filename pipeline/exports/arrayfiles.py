@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.exports import hdf5
+from pipeline.exports.claims import BadArray, check_features, check_memory, plain, refusing
 from pipeline.exports.config import ImportConfig
-from pipeline.exports.hdf5 import open_hdf5
+from pipeline.exports.pickled import array_of_pickle
 
 _SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "h5", ".hdf5": "h5", ".pkl": "pkl", ".pickle": "pkl"}
-_PICKLED = {  # what a pickled array consists of, in NumPy 1 and 2
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
+_LONGEST_HEADER = 9000  # bytes; NumPy refuses 10,000, with advice that is not ours
 
 
-class BadArray(Exception):
-    """A file that holds no feature sequence; the message says what is wrong and what to do."""
+@dataclass(frozen=True)
+class ArrayFile:
+    """An array in a file.
+
+    Args:
+        name: of the sequence: the file's, or the key in it.
+        where: the file, and the key in it, for messages.
+        read: returns the array [T, C], or [C, T], of floating-point numbers; raises BadArray.
+    """
+
+    name: str
+    file: Path
+    where: str
+    read: Callable[[], np.ndarray]
 
 
-def find_arrays(source: Path, config: ImportConfig) -> list[tuple[str, Path, Callable[[], Any]]]:
-    """The feature sequences in the folder or file ``source``: name, file, and a function that reads the array.
+def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
+    """Return the feature sequences in the folder or file ``source``; what cannot be read is found out on reading it.
 
     Raises:
         PipelineError: there are none, kinds are mixed, or there are pickles that nobody asked for.
     """
-    if not source.exists():
+    if not source.is_dir() and not source.is_file():
         raise PipelineError(f"features: no file or folder {source}")
-    files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    files = sorted(p for p in source.rglob("*") if not p.is_dir()) if source.is_dir() else [source]
     kinds = {file: _SUFFIXES[file.suffix.lower()] for file in files if file.suffix.lower() in _SUFFIXES}
     wanted = {file: kind for file, kind in kinds.items() if config.format in ("auto", kind)}
     if config.format == "auto" and "pkl" in wanted.values():
@@ -50,81 +58,111 @@ def find_arrays(source: Path, config: ImportConfig) -> list[tuple[str, Path, Cal
     return [item for file, kind in wanted.items() for item in _arrays_in(file, kind, source, config)]
 
 
-def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Iterator[tuple[str, Path, Any]]:
-    if kind == "h5":
-        with open_hdf5().File(file, "r") as content:
-            names = list(content)
-        for name in names:
-            yield name, file, lambda name=name: _read_h5(file, name, config.key)
-        return
+def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Iterator[ArrayFile]:
     relative = file.relative_to(source) if source.is_dir() else Path(file.name)
-    read: dict[str, Callable[[], Any]] = {
-        "npy": lambda: _read_npy(file),
-        "npz": lambda: _read_npz(file, config.key),
-        "pkl": lambda: _read_pickle(file),
+    if not file.is_file():
+        reason = BadArray("is a link to nothing" if file.is_symlink() else "is no regular file")
+        yield ArrayFile(relative.with_suffix("").as_posix(), file, plain(file.name), _failing(reason))
+        return
+    if kind == "h5":
+        yield from _arrays_in_hdf5(file, relative, config)
+        return
+    read: dict[str, Callable[[], np.ndarray]] = {
+        "npy": partial(read_npy, file),
+        "npz": partial(_read_npz, file, config.key),
+        "pkl": partial(_read_pickle, file),
     }
-    yield relative.with_suffix("").as_posix(), file, read[kind]
+    yield ArrayFile(relative.with_suffix("").as_posix(), file, plain(file.name), read[kind])
 
 
-def _read_npy(file: Path) -> Any:
+def _arrays_in_hdf5(file: Path, relative: Path, config: ImportConfig) -> Iterator[ArrayFile]:
+    """One for each name at the top; where there are none, one that tells so when it is read."""
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadArray(f"cannot be read as npy: {error}") from None
+        names = hdf5.names_in(file)
+        if not names:
+            raise BadArray("holds nothing")
+    except BadArray as error:
+        yield ArrayFile(relative.as_posix(), file, plain(file.name), _failing(error))
+        return
+    for name in names:
+        yield ArrayFile(name, file, plain(f"{file.name}, key {name}:"), partial(_read_hdf5, file, name, config.key))
 
 
-def _read_npz(file: Path, key: str | None) -> Any:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return content[_key(list(content.files), key)]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadArray(f"cannot be read as npz: {error}") from None
+def _failing(error: BadArray) -> Callable[[], np.ndarray]:
+    def read() -> np.ndarray:
+        raise error
+
+    return read
 
 
-def _read_h5(file: Path, name: str, key: str | None) -> Any:
-    h5py = open_hdf5()
-    with h5py.File(file, "r") as content:
-        item = content[name]
-        if isinstance(item, h5py.Group):
-            item = item[_key(list(item), key)]
-        return item[()]
+def read_npy(file: Path, *, least_rows: int = 1) -> np.ndarray:
+    """Return the array [T, C] of an npy file, mapped into memory.
+
+    Raises:
+        BadArray: it is damaged, shorter than it claims, or holds no features.
+    """
+    with refusing("npy"):
+        with file.open("rb") as content:
+            shape, dtype, begin = _npy_header(content.read(_LONGEST_HEADER))
+        missing = begin + check_features(shape, dtype, least_rows=least_rows) - file.stat().st_size
+        if missing > 0:
+            raise BadArray(f"claims an array of {list(shape)}, and is too short for it")
+        array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        return array
 
 
-def _key(names: list[str], key: str | None) -> str:
-    if key is None and len(names) == 1:
+def _npy_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Return shape, type and length of the header at the start of an npy file."""
+    stream = io.BytesIO(start)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:  # the others differ in how long the header may be, and in names of fields
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    return shape, dtype, stream.tell()
+
+
+def _read_npz(file: Path, key: str | None) -> np.ndarray:
+    with refusing("npz"), zipfile.ZipFile(file) as content:
+        members = content.infolist()
+        name = _choose([member.filename.removesuffix(".npy") for member in members], key)
+        (member, *others) = [m for m in members if m.filename.removesuffix(".npy") == name]
+        if others:
+            raise BadArray(f"has {1 + len(others)} arrays {name!r}")
+        with content.open(member) as start:
+            shape, dtype, begin = _npy_header(start.read(_LONGEST_HEADER))
+        wanted = check_features(shape, dtype)
+        check_memory(wanted, stored=min(member.compress_size, file.stat().st_size))
+        if begin + wanted > member.file_size:
+            raise BadArray(f"claims an array of {list(shape)}, and is too short for it")
+        with content.open(member) as values:
+            array: np.ndarray = np.lib.format.read_array(values, allow_pickle=False)
+            return array
+
+
+def _read_hdf5(file: Path, name: str, key: str | None) -> np.ndarray:
+    with hdf5.opened(file) as content:
+        item = hdf5.find(content, name)
+        if isinstance(item, hdf5.open_hdf5().Group):
+            item = hdf5.find(item, _choose(list(item), key))
+        return hdf5.read(item)
+
+
+def _choose(names: list[str], key: str | None) -> str:
+    """Return the name of the array to take: ``key``, else the only one, else feats.
+
+    Raises:
+        BadArray: there is none of that name.
+    """
+    if key is None and len(set(names)) == 1:
         return names[0]
     wanted = key or "feats"
     if wanted not in names:
-        raise BadArray(f"has no array {wanted!r}; it has {', '.join(names)}: choose one with key")
+        raise BadArray(f"has no array {wanted!r}; it has {', '.join(map(str, names)) or 'none'}: choose one with key")
     return wanted
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads NumPy arrays and refuses everything else, so that a pickle cannot run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _PICKLED:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}; only NumPy arrays are accepted")
-        return super().find_class(module, name)
-
-
-def _read_pickle(file: Path) -> Any:
-    try:
-        with file.open("rb") as content:
-            return _ArrayUnpickler(content).load()
-    except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
-        raise BadArray(f"cannot be read as pickle: {error}") from None
-
-
-def as_rows(array: Any, config: ImportConfig) -> np.ndarray:
-    """[T, C] features from what a file holds.
-
-    Raises:
-        BadArray: it is not a floating-point array of two axes with at least one row.
-    """
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape:
-        shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
-        raise BadArray(f"must be an array of two axes, T and C, with at least one row; it is {shape}")
-    if array.dtype.kind != "f":
-        raise BadArray(f"must be of floating-point numbers, it is of {array.dtype}")
-    return array.T if config.channels_first else array
+def _read_pickle(file: Path) -> np.ndarray:
+    with refusing("pickle"):
+        check_memory(file.stat().st_size, stored=file.stat().st_size)
+        return array_of_pickle(file.read_bytes())

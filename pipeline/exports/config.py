@@ -10,6 +10,12 @@ from pipeline.errors import PipelineError
 Consumer = Literal["opentad", "actionformer", "gtad", "fiftyone"]
 
 
+def check_prefix(prefix: str) -> None:
+    """Raise PipelineError unless a prefix stays within the name of a file."""
+    if not prefix.isprintable() or "/" in prefix or "\\" in prefix or prefix.startswith(".") or len(prefix) > 40:
+        raise PipelineError(f"prefix must be the start of a file name, at most 40 letters, got {prefix!r:.80}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """What is exported for whom."""
@@ -31,15 +37,19 @@ class ExportConfig:
     ActivityNet and HACS: 100 for G-TAD (it then reads the layout of its ActivityNet code), 128 or 192 for the others.
     0: rows as they are, one every stride. (opentad, actionformer, gtad)"""
 
+    videos: Literal["refer", "link", "copy"] = "refer"
+    """Refer to the videos where they are, link to them from the folder data, or copy them there. (fiftyone)"""
+
     def __post_init__(self) -> None:
+        if self.videos != "refer" and self.to != "fiftyone":
+            raise PipelineError(f"videos {self.videos} is for fiftyone: the others read features, not videos")
         if self.resize_snippets < 0:
             raise PipelineError(f"resize_snippets must be >= 0, got {self.resize_snippets}")
         if self.resize_snippets and self.to == "fiftyone":
             raise PipelineError("resize_snippets is for opentad, actionformer and gtad: fiftyone gets no features")
         if self.train == self.val:
             raise PipelineError(f"train and val must be two subsets, got {self.train!r} twice")
-        if "/" in self.prefix or self.prefix.startswith("."):
-            raise PipelineError(f"prefix must be part of a file name, got {self.prefix!r}")
+        check_prefix(self.prefix)
 
 
 @dataclass(frozen=True, kw_only=True)

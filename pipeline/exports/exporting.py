@@ -13,7 +13,9 @@ from pipeline.exports import actionformer, fiftyone, gtad, gtad_activitynet, ope
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.job import Job, prepare
 from pipeline.storage.atomic_files import partial_path, write_json
+from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned, this_process
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 
 RECORD = "export.json"
 _CONSUMERS: dict[str, Any] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
@@ -39,8 +41,8 @@ class ExportReport:
     def lines(self) -> list[str]:
         """The same as text, line by line."""
         return [
-            f"{self.out}: {self.training} training and {self.validation} validation videos, {self.segments} segments "
-            f"of {self.classes} classes, checked",
+            f"{self.out}: {self.training} training and {self.validation} validation videos, "
+            f"{counted(self.segments, 'segment')} of {counted(self.classes, 'class')}, checked",
             *(f"  {note}" for note in self.notes),
         ]
 
@@ -61,6 +63,7 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
     consumer = gtad_activitynet if resized_for_gtad else _CONSUMERS[config.to]
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
+    _remove_leftovers(partial)
     try:
         notes = (*job.notes, *consumer.write(job, partial))
         if faults := consumer.check(job, partial):
@@ -79,6 +82,14 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
         classes=len(job.labels),
         notes=notes,
     )
+
+
+def _remove_leftovers(partial: Path) -> None:
+    """Removes what killed exports to the same folder have left beside it."""
+    start = partial.name.partition(this_process())[0]
+    for path in partial.parent.iterdir():
+        if path.name.startswith(start) and path.name.endswith(PARTIAL_SUFFIX) and is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _record(job: Job) -> dict[str, Any]:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.exports import hdf5
+from pipeline.exports.claims import refusing
 from pipeline.exports.clock import Clock
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job
@@ -94,18 +97,27 @@ def leading_rows(clock: Clock) -> int:
 
 
 def read_names(folder: Path) -> dict[str, str]:
-    """The names of the videos of the export in ``folder``, by the store's id."""
-    with (folder / NAMES).open(encoding="utf-8", newline="") as file:
+    """The names of the videos of the export in ``folder``, by the store's id.
+
+    Raises:
+        BadArray: the file is absent or damaged.
+    """
+    with refusing("CSV"), (folder / NAMES).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["video"] for row in csv.DictReader(file)}
 
 
 def read_rows(folder: Path, name: str, clock: Clock) -> np.ndarray | None:
-    """[T, C] float32 of a video of the export in ``folder``, less the copies at the start; None where it has none."""
-    h5py, split = open_hdf5(), _split_of(name)
-    with h5py.File(folder / f"flow_{split}.h5", "r") as flow, h5py.File(folder / f"rgb_{split}.h5", "r") as rgb:
+    """[T, C] float32 of a video of the export in ``folder``, less the copies at the start; None where it has none.
+
+    Raises:
+        BadArray: the files are damaged, or lead to others.
+    """
+    split = _split_of(name)
+    with hdf5.opened(folder / f"flow_{split}.h5") as flow, hdf5.opened(folder / f"rgb_{split}.h5") as rgb:
         if name not in flow:
             return None
-        return np.concatenate([stream[name][leading_rows(clock) :] for stream in (flow, rgb)], axis=1)
+        streams = [hdf5.read(hdf5.find(stream, name), least_rows=0) for stream in (flow, rgb)]
+        return np.concatenate([stream[leading_rows(clock) :] for stream in streams], axis=1)
 
 
 def _split_of(name: str) -> str:
@@ -163,12 +175,12 @@ def _options(job: Job) -> str:
     stride = seconds[0] if len(seconds) == 1 else f"{seconds[0]} to {seconds[-1]}"
     return f"""# Options for G-TAD's THUMOS14 code. One frame is one row, {stride} s.
 # Row i is centred on i rows' time to within half of that; for it, {copies} copies of the first row come before it.
---feature_path {job.home}
---video_info {job.home}/
---video_anno {job.home}/
+--feature_path {shlex.quote(str(job.home))}
+--video_info {shlex.quote(f"{job.home}/")}
+--video_anno {shlex.quote(f"{job.home}/")}
 --feat_dim {job.store.spec.channels}
 --skip_videoframes 1
---override True
+--override
 """
 
 

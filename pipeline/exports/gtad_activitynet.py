@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job, database
-from pipeline.storage.atomic_files import read_json, whole_file, write_json, write_text
+from pipeline.storage.atomic_files import whole_file, write_json, write_text
+from pipeline.storage.read_files import read_json
 
 FEATURES, INFO, ANNOTATIONS, TRUTH = "features.hdf5", "video_info_new.csv", "anet_anno_action.json", "activity_net.json"
 OPTIONS = "options.txt"
@@ -98,9 +100,9 @@ def _info_csv(job: Job, videos: dict[str, ExportVideo]) -> str:
 def _options(job: Job) -> str:
     rows = job.config.resize_snippets
     return f"""# Options for G-TAD's ActivityNet code. Every video has {rows} rows, which span it.
---feature_path {job.home / FEATURES}
---video_info {job.home / INFO}
---video_anno {job.home / ANNOTATIONS}
+--feature_path {shlex.quote(str(job.home / FEATURES))}
+--video_info {shlex.quote(str(job.home / INFO))}
+--video_anno {shlex.quote(str(job.home / ANNOTATIONS))}
 --feat_dim {job.store.spec.channels}
 --temporal_scale {rows}
 --max_duration {rows}

@@ -1,11 +1,20 @@
-"""HDF5, which is optional."""
+"""HDF5, which is optional. Links and data sets that lead to other files are refused."""
 
 from __future__ import annotations
 
 import importlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import PipelineError
+from pipeline.exports.claims import BadArray, check_features, check_memory, refusing
+
+_MOST_LINKS = 16  # followed from one name
 
 
 def open_hdf5() -> Any:
@@ -18,3 +27,82 @@ def open_hdf5() -> Any:
         return importlib.import_module("h5py")
     except ImportError:
         raise PipelineError("HDF5 files need h5py, which is not installed; run `pip install h5py`") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open the HDF5 file ``path`` to read it; whatever goes wrong with it meanwhile is a BadArray.
+
+    Raises:
+        BadArray: it is damaged, or no HDF5 file.
+    """
+    h5py = open_hdf5()
+    with refusing("HDF5"), h5py.File(path, "r") as file:
+        yield file
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of what stands at the top of the HDF5 file ``path``.
+
+    Raises:
+        BadArray: it is damaged, or no HDF5 file.
+    """
+    with opened(path) as file:
+        return [name if isinstance(name, str) else name.decode(errors="backslashreplace") for name in file]
+
+
+def find(file: Any, path: str) -> Any:
+    """Return the group or data set at ``path`` of an open HDF5 file, found without leaving the file.
+
+    Raises:
+        BadArray: nothing is there, or a link leads to another file or in a circle.
+    """
+    h5py = open_hdf5()
+    place, parts, followed = file, _parts(path), 0
+    while parts:
+        part = parts.pop(0)
+        link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
+        if isinstance(link, h5py.SoftLink):
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise BadArray(f"{path} is a link that leads in a circle")
+            place = file if link.path.startswith("/") else place
+            parts = _parts(link.path) + parts
+        elif isinstance(link, h5py.HardLink):
+            place = place[part]
+        elif isinstance(link, h5py.ExternalLink):
+            raise BadArray(f"{path} is a link to another file ({link.filename}), which is not followed")
+        else:
+            raise BadArray(f"{path} leads nowhere: there is no {part}")
+    return place
+
+
+def read(item: Any, *, least_rows: int = 1) -> np.ndarray:
+    """Return the array [T, C] of a data set.
+
+    Raises:
+        BadArray: it is no array of features, its values stand in other files or nowhere, or it is too large.
+    """
+    if not isinstance(item, open_hdf5().Dataset):
+        kind = type(item).__name__.lower()
+        raise BadArray(f"{item.name} is no array but a {kind}; arrays must stand at VIDEO or VIDEO/KEY")
+    if item.external:
+        raise BadArray(f"{item.name} keeps its values in other files (external storage), which are not read")
+    if item.is_virtual:
+        raise BadArray(f"{item.name} takes its values from elsewhere (a virtual data set), which is not read")
+    wanted = check_features(item.shape, item.dtype, least_rows=least_rows)
+    stored = item.id.get_storage_size()
+    check_memory(max(wanted, math.prod(item.chunks or (0,)) * item.dtype.itemsize), stored=stored)
+    if stored < wanted if item.chunks is None else item.id.get_num_chunks() < _chunks(item.shape, item.chunks):
+        raise BadArray(f"{item.name} is incomplete: not all of its values were written")
+    array: np.ndarray = item[()]
+    return array
+
+
+def _chunks(shape: tuple[int, ...], chunk: tuple[int, ...]) -> int:
+    """Return how many chunks cover an array."""
+    return math.prod(-(-length // size) for length, size in zip(shape, chunk, strict=True))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]

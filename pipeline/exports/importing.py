@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,17 +13,16 @@ import numpy as np
 
 from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids
 from pipeline.errors import PipelineError
-from pipeline.exports import gtad
-from pipeline.exports.arrayfiles import BadArray, as_rows, find_arrays
-from pipeline.exports.clock import Clock
+from pipeline.exports.arrayfiles import ArrayFile, find_arrays
+from pipeline.exports.claims import BadArray
 from pipeline.exports.config import ImportConfig
-from pipeline.exports.exporting import RECORD
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.storage.atomic_files import identifier_of, read_json
+from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, rows_as_json
 
 _ROWS_AT_ONCE = 4096
+_CHANNELS_UNIT = 64  # encoders give so many channels, or a multiple
 
 
 @dataclass
@@ -57,97 +56,72 @@ def import_features(
     Raises:
         PipelineError: there are no such files, or ``out`` holds something else.
     """
-    report, odd = ImportReport(), _OddLengths()
+    report, lengths = ImportReport(), _Lengths()
     store: FeatureStore | None = None
+    items = _by_id(find_arrays(source, config), source, config)
     known: dict[str, VideoAnnotations] = {}
-    files = find_arrays(source, config)
     if annotations is not None:
-        known = adopt_ids(annotations, [_id(name, config) for name, _, _ in files]).videos
+        known = adopt_ids(annotations, list(items)).videos
     elif config.fps == "video":
         raise PipelineError("fps='video' needs the annotations that say each video's rate: give --annotations")
-    seen: set[str] = set()
-    for name, file, read in files:
-        video_id = _id(name, config)
-        if video_id in seen:
-            raise PipelineError(f"{source} has two feature files of video {video_id!r}: rename or remove one")
-        seen.add(video_id)
-        try:
-            features = as_rows(read(), config)
-        except BadArray as error:
-            report.failed[video_id] = f"{file.name} {error}"
-            continue
+    for video_id, item, features in _good_arrays(items, config, report):
         if store is None:
-            store = FeatureStore.create(out, _spec(features, config))
+            store, first = FeatureStore.create(out, _spec(features, config)), features.shape
         if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
-            report.failed[video_id] = f"{file.name} is {features.dtype}, the store float16: import it apart"
-            continue
-        _add(store, video_id, features, file, known.get(video_id), report, odd)
+            report.failed[video_id] = f"{item.where} is {features.dtype}, the store float16: import it apart"
+        elif features.shape[1] != store.spec.channels:
+            report.failed[video_id] = f"{item.where} {_other_width(features.shape, first, config)}"
+        else:
+            _add(store, video_id, features, item, known.get(video_id), report, lengths)
     if store is None:
-        first = next(iter(report.failed.values()))
-        raise PipelineError(f"no file in {source} holds features; the first: {first}")
+        reason = next(iter(report.failed.values()))
+        raise PipelineError(f"no file in {source} holds features; the first: {reason}")
     unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:
         remedy = (
             "give annotations with durations" if annotations is None else "the annotations have no durations of them"
         )
         report.notes.append(f"{unknown} videos are taken to end with their last row: {remedy}")
-    if odd.found:
-        report.notes.append(odd.text(of=len(report.done)))
+    report.notes += lengths.notes(store.spec.channels, config)
     return store, report
 
 
-def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
-    """Makes the store ``out`` of a folder that :func:`export` wrote: the same rows, sidecars and hashes, bit for bit.
-
-    Exports for opentad, actionformer and gtad hold the rows (gtad's not those of videos without segments, which its
-    files cannot name; they are told). Not the way back: resized rows, and fiftyone's export, which has none.
+def _by_id(items: list[ArrayFile], source: Path, config: ImportConfig) -> dict[str, ArrayFile]:
+    """Return the arrays by the ids of their videos.
 
     Raises:
-        PipelineError: ``source`` is no such export, or its arrays are not those that were exported.
+        PipelineError: two are of one video.
     """
-    if not (source / RECORD).is_file():
-        raise PipelineError(
-            f"{source} is not a folder that `export` wrote: it has no {RECORD}; published features need --fps, "
-            "--stride-frames and --window-frames"
-        )
-    record = read_json(source / RECORD, what="export")
-    if not isinstance(record, dict) or record.get("to") not in ("opentad", "actionformer", "gtad"):
-        raise PipelineError(f"{source} is no export for opentad, actionformer or gtad: only these hold the features")
-    if record.get("resize_snippets"):
-        raise PipelineError(
-            f"{source} was exported with resize_snippets {record['resize_snippets']}, and the rows of the store cannot "
-            "be had back from resized ones; import an export without it"
-        )
-    spec = StoreSpec.from_json(record["spec"], where=source / RECORD)
-    arrays = _exported_arrays(source, record, spec)
-    store = FeatureStore.create(out, spec)
-    report = ImportReport()
-    shared = {"schema", "id", "shape", "sha256", *store.spec.as_json()}
-    for name, sidecar in record["sidecars"].items():
-        video_id = identifier_of(name)
-        if (features := arrays(name)) is None:
-            report.notes.append(f"{video_id} is not in the export: gtad's files cannot name videos without segments")
+    found: dict[str, ArrayFile] = {}
+    for item in items:
+        video_id = _id(item.name, config)
+        if video_id in found:
+            raise PipelineError(f"{source} has two feature files of video {video_id!r}: rename or remove one")
+        found[video_id] = item
+    return found
+
+
+def _good_arrays(
+    items: Mapping[str, ArrayFile], config: ImportConfig, report: ImportReport
+) -> Iterator[tuple[str, ArrayFile, np.ndarray]]:
+    """Yield id, file and rows [T, C] of each array that can be read; the others are failed in the report."""
+    for video_id, item in items.items():
+        try:
+            file_name_of(video_id)
+            array = item.read()
+        except (BadArray, PipelineError) as error:
+            report.failed[video_id] = f"{item.where} {error}"
             continue
-        _write(store, video_id, features, {key: value for key, value in sidecar.items() if key not in shared})
-        written = store.sidecar(video_id) or {}
-        if written.get("sha256") != sidecar["sha256"]:
-            raise PipelineError(f"{source}: the features of {video_id!r} are not those that were exported")
-        report.done.append(video_id)
-    return store, report
+        yield video_id, item, array.T if config.channels_first else array
 
 
-def _exported_arrays(source: Path, record: dict[str, Any], spec: StoreSpec) -> Callable[[str], np.ndarray | None]:
-    """A function that gives the rows of a video by its name in the record, or None where the export has none."""
-    if record["to"] == "gtad":
-        names, clock = gtad.read_names(source), Clock.of_frames(spec.plan)
-
-        def from_gtad(name: str) -> np.ndarray | None:
-            rows = gtad.read_rows(source, names[identifier_of(name)], clock)
-            return None if rows is None else rows.astype(spec.dtype)
-
-        return from_gtad
-    folder = source / "features"
-    return lambda name: np.load(folder / f"{record['prefix']}{name}.npy", mmap_mode="r", allow_pickle=False)
+def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportConfig) -> str:
+    text = f"has [T, C] = {list(shape)}, the rows of the store have {first[1]} channels"
+    if shape[0] != first[0]:
+        return text
+    # Arrays that agree in what is taken for time and differ in what is taken for channels.
+    how = "leave out --channels-first" if config.channels_first else "give --channels-first"
+    return f"{text}; if time is the other axis of all these arrays, {how} and another --out"
 
 
 def _id(name: str, config: ImportConfig) -> str:
@@ -179,10 +153,10 @@ def _add(
     store: FeatureStore,
     video_id: str,
     features: np.ndarray,
-    file: Path,
+    item: ArrayFile,
     annotated: VideoAnnotations | None,
     report: ImportReport,
-    odd: _OddLengths,
+    lengths: _Lengths,
 ) -> None:
     duration, fps = (annotated.duration, annotated.fps) if annotated else (None, None)
     if store.spec.plan.fps is None and not fps:
@@ -197,51 +171,96 @@ def _add(
         "duration_exact": str(exact_duration),
         "duration_from": "annotations" if duration else "rows",
         "video_fps": fps,
-        "source": {"features": str(file.resolve())},
+        "source": {"features": str(item.file.resolve())},
     }
     try:
-        _write(store, video_id, features, details)
-    except PipelineError as error:
-        store.write_failure(video_id, kind="bad_features", reason=str(error), source=details["source"])
-        report.failed[video_id] = str(error)
+        write_rows(store, video_id, features, details)
+    except (BadArray, MemoryError) as error:
+        reason = f"{item.where} {error or 'does not fit into the memory'}"
+        store.write_failure(video_id, kind="bad_features", reason=reason, source=details["source"])
+        report.failed[video_id] = reason
         return
     report.done.append(video_id)
+    lengths.all.append(len(features))
     if abs(plan.count(exact_duration) - len(features)) > 1:
-        odd.found[video_id] = len(features), exact_duration, plan
+        lengths.odd[video_id] = len(features), exact_duration, plan
 
 
 @dataclass
-class _OddLengths:
-    """Rows, duration and plan of the videos whose number of rows is not what the duration gives."""
+class _Lengths:
+    """What the numbers of rows tell.
 
-    found: dict[str, tuple[int, Fraction, SnippetPlan]] = field(default_factory=dict)
+    Args:
+        all: of each video.
+        odd: rows, duration and plan of the videos whose number of rows is not what the duration gives.
+    """
 
-    def text(self, *, of: int) -> str:
+    all: list[int] = field(default_factory=list)
+    odd: dict[str, tuple[int, Fraction, SnippetPlan]] = field(default_factory=dict)
+
+    def notes(self, channels: int, config: ImportConfig) -> list[str]:
+        """Return what the user should look at: odd numbers of rows, and axes that seem to have changed places."""
+        notes = [self._text()] if self.odd else []
+        as_channels = len(set(self.all)) == 1 and self.all[0] > channels and self.all[0] % _CHANNELS_UNIT == 0
+        as_rows = bool(self.odd) and all(
+            abs(plan.count(duration) - channels) <= 1 for _, duration, plan in self.odd.values()
+        )
+        if (as_channels or as_rows) and not config.channels_first:
+            notes.append(
+                f"all arrays are taken as [T, C] = [{self.all[0]}, {channels}]; if they are [C, T], "
+                "give --channels-first and another --out"
+            )
+        return notes
+
+    def _text(self) -> str:
         """One line, with the stride that would fit, so that a wrong one is seen for what it is."""
         shown = [
             f"{video}: {rows} rows where its {float(duration):g} s give {plan.count(duration)}"
-            for video, (rows, duration, plan) in list(self.found.items())[:3]
+            for video, (rows, duration, plan) in list(self.odd.items())[:3]
         ]
         strides = [
             (duration - plan.window_seconds) / (rows - 1) * plan.rate
-            for rows, duration, plan in self.found.values()
+            for rows, duration, plan in self.odd.values()
             if rows > 1
         ]
         remedy = f" (a stride of about {float(median(strides)):.4g} frames would fit)" if strides else ""
-        rows_alike = len({rows for rows, _, _ in self.found.values()}) == 1
-        if rows_alike and len({duration for _, duration, _ in self.found.values()}) > 1:
+        rows_alike = len({rows for rows, _, _ in self.odd.values()}) == 1
+        if rows_alike and len({duration for _, duration, _ in self.odd.values()}) > 1:
             remedy = (
                 "; all these have the same number of rows, as if they were resized to span each video: a store has one "
                 "stride for all, so import features from before they were resized"
             )
         return (
-            f"{len(self.found)} of {of} videos have another number of rows than their duration gives "
+            f"{len(self.odd)} of {len(self.all)} videos have another number of rows than their duration gives "
             f"({'; '.join(shown)}): look at fps, stride, window and tail{remedy}"
         )
 
 
-def _write(store: FeatureStore, video_id: str, features: np.ndarray, details: Mapping[str, Any]) -> None:
+def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details: Mapping[str, Any]) -> None:
+    """Write the rows [T, C] of a video and commit them.
+
+    Raises:
+        BadArray: a value is not finite in the type of the store.
+    """
     with store.writer(video_id) as writer:
         for start in range(0, len(features), _ROWS_AT_ONCE):
-            writer.append(features[start : start + _ROWS_AT_ONCE])
+            rows = features[start : start + _ROWS_AT_ONCE]
+            try:
+                writer.append(rows)
+            except PipelineError as error:
+                raise BadArray(_not_finite(rows, store.spec.dtype, first=start) or str(error)) from None
         writer.commit(dict(details))
+
+
+def _not_finite(rows: np.ndarray, dtype: str, *, first: int) -> str | None:
+    """Return where the first value is that is not finite in ``dtype``, if there is one.
+
+    Args:
+        first: number of the first row.
+    """
+    with np.errstate(over="ignore"):
+        places = np.argwhere(~np.isfinite(rows.astype(dtype)))
+    if not len(places):
+        return None
+    row, column = places[0]
+    return f"is not finite in {dtype}: row {first + row}, column {column} is {rows[row, column]}"

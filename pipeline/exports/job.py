@@ -14,7 +14,7 @@ from pipeline.exports.clock import Clock
 from pipeline.exports.config import ExportConfig
 from pipeline.exports.resizing import resize_to_span
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import file_name_of
+from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureSequence, FeatureStore
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from pipeline.exports.arrays import FEATURES, check_arrays, write_arrays
 from pipeline.exports.job import Job, database
 from pipeline.exports.opentad_config import TRAIN, VAL, configuration
-from pipeline.storage.atomic_files import read_json, write_json, write_text
+from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.read_files import read_json
 
 ANNOTATIONS, CLASSES, CONFIG = "annotations.json", "category_idx.txt", "dataset.py"
 

@@ -24,7 +24,7 @@ class ExtractConfig:
     """How raw videos become feature sequences."""
 
     encoder: str = "i3d_r50"
-    """Snippet encoder; `python -m pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
+    """Snippet encoder; `sola-pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
 
     weights: str = "kinetics400"
     """Published weights by name, a weight file, an address with a hash (https://…/name-0123abcd.pth, or any other
@@ -81,7 +81,8 @@ class ExtractConfig:
     """Snippets encoded at once. Default: chosen for the device."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """Video decoder; auto takes decord where it is exact, PyAV elsewhere."""
+    """Video decoder; auto is PyAV. decord takes only files on which it is exact, decodes ahead without bound, and keeps
+    a core busy while it waits."""
 
     workers: int | None = None
     """Processes that decode videos side by side. Default: chosen for the machine."""

@@ -147,12 +147,12 @@ def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> 
         for pool in pools:  # when all is well nothing is left to wait for; when it is not, nobody wants to wait
             cleanup.callback(pool.shutdown, wait=False, cancel_futures=True)
         turn = itertools.cycle(zip(encoders, pools, strict=True))
-        in_flight: deque[tuple[list[Decoded], Future[torch.Tensor] | None]] = deque()
+        in_flight: deque[tuple[list[Decoded], Future[Callable[[], torch.Tensor]] | None]] = deque()
         for batch in _batches(events, encoders[0]):
             snippets = [event.frames for event in batch if isinstance(event, Snippets)]
             if snippets:
                 encoder, pool = next(turn)
-                in_flight.append((batch, pool.submit(encoder.encode, torch.from_numpy(np.concatenate(snippets)))))
+                in_flight.append((batch, pool.submit(encoder.begin, _gathered(snippets, encoder.device))))
             else:
                 in_flight.append((batch, None))
             while len(in_flight) > len(encoders) or (in_flight and in_flight[0][1] is None):
@@ -181,8 +181,16 @@ def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[De
     yield batch
 
 
-def _with_rows(batch: list[Decoded], features: Future[torch.Tensor] | None) -> Iterator[Event]:
-    rows = features.result().numpy() if features is not None else np.empty((0, 0), np.float32)
+def _gathered(snippets: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    """One batch, uint8; for a GPU in pinned memory, from where it is sent without another copy."""
+    shape = (sum(map(len, snippets)), *snippets[0].shape[1:])
+    batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    np.concatenate(snippets, out=batch.numpy())
+    return batch
+
+
+def _with_rows(batch: list[Decoded], features: Future[Callable[[], torch.Tensor]] | None) -> Iterator[Event]:
+    rows = features.result()().numpy() if features is not None else np.empty((0, 0), np.float32)
     start = 0
     for event in batch:
         if isinstance(event, Snippets):

@@ -135,7 +135,7 @@ def _restarted(
     for video in stream.videos.values():
         losses[video.id] += 1
         if losses[video.id] >= _MOST_LOSSES:
-            yield Failed(video, "crashed", f"{_MOST_LOSSES} decoders died over it, the last of them so: {reason}")
+            yield Failed(video, "crashed", f"{_MOST_LOSSES} decoders died over it")
             continue
         if video.id in stream.begun:
             yield Restarted(video, reason)

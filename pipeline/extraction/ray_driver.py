@@ -79,7 +79,8 @@ class Workers:
 
     def outcomes(self, videos: Iterator[VideoFile], store: FeatureStore) -> Generator[Outcome | int, None, None]:
         """What becomes of each video, and rows on their way, as the workers tell it."""
-        for result in self._pool.run(Encode(self._cuttable(video, store)) for video in videos):
+        jobs = (Encode(self._cuttable(video, store), store.next_attempt(video.id)) for video in videos)
+        for result in self._pool.run(jobs):
             if isinstance(result, int):
                 yield result
             elif isinstance(result, JobLost):
@@ -149,7 +150,8 @@ class Workers:
             if video.id not in self._cuts:
                 return
         self._forget(video.id)
-        yield record_failure(store, VideoFile(video.id, video.path), "crashed", lost.reason)
+        outcome = record_failure(store, VideoFile(video.id, video.path), "crashed", lost.reason)
+        yield replace(outcome, worker=lost.words)
 
     def _forget(self, video_id: str) -> None:
         """Gives up the ranges of a video; those under way end without being heard."""

@@ -23,9 +23,11 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.store_writer import Outcome, details, record_failure
-from pipeline.extraction.video_status import Stamp, stamp_of
-from pipeline.storage.atomic_files import file_name_of, identifier_of, read_json, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json
+from pipeline.storage.file_names import file_name_of
 from pipeline.storage.location import local
+from pipeline.storage.read_files import read_json
+from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.messages import pack_report, unpack_report
 from pipeline.video.pool import Failed, Finished, Restarted
@@ -109,7 +111,7 @@ def remove_settled_parts(store: FeatureStore) -> None:
         return
     folder = local(store.path) / "parts"
     for path in folder.iterdir() if folder.is_dir() else ():
-        video_id = identifier_of(path.name)
+        video_id = store.id_of(path.name)
         if store.sidecar(video_id) is not None or store.failure(video_id) is not None:
             shutil.rmtree(path, ignore_errors=True)
     if folder.is_dir() and not any(folder.iterdir()):

@@ -41,9 +41,15 @@ class About:
 @dataclass(frozen=True)
 class Encode:
     """The job: a video, from its file to the store, or a range of one. It ends with an Outcome, or, of a video that is
-    to be cut, with Long; of a range with the reason why it cannot be had, or "" when it is there."""
+    to be cut, with Long; of a range with the reason why it cannot be had, or "" when it is there.
+
+    Args:
+        attempt: which one at this video it is. A worker that dies after it has recorded a failure leaves the video to
+            another: that is not one more.
+    """
 
     video: VideoFile
+    attempt: int | None = None
 
     @property
     def key(self) -> str:
@@ -136,7 +142,7 @@ class _Videos:
         if isinstance(job.video, VideoRange):
             self._parts.begin(job.video)
         else:
-            self._recorder.begin(job.video)
+            self._recorder.begin(job.video, attempt=job.attempt)
         return job.video
 
     def joined(self) -> Iterator[JobResult]:

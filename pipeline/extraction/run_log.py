@@ -6,24 +6,34 @@ the start, every half minute), and at last `end` or `interrupted` (the sums agai
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pipeline.text.plain import plain_json
+
 ENDS = ("end", "interrupted")
 PROGRESS_SECONDS = 30.0
 _SILENT_SECONDS = 600.0  # a process that has logged nothing for so long has probably been killed
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class RunLog:
-    """Appends one JSON object a line to ``folder/<time>-<host>-<process>.jsonl``; each line is flushed at once."""
+    """Appends one JSON object a line to ``folder/<time>-<host>-<process>.jsonl``; each line is flushed at once.
+
+    On a read-only disk there is no log: a finished store needs none, and where rows are to be written that fails.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with _unless_read_only():
+            folder.mkdir(parents=True, exist_ok=True)
         started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.path = folder / f"{started}-{socket.gethostname()}-{os.getpid()}.jsonl"
         self._told = time.monotonic()
@@ -32,8 +42,8 @@ class RunLog:
         """Adds a line: the time (UTC), the event's name, and its fields."""
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
         # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
-        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        with _unless_read_only(), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(plain_json(line) + "\n")
 
     def write_progress(self, **fields: Any) -> None:
         """Adds a `progress` line, unless there was one within the last half minute."""
@@ -44,6 +54,15 @@ class RunLog:
     def others_at_work(self) -> bool:
         """Whether another process seems to be at work: its log is young and has no end."""
         return any(_is_running(path) for path in self.path.parent.glob("*.jsonl") if path != self.path)
+
+
+@contextmanager
+def _unless_read_only() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
 
 
 def _is_running(log: Path) -> bool:

@@ -14,8 +14,9 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.publisher import Publisher
-from pipeline.extraction.video_status import Stamp, source_of, stamp_of
+from pipeline.extraction.video_status import source_of
 from pipeline.snippets import SnippetPlan
+from pipeline.storage.stamps import Stamp, has_changed, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import rows_as_json
 from pipeline.video.flow import library_version
@@ -31,7 +32,7 @@ class Outcome:
     Args:
         rows: of one that is done.
         kind: class of failure; empty for one that is done. reason: in words.
-        worker: which worker of a cluster did it.
+        worker: which worker of a cluster did it, or how the last one died over it; for the log.
     """
 
     video: VideoFile
@@ -53,6 +54,7 @@ class StoreWriter:
         self._publisher = Publisher()
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the videos handed out, as they were then
+        self._attempts: dict[str, int] = {}  # of videos whose attempts another process counts
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -68,8 +70,10 @@ class StoreWriter:
             self.begin(video)
             yield video
 
-    def begin(self, video: VideoFile) -> None:
-        """Notes what the file of a video is like before it is read."""
+    def begin(self, video: VideoFile, *, attempt: int | None = None) -> None:
+        """Notes what the file of a video is like before it is read, and which attempt at it this is."""
+        if attempt is not None:
+            self._attempts[video.id] = attempt
         self._stamps[video.id] = stamp_of(video.path)
 
     def take(self, event: Event) -> Iterator[Outcome | int]:
@@ -129,15 +133,38 @@ class StoreWriter:
     def _fail(self, video: VideoFile, kind: str, reason: str) -> Outcome:
         self._discard(video)
         self._stamps.pop(video.id, None)
-        return record_failure(self._store, video, kind, reason)
+        return record_failure(self._store, video, kind, reason, attempt=self._attempts.get(video.id))
 
 
-def record_failure(store: FeatureStore, video: VideoFile, kind: str, reason: str) -> Outcome:
-    """Writes down in the store that a video failed."""
+def record_failure(
+    store: FeatureStore, video: VideoFile, kind: str, reason: str, *, attempt: int | None = None
+) -> Outcome:
+    """Writes down in the store that a video failed; rows of the file as it was before are removed."""
+    if (removed := remove_outdated(store, video)) is False:
+        reason += "; its features stay, since nobody can say whether the file has changed"
+        return Outcome(video, kind=kind, reason=reason)
     # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
     source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
-    store.write_failure(video.id, kind=kind, reason=reason, source=source)
-    return Outcome(video, kind=kind, reason=reason)
+    store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
+    return Outcome(video, kind=kind, reason=f"{reason}{REMOVED if removed else ''}")
+
+
+REMOVED = "; its features, of the file as it was before, were removed"
+
+
+def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
+    """Removes the rows of a video that cannot be made again, if they are of another file than there is now.
+
+    Returns:
+        Whether they were removed; None where there were none.
+    """
+    if not store.sidecar_path(video.id).exists():
+        return None
+    sidecar = store.sidecar(video.id)
+    if sidecar is not None and not has_changed(video.path, sidecar.get("source", {})):
+        return False
+    store.remove(video.id)
+    return True
 
 
 def details(
@@ -149,6 +176,7 @@ def details(
         "duration_seconds": float(report.duration),
         "duration_exact": str(report.duration),
         "video_fps": float(fps) if fps else None,
+        "start_offset_seconds": float(report.start_offset),
         "decoder": {
             "backend": report.backend,
             "version": report.backend_version,

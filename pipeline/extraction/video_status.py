@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.stamps import has_changed, size_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.videos import VideoFile
 
-Stamp = tuple[int, int | str]  # size, and time of the last change or version
 _MOST_MEASURED = 2000  # videos whose sizes are asked for at once
 
 
@@ -43,7 +43,7 @@ def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig
     except PipelineError as error:  # there is no place for it in a store, not even for its failure
         return VideoStatus("failed", f"bad_id: {error}")
     sidecar = store.sidecar(video.id)
-    if sidecar is not None and _is_unchanged(video.path, sidecar.get("source", {})):
+    if sidecar is not None and has_changed(video.path, sidecar.get("source", {})) is False:
         return VideoStatus("done")
     failure = store.failure(video.id)
     if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
@@ -75,42 +75,9 @@ def source_of(video: VideoFile) -> dict[str, Any]:
 
 
 def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
-    """Whether the file is still the one that ``source`` describes; read only if its size says so and its time, or the
-    version of a remote one, does not."""
-    try:
-        stamp = stamp_of(path)
-        if stamp is None:
-            return "bytes" in source and source["bytes"] is None
-        if stamp[0] != source.get("bytes"):
-            return False
-        version = source.get("etag" if isinstance(path, RemotePath) else "modified_ns")
-        return stamp[1] == version or sha256_of_file(path) == source.get("sha256")
-    except OSError:
-        return "bytes" in source and source["bytes"] is None
-
-
-def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
-    """Size and time of the last change, or version; None where they cannot be had.
-
-    Args:
-        now: of a remote file as it is now, not as it was listed.
-    """
-    try:
-        if isinstance(path, RemotePath):
-            if now:
-                path.refresh()
-            entry = path.stat()
-            return entry.st_size, entry.etag
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def size_of(path: AnyPath) -> int:
-    """Bytes of a file; 0 where they cannot be had."""
-    stamp = stamp_of(path)
-    return stamp[0] if stamp else 0
+    """Whether the file is still the one that ``source`` describes, or still cannot be read."""
+    changed = has_changed(path, source)
+    return source.get("bytes", 0) is None if changed is None else not changed
 
 
 def total_bytes(videos: Sequence[VideoFile]) -> int:

@@ -1,14 +1,17 @@
 """The options of the localization heads, of their training and of what is done with their output, each written once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from pipeline.metrics.protocols import THUMOS_TIOUS
 from sola.config import SolaConfig
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
+
+_MOST = 1e6
 
 # How SoLa takes part in the training of a head.
 SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
@@ -75,7 +78,10 @@ class HeadConfig:
     256."""
 
     def __post_init__(self) -> None:
+        _refuse_other_types(self)
         _require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
+        for name, most in (("levels", 24), ("stem_blocks", 100), ("tower_layers", 100)):
+            _require(getattr(self, name) <= most, name, getattr(self, name), f"<= {most}")
         for name in (
             "width",
             "levels",
@@ -108,7 +114,7 @@ class HeadConfig:
             thresholds,
             "one or more numbers > 0 and < 1",
         )
-        if self.block == "attention" and self.width % self.attention_heads:
+        if self.kind == "anchor_free" and self.block == "attention" and self.width % self.attention_heads:
             raise PipelineError(
                 f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
             )
@@ -159,6 +165,7 @@ class PostConfig:
     """Suppress within each class only. Off: candidates of all classes suppress each other."""
 
     def __post_init__(self) -> None:
+        _refuse_other_types(self)
         _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
         for name in ("pre_nms_topk", "max_detections"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
@@ -192,6 +199,9 @@ class TrainConfig:
     """Subset of the annotations to learn from (THUMOS14: validation)."""
     validation_subset: str = "validation"
     """Subset whose mean average precision chooses the best epoch (THUMOS14: test, as published)."""
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """A segment of the two subsets may overshoot its video by this much, or by 1 % of the duration where that is more
+    (it is clipped); one that does so by more stops the training."""
     class_agnostic: bool = False
     """Learn one class, action, whatever the labels: proposals, to be named by video-level scores."""
     validate_every_epochs: int = 5
@@ -224,6 +234,7 @@ class TrainConfig:
         for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        check_tolerance(self.tolerance_seconds)
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
         _require_choice(self.sola, "sola", get_args(SolaWay))
@@ -249,6 +260,20 @@ class TrainConfig:
         if self.head.kind == "actionness":
             layers = self.head.tower_layers
             _require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")
+
+
+def _refuse_other_types(config: Any) -> None:
+    """Refuses values of other types than the defaults have, as a file may hold them, and numbers beyond all use."""
+    for option in fields(config):
+        value, default = getattr(config, option.name), option.default
+        if isinstance(default, tuple):
+            fits = isinstance(value, (tuple, list)) and all(isinstance(item, (int, float)) for item in value)
+        elif isinstance(default, (bool, str)):
+            fits = isinstance(value, type(default))
+        else:
+            number = (int, float) if isinstance(default, float) else int
+            fits = isinstance(value, number) and not isinstance(value, bool) and abs(value) <= _MOST
+        _require(fits, option.name, repr(value)[:40], f"as {type(default).__name__} and {_MOST:g} at most")
 
 
 def _require(holds: bool, name: str, value: Any, accepted: str) -> None:

@@ -27,7 +27,7 @@ class MapResult:
     ``labels`` (K, sorted, all classes of the ground truth) and ``tious`` (N) name the axes. ``segments`` is the number
     of ground-truth segments [K]; ``detections`` counts those that were evaluated; ``unknown_class_detections`` those
     that were ignored because their class is not in the ground truth. ``protocol`` and its ``rules`` say which choices
-    were made; ``duplicates_removed`` segments and ``videos_blocked`` what they took away.
+    were made; ``duplicates_removed`` and ``short_removed`` segments and ``videos_blocked`` what they took away.
     """
 
     labels: tuple[str, ...]
@@ -41,6 +41,7 @@ class MapResult:
     protocol: str
     rules: tuple[str, ...]
     duplicates_removed: int
+    short_removed: int
     videos_blocked: int
 
 
@@ -93,8 +94,9 @@ def evaluate_map(
 
     Args:
         ground_truth: segments of each video id; the classes are those named here.
-        detections: of each video id; on videos without ground truth they are false positives, and of unknown classes
-            they are ignored and counted.
+        detections: of each video id; on videos without ground truth they are false positives (of videos that
+            ``ground_truth`` does not name, where the protocol says so), and of unknown classes they are ignored and
+            counted.
         tious: thresholds, > 0 and <= 1; the protocol's own if None.
         protocol: a name in `protocols.PROTOCOLS`, where the choices are written down.
         blocked_videos: video ids to leave out on both sides, for protocols that know such a list.
@@ -127,6 +129,7 @@ def evaluate_map(
         protocol=protocol,
         rules=chosen.rules,
         duplicates_removed=matched.sides.duplicates_removed,
+        short_removed=matched.sides.short_removed,
         videos_blocked=matched.sides.videos_blocked,
     )
 

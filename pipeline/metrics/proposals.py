@@ -1,6 +1,6 @@
 """Average recall of class-agnostic proposals against their average number, and the area under that curve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
 from pipeline.metrics.matching import tiou
-from pipeline.metrics.protocols import ACTIVITYNET_TIOUS
+from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, prepare
 
 
 @dataclass(frozen=True)
@@ -31,41 +31,67 @@ def average_recall(
     *,
     tious: Sequence[float] = ACTIVITYNET_TIOUS,
     max_average: int = 100,
+    protocol: str = "activitynet",
+    blocked_videos: Collection[str] = (),
 ) -> RecallResult:
     """AR@AN as ActivityNet's proposal evaluation defines it; labels are ignored.
 
-    For an average number of n proposals a video, each video gives the same share of its proposals, its best
-    ``floor(its number * n / mean number)``. A segment is recalled if one of them reaches the tIoU threshold with it;
-    one proposal may recall several. Where all videos have ``max_average`` proposals this is the best n of each.
+    The videos are those with segments. For an average number of n proposals each of them gives the same share of its
+    proposals, its best ones. A segment is recalled if one of them reaches the tIoU threshold with it; one proposal may
+    recall several. Where all videos have ``max_average`` proposals this is the best n of each.
 
     Args:
         ground_truth: segments of each video id.
-        proposals: of each video id, in any order; those of videos without an entry in ``ground_truth`` are left out.
+        proposals: of each video id, in any order.
         tious: thresholds.
         max_average: A.
+        protocol: a name in `protocols.PROTOCOLS`, which says what ground truth counts. Proposals of other videos count
+            for the share alone: the more of them, the fewer each video gives.
+        blocked_videos: as in `metrics.evaluate_map`.
 
-    Source: ActivityNet Challenge 2017, task "temporal action proposals", its published evaluation's definition.
+    Source: ActivityNet Challenge 2017, task "temporal action proposals": eval_proposal.py (github
+    activitynet/ActivityNet at 82304fa); OpenTAD's recall.py (github sming256/OpenTAD at 3dd7b03) has the same.
     """
-    total_segments = sum(len(segments) for segments in ground_truth.values())
-    if total_segments == 0:
+    sides = prepare(ground_truth, proposals, protocol=protocol, blocked_videos=blocked_videos)
+    truth = {video: segments for video, segments in sides.ground_truth.items() if segments}
+    if not truth:
         raise PipelineError("ground_truth must have at least one segment, got none; check the subset")
     if max_average < 1:
         raise PipelineError(f"max_average must be >= 1, got {max_average}")
     thresholds = np.asarray(tious, dtype=np.float64)
-    kept = {video: proposals.get(video, ()) for video in ground_truth}
-    total = sum(len(rows) for rows in kept.values())
-    numbers = np.arange(1, max_average + 1)
+    given = _given(
+        np.array([len(sides.detections.get(video, ())) for video in truth]),
+        everywhere=sum(map(len, sides.detections.values())),
+        max_average=max_average,
+    )
     recalled = np.zeros((len(thresholds), max_average))
-    for video, segments in ground_truth.items():
-        if len(segments) and len(kept[video]):
-            needed = _needed(segments, kept[video], thresholds)  # [N, G]
-            # Whole numbers: 0.29 * 100 is below 29 in floating point.
-            given = numbers * len(ground_truth) * len(kept[video]) // total
-            recalled += (needed[:, :, None] <= given).sum(axis=1)
-    recall = recalled / total_segments
+    for video_given, (video, segments) in zip(given, truth.items(), strict=True):
+        if video_given[-1]:
+            needed = _needed(segments, sides.detections[video], thresholds)  # [N, G]
+            recalled += (needed[:, :, None] <= video_given).sum(axis=1)
+    recall = recalled / sum(map(len, truth.values()))
     average = recall.mean(axis=0)
     area = float(((average[1:] + average[:-1]) / 2).sum())
     return RecallResult(tuple(thresholds.tolist()), recall, average, area / max_average)
+
+
+def _given(numbers: np.ndarray, *, everywhere: int, max_average: int) -> np.ndarray:
+    """[V, A]: how many proposals each video gives at each average number.
+
+    Args:
+        numbers: [V] proposals of the videos with segments. everywhere: of all videos.
+    """
+    videos = len(numbers)
+    # Shares are rounded down twice. The operations are those of the published code, in its order: another order
+    # rounds another way, and with it goes a proposal.
+    kept = numbers
+    if everywhere:
+        ratio = max_average * float(videos) / everywhere
+        kept = np.minimum((numbers * ratio).astype(np.int64), numbers)
+    if not kept.any():
+        return np.zeros((videos, max_average), dtype=np.int64)
+    shares = np.arange(1, max_average + 1) / max_average * (max_average * float(videos) / kept.sum())
+    return np.minimum((kept[:, None] * shares).astype(np.int64), kept[:, None])
 
 
 def _needed(segments: Sequence[Segment], proposals: Sequence[Detection], tious: np.ndarray) -> np.ndarray:

@@ -1,5 +1,11 @@
-"""The choices in which published evaluations of temporal action localization differ."""
+"""The choices in which published evaluations of temporal action localization differ.
 
+Sources: activitynet: eval_detection.py and eval_proposal.py (github activitynet/ActivityNet at 82304fa); actionformer:
+libs/utils/metrics.py (github happyharrycn/actionformer_release at 61ea7eb); opentad: opentad/evaluations (github
+sming256/OpenTAD at 3dd7b03); thumos: TH14evaldet.m and TH14eventdetpr.m of the THUMOS 2014 kit.
+"""
+
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +17,8 @@ THUMOS_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 # Segments of one video and label whose boundaries both differ by at most this are duplicates.
 DUPLICATE_SECONDS = 1e-3
+# The smallest number above 0: what is not shorter has a length.
+ANY_LENGTH_SECONDS = math.ulp(0.0)
 AMBIGUOUS_LABEL = "Ambiguous"
 
 
@@ -21,12 +29,16 @@ class Protocol:
     ``tious``: thresholds when none are given. ``removes_duplicates``: of ground-truth segments within 1e-3 s only the
     first counts. ``takes_blocked``: whether it knows a list of blocked videos. ``forgives_ambiguous``: segments
     labeled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
+    ``shortest_seconds``: shorter ground truth is left out; with 0, one of no length counts, as missed.
+    ``counts_other_videos``: detections of videos that the ground truth does not have are false positives.
     """
 
     tious: tuple[float, ...]
     removes_duplicates: bool
     takes_blocked: bool
-    forgives_ambiguous: bool
+    forgives_ambiguous: bool = False
+    shortest_seconds: float = 0.0
+    counts_other_videos: bool = True
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -35,6 +47,12 @@ class Protocol:
             "duplicate ground truth (within 1e-3 s): " + ("removed" if self.removes_duplicates else "kept"),
             "detections of classes that are not in the ground truth: ignored and counted",
             "detections on videos without ground truth: false positives",
+            "detections of videos outside the subset: "
+            + ("false positives" if self.counts_other_videos else "left out and counted"),
+            "ground truth of no length: "
+            + {0.0: "missed", ANY_LENGTH_SECONDS: "left out"}.get(
+                self.shortest_seconds, f"left out, as all below {self.shortest_seconds:g} s"
+            ),
             "blocked videos: " + ("left out when listed" if self.takes_blocked else "none"),
             "segments labeled Ambiguous: "
             + ("neither positives nor false positives" if self.forgives_ambiguous else "a class like any other"),
@@ -43,9 +61,19 @@ class Protocol:
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "activitynet": Protocol(ACTIVITYNET_TIOUS, removes_duplicates=False, takes_blocked=True, forgives_ambiguous=False),
-    "actionformer": Protocol(THUMOS_TIOUS, removes_duplicates=True, takes_blocked=False, forgives_ambiguous=False),
-    "opentad": Protocol(THUMOS_TIOUS, removes_duplicates=True, takes_blocked=True, forgives_ambiguous=False),
+    # This project's own: ActivityNet's definition, on nothing but the videos of the subset and what can be found there.
+    "sola": Protocol(
+        ACTIVITYNET_TIOUS,
+        removes_duplicates=False,
+        takes_blocked=True,
+        shortest_seconds=ANY_LENGTH_SECONDS,
+        counts_other_videos=False,
+    ),
+    "activitynet": Protocol(ACTIVITYNET_TIOUS, removes_duplicates=False, takes_blocked=True),
+    "actionformer": Protocol(
+        THUMOS_TIOUS, removes_duplicates=True, takes_blocked=False, shortest_seconds=DUPLICATE_SECONDS
+    ),
+    "opentad": Protocol(THUMOS_TIOUS, removes_duplicates=True, takes_blocked=True, shortest_seconds=ANY_LENGTH_SECONDS),
     "thumos": Protocol(THUMOS_TIOUS, removes_duplicates=False, takes_blocked=False, forgives_ambiguous=True),
 }
 
@@ -54,13 +82,14 @@ PROTOCOLS: dict[str, Protocol] = {
 class Prepared:
     """What a protocol evaluates: the ground truth and detections that count, and the ``ambiguous`` segments.
 
-    ``duplicates_removed`` and ``videos_blocked`` say what was taken away.
+    ``duplicates_removed`` and ``short_removed`` segments, and ``videos_blocked``, say what was taken away.
     """
 
     ground_truth: Mapping[str, Sequence[Segment]]
     detections: Mapping[str, Sequence[Detection]]
     ambiguous: Mapping[str, Sequence[Segment]]
     duplicates_removed: int
+    short_removed: int
     videos_blocked: int
 
 
@@ -89,11 +118,30 @@ def prepare(
     if chosen.forgives_ambiguous:
         ambiguous = {video: [s for s in rows if s.label == AMBIGUOUS_LABEL] for video, rows in truth.items()}
         truth = {video: [s for s in rows if s.label != AMBIGUOUS_LABEL] for video, rows in truth.items()}
-    before = sum(map(len, truth.values()))
+    if not chosen.counts_other_videos:
+        found = {video: rows for video, rows in found.items() if video in truth}
+    given = _count(truth)
+    truth = {video: [s for s in rows if _length(s) >= chosen.shortest_seconds] for video, rows in truth.items()}
+    long_enough = _count(truth)
     if chosen.removes_duplicates:
         truth = {video: without_duplicates(rows) for video, rows in truth.items()}
-    removed = before - sum(map(len, truth.values()))
-    return Prepared(truth, found, ambiguous, removed, len(blocked & {*ground_truth, *detections}))
+    return Prepared(
+        truth,
+        found,
+        ambiguous,
+        duplicates_removed=long_enough - _count(truth),
+        short_removed=given - long_enough,
+        videos_blocked=len(blocked & {*ground_truth, *detections}),
+    )
+
+
+def _count(segments: Mapping[str, Sequence[Segment]]) -> int:
+    return sum(map(len, segments.values()))
+
+
+def _length(segment: Segment) -> float:
+    start, end = segment.segment
+    return end - start
 
 
 def without_duplicates(segments: Sequence[Segment]) -> list[Segment]:

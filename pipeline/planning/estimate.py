@@ -14,13 +14,15 @@ from pipeline.errors import PipelineError, StorageError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import open_encoder
 from pipeline.extraction.encoders import AnyEncoder
-from pipeline.extraction.video_status import VideoStatus, size_of, video_status_of
+from pipeline.extraction.video_status import VideoStatus, video_status_of
 from pipeline.planning.speed import encoder_speed, flow_speed
 from pipeline.progress import Report, silent
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
+from pipeline.storage.stamps import size_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
+from pipeline.text.plain import counted
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.metadata import VideoInfo, probe
@@ -88,7 +90,8 @@ class Estimate:
         listed += [f"would fail: {video_id}: {reason}" for video_id, reason in sorted(self.unusable.items())]
         listed += [f"to do: {video_id}" for video_id in self.to_do]
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
-        counts = f"{len(self.to_do)} videos to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
+        to_do = counted(len(self.to_do), "video")
+        counts = f"{to_do} to do{again}, {len(self.done)} are done, {len(self.failed)} failed earlier"
         if not self.to_do:
             return [*listed, counts]
         how = "all of them" if self.probed == len(self.to_do) else f"from {self.probed} of them"

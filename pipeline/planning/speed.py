@@ -24,7 +24,8 @@ from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.publisher import Publisher
 from pipeline.extraction.video_status import video_status_of
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.storage.atomic_files import temporary_folder
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec
 from pipeline.video.flow import estimators
@@ -134,8 +135,8 @@ def store_seconds(
             system's for temporary files.
     """
     features = np.zeros((rows, spec.channels), np.float32)
-    with tempfile.TemporaryDirectory(prefix=".plan-", dir=where) as folder:
-        store, publisher = FeatureStore.create(Path(folder) / "store", spec), Publisher()
+    with temporary_folder((where or Path(tempfile.gettempdir())) / "plan") as folder:
+        store, publisher = FeatureStore.create(folder / "store", spec), Publisher()
 
         def publish(writer: SequenceWriter) -> bool:
             writer.append(features)

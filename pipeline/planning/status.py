@@ -115,7 +115,7 @@ def status_of(store: FeatureStore, *, now: float) -> JobStatus:
         store=local(store.path),
         videos=given.total(),
         done=len(store.ids()),
-        failed=len(store.failed_ids()),
+        failed=len(set(store.failed_ids()).difference(store.ids())),
         workers=workers,
         now=now,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.location import AnyPath
+from pipeline.text.plain import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,15 +55,19 @@ def picture_files(out: Path) -> list[Path]:
 
 
 def save_figure(figure: Figure, files: Sequence[AnyPath]) -> None:
-    """Writes the figure to each file in one step; the suffix says in which form."""
+    """Writes the figure to each file in one step; the suffix says in which form. Equal figures are equal files."""
+    from matplotlib import rc_context
+
     for file in files:
         kind = file.suffix.lower()[1:]
-        # Without the date, equal pictures are equal files.
+        # Dates would differ.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        with whole_file(file) as partial:
+        # As would the names of an SVG's parts, which are random where no salt is given.
+        with rc_context({"svg.hashsalt": "sola-pipeline"}), whole_file(file) as partial:
             figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
 
 
 def literal(text: str) -> str:
-    """The text as matplotlib shows it unchanged: no formulas between dollar signs, no hidden legend entries."""
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+    """The text as matplotlib shows it unchanged: no formulas between dollar signs, no hidden legend entries, none of
+    the control characters that XML does not allow."""
+    return (" " if text.startswith("_") else "") + plain(text).replace("$", r"\$")

@@ -10,7 +10,7 @@ from pipeline.plots.figures import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GATES = {"tanh": "gate, tanh(alpha)", "linear": "gate, alpha", "open": "gate, always 1"}
+GATES = {"tanh": "gate tanh(alpha)", "linear": "gate alpha", "open": "gate always 1"}
 
 
 def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
@@ -23,7 +23,7 @@ def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
         gate: the kind of gate, for its name.
     """
     figure = new_figure(6.0, 6.5)
-    panels = {"loss": "loss", "gate": _GATES[gate], "correction_ratio": "correction / input"}
+    panels = {"loss": "loss", "gate": GATES[gate], "correction_ratio": "correction / input"}
     steps = [record["step"] for record in history]
     marker = "." if len(steps) < 30 else ""
     all_axes = figure.subplots(len(panels), 1, sharex=True)

@@ -45,8 +45,8 @@ def segment_clips(
         PipelineError: bad annotations, a subset without segments, or one class only.
     """
     videos = {video.id: video for video in find_videos([source])}
-    annotations = adopt_ids(read_annotations(annotations_file), videos)
     wanted = (config.train_subset, config.validation_subset)
+    annotations = adopt_ids(read_annotations(annotations_file, subsets=wanted), videos)
     if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
     if config.background and BACKGROUND in annotations.labels:

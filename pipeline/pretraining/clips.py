@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import local
+from pipeline.storage.read_files import read_text
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
@@ -97,15 +99,19 @@ def _from_folders(source: Path, pattern: re.Pattern[str]) -> Iterator[Clip]:
 
 
 def _from_csv(file: Path, pattern: re.Pattern[str]) -> Iterator[Clip]:
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
+    reader = csv.DictReader(io.StringIO(read_text(file, what="clips"), newline=""))
+    try:
         if not {"path", "label"} <= set(reader.fieldnames or ()):
             raise PipelineError(f"{file} must have the columns path and label, got {reader.fieldnames}")
         for number, row in enumerate(reader, start=2):
             path = file.parent / (row["path"] or "")
             if not path.is_file():
                 raise PipelineError(f"{file}, line {number}: no file {path}")
+            if not (row["label"] or "").strip():
+                raise PipelineError(f"{file}, line {number}: no label; say what the clip shows")
             yield Clip(path, row["label"].strip(), row.get("group") or _group_of(path, pattern))
+    except csv.Error as error:
+        raise PipelineError(f"clips: cannot read {file}: {error}") from None
 
 
 def _group_of(path: Path, pattern: re.Pattern[str]) -> str:

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
@@ -72,7 +72,8 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
     annotations_file = _annotations_file(folder, settings)
     annotations = None
     if annotations_file is not None:
-        annotations = adopt_ids(read_annotations(annotations_file), [*store.ids(), *store.failed_ids()])
+        # The stages have judged what they use: nothing stops the report.
+        annotations = adopt_ids(read_annotations(annotations_file, subsets=()), [*store.ids(), *store.failed_ids()])
     folders = _detection_folders(folder, has_sola=enhanced is not None)
     detections = {way: read_detections(path / "detections.json") for way, path in folders.items()}
     notes: list[str] = []

@@ -15,7 +15,7 @@ from pipeline.metrics.error_analysis import KINDS
 from pipeline.plots.errors import length_names
 from pipeline.report.facts import WITH, RunFacts, read_run
 from pipeline.report.pictures import PICTURE_FOLDER, draw_errors, draw_map, draw_tsms
-from pipeline.report.text import duration, percent, script_json
+from pipeline.report.text import duration, percent, script_json, shown
 from pipeline.report.timelines import VIDEO_FOLDER, class_places, video_entries, write_timelines
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import probe_rows
@@ -70,7 +70,9 @@ def _foreign(out: Path) -> bool:
 def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=shown
+    )
     environment.filters["percent"] = percent
     return environment.from_string(files("pipeline.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
 

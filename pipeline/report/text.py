@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-# In a script element "</script>" would end it, and two line separators of Unicode would end a line.
-_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+from markupsafe import Markup
+
+from pipeline.text.plain import plain, safe_json
+
+# In a script element "</script>" would end it.
+_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def script_json(value: Any) -> str:
     """The value as JSON that may stand in a script, inside a page or in a file of its own."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = safe_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
     return "".join(_UNSAFE.get(character, character) for character in text)
+
+
+def shown(value: Any) -> Any:
+    """What the page shows of a value: of a text that is no part of the page itself, no control characters."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def percent(value: float | None) -> str:

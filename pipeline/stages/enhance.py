@@ -12,23 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import sha256_of_file, write_json
-from pipeline.storage.local import cached, made_whole, work_folder
+from pipeline.storage.atomic_files import partial_path, publish_new, write_json
+from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import MODULE_FILE, FeatureSequence, FeatureStore, chunks_of, video_details
 from pipeline.store.window_source import StoreSource
+from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_to_dict
 from sola.diagnostics import data_warnings
 from sola.distributed import ALONE, Team
 from sola.enhance import enhance
-from sola.files import load_module, save_module
+from sola.files import load_module, write_module
 from sola.fit import fit
 from sola.module import SolaModule
+from sola.reference_checkpoint import is_safetensors, load_reference, save_reference
 
 HISTORY_FILE = "sola_history.json"
 CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
@@ -47,7 +52,7 @@ class EnhanceSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"module {self.module}; {self.done} sequences enhanced, {self.skipped} were enhanced before"
+        return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
 
 
 def enhance_store(
@@ -67,7 +72,7 @@ def enhance_store(
     Args:
         source: a store of plain features.
         config: of the fitting; not used when ``module_file`` is given.
-        module_file: a module fitted before, applied as it is.
+        module_file: a module fitted before, applied as it is; the authors' checkpoints too.
         report: told the share that is done, 0 to 1.
         on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
         team: the processes that share the work; all see the folders of both stores.
@@ -82,6 +87,8 @@ def enhance_store(
     if out.resolve() == source.path.resolve():
         raise PipelineError(f"--out must be another folder than the store itself, got {out}")
     summary = EnhanceSummary()
+    if team.is_first:
+        remove_abandoned(_checkpoint_file(out).parent)
 
     def note(lines: list[str]) -> None:
         summary.notes += lines
@@ -91,13 +98,13 @@ def enhance_store(
 
     fitted = out / MODULE_FILE
     if module_file is not None:
-        module, config = _take_module(module_file, source)
+        module, config, extra = _take_module(module_file, source, config, note)
         summary.module = f"taken from {module_file}"
         if team.is_first:
-            _check_same_module(fitted, module_file)
-            out.mkdir(parents=True, exist_ok=True)
-            with made_whole(fitted) as file:
-                save_module(file, module, config, _fitted_on(module_file))
+            if fitted.exists():
+                _check_same_module(fitted, module, config, module_file)
+            else:
+                _publish_module(fitted, module, config, extra)
     else:
         module, config = _fitted_module(source, fitted, config, summary, report, note, team)
     # From here on the first process's files are there; another machine may see them later than this.
@@ -120,6 +127,13 @@ def enhance_store(
         summary.done += 1
         ended = summary.skipped + summary.done
         report(ended / len(ids), f"{ended}/{len(ids)} sequences")
+    if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
+        note(
+            [
+                f"{store.path} has {len(gone)} sequences of videos that {source.path} has no more "
+                f"({', '.join(gone[:3])}): remove them, or choose another --out"
+            ]
+        )
     parts = team.all_gather((summary.done, summary.skipped))
     summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
     return store, summary
@@ -171,30 +185,69 @@ def _fitted_module(
     if team.is_first:
         write_json(fitted.parent / HISTORY_FILE, history)
         save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
-        with made_whole(fitted) as file:
-            save_module(file, result.module, config, origin)
-    summary.module = f"fitted on {len(source.ids())} sequences"
+        _publish_module(fitted, result.module, config, origin)
+    summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     summary.history = history
     return result.module, config
 
 
-def _take_module(path: Path, source: FeatureStore) -> tuple[SolaModule, SolaConfig]:
-    module, config, _ = load_module(path)
+def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, origin: dict[str, str]) -> None:
+    """Writes the module; refuses where another process has written another one since this one began."""
+    fitted.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(fitted)
+    try:
+        write_module(partial, module, config, origin)
+        publish_new(partial, fitted)
+        if sha256_of_file(fitted) != sha256_of_file(partial):
+            raise PipelineError(
+                f"{fitted} was written by another process meanwhile, with other settings or features; choose another "
+                "--out"
+            )
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _take_module(
+    path: Path, source: FeatureStore, settings: SolaConfig, note: Callable[[list[str]], None]
+) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
+    """Return a fitted module, its settings and what is kept with it: of a file of ours, or of the method's authors.
+
+    Args:
+        settings: their ``dilations`` are those of the authors' file, which does not tell its own.
+    """
+    if not path.is_file() or is_safetensors(path):
+        module, config, extra = load_module(path)
+    else:
+        given = None if set(settings.dilations) == {1} else settings.dilations
+        module, config = load_reference(path, dilations=given)
+        extra = {"reference_sha256": sha256_of_file(path)}
+        taken = " ".join(map(str, config.dilations))
+        note(
+            [f"{path} is a checkpoint of the authors, which does not tell its dilations: --dilations {taken} is taken"]
+        )
     if module.channels != source.spec.channels:
         raise PipelineError(
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
         )
-    return module, config
+    return module, config, extra
 
 
-def _fitted_on(module_file: Path) -> dict[str, str]:
-    _, _, extra = load_module(module_file)
-    return extra
-
-
-def _check_same_module(fitted: AnyPath, module_file: Path) -> None:
-    if fitted.exists() and sha256_of_file(fitted) != sha256_of_file(module_file):
+def _check_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, module_file: Path) -> None:
+    earlier, settings, _ = load_module(cached(fitted))
+    before, now = earlier.state_dict(), module.state_dict()
+    if settings != config or not all(torch.equal(before[name], now[name]) for name in now):
         raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
+
+
+def export_reference(module_file: AnyPath, file: Path) -> str:
+    """Write a fitted module in the form of the method's authors, and return their settings for it, in words.
+
+    Raises:
+        SolaError: their network cannot hold it.
+    """
+    module, _, _ = load_module(cached(module_file))
+    settings = save_reference(file, module)
+    return ", ".join(f"{name}: {value}" for name, value in settings.items())
 
 
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,7 +28,9 @@ from pipeline.metrics.map import (
     evaluate_map,
 )
 from pipeline.metrics.proposals import RecallResult, average_recall
-from pipeline.storage.atomic_files import read_json
+from pipeline.metrics.protocols import AMBIGUOUS_LABEL, Protocol, find_protocol
+from pipeline.storage.read_files import read_json, read_text
+from pipeline.text.plain import counted
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Evaluation:
     def text(self) -> str:
         """One line: the average mAP of each threshold set."""
         scores = ", ".join(f"{name} {100 * result.average:.1f}%" for name, result in self.results.items())
-        return f"average mAP on {self.videos} videos: {scores}"
+        return f"average mAP on {counted(self.videos, 'video')}: {scores}"
 
     def as_json(self) -> dict[str, Any]:
         """The evaluation as plain values, with the protocol's choices stated."""
@@ -74,18 +76,29 @@ class Evaluation:
 def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConfig) -> Evaluation:
     """Compares detections with the ground truth of a subset.
 
-    Detections of videos outside the subset are left out (and counted): a model is usually applied to all videos.
+    Detections of videos outside the subset count as ``config.protocol`` says: false positives in published code, left
+    out by this project's own, since a model is usually applied to all videos. The notes tell.
 
     Raises:
         PipelineError: unreadable files, an empty subset, no detections for any of its videos.
     """
     detections = read_detections(detections_file)
-    annotations = adopt_ids(read_annotations(annotations_file), detections)
+    protocol = find_protocol(config.protocol)
+    annotations = adopt_ids(
+        read_annotations(
+            annotations_file,
+            tolerance_seconds=config.tolerance_seconds,
+            subsets=None if config.subset == "all" else (config.subset,),
+            mend=not protocol.counts_other_videos,
+        ),
+        detections,
+    )
     chosen = annotations if config.subset == "all" else annotations.in_subset(config.subset)
-    blocked = _blocked(config.blocked_videos, chosen.videos)
-    truth = {i: [*v.segments, *_ambiguous(v, config)] for i, v in chosen.videos.items() if i not in blocked}
-    found = {video_id: items for video_id, items in detections.items() if video_id in truth}
-    if not found:
+    blocked = _blocked(config.blocked_videos, {*chosen.videos, *detections})
+    videos = {i: video for i, video in chosen.videos.items() if i not in blocked}
+    truth = {i: [*v.segments, *_ambiguous(v, protocol)] for i, v in videos.items()}
+    found = {i: rows for i, rows in detections.items() if i not in blocked}
+    if not truth.keys() & found.keys():
         raise PipelineError(
             f"none of the {len(detections)} videos in {detections_file} ({_some(detections)}) is in subset "
             f"{config.subset!r} of {annotations_file} ({_some(truth)}); choose another --subset, or make the ids agree"
@@ -94,38 +107,55 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
         raise PipelineError(
             f"the {len(truth)} videos of subset {config.subset!r} have no segments in {annotations_file}"
         )
-    notes = list(annotations.problems)
-    if missing := sorted(truth.keys() - found.keys()):
-        notes.append(f"{len(missing)} videos of the subset have no detections: all missed (e.g. {missing[0]})")
-    if blocked:
-        notes.append(f"{len(blocked)} blocked videos are left out")
-    if others := detections.keys() - truth.keys() - blocked:
-        notes.append(f"detections of {len(others)} videos outside the subset are left out")
     sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
     if config.tious:
         sets["own"] = tuple(config.tious)
     results = {name: evaluate_map(truth, found, tious=tious, protocol=config.protocol) for name, tious in sets.items()}
-    if unknown := results["activitynet"].unknown_class_detections:
-        notes.append(f"{unknown} detections of classes that the ground truth of the subset does not have are ignored")
+    notes = [*annotations.problems, *_notes(videos, found, results["activitynet"], protocol)]
+    if left_out := blocked & chosen.videos.keys():
+        notes.append(f"{counted(len(left_out), 'blocked video', 'is', 'are')} left out")
     evaluation = Evaluation(results, config.subset, len(truth), notes)
     if config.details:
-        actions = {video_id: chosen.videos[video_id].segments for video_id in truth}
-        bounds = _length_bounds(actions)
-        evaluation.recall = average_recall(actions, found)
+        bounds = _length_bounds(truth)
+        evaluation.recall = average_recall(truth, found, protocol=config.protocol)
         evaluation.lengths = evaluate_by_length(truth, found, bounds_seconds=bounds, protocol=config.protocol)
         evaluation.errors = analyse_errors(truth, found, bounds_seconds=bounds, protocol=config.protocol)
     return evaluation
+
+
+def _notes(
+    videos: Mapping[str, VideoAnnotations], found: Collection[str], result: MapResult, protocol: Protocol
+) -> Iterator[str]:
+    """What to know about the match of detections and ground truth, and what was left out of either."""
+    if missing := sorted(videos.keys() - found):
+        yield f"no detections in {counted(len(missing), 'video')} of the subset: all missed (e.g. {missing[0]})"
+    if others := set(found) - videos.keys():
+        text = f"detections of {counted(len(others), 'video')} outside the subset"
+        if protocol.counts_other_videos:
+            yield f"{text} are false positives, as in the code of {result.protocol}; --protocol sola leaves them out"
+        else:
+            yield f"{text} are left out"
+    if result.short_removed:
+        yield f"left out as too short for the protocol: {counted(result.short_removed, 'segment')} of the ground truth"
+    if result.duplicates_removed:
+        yield f"left out: {counted(result.duplicates_removed, 'repeated segment')} of the ground truth"
+    ambiguous = sum(len(video.ambiguous) for video in videos.values())
+    if ambiguous and not protocol.forgives_ambiguous:
+        many = counted(ambiguous, "segment")
+        yield f"left out: {many} labeled Ambiguous (--protocol thumos takes them into account)"
+    if unknown := result.unknown_class_detections:
+        many = counted(unknown, "detection")
+        yield f"ignored: {many} of classes that the ground truth of the subset does not have"
 
 
 def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
     """Those of ``videos`` that ``file`` lists, with or without ActivityNet's prefix."""
     if file is None:
         return set()
-    is_json = file.suffix.lower() == ".json"
-    try:
-        listed = read_json(file, what="blocked videos") if is_json else file.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"blocked videos: cannot read {file}: {error}") from None
+    read = read_json if file.suffix.lower() == ".json" else read_text
+    listed = read(file, what="blocked videos")
+    if isinstance(listed, str):
+        listed = listed.split()
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
     names = {name.removeprefix("v_") for name in listed}
@@ -136,14 +166,15 @@ def _some(ids: Collection[str], limit: int = 3) -> str:
     return ", ".join(sorted(ids)[:limit]) + (", …" if len(ids) > limit else "")
 
 
-def _ambiguous(video: VideoAnnotations, config: EvaluateConfig) -> Sequence[Segment]:
+def _ambiguous(video: VideoAnnotations, protocol: Protocol) -> Sequence[Segment]:
     """Ambiguous segments take part only where the protocol knows what to do with them."""
-    return video.ambiguous if config.protocol == "thumos" else ()
+    return video.ambiguous if protocol.forgives_ambiguous else ()
 
 
 def _length_bounds(truth: Mapping[str, Sequence[Segment]]) -> tuple[float, ...]:
     """The lengths XS to L of the data set that the segments resemble: ActivityNet's are long, THUMOS14's short."""
-    lengths = [s.segment[1] - s.segment[0] for segments in truth.values() for s in segments]
+    segments = (s for rows in truth.values() for s in rows if s.label != AMBIGUOUS_LABEL)
+    lengths = [s.segment[1] - s.segment[0] for s in segments]
     return ACTIVITYNET_LENGTHS_SECONDS if lengths and median(lengths) > 20 else THUMOS_LENGTHS_SECONDS
 
 
@@ -169,4 +200,5 @@ def _result_as_json(result: MapResult) -> dict[str, Any]:
         },
         "detections": result.detections,
         "duplicates_removed": result.duplicates_removed,
+        "short_removed": result.short_removed,
     }

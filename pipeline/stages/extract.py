@@ -20,14 +20,16 @@ from pipeline.extraction.encode import encode_videos, open_encoder
 from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.ray_driver import workers
 from pipeline.extraction.run_log import RunLog
-from pipeline.extraction.store_writer import Outcome, StoreWriter
-from pipeline.extraction.video_status import size_of, total_bytes, video_status_of
+from pipeline.extraction.store_writer import REMOVED, Outcome, StoreWriter, remove_outdated
+from pipeline.extraction.video_status import total_bytes, video_status_of
 from pipeline.progress import Report, silent
 from pipeline.storage.local import work_folder
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.stamps import size_of
 from pipeline.storage.temporary_names import this_process
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
+from pipeline.text.plain import counted
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile, VideoList
 
@@ -57,10 +59,11 @@ class ExtractSummary:
     def text(self) -> str:
         """One line of counts."""
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
-        counts = f"{self.done} videos done{again}, {self.skipped} were done before, {len(self.failed)} failed"
+        done = counted(self.done, "video")
+        counts = f"{done} done{again}, {self.skipped} were done before, {len(self.failed)} failed"
         kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
         by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
-        return f"{counts}{by_kind}; {self.snippets} snippets"
+        return f"{counts}{by_kind}; {counted(self.snippets, 'snippet')}"
 
 
 def extract(
@@ -132,6 +135,7 @@ class _Job:
         self._bytes = total_bytes(videos)
         self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
+        self._changed: set[str] = set()  # ids of videos that are to be made again
         self._rows_begun = 0
         self._pictures = 0  # that have got their flow
         given = {"videos": len(videos), "bytes": self._bytes, "settings": asdict(config)}
@@ -150,12 +154,14 @@ class _Job:
             standing = video_status_of(video, self.store, self._config)
         if standing.to_do:
             if standing.state == "changed":
-                self.summary.changed += 1
+                self._changed.add(video.id)
             return True
         if standing.state == "done":
             self.summary.skipped += 1
         else:
             self.summary.failed[video.id] = standing.reason
+            if not standing.reason.startswith("bad_id") and remove_outdated(self.store, video):
+                self.summary.failed[video.id] += REMOVED  # left by a version that kept them
         self._bytes_skipped += self._tell(video)
         return False
 
@@ -201,6 +207,7 @@ class _Job:
             self._log.write("failed", **about, kind=outcome.kind, reason=outcome.reason)
         else:
             self.summary.done += 1
+            self.summary.changed += video.id in self._changed
             self.summary.snippets += outcome.rows
             self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)

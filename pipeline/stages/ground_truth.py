@@ -9,14 +9,20 @@ from pipeline.errors import PipelineError
 from pipeline.store.feature_store import FeatureStore
 
 
-def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[str]]:
+def annotations_for(
+    store: FeatureStore, file: Path, *, subsets: tuple[str, ...], tolerance_seconds: float
+) -> tuple[Annotations, list[str]]:
     """The annotations under the store's ids and with the measured durations, and what to know about them.
+
+    Args:
+        subsets: those in use; faults in others are notes.
+        tolerance_seconds: how far segments of these may overshoot their video.
 
     Raises:
         PipelineError: bad annotations, or none of their videos is in the store.
     """
     ids = store.ids()
-    annotations = adopt_ids(read_annotations(file), ids)
+    annotations = adopt_ids(read_annotations(file, tolerance_seconds=tolerance_seconds, subsets=subsets), ids)
     if not annotations.videos:
         raise PipelineError(f"annotations: {file} has no videos")
     found = match(annotations, ids)
@@ -26,7 +32,7 @@ def annotations_for(store: FeatureStore, file: Path) -> tuple[Annotations, list[
             "without suffix)"
         )
     durations = {video_id: float(store.require_sidecar(video_id)["duration_seconds"]) for video_id in found.both}
-    annotations = fit_to_durations(annotations, durations)
+    annotations = fit_to_durations(annotations, durations, tolerance_seconds=tolerance_seconds, subsets=subsets)
     notes = list(annotations.problems)
     if found.only_in_annotations or found.only_in_store:
         notes.append(found.message())

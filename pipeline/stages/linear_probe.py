@@ -19,9 +19,10 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.ground_truth import annotations_for
-from pipeline.storage.atomic_files import sha256_of_file
 from pipeline.storage.location import AnyPath
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 from sola.evaluation import EvaluationConfig, EvaluationResult, LabeledSequence, Score, linear_evaluation
 
 
@@ -91,10 +92,15 @@ def probe(
     Raises:
         PipelineError, SolaError: no videos in common, a subset without videos, or only one class in it.
     """
-    annotations, notes = annotations_for(stores[0], annotations_file)
+    annotations, notes = annotations_for(
+        stores[0],
+        annotations_file,
+        subsets=(config.train_subset, config.test_subset),
+        tolerance_seconds=config.tolerance_seconds,
+    )
     common = set.intersection(*(set(store.ids()) for store in stores))
     if left_out := len(set(stores[0].ids()) - common):
-        notes.append(f"{left_out} videos of {stores[0].path} are not in all stores and are left out")
+        notes.append(f"{counted(left_out, 'video')} of {stores[0].path} left out: not in all stores")
     chosen = []
     for subset in (config.train_subset, config.test_subset):
         videos = _videos_of(annotations, subset, common)

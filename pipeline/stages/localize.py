@@ -38,6 +38,8 @@ def localize(
     config: LocalizeConfig,
     *,
     video_scores: Mapping[str, Mapping[str, float]] | None = None,
+    known: Mapping[str, list[Detection]] | None = None,
+    keep: Callable[[Callable[[], dict[str, list[Detection]]]], None] = lambda found: None,
     report: Report = silent,
 ) -> LocalizeSummary:
     """Locates actions in raw videos, or in the videos of one feature store.
@@ -45,6 +47,8 @@ def localize(
     Args:
         inputs: videos as for `extract`, or one store, plain or enhanced.
         video_scores: by video and class; each detection is then a proposal for the video's best classes.
+        known: detections of videos that have been done before, and are not done again.
+        keep: given, after each video, a function that says what has been found so far.
         report: told the share of videos done, 0 to 1.
 
     Raises:
@@ -53,16 +57,22 @@ def localize(
     stores = [path for path in inputs if (path / "store.json").is_file()]
     if stores and len(inputs) > 1:
         raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
+    before = dict(known or {})
+
+    def finished(found: dict[str, list[Detection]]) -> dict[str, list[Detection]]:
+        return before | (found if video_scores is None else _named(found, video_scores, model))
+
+    job = _Job(model, config, frozenset(before), lambda found: keep(lambda: finished(found)), report)
     if stores:
-        summary = _from_store(FeatureStore.open(stores[0]), model, config, report)
+        summary, order = _from_store(FeatureStore.open(stores[0]), job)
     else:
-        summary = _from_videos(inputs, model, config, report)
-    if video_scores is not None:
-        summary.detections = _named(summary.detections, video_scores, model)
-        if tuple(model.labels) != (PROPOSAL_LABEL,):
-            summary.notes.append(
-                "the video scores replace the model's own classes; a model for them is trained with --class-agnostic"
-            )
+        summary, order = _from_videos(inputs, job)
+    found = finished(summary.detections)
+    summary.detections = {video_id: found[video_id] for video_id in order if video_id in found}
+    if video_scores is not None and tuple(model.labels) != (PROPOSAL_LABEL,):
+        summary.notes.append(
+            "the video scores replace the model's own classes; a model for them is trained with --class-agnostic"
+        )
     return summary
 
 
@@ -75,9 +85,20 @@ def _named(
     return {i: name_proposals(found, by_video[i], max_detections=most) for i, found in detections.items()}
 
 
-def _from_store(
-    store: FeatureStore, model: LocalizationModel, config: LocalizeConfig, report: Report
-) -> LocalizeSummary:
+@dataclass(frozen=True)
+class _Job:
+    """What both kinds of input need: the model, the settings, the ids that are done, whom to tell of what is found."""
+
+    model: LocalizationModel
+    config: LocalizeConfig
+    done: frozenset[str]
+    keep: Callable[[dict[str, list[Detection]]], None]
+    report: Report
+
+
+def _from_store(store: FeatureStore, job: _Job) -> tuple[LocalizeSummary, list[str]]:
+    """What is found in the videos that are still to do, and the order of all."""
+    model = job.model
     expected = model.plain_features if store.spec.sola is None else model.features
     if differing := store.spec.differences(expected):
         raise PipelineError(
@@ -89,19 +110,25 @@ def _from_store(
     ids = store.ids()
     if not ids:
         raise PipelineError(f"{store.path} has no features yet; run `extract` first")
-    for number, sequence in enumerate(store.sequences(ids)):
+    todo = [video_id for video_id in ids if video_id not in job.done]
+    for number, sequence in enumerate(store.sequences(todo)):
         summary.detections[sequence.id] = _detect(
-            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, config
+            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, job.config
         )
-        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
-    return summary
+        job.keep(summary.detections)
+        job.report((number + 1) / len(todo), f"{number + 1}/{len(todo)} videos")
+    return summary, ids
 
 
-def _from_videos(
-    inputs: Sequence[AnyPath], model: LocalizationModel, config: LocalizeConfig, report: Report
-) -> LocalizeSummary:
+def _from_videos(inputs: Sequence[AnyPath], job: _Job) -> tuple[LocalizeSummary, list[str]]:
+    """What is found in the videos that are still to do, and the order of all."""
+    model, config = job.model, job.config
     videos = _find_videos(inputs, config)
+    order = [video.id for video in videos]
+    videos = videos.only(lambda video_id: video_id not in job.done) if job.done else videos
     summary = LocalizeSummary()
+    if not videos:
+        return summary, order
     pictures = 0
 
     def tell(more: int = 0) -> None:
@@ -109,19 +136,21 @@ def _from_videos(
         pictures += more
         ended = len(summary.detections) + len(summary.failed)
         flow = f", {pictures} flow fields" if pictures else ""
-        report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
+        job.report(ended / len(videos), f"{ended}/{len(videos)} videos{flow}")
+
+    def kept() -> None:
+        tell()
+        job.keep(summary.detections)
 
     if config.execution.executor == "ray":
         with workers(model, config, videos=len(videos)) as theirs:
             summary.notes.extend(theirs.notes)
-            _gather(theirs.found(videos), summary, tell)
+            _gather(theirs.found(videos), summary, kept)
     else:
         locator = Locator(model, config)
         summary.notes.extend(locator.notes)
-        _gather(locator.found(videos, on_pictures=tell), summary, tell)
-    # Several workers end in any order.
-    summary.detections = {video.id: summary.detections[video.id] for video in videos if video.id in summary.detections}
-    return summary
+        _gather(locator.found(videos, on_pictures=tell), summary, kept)
+    return summary, order  # several workers end in any order
 
 
 def _gather(found: Iterable[tuple[str, Found]], summary: LocalizeSummary, tell: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import CachedClip, cache_clips, held_out_windows, training_batches
 from pipeline.progress import Report, silent
 from pipeline.storage.atomic_files import whole_file, write_json
+from pipeline.storage.read_files import read_json, sha256_of_file
+from pipeline.text.plain import counted
 
 _CACHING = 0.2  # share of the progress that filling the cache counts for
 
@@ -47,6 +50,7 @@ class PretrainSummary:
         failed: clips that could not be read, by path.
         history: of each epoch: mean training loss, and accuracy on the held-out groups.
         seconds: of training, without filling the cache.
+        finished_before: whether an earlier run had made the weights.
     """
 
     accuracy: float
@@ -55,13 +59,15 @@ class PretrainSummary:
     failed: dict[str, str]
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    finished_before: bool = False
 
     def text(self) -> str:
         """One line."""
         classes = ", ".join(f"{name} {100 * value:.0f}%" for name, value in self.per_class.items())
+        before = "trained before, unchanged (remove the file to train again): " if self.finished_before else ""
         return (
-            f"accuracy on {self.clips[1]} clips of held-out groups {100 * self.accuracy:.1f}% ({classes}); trained on "
-            f"{self.clips[0]} clips in {self.seconds:.0f} s"
+            f"{before}accuracy on {counted(self.clips[1], 'clip')} of held-out groups {100 * self.accuracy:.1f}% "
+            f"({classes}); trained on {counted(self.clips[0], 'clip')} in {self.seconds:.0f} s"
         )
 
 
@@ -70,7 +76,8 @@ def pretrain(
 ) -> PretrainSummary:
     """Trains the encoder that ``config`` names on the clips in ``source`` and writes its weights to ``out``.
 
-    Interrupted, the same command goes on after the last whole epoch and ends with the same weights.
+    Interrupted, the same command goes on after the last whole epoch and ends with the same weights; when it has
+    finished, and clips and settings are the same, nothing is done.
 
     Args:
         source: class folders of trimmed clips, or a CSV file; see :func:`pipeline.pretraining.clips.find_clips`. With
@@ -88,6 +95,10 @@ def pretrain(
     split = _split(source, annotations, spec, config)
     clips = sorted((*split[0], *split[1]), key=lambda clip: (str(clip.path), clip.span or ()))
     labels = sorted({clip.label for clip in split[0]})
+    identity = _identity(clips, config)
+    if (before := _finished_before(out, identity, clips)) is not None:
+        out.with_suffix(".checkpoint").unlink(missing_ok=True)
+        return before
     folder, counted = out.with_suffix(".frames"), 0
 
     def cached(number: int) -> None:
@@ -99,7 +110,7 @@ def pretrain(
     failed |= more
     if not training or not validation:
         raise PipelineError(f"no clip in {source} can be used, the first: {next(iter(failed.values()))}")
-    trainer = _Trainer(spec, labels, config, identity=_identity(clips, config))
+    trainer = _Trainer(spec, labels, config, identity=identity)
     trainer.load(out.with_suffix(".checkpoint"))
     while trainer.epoch < config.epochs:
         trainer.train(training)
@@ -116,7 +127,8 @@ def pretrain(
     about = {"settings": asdict(config), "labels": labels, "accuracy": accuracy, "clips": list(summary.clips)}
     with whole_file(out) as partial:
         save_trained(partial, trainer.network, spec, about=about)
-    write_json(out.with_suffix(".json"), {**about, **asdict(summary)})
+    made = {"identity": identity, "bytes_of_clips": _bytes_of(clips), "sha256": sha256_of_file(out)}
+    write_json(out.with_suffix(".json"), {**about, **asdict(summary), "made": made})
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     return summary
 
@@ -155,6 +167,26 @@ def training_spec(config: PretrainConfig) -> EncoderSpec:
         fixed_size=None,
         source=f"{spec.source}; trained here on clips at {side} pixels",
     )
+
+
+def _finished_before(out: Path, identity: str, clips: Sequence[Clip]) -> PretrainSummary | None:
+    """How the weights ``out`` came about, if they are whole, of this identity, and no clip has changed since."""
+    try:
+        value = read_json(out.with_suffix(".json"), what="record of the training")
+        made = value["made"]
+        if (made["identity"], made["bytes_of_clips"]) != (identity, _bytes_of(clips)):
+            return None
+        newest = max(clip.path.stat().st_mtime_ns for clip in clips)
+        if newest > out.stat().st_mtime_ns or sha256_of_file(out) != made["sha256"]:
+            return None
+        known = {name: value[name] for name in ("accuracy", "per_class", "failed", "history", "seconds")}
+        return PretrainSummary(clips=tuple(value["clips"]), finished_before=True, **known)
+    except (PipelineError, OSError, KeyError, TypeError):  # not finished, or by an older version
+        return None
+
+
+def _bytes_of(clips: Sequence[Clip]) -> int:
+    return sum(path.stat().st_size for path in {clip.path for clip in clips})
 
 
 def _identity(clips: Sequence[Clip], config: PretrainConfig) -> str:
@@ -261,7 +293,7 @@ class _Trainer:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
+        except (RuntimeError, OSError, ValueError, EOFError, UnpicklingError) as error:
             raise PipelineError(f"{path} cannot be read ({error}); remove it to train from the start") from None
         if state["identity"] != self._identity:
             raise PipelineError(f"{path} is of other clips or settings; remove it, or choose another --out")

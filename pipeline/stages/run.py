@@ -27,8 +27,10 @@ from pipeline.stages.extract import ExtractSummary, extract
 from pipeline.stages.localize import localize
 from pipeline.stages.run_record import Say, Stages
 from pipeline.stages.train import train
-from pipeline.storage.atomic_files import sha256_of_file, write_json
+from pipeline.storage.atomic_files import write_json
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,13 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Pat
     def note(line: str) -> None:
         stages.say(f"  note: {line}")
 
-    def work(is_stale: bool) -> str:
-        if is_stale:
-            shutil.rmtree(out, ignore_errors=True)
+    def work() -> str:
         with progress("sola", total=1) as report:
             _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
         return summary.text()
 
     given = [store.fingerprint(), asdict(config.sola), *([sha256_of_file(module)] if module else [])]
-    stages.do("sola", given, work, result=out / "store.json")
+    stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
     return FeatureStore.open(out)
 
 
@@ -134,21 +134,22 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
     model, detections, evaluation = out / "model", out / "detections.json", out / "evaluation.json"
     truth = sha256_of_file(annotations_file)
 
-    def do_train(_: bool) -> str:
+    def do_train() -> str:
         with progress(f"train {title}", total=1) as report:
             summary = train(store, annotations_file, model, config.train, report=report)
         for line in summary.notes:
             stages.say(f"  note: {line}")
         return summary.text()
 
-    def do_localize(_: bool) -> str:
+    def do_localize() -> str:
         loaded = load_model(model)
         with progress(f"localize {title}", total=1) as report:
             summary = localize([store.path], loaded, config.localize, report=report)
         write_detections(detections, summary.detections, extra={"model": loaded.identity})
-        return f"{sum(map(len, summary.detections.values()))} detections in {len(summary.detections)} videos"
+        found = counted(sum(map(len, summary.detections.values())), "detection")
+        return f"{found} in {counted(len(summary.detections), 'video')}"
 
-    def do_evaluate(_: bool) -> str:
+    def do_evaluate() -> str:
         result = evaluate(detections, annotations_file, config.evaluate)
         write_json(evaluation, result.as_json())
         return result.text()

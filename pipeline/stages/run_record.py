@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import read_json, write_json
+from pipeline.storage.atomic_files import write_json
+from pipeline.storage.read_files import read_json
 
 Say = Callable[[str], None]
 
@@ -35,23 +36,36 @@ class Stages:
         """Records what the run as a whole is given, for whoever reads its record; paths become text."""
         self._settings = json.loads(json.dumps(settings, default=str))
 
-    def do(self, name: str, given: Any, work: Callable[[bool], str], *, result: Path) -> None:
+    def do(
+        self,
+        name: str,
+        given: Any,
+        work: Callable[[], str],
+        *,
+        result: Path,
+        clear: Callable[[], None] | None = None,
+    ) -> None:
         """Does the work of a stage, unless it has been done with the same inputs and settings.
 
         Args:
             name: the stage, unique in the folder.
             given: its inputs and settings as JSON values; paths count as text.
-            work: told whether results of other inputs or settings are in the way; returns one line on what it did.
+            work: returns one line on what it did.
             result: the file that it leaves.
+            clear: removes results of other inputs or settings, which are in the way.
         """
         identity = sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
         record = self._records.get(name)
         if record and record["given"] == identity and record["done"] and result.exists():
             self.say(f"{name}: unchanged, skipped ({record['text']})")
             return
+        if clear is not None and record and record["given"] != identity:
+            # Until all is gone it is of nobody's inputs, so that an interrupted removal is gone on with.
+            self._write(name, {"given": "", "done": False, "text": "interrupted"})
+            clear()
         self._write(name, {"given": identity, "done": False, "text": "interrupted"})
         started = time.perf_counter()
-        text = work(record is not None and record["given"] != identity)
+        text = work()
         self.finish(name, text, seconds=time.perf_counter() - started, given=identity)
 
     def finish(self, name: str, text: str, *, seconds: float, given: str = "") -> None:

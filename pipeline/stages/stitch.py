@@ -17,7 +17,8 @@ from pipeline.pretraining.clips import Clip, clip_frames, count_frames, find_cli
 from pipeline.pretraining.config import StitchConfig
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import read_json, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_new_json
+from pipeline.storage.read_files import read_json
 from pipeline.synthetic import make_synthetic_dataset
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from pipeline.video.errors import VideoError
@@ -110,13 +111,12 @@ def _claim(out: Path, wanted: dict[str, object]) -> None:
     of_clips = {name: value for name, value in settings.items() if name != "visibility"}
     as_read = {name: list(value) if isinstance(value, tuple) else value for name, value in of_clips.items()}
     plain = {**wanted, "settings": as_read}
-    if file.exists():
-        if read_json(file, what="settings of stitched videos") != plain:
-            raise PipelineError(f"{out} holds videos stitched of other clips or settings; choose another --out")
-        return
-    if out.exists() and any(out.glob("*.mp4")):
-        raise PipelineError(f"{out} holds videos already; choose another --out")
-    write_json(file, plain)
+    if not file.exists():
+        if out.exists() and any(out.glob("*.mp4")):
+            raise PipelineError(f"{out} holds videos already; choose another --out")
+        write_new_json(file, plain)  # unless another process does it at this moment
+    if read_json(file, what="settings of stitched videos") != plain:
+        raise PipelineError(f"{out} holds videos stitched of other clips or settings; choose another --out")
 
 
 def _make(path: Path, plan: StitchedVideo, config: StitchConfig) -> None:

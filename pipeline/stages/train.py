@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,23 +15,28 @@ import torch
 
 from pipeline.annotations import Annotations, canonical_subset
 from pipeline.annotations.segments import PROPOSAL_LABEL
-from pipeline.detection.model import save_model
+from pipeline.detection.model import load_model, save_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
 from pipeline.progress import Report, silent
 from pipeline.stages.ground_truth import annotations_for
-from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.storage.atomic_files import whole_file
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json
+from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import EpochReport, fit_head
+from sola.errors import SolaError
 
 _CHECKPOINT_FILE = ".train_checkpoint"
 
 
 @dataclass
 class TrainSummary:
-    """How training went: numbers of videos, the best epoch and its validation mAP, and what to know about the data."""
+    """How training went: numbers of videos, the best epoch and its validation mAP, and what to know about the data;
+    whether an earlier run had finished it."""
 
     training_videos: int = 0
     validation_videos: int = 0
@@ -38,12 +44,14 @@ class TrainSummary:
     best_epoch: int = 0
     best_map: float | None = None
     notes: list[str] = field(default_factory=list)
+    finished_before: bool = False
 
     def text(self) -> str:
         """One line: the data and the best epoch."""
         score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
         data = f"{self.training_videos} training and {self.validation_videos} validation videos"
-        return f"{data}, {len(self.labels)} classes; kept epoch {self.best_epoch}, {score}"
+        text = f"{data}, {counted(len(self.labels), 'class')}; kept epoch {self.best_epoch}, {score}"
+        return f"trained before, unchanged (remove the folder to train again): {text}" if self.finished_before else text
 
 
 def train(
@@ -52,7 +60,7 @@ def train(
     """Trains a head on the store's training videos and writes the MODEL folder ``out``.
 
     The epoch that does best on the validation videos is kept. Interrupted, the same command goes on after the last
-    finished epoch.
+    finished epoch; when it has finished, and features, annotations and settings are the same, nothing is done.
 
     Args:
         store: plain or enhanced features; where ``config.sola`` trains a module of its own, plain ones.
@@ -68,13 +76,23 @@ def train(
             f"{store.path} is already enhanced, and sola={config.sola} trains a module of its own: give the store "
             "that `extract` wrote (with `run`: --no-use-sola)"
         )
-    annotations, notes = annotations_for(store, annotations_file)
+    identity = _identity(store, annotations_file, config)
+    checkpoint = _Checkpoint(out / _CHECKPOINT_FILE, identity)
+    remove_abandoned(out)
+    if (before := _finished_before(out, identity)) is not None:
+        checkpoint.remove()
+        return before
+    annotations, notes = annotations_for(
+        store,
+        annotations_file,
+        subsets=(config.train_subset, config.validation_subset),
+        tolerance_seconds=config.tolerance_seconds,
+    )
     train_items, val_items = _data(store, annotations, config, where=str(annotations_file), notes=notes)
     labels = _labels(annotations, train_items)
     if unseen := sorted({s.label for item in val_items for s in item.segments} - set(labels)):
         notes.append(f"classes without training segments, all missed in validation: {', '.join(unseen)}")
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = _Checkpoint(out / _CHECKPOINT_FILE, _identity(store, annotations_file, config))
     result = fit_head(
         train_items,
         val_items,
@@ -92,6 +110,8 @@ def train(
         "best_epoch": result.best_epoch,
         "best_validation_map": result.best_map,
         "losses": result.losses,
+        "learned_labels": list(labels),
+        "identity": identity,
     }
     head_labels = (PROPOSAL_LABEL,) if config.class_agnostic else labels
     module = None
@@ -171,6 +191,27 @@ def _labels(annotations: Annotations, train_items: Sequence[TrainItem]) -> tuple
     return tuple(label for label in annotations.labels if label in seen)
 
 
+def _finished_before(out: Path, identity: str) -> TrainSummary | None:
+    """How the model in ``out`` came about, if it is whole and of this identity."""
+    if not (out / "model.json").is_file():
+        return None
+    try:
+        model = load_model(out)
+    except (PipelineError, SolaError):
+        return None
+    training = model.training
+    if not isinstance(training, Mapping) or training.get("identity") != identity:
+        return None
+    return TrainSummary(
+        training_videos=training["training_videos"],
+        validation_videos=training["validation_videos"],
+        labels=tuple(training["learned_labels"]),
+        best_epoch=training["best_epoch"],
+        best_map=training["best_validation_map"],
+        finished_before=True,
+    )
+
+
 def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
     facts = [store.fingerprint(), sha256_of_file(annotations_file), asdict(config)]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -206,7 +247,7 @@ class _Checkpoint:
             return None
         try:
             value = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
+        except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
         return value["state"] if value.get("identity") == self._identity else None
 

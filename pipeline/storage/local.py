@@ -7,7 +7,6 @@ SOLA_CACHE_GIGABYTES (20). On the command line these are --cache-folder and --ca
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.storage.location import AnyPath, RemotePath
-from pipeline.storage.temporary_names import is_abandoned, partial_name
+from pipeline.storage.temporary_names import partial_name, remove_abandoned, remove_abandoned_once
 
 FOLDER_VARIABLE = "SOLA_CACHE_FOLDER"
 GIGABYTES_VARIABLE = "SOLA_CACHE_GIGABYTES"
@@ -59,15 +58,13 @@ def new_partial(name: str) -> Path:
     """A temporary file, or folder, that no other process uses; what killed processes left beside it is removed."""
     folder = cache_folder() / "partial"
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned_once(folder)
     return folder / partial_name(name)
 
 
 def remove_leftovers() -> None:
     """Removes the temporary files and folders of processes that are gone."""
-    folder = cache_folder() / "partial"
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if is_abandoned(path):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    remove_abandoned(cache_folder() / "partial")
 
 
 @contextmanager
@@ -82,20 +79,6 @@ def temporary_copy(path: AnyPath) -> Iterator[Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
-
-
-@contextmanager
-def made_whole(path: AnyPath) -> Iterator[Path]:
-    """Where to write a file that must be ``path`` in the end: itself where it is local; else it is uploaded then."""
-    if not isinstance(path, RemotePath):
-        yield path
-        return
-    made = new_partial(path.name)
-    try:
-        yield made
-        path.upload(made)
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def cached(path: AnyPath, *, check: Callable[[Path], None] | None = None) -> Path:

@@ -172,6 +172,10 @@ class RemotePath:
         """Makes the file ``source`` this object, in one step."""
         self.remote.upload(source, self.url)
 
+    def upload_new(self, source: Path) -> bool:
+        """Makes the file ``source`` this object unless there is one, as far as the storage allows; whether it did."""
+        return self.remote.upload_new(source, self.url)
+
     def unlink(self, missing_ok: bool = False) -> None:
         self.remote.remove(self.url, missing_ok=missing_ok)
 

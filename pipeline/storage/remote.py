@@ -208,6 +208,17 @@ class Remote:
             self._fs.put_file(str(source), url)
         self._note(url, Entry(source.stat().st_size, ""))  # the version is asked for when it is needed
 
+    def upload_new(self, source: Path, url: str) -> bool:
+        try:
+            with translate_errors(url):
+                self._fs.put_file(str(source), url, mode="create")
+        except (OSError, StorageError):  # each package says in its own way that there is one
+            if self.refresh(url):
+                return False
+            self.upload(source, url)  # a storage that knows no such upload; else this says what is wrong
+        self.refresh(url)
+        return True
+
     def remove(self, url: str, *, missing_ok: bool) -> None:
         try:
             self.entry(url)  # object storage does not complain of what is not there

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 import uuid
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 PARTIAL_SUFFIX = ".partial"
@@ -16,7 +19,8 @@ _SHOWN_IN_PARTIAL = 60  # of a file's name in its temporary one, which also hold
 def partial_name(name: str) -> str:
     """A temporary name for the file ``name`` that no other process on any host uses, and that tells its owner."""
     shown = name.encode("utf-8", "surrogateescape")[:_SHOWN_IN_PARTIAL].decode(errors="ignore")
-    return f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    whole = f".{shown}.{this_process()}-{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    return os.fsdecode(whole.encode())  # the same bytes on the disk, whatever the locale says of names
 
 
 def is_abandoned(partial: Path) -> bool:
@@ -32,6 +36,34 @@ def is_abandoned(partial: Path) -> bool:
         return time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_SECONDS
     except OSError:  # published or removed meanwhile
         return False
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes temporary files and folders that nobody will finish; those of other living processes stay."""
+    for path in _partials(folder):
+        if not is_abandoned(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):  # on a read-only disk it stays, and does no harm
+                path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1024)
+def remove_abandoned_once(folder: Path) -> None:
+    """The same, once in the life of this process."""
+    remove_abandoned(folder)
+
+
+def _partials(folder: Path) -> list[Path]:
+    """Temporary files in a folder, whose other names, however many, are not held."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.startswith(".") and e.name.endswith(PARTIAL_SUFFIX)]
+    except OSError:  # there is no such folder yet
+        return []
+    return [folder / name for name in names]
 
 
 def this_process() -> str:
@@ -50,7 +82,16 @@ def process_has_ended(process: str) -> bool | None:
         return True
     except (OSError, OverflowError):  # it lives and belongs to somebody else, or this is no process
         return False
-    return False
+    return _is_unreaped(int(number))
+
+
+def _is_unreaped(number: int) -> bool:
+    """Whether a process has ended and still has its number, since its parent has not asked for its end."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # this system does not tell
+        return False
+    return state in (b"Z", b"X")
 
 
 def _here() -> str:

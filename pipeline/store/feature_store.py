@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,11 +31,14 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import file_name_of, identifier_of, partial_path, publish, read_json, write_json
+from pipeline.storage.atomic_files import partial_path, publish, write_json, write_new_json
+from pipeline.storage.file_names import file_name_of, identifier_of, is_shortened
 from pipeline.storage.local import cached, remove_leftovers
 from pipeline.storage.location import AnyPath, RemotePath
-from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned
-from pipeline.store.spec import StoreSpec, plan_from_json
+from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json
+from pipeline.storage.temporary_names import remove_abandoned
+from pipeline.store.spec import StoreSpec, check_sidecar, plan_from_json
 
 SCHEMA = 1
 _READ_AHEAD = 4  # arrays fetched from object storage while another is used
@@ -68,7 +70,8 @@ class FeatureSequence:
 
 def video_details(sidecar: dict[str, Any]) -> dict[str, Any]:
     """What a sidecar says about its video, as opposed to its array: what features made from it inherit."""
-    names = ("rows", "duration_seconds", "duration_exact", "video_fps", "decoder", "source", "libraries")
+    times = ("duration_seconds", "duration_exact", "video_fps", "start_offset_seconds")
+    names = ("rows", *times, "decoder", "source", "libraries")
     return {name: sidecar[name] for name in names if name in sidecar}
 
 
@@ -102,6 +105,8 @@ class FeatureStore:
                 f"{path} is not a feature store: it has no store.json (make one with `extract`, or of feature files "
                 "with `import`)"
             )
+        if _is_packed(path):
+            raise PipelineError(f"{path} is a packed store; unpack it first: `store unpack {path} --out FOLDER`")
         value = read_json(path / "store.json", what="feature store")
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None
@@ -128,8 +133,11 @@ class FeatureStore:
             raise PipelineError(f"{path} exists and is not a feature store; choose another --out")
         (path / "features").mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        write_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
-        return cls(path, spec)
+        # Another process may make the store at this moment, with other settings: the first one's spec holds for all.
+        write_new_json(path / "store.json", {"schema": SCHEMA, **spec.as_json()})
+        store = cls._open(path)
+        store.refuse_other(spec)
+        return store
 
     def refuse_other(self, spec: StoreSpec) -> None:
         """Raises PipelineError, with the differing fields, if ``spec`` is not the store's."""
@@ -150,22 +158,45 @@ class FeatureStore:
 
     def ids(self) -> list[str]:
         """Ids of the videos that have a sidecar, sorted."""
-        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "features"))
+        return sorted(self.id_of(p.name[: -len(".json")]) for p in _json_files(self.path / "features"))
 
     def failed_ids(self) -> list[str]:
         """Ids of the videos that are recorded as failed, sorted."""
-        return sorted(identifier_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
+        return sorted(self.id_of(p.name[: -len(".json")]) for p in _json_files(self.path / "failures"))
+
+    def id_of(self, file_name: str) -> str:
+        """The id of the video whose files have this name (without suffix). A shortened name does not tell it: the
+        sidecar or the failure does, and where neither can be read the name stands for it."""
+        if is_shortened(file_name):
+            for folder in ("features", "failures"):
+                with contextlib.suppress(PipelineError, AttributeError):
+                    value = read_json(self.path / folder / f"{file_name}.json", what="sidecar").get("id")
+                    if isinstance(value, str) and file_name_of(value) == file_name:
+                        return value
+        return identifier_of(file_name)
 
     def sidecar(self, video_id: str) -> dict[str, Any] | None:
-        """The sidecar of a video that is done, or None: absent, unreadable, or its array has another size."""
+        """The sidecar of a video that is done, or None: absent, unreadable, of other settings than the store, or its
+        array has another size."""
         try:
             value = read_json(self.sidecar_path(video_id), what="sidecar")
+            check_sidecar(value, self.spec)
             rows, channels = value["shape"]
             expected = self._header_bytes + rows * channels * np.dtype(self.spec.dtype).itemsize
             done = channels == self.spec.channels and self.array_path(video_id).stat().st_size == expected
-        except (PipelineError, OSError, KeyError, TypeError, ValueError):
+            return value if done and not self._foreign_fields(video_id, value) else None
+        except (PipelineError, OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return None
-        return value if done else None
+
+    def _foreign_fields(self, video_id: str, sidecar: Any) -> list[str]:
+        return self.spec.foreign_fields(sidecar, where=self.sidecar_path(video_id))
+
+    def foreign_fields(self, video_id: str) -> list[str]:
+        """In what a video's sidecar differs from the store's spec; nothing where it does not or cannot be read."""
+        try:
+            return self._foreign_fields(video_id, read_json(self.sidecar_path(video_id), what="sidecar"))
+        except (PipelineError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+            return []
 
     def failure(self, video_id: str) -> dict[str, Any] | None:
         """What is recorded about a failed video, or None."""
@@ -205,6 +236,12 @@ class FeatureStore:
         """
         sidecar = self.sidecar(video_id)
         if sidecar is None:
+            if differing := self.foreign_fields(video_id):
+                raise PipelineError(
+                    f"{self.sidecar_path(video_id)} was made with other settings than its store; `verify --repair` "
+                    "removes it, and the stage makes it again. "
+                    f"Here is the store, there the sidecar: {'; '.join(differing)}"
+                )
             known = ", ".join(self.ids()[:3]) or "none"
             raise PipelineError(
                 f"{self.path} has no complete features of {video_id!r} (it has: {known}, …); run `verify`"
@@ -223,21 +260,21 @@ class FeatureStore:
         path = self.array_path(video_id)
 
         def check(copy: Path) -> None:
-            rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+            rows = read_npy(copy, what="features")
             if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sidecar["sha256"]:
                 raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
 
         while True:
+            copy = cached(path, check=check)
             try:
-                features = np.load(cached(path, check=check), mmap_mode="r", allow_pickle=False)
+                features = read_npy(copy, what="features")
                 break
-            except FileNotFoundError:  # another process made room in the cache at this moment
-                if not self.is_remote:
+            except PipelineError:
+                if not self.is_remote or copy.exists():  # else another process made room in the cache at this moment
                     raise
-        if list(features.shape) != sidecar["shape"]:
-            raise PipelineError(
-                f"{path} is {list(features.shape)}, its sidecar says {sidecar['shape']}; run `verify --repair`"
-            )
+        if list(features.shape) != sidecar["shape"] or features.dtype != self.spec.dtype:
+            found = f"{features.dtype} {list(features.shape)}"
+            raise PipelineError(f"{path} is {found}, its sidecar says {sidecar['shape']}; run `verify --repair`")
         return FeatureSequence(id=video_id, features=features, sidecar=sidecar)
 
     def sequences(self, ids: Iterable[str] | None = None) -> Iterator[FeatureSequence]:
@@ -271,10 +308,20 @@ class FeatureStore:
         """A writer for the sequence of a video; rows go to the disk as they come."""
         return SequenceWriter(self, video_id)
 
-    def write_failure(self, video_id: str, *, kind: str, reason: str, source: dict[str, Any]) -> None:
-        """Records that a video failed, how often, and why."""
-        earlier = self.failure(video_id) or {}
-        attempts = int(earlier.get("attempts", 0)) + 1
+    def remove(self, video_id: str) -> None:
+        """Takes the rows of a video out of the store: the sidecar first, so that nothing half-removed is believed."""
+        self.sidecar_path(video_id).unlink(missing_ok=True)
+        self.array_path(video_id).unlink(missing_ok=True)
+
+    def next_attempt(self, video_id: str) -> int:
+        """Which attempt at a video the next one is, by its recorded failures; 1 is the first."""
+        return int((self.failure(video_id) or {}).get("attempts", 0)) + 1
+
+    def write_failure(
+        self, video_id: str, *, kind: str, reason: str, source: dict[str, Any], attempt: int | None = None
+    ) -> None:
+        """Records that a video failed, in which attempt (None: one more than is recorded), and why."""
+        attempts = attempt or self.next_attempt(video_id)
         value = {"id": video_id, "kind": kind, "reason": reason, "attempts": attempts, "source": source}
         write_json(self.failure_path(video_id), value)
 
@@ -329,9 +376,10 @@ class SequenceWriter:
             raise PipelineError(f"{self._id}: features must be [n, {spec.channels}], got {list(features.shape)}")
         with np.errstate(over="ignore"):  # reported below, with the remedy
             rows = np.ascontiguousarray(features, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-        if not np.isfinite(rows).all():
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
             raise PipelineError(
-                f"{self._id}: features from row {self._rows} on are not finite in {spec.dtype}; "
+                f"{self._id}: features of row {self._rows + int(np.argmin(finite))} are not finite in {spec.dtype}; "
                 "use --dtype float32, and --precision fp32 if that does not help"
             )
         data = rows.tobytes()
@@ -401,25 +449,18 @@ def _foreign(folder: AnyPath, known: Collection[str]) -> bool:
     return any(p.name not in own and not p.name.startswith(".") for p in folder.iterdir())
 
 
+def _is_packed(path: AnyPath) -> bool:
+    return (path / "index.json").is_file() and (path / "shards").is_dir() and not (path / "features").is_dir()
+
+
 def _remove_leftovers(path: AnyPath) -> None:
     """Removes temporary files that nobody will finish; those of other living processes stay."""
     if isinstance(path, RemotePath):
         remove_leftovers()
         return
-    for folder in (path, path / "features", path / "failures"):
-        for file in _partial_files(folder):
-            if is_abandoned(file):
-                file.unlink(missing_ok=True)
-
-
-def _partial_files(folder: Path) -> list[Path]:
-    """Temporary files in a folder, whose other names, however many, are not held."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.name.startswith(".") and e.name.endswith(PARTIAL_SUFFIX)]
-    except FileNotFoundError:
-        return []
-    return [folder / name for name in names]
+    parts = path / "parts"
+    for folder in (path, path / "features", path / "failures", *(parts.iterdir() if parts.is_dir() else ())):
+        remove_abandoned(folder)
 
 
 def _json_files(folder: AnyPath) -> Iterator[AnyPath]:

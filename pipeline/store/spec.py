@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
@@ -14,6 +16,9 @@ ROW_MEANING = (
     "frame; its center is i * stride_seconds + first_center_seconds"
 )
 OWN_RATE = "video"  # in the place of a rate: each video's own
+_MOST_CHANNELS = 10**7
+_MOST_FRAMES = 10**5  # of a snippet
+_LONGEST_SECONDS = 1e9  # thirty years
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +68,12 @@ class StoreSpec:
     def from_json(cls, value: dict[str, Any], *, where: AnyPath) -> StoreSpec:
         """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
         try:
+            _check_types(value)
             plan = plan_from_json(value["rows"])
             names = ("channels", "dtype", "encoder", "weights", "precision", "sola")
             return cls(plan=plan, decoder=value["decoder_asked"], **{name: value[name] for name in names})
-        except (KeyError, TypeError, ValueError) as error:
-            raise PipelineError(f"{where} is not the spec of a feature store: {error!r}") from None
+        except (KeyError, TypeError, ValueError, PipelineError) as error:
+            raise PipelineError(f"{where} is not the spec of a feature store: {_words(error)}") from None
 
     def differences(self, other: StoreSpec) -> list[str]:
         """One line for each field that differs: ``encoder.name: 'a' here, 'b' there``."""
@@ -79,6 +85,23 @@ class StoreSpec:
             if here.get(key) != there.get(key)
         ]
 
+    def foreign_fields(self, sidecar: Mapping[str, Any], *, where: AnyPath) -> list[str]:
+        """In what the sidecar of a sequence differs from this spec; nothing where it belongs into a store of it.
+
+        Raises:
+            PipelineError: the sidecar in file ``where`` states no spec.
+        """
+        if all(sidecar.get(name) == value for name, value in self._as_stored.items()):
+            return []
+        theirs = StoreSpec.from_json(dict(sidecar), where=where)
+        # Where rows follow each video's own rate, the sidecar says which one that is.
+        plan = self.plan if theirs.plan.fps is None else self.plan.at(theirs.plan.fps)
+        return replace(self, plan=plan).differences(theirs)
+
+    @cached_property
+    def _as_stored(self) -> dict[str, Any]:
+        return self.as_json()
+
 
 def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
     """The plan that :func:`rows_as_json` wrote.
@@ -86,15 +109,69 @@ def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
     Raises:
         KeyError, TypeError, ValueError, PipelineError: it is none.
     """
+    num_frames, stack, flow = rows["num_frames"], rows.get("stack", 1), rows.get("flow", False)
+    if not whole(num_frames, most=_MOST_FRAMES) or not whole(stack, most=_MOST_FRAMES) or not isinstance(flow, bool):
+        raise TypeError(f"num_frames, stack and flow cannot be {num_frames!r:.40}, {stack!r:.40} and {flow!r:.40}")
     return SnippetPlan(
         fps=None if rows["fps"] == OWN_RATE else exact(rows["fps"]),
         window_frames=exact(rows["window_frames"]),
         stride_frames=exact(rows["stride_frames"]),
-        num_frames=rows["num_frames"],
+        num_frames=num_frames,
         tail=rows["tail"],
-        stack=rows.get("stack", 1),
-        flow=rows.get("flow", False),
+        stack=stack,
+        flow=flow,
     )
+
+
+def check_sidecar(value: dict[str, Any], spec: StoreSpec) -> None:
+    """Refuses what a program could not go on with: a sidecar without rows, a duration that is none.
+
+    Raises:
+        KeyError, TypeError, ValueError, PipelineError: what is wrong.
+    """
+    rows, channels = value["shape"]
+    if not whole(rows, least=0) or not whole(channels):
+        raise ValueError(f"shape cannot be {value['shape']!r:.60}")
+    duration = value["duration_seconds"]
+    if isinstance(duration, bool) or not isinstance(duration, (int, float)) or not 0 <= duration <= _LONGEST_SECONDS:
+        raise ValueError(f"duration_seconds cannot be {duration!r:.40}")
+    if "duration_exact" in value and not 0 <= exact(value["duration_exact"]) <= _LONGEST_SECONDS:
+        raise ValueError(f"duration_exact cannot be {value['duration_exact']!r:.40}")
+    if not isinstance(value["sha256"], str):
+        raise TypeError("sha256 must be text")
+    if not isinstance(value.get("source", {}), dict) or not isinstance(value.get("id", ""), str):
+        raise TypeError("source must be an object, and id a name")
+    if spec.plan.fps is None or value["rows"] != rows_as_json(spec.plan):
+        plan_from_json(value["rows"])
+
+
+def whole(value: Any, *, least: int = 1, most: int = 10**12) -> bool:
+    """Whether a value of a file is an integer from ``least`` to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _check_types(value: dict[str, Any]) -> None:
+    """Raises TypeError or ValueError for fields of a spec that have another type than they should."""
+    if not whole(value["channels"], most=_MOST_CHANNELS):
+        raise ValueError(f"channels must be an integer > 0, got {value['channels']!r:.40}")
+    if value["dtype"] not in ("float32", "float16"):
+        raise ValueError(f"dtype must be float32 or float16, got {value['dtype']!r:.40}")
+    for name in ("encoder", "weights"):
+        if not isinstance(value[name], dict):
+            raise TypeError(f"{name} must be an object, got {value[name]!r:.40}")
+    for name in ("precision", "decoder_asked"):
+        if not isinstance(value[name], str):
+            raise TypeError(f"{name} must be text, got {value[name]!r:.40}")
+    if value["sola"] is not None and not isinstance(value["sola"], dict):
+        raise TypeError(f"sola must be an object or null, got {value['sola']!r:.40}")
+    streams = value["encoder"].get("streams", [])
+    pairs = [stream["channels"] for stream in streams]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(whole(n, least=0) for n in pair) for pair in pairs):
+        raise ValueError(f"encoder.streams must be columns [begin, end], got {pairs!r:.60}")
+
+
+def _words(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import exact
-from pipeline.storage.atomic_files import read_json, whole_file, write_json
+from pipeline.storage.atomic_files import whole_file, write_json, write_new_json
+from pipeline.storage.read_files import read_json
 from pipeline.synthetic.drawing import ACTIONS, background
 from pipeline.synthetic.plan import SyntheticSettings, SyntheticVideo, annotations_of, plan_videos
 from pipeline.video.write import write_video
@@ -74,20 +75,19 @@ def _video_path(folder: Path, plan: SyntheticVideo) -> Path:
 
 def _claim_folder(folder: Path, settings: SyntheticSettings) -> None:
     path, wanted = folder / SETTINGS_NAME, asdict(settings)
-    if path.exists():
-        found = read_json(path, what="settings of synthetic videos")
-        if isinstance(found, dict):
-            found = {"visibility": 1.0, **found}  # which older sets do not state
-        if found != wanted:
-            differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
-            raise PipelineError(
-                f"{folder} holds synthetic videos with other settings ({', '.join(differing) or 'unknown ones'}); "
-                "choose another folder, or delete this one"
-            )
-        return
-    if folder.exists() and any(folder.glob("*.mp4")):
-        raise PipelineError(f"{folder} holds videos already; choose another folder for the synthetic ones")
-    write_json(path, wanted)
+    if not path.exists():
+        if folder.exists() and any(folder.glob("*.mp4")):
+            raise PipelineError(f"{folder} holds videos already; choose another folder for the synthetic ones")
+        write_new_json(path, wanted)  # unless another process does it at this moment
+    found = read_json(path, what="settings of synthetic videos")
+    if isinstance(found, dict):
+        found = {"visibility": 1.0, **found}  # which older sets do not state
+    if found != wanted:
+        differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+        raise PipelineError(
+            f"{folder} holds synthetic videos with other settings ({', '.join(differing) or 'unknown ones'}); "
+            "choose another folder, or delete this one"
+        )
 
 
 def draw_frames(plan: SyntheticVideo, settings: SyntheticSettings) -> Iterator[np.ndarray]:

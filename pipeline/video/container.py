@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,22 @@ import av.logging
 from pipeline.video.errors import VideoError
 
 # Demuxers that read one file and nothing else. Playlists, concat files, image sequences and devices are not here.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
 
 _SIGNS_OF_A_PLAYLIST = (
     b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"[playlist]", b"[Reference]", b"http:", b"https:", b"rtsp:",
 )  # fmt: skip
+_MOST_SKIPPED = 100_000  # packets in a row
+_PAGE = "an HTML page, not a video; download the video again"
+# How files begin that stand where a video should, in small letters.
+_NO_VIDEOS = (
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the video itself; run `git lfs pull`"),
+    (b"/annex/objects/", "a git-annex pointer, not the video itself; run `git annex get`"),
+    (b"<!doctype html", _PAGE),
+    (b"<html", _PAGE),
+    (b"pk\3\4", "a ZIP archive; unpack it"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+)
 
 
 def open_container(path: Path) -> tuple[Any, list[str]]:
@@ -41,7 +54,11 @@ def open_container(path: Path) -> tuple[Any, list[str]]:
     if isinstance(opened, MemoryError):
         raise MemoryError(str(opened))
     # FFmpeg passes over some playlists whose names do not end like one; their first bytes say what they are.
-    playlist = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_SIGNS_OF_A_PLAYLIST)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    other = next((what for start, what in _NO_VIDEOS if text.lower().startswith(start)), "")
+    if other or b"<html" in text.lower():
+        raise VideoError("unreadable", other or _PAGE)
+    playlist = text.startswith(_SIGNS_OF_A_PLAYLIST)
     refused = playlist or isinstance(opened, av.error.ArgumentError)  # its answer to a format that is not listed
     reason = "; ".join([words_of(opened), *words])
     raise VideoError("refused_container" if refused else "unreadable", reason)
@@ -68,6 +85,57 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
             av.logging.set_level(level)
     words = [f"[{name}] {message.strip()}" for _, name, message in logs if name and message.strip()]
     return opened, list(dict.fromkeys(words))
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of a file, or of some of its streams, and those that flush the decoders.
+
+    PyAV (up to 18.1) knows only the streams that are there in the beginning. At a packet of a stream that begins later,
+    or at the very end, it may raise an IndexError: such a packet is skipped.
+    """
+    skipped, at_end = 0, False
+    while skipped < _MOST_SKIPPED:
+        try:
+            for packet in container.demux(*streams):
+                skipped, at_end = 0, packet.size == 0
+                yield packet
+            return
+        except IndexError:
+            if at_end:
+                return
+            skipped += 1
+
+
+def is_fragmented(path: Path) -> bool:
+    """Whether an MP4 file consists of fragments, each with an index of its own (ISO/IEC 14496-12, 8.8.4)."""
+    with path.open("rb") as file:
+        at, size = 0, path.stat().st_size
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            if head[4:8] == b"moof":
+                return True
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:16], "big") if length == 1 else length
+            if length < 8:
+                return False
+            at += length
+    return False
+
+
+def avi_slots(path: Path, stream_index: int) -> int:
+    """The places that the index of an AVI has for a stream; at an empty one the picture before stays. 0: no index."""
+    with path.open("rb") as file:
+        at, size = 12, path.stat().st_size
+        while at + 8 <= size:
+            file.seek(at)
+            name, length = struct.unpack("<4sI", file.read(8))
+            if name == b"idx1":
+                entries = file.read(min(length, size - at - 8))
+                wanted = b"%02d" % stream_index
+                return sum(entries[k : k + 2] == wanted for k in range(0, len(entries) - 15, 16))
+            at += 8 + length + length % 2
+    return 0
 
 
 def words_of(error: Exception) -> str:

@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend, pyav_backend
 from pipeline.video.errors import VideoError
@@ -46,17 +45,6 @@ class Chunk:
     keep_from: int
 
 
-@dataclass(frozen=True)
-class Restart:
-    """Everything so far is void: the video is decoded anew, by PyAV, from row 0.
-
-    Going on with PyAV in the middle would save work, but when a complaint of decord's is seen depends on the timing
-    of its threads, and equal runs must give equal rows.
-    """
-
-    reason: str
-
-
 def decode(
     path: Path,
     info: VideoInfo,
@@ -65,64 +53,34 @@ def decode(
     *,
     decoder: Decoder = "auto",
     threads: int = 1,
-    complaints: Callable[[], str] | None = None,
+    complaints: Callable[[], str] = lambda: "",
     progress: Progress = no_progress,
     part: Part | None = None,
-) -> Iterator[Chunk | Restart | DecodeReport]:
+) -> Iterator[Chunk | DecodeReport]:
     """The frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
 
-    Only frames that a snippet needs are converted, scaled and cropped, each once. Where decord meets damage, PyAV
-    begins anew.
+    Only frames that a snippet needs are converted, scaled and cropped, each once.
 
     Args:
         info: what :func:`pipeline.video.metadata.probe` found in ``path``.
         spec: the encoder's ``resized`` and ``crop_box``.
-        decoder: "auto" takes decord where it is exact and PyAV for the rest.
+        decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
         threads: of the decoder; several pay only where one video is decoded at a time.
-        complaints: gives what this process's decoder has written about ``info.codec`` to its standard error
-            since the video was begun. Without it damage that decord conceals would go unnoticed, so "auto"
-            does not use decord then.
+        complaints: gives what decord has written about ``info.codec`` to this process's standard error since the
+            video was begun; all that it tells of damage.
         progress: called often, while work goes on.
         part: decode this part alone; its report counts its own frames.
 
     Raises:
         VideoError: decode_error, too_large, too_short, truncated. Of a part: decode_error for whatever makes it
             differ, or could make it differ, from the same part of the whole.
-        PipelineError: decord is asked for and not installed.
     """
     refuse_truncated(info)
     run = _Run(path, info, plan, spec, threads, progress, part)
-    use_decord, reason = choose_backend(info, decoder, watched=complaints is not None)
-    if use_decord:
-        try:
-            yield from run.with_decord(reason, complaints, strict=decoder == "auto")
-            return
-        except _UnfitError as unfit:
-            reason = str(unfit)
-        if part is not None:
-            raise VideoError("decode_error", reason)
-        yield Restart(reason)
-    yield from run.with_pyav(reason)
-
-
-class _UnfitError(Exception):
-    """decord turned out not to be exact for this file."""
-
-
-def choose_backend(info: VideoInfo, decoder: Decoder, *, watched: bool) -> tuple[bool, str]:
-    """Whether decord is to be used, and why it is not, in words."""
-    if decoder == "pyav":
-        return False, "asked for"
     if decoder == "decord":
-        if not decord_backend.is_installed():
-            raise PipelineError("decoder is 'decord', which is not installed; use decoder='auto' or 'pyav'")
-        return True, "asked for"
-    if not decord_backend.is_installed():
-        return False, ""
-    if not watched:
-        return False, "decord's complaints are not watched here"
-    why_not = decord_backend.why_not_exact(info)
-    return why_not is None, why_not or ""
+        yield from run.with_decord(complaints)
+    else:
+        yield from run.with_pyav("asked for" if decoder == "pyav" else "")
 
 
 @dataclass(frozen=True)
@@ -141,35 +99,26 @@ class _Run:
     def entry(self) -> int:
         return self.part.entry if self.part is not None else 0
 
-    def with_decord(
-        self, reason: str, complaints: Callable[[], str] | None, *, strict: bool
-    ) -> Iterator[Chunk | DecodeReport]:
+    def with_decord(self, complaints: Callable[[], str]) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
         tally = DecodeCounts()
         shown = decord_backend.shown_frames(
             self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
         )
-        chunks = self._chunks(shown, geometry, tally)
-        unfit = ""
         try:
-            for item in chunks:
-                words = complaints().splitlines() if complaints is not None else []
-                if words and strict:
-                    unfit = "decord reports damage"
-                    break
-                tally.flagged = len(words)  # about one a damaged frame, when PyAV is not allowed to count them
-                yield self._report("decord", reason, tally, item) if isinstance(item, _End) else item
+            for item in self._chunks(shown, geometry, tally):
+                if isinstance(item, _End):
+                    tally.flagged = len(complaints().splitlines())  # about one a damaged frame
+                    yield self._report("decord", "asked for", tally, item)
+                else:
+                    yield item
         except VideoError as error:
-            if not strict or error.kind != "decode_error":
-                raise
-            unfit = error.reason
-        if unfit:
-            # Whether the damage showed as an error or as a complaint, and how much of it was written by now, is
-            # chance; the first complaint, once decord's threads have ended, is not.
-            chunks.close()
+            # Which damage shows as an error is chance; the first complaint, once decord's threads have ended, is not.
             shown.close()
-            words = complaints().splitlines() if complaints is not None else []
-            raise _UnfitError(f"decord reports damage: {words[0]}" if words else unfit)
+            words = complaints().splitlines()
+            if error.kind != "decode_error" or not words:
+                raise
+            raise VideoError("decode_error", f"decord reports damage: {words[0]}") from None
 
     def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
@@ -194,6 +143,7 @@ class _Run:
             duration=end.duration,
             num_snippets=end.rows,
             notes=_notes(self.info, tally),
+            start_offset=tally.first_tick * self.info.time_base - self.info.container_start,
         )
 
     def _chunks(
@@ -206,6 +156,14 @@ class _Run:
             shown = as_announced(shown, self.info, part, tally)
         pictures: list[NDArray[np.uint8]] = []
         complete: list[SnippetFrames] = []
+        first = 0  # ordinal of the first of the pictures
+
+        def chunk() -> Chunk:
+            nonlocal first, pictures, complete
+            made = Chunk(first, tuple(pictures), tuple(complete), schedule.oldest)
+            first, pictures, complete = first + len(pictures), [], []
+            return made
+
         end: _End | None = None
         for number, frame in enumerate(shown, start=self.entry):
             if frame.end is None:
@@ -213,17 +171,19 @@ class _Run:
             needed, done = schedule.advance(frame.start, frame.end, rows=end.rows if end else None)
             if needed:
                 pictures.append(frame.picture())
-            complete.extend(done)
-            if len(pictures) == FRAMES_A_CHUNK or len(complete) >= _SNIPPETS_A_CHUNK:
-                yield from _split(tuple(pictures), complete, schedule)
-                pictures, complete = [], []
+            for snippet in done:
+                complete.append(snippet)
+                if len(complete) == _SNIPPETS_A_CHUNK:
+                    yield chunk()
+            if len(pictures) == FRAMES_A_CHUNK:
+                yield chunk()
             if part is not None and schedule.is_done and number + 1 >= part.end_frame:
                 break
         if part is not None:
             end = _end_of_part(end, self.info, part)
         assert end is not None, "a backend gives at least one frame and marks the last"
         if pictures or complete:
-            yield from _split(tuple(pictures), complete, schedule)
+            yield chunk()
         yield end
 
 
@@ -238,7 +198,8 @@ class _End:
 def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _End:
     tick = first_tick + start
     # Where frames are missing at the end, the last one is shown until the next one was due.
-    stop = next((t for t in info.timestamps if t > tick), tick + info.last_duration)
+    end = info.timestamps[-1] + info.last_duration
+    stop = next((t for t in info.timestamps if t > tick), end if end > tick else tick + info.last_duration)
     duration = (stop - first_tick) * info.time_base
     rows = plan.count(duration)
     if rows == 0:
@@ -263,12 +224,3 @@ def _notes(info: VideoInfo, tally: DecodeCounts) -> tuple[str, ...]:
     if tally.refused:
         notes.append(f"{tally.refused} packets refused: {tally.words}")
     return tuple(notes)
-
-
-def _split(frames: tuple[NDArray[np.uint8], ...], complete: list[SnippetFrames], schedule: Schedule) -> Iterator[Chunk]:
-    first = schedule.kept - len(frames)
-    parts = [complete[i : i + _SNIPPETS_A_CHUNK] for i in range(0, len(complete), _SNIPPETS_A_CHUNK)] or [[]]
-    for part, later in zip(parts, [*parts[1:], []], strict=True):
-        keep_from = later[0].ordinals[0] if later else schedule.oldest
-        yield Chunk(first, frames, tuple(part), keep_from)
-        first, frames = schedule.kept, ()

@@ -1,4 +1,9 @@
-"""decord: the default where it is exact. It shares no code with PyAV at run time; it bundles FFmpeg 4.1."""
+"""decord, where it is asked for. It shares no code with PyAV at run time; it bundles FFmpeg 4.1.
+
+Its ``next`` is a loop that does not wait: while the thread that decodes is at work, or has no core, the loop pushes
+packet after packet. So decord takes several times the processor time of PyAV where cores are scarce, and decodes far
+ahead of who takes the frames, up to the whole video; neither can be told to it. Its forks do the same.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +25,6 @@ from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 
 _CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
-_PIXEL_FORMATS = frozenset(("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"))
-_MATRICES = frozenset(("unspecified", "bt601", "bt709"))
 _WHERE_AND_WHEN = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")  # so that equal runs give equal words
 
 
@@ -36,31 +39,23 @@ def version() -> str:
 
 
 def why_wrong(info: VideoInfo) -> str | None:
-    """What makes decord fail or choose other frames than a player shows, in words; None: nothing does."""
-    return _first(
+    """Why decord fails or shows other frames than a player does, in words; None if it is exact."""
+    unordered = "frames are reordered and the container stores no presentation times"
+    reasons = (
         (info.codec not in _CODECS, f"codec {info.codec}"),
         (info.format not in _FORMATS, f"container {info.format}"),
         (info.num_video_streams > 1, "several video streams"),
         (info.claimed_frames not in (0, info.num_frames), "the container claims another number of frames"),
         (info.discarded > 0, "an edit list hides packets"),
-        (info.by_order and info.reordered, "frames are reordered and the container stores no presentation times"),
+        (info.format == "avi" and info.reordered, unordered),
         (not info.clean_start, "does not start with a key frame"),
         (any(map(eq, info.timestamps, islice(info.timestamps, 1, None))), "two frames have one timestamp"),
         (not info.constant_rate, "variable frame rate"),  # where frames are skipped, it shows others than it says
-    )
-
-
-def why_not_exact(info: VideoInfo) -> str | None:
-    """What keeps decord from giving what PyAV gives, in words; None: nothing does."""
-    return why_wrong(info) or _first(
-        (info.pixel_format not in _PIXEL_FORMATS, f"pixel format {info.pixel_format}"),
-        (info.color_matrix not in _MATRICES, f"color matrix {info.color_matrix}"),
+        # It knows no mirrored pictures, and turns those whose display matrix says nothing.
         (info.rotation != 0, f"rotated by {info.rotation} degrees"),
-        (info.interlaced, "interlaced"),
+        (info.mirrored, "mirrored"),
+        (not info.upright, "a display matrix"),
     )
-
-
-def _first(*reasons: tuple[bool, str]) -> str | None:
     return next((words for applies, words in reasons if applies), None)
 
 
@@ -127,7 +122,7 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
     ticks = np.frombuffer(info.timestamps, dtype=np.int64)
     expected = (ticks - ticks[0]) * float(info.time_base)
     # AVI stores no presentation times, so there is nothing to compare.
-    if not info.by_order and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
+    if info.format != "avi" and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
         raise VideoError("decode_error", "decord shows frames at other times than the container says")
     return reader
 

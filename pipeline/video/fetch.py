@@ -162,6 +162,7 @@ def _size(path: RemotePath) -> int:
 def _why(error: OSError | StorageError) -> tuple[FailureKind, str]:
     if isinstance(error, StorageError):
         return "not_fetched", str(error)
+    words = error.strerror or str(error)  # without the name of the copy, which is a new one in each run
     if error.errno in _FULL:
-        return "disk_full", f"no room for a copy of the video ({error}); free some, or name another --cache-folder"
-    return "unreadable", str(error)
+        return "disk_full", f"no room for a copy of the video ({words}); free some, or name another --cache-folder"
+    return "unreadable", words

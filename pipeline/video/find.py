@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
 from pipeline.errors import PipelineError
+from pipeline.storage.file_names import as_text
 from pipeline.storage.location import AnyPath, RemotePath, location
+from pipeline.storage.read_files import refuse_special
 from pipeline.video.videos import SameIdError, VideoList
 
 SUFFIXES = frozenset(
@@ -49,15 +52,23 @@ def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> VideoList:
             any_here = True
             absolute = path.absolute()
             try:
-                found.add(absolute.stem if ids == "stem" else _relative_name(absolute, root), absolute)
+                found.add(as_text(absolute.stem if ids == "stem" else _relative_name(absolute, root)), absolute)
             except SameIdError as error:
-                remedy = "ids='path' makes the relative path the id" if ids == "stem" else "rename one of them"
-                raise PipelineError(f"{error}; {remedy}") from None
+                raise PipelineError(f"{error}; {_remedy(inputs, ids)}") from None
         if not any_here and given.is_dir():
             raise PipelineError(f"videos: no video below {given}; looked for {' '.join(sorted(SUFFIXES))}")
     if not found:
         raise PipelineError(f"videos: no video named by {', '.join(str(given) for given in inputs)}")
     return found
+
+
+def _remedy(inputs: Sequence[AnyPath], ids: Ids) -> str:
+    """What to do about two videos of one id."""
+    if ids == "stem":
+        with contextlib.suppress(PipelineError):  # it would not help where they differ in nothing but their suffix
+            find_videos(inputs, ids="path")
+            return "with --ids path the path below the folder becomes the id"
+    return "rename one of them (their names differ in nothing but the suffix, or in the folder that was named)"
 
 
 def _paths_of(given: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
@@ -91,6 +102,7 @@ def _lines_of(text_file: AnyPath) -> Iterator[str]:
         if isinstance(text_file, RemotePath):
             yield from text_file.read_text(encoding="utf-8-sig").splitlines()
         else:
+            refuse_special(text_file, what="videos")
             with text_file.open(encoding="utf-8-sig") as lines:
                 yield from lines
     except (OSError, UnicodeDecodeError) as error:
@@ -128,12 +140,21 @@ def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        is_folder, is_video = _kind(entry)
+        if is_folder:
             folders.add(entry.name)
-        elif PurePath(entry.name).suffix.lower() not in SUFFIXES or not entry.is_file():
+        elif not is_video or PurePath(entry.name).suffix.lower() not in SUFFIXES:
             continue
         names.append(entry.name)
     return sorted(names), folders
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is a folder, and whether it can be a video: a file, or a link to nothing, which will fail."""
+    try:
+        return entry.is_dir(), entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:  # links that lead round in a circle
+        return False, True
 
 
 def _relative_name(path: AnyPath, root: AnyPath) -> str:

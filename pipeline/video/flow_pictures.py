@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
-from pipeline.video.decode import Chunk, Restart
+from pipeline.video.decode import Chunk
 from pipeline.video.flow import NO_MOTION, Estimate, flow_as_bytes
 from pipeline.video.pictures import Framing
 from pipeline.video.report import DecodeReport
@@ -84,12 +84,12 @@ class PictureMaker:
 
 
 def flow_pictures(
-    items: Iterable[Chunk | Restart | DecodeReport],
+    items: Iterable[Chunk | DecodeReport],
     plan: SnippetPlan,
     maker: PictureMaker,
     *,
     progress: Callable[[], None],
-) -> Iterator[Chunk | Restart | DecodeReport]:
+) -> Iterator[Chunk | DecodeReport]:
     """What ``decode`` gives for whole frames, with pictures in the place of frames; a chunk completes one snippet.
 
     Ordinals count pictures. They are made in the order in which snippets need them first, which is not that of time
@@ -108,12 +108,10 @@ def flow_pictures(
             if isinstance(item, Chunk):
                 for snippet in numbering.take(item, maker):
                     waiting.append(snippet)
-                    while sum(len(snippet.pictures) for snippet in waiting) > maker.most_waiting:
+                    # Of a frame that is shown for hours thousands of snippets need no picture of their own.
+                    while sum(max(1, len(snippet.pictures)) for snippet in waiting) > maker.most_waiting:
                         yield waiting.popleft().finished(progress)
                 continue
-            if isinstance(item, Restart):
-                _cancel(waiting)
-                numbering = _Numbering(plan)
             while waiting:
                 yield waiting.popleft().finished(progress)
             yield item

@@ -1,13 +1,10 @@
-"""What the main process and its decoder processes tell each other: JSON, never pickles of a process that may have
-been taken over by a hostile file."""
+"""What the main process and its decoder processes tell each other, as values that JSON knows."""
 
 from __future__ import annotations
 
-import json
 from array import array
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,6 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video.metadata import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
 from pipeline.video.report import DecodeReport
-
-_LONGEST_MESSAGE = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +38,6 @@ class DecodeLimits:
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be from 0 to 1, got {self.max_corrupt}")
-
-
-def send(connection: Connection, *message: Any) -> None:
-    """Sends a message: its name, then its values, all JSON."""
-    connection.send_bytes(json.dumps(message).encode())
-
-
-def receive(connection: Connection) -> list[Any]:
-    """The next message.
-
-    Raises:
-        EOFError, OSError: the other side is gone.
-        ValueError: what it sends is not JSON.
-    """
-    message: list[Any] = json.loads(connection.recv_bytes(_LONGEST_MESSAGE))
-    return message
 
 
 def pack_plan(plan: SnippetPlan) -> dict[str, Any]:
@@ -93,7 +72,7 @@ def unpack_info(values: dict[str, Any], packed_ticks: bytes) -> VideoInfo:
     ticks = array("q")
     ticks.frombytes(packed_ticks)
     frames = values.pop("frames")
-    fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached")
+    fractions = ("sample_aspect", "time_base", "fps", "claimed_duration", "reached", "container_start")
     exact = {name: None if values[name] is None else Fraction(values[name]) for name in fractions}
     rest = {"path": Path(values["path"]), "notes": tuple(values["notes"])}
     rest |= {"timestamps": ticks[:frames], "entries": ticks[frames:]}
@@ -106,6 +85,7 @@ def pack_report(report: DecodeReport) -> dict[str, Any]:
 
 def unpack_report(values: dict[str, Any]) -> DecodeReport:
     exact = {"duration": Fraction(values["duration"]), "notes": tuple(values["notes"])}
+    exact |= {"start_offset": Fraction(values.get("start_offset", 0))}
     return DecodeReport(**{**values, **exact})
 
 

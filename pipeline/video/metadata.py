@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import av.error
-import numpy as np
+from av.stream import Disposition
 
-from pipeline.video.container import open_container
+from pipeline.video.container import avi_slots, open_container
 from pipeline.video.errors import VideoError
+from pipeline.video.orientation import Orientation, orientation_of
 from pipeline.video.packets import Packets, Progress
+from pipeline.video.timing import claim_of, last_duration, nominal_fps, rate_of
 
 DEFAULT_MAX_PIXELS = 8192 * 8192
 DEFAULT_MAX_SECONDS = 48 * 3600
@@ -25,6 +26,12 @@ _COLOR_RANGES = {1: "limited", 2: "full"}
 _COLOR_MATRICES = {
     0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020",
 }  # fmt: skip
+_LEAPS = (
+    "its clock leaps by more than a minute and the frame before stays meanwhile; if files were put together, "
+    "remux each first (ffmpeg -i PART -c copy PART.mkv)"
+)
+# Their decoders give no picture that lacks what it refers to.
+_SURE_CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 
 
 def no_progress() -> None:
@@ -42,16 +49,19 @@ class VideoInfo:
         codec: FFmpeg's name of the codec ("h264", "av1", …).
         width, height: as coded, in pixels, before rotation.
         rotation: degrees counter-clockwise that a player turns the picture by: 0, 90, 180 or 270.
+        mirrored: whether a player swaps left and right before that.
+        upright: whether the file asks for neither, nor for anything else that a display matrix can say.
         pixel_format: FFmpeg's name ("yuv420p", …); bits: of one component.
         color_range: "limited", "full" or "unspecified"; color_matrix: "bt601", "bt709", … or "unspecified".
         interlaced: whether the stream says so; frames are taken as they are, nothing is deinterlaced.
         sample_aspect: width of a pixel by its height; pixels are taken as coded.
         time_base: seconds a tick.
-        timestamps: ticks at which frames are shown, ascending, one for each packet that is shown, 8 bytes each.
+        timestamps: ticks at which frames are shown, ascending, from the first that can be decoded, 8 bytes each.
         entries: of the timestamps those of key frames at which decoding can begin: all that is stored before one is
             shown before it, all that is stored after it is shown after it.
         last_duration: ticks for which the last frame is shown.
-        by_order: the container stores no presentation times (AVI): the k-th frame gets the k-th timestamp.
+        by_order: nothing says when a frame is shown (H.264 in AVI): the k-th frame gets the k-th timestamp.
+        container_start: when the first picture or sound begins, in seconds on the container's clock.
         constant_rate: whether all timestamps lie within one tick of a regular grid.
         fps: frames a second, on the average.
         claimed_duration: seconds that the container claims for this stream, else for the whole file.
@@ -71,6 +81,8 @@ class VideoInfo:
     width: int
     height: int
     rotation: int
+    mirrored: bool
+    upright: bool
     pixel_format: str
     bits: int
     color_range: str
@@ -82,6 +94,7 @@ class VideoInfo:
     entries: array[int] = field(repr=False)
     last_duration: int
     by_order: bool
+    container_start: Fraction
     constant_rate: bool
     fps: Fraction
     claimed_duration: Fraction | None
@@ -140,9 +153,11 @@ def probe(
         _refuse_large(context.width, context.height, max_pixels)
         context.thread_count = 1
         context.options = {**context.options, "max_pixels": str(max_pixels)}
-        packets = Packets(avi=container.format.name == "avi")
+        packets = Packets(container, stream)
         frame = packets.read(container, stream, progress)
-        if not packets.shown:
+        if container.format.name == "avi" and stream.frames * stream.time_base > packets.reach.end:
+            packets.stay_until_slot(avi_slots(path, stream.index))
+        if not packets.shown and not any(packets.timeless):
             raise VideoError("decode_error", packets.error or "the video stream holds no packet")
         if frame is not None:
             _refuse_large(frame.width, frame.height, max_pixels)
@@ -157,13 +172,18 @@ def probe(
 
 
 def _best_stream(container: Any) -> Any:
-    streams = container.streams.video
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
-        raise VideoError("no_video_stream", f"streams: {', '.join(s.type for s in container.streams) or 'none'}")
+        kinds = ["cover picture" if _is_cover(stream) else stream.type for stream in container.streams]
+        raise VideoError("no_video_stream", f"streams: {', '.join(kinds) or 'none'}")
     best = container.streams.best("video")
     if best is None or best.codec_context is None:
         raise VideoError("unsupported_codec", f"no decoder for {streams[0].codec_context or 'the video stream'}")
-    return best
+    return streams[0] if _is_cover(best) else best
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _refuse_large(width: int, height: int, max_pixels: int) -> None:
@@ -173,50 +193,51 @@ def _refuse_large(width: int, height: int, max_pixels: int) -> None:
 
 def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: Any | None) -> VideoInfo:
     context = stream.codec_context
-    by_order = packets.no_pts > 0 or container.format.name == "avi"
-    timestamps = packets.decoding or packets.shown
-    np.frombuffer(timestamps, dtype=np.int64).sort()  # in place: a list of a long video's numbers takes ten times more
+    codec = context.codec.canonical_name
+    by_order = packets.by_order
     time_base = Fraction(stream.time_base)
-    constant, fps = _rate(timestamps, time_base, stream.guessed_rate)
-    duration = packets.durations[1] if not by_order else 0
-    last = duration if duration > 0 else max(1, round(1 / (fps * time_base)))
+    nominal = nominal_fps(stream)
+    timestamps = packets.timestamps(max(1, round(1 / (nominal * time_base))))
+    start = timestamps[0]
+    undecodable = _undecodable(timestamps, packets, codec, frame)
+    del timestamps[:undecodable]
+    constant, fps = rate_of(timestamps, time_base, stream.guessed_rate)
+    if container.format.name == "avi" and stream.guessed_rate:
+        fps = Fraction(stream.guessed_rate)  # where it has no frame, the one before stays
     picture = frame if frame is not None else context
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
-    rotation = round(frame.rotation / 90) * 90 % 360 if frame is not None else 0
-    claimed, reached = None, packets.reach.span
-    if container.format.name == "avi" and stream.frames:
-        claimed = stream.frames * time_base  # FFmpeg shortens the duration, not the count, of an AVI that lost its end
-    elif stream.duration:
-        claimed = stream.duration * time_base
-    elif container.duration:
-        # A claim for the whole file is compared with whatever reaches furthest; some containers count it from the
-        # first packet, some from zero.
-        claimed = Fraction(container.duration, av.time_base)
-        reached = max(packets.reach_of_all.span, packets.reach_of_all.end)
-    notes = []
-    if frame is not None and frame.rotation % 90:
-        notes.append(f"rotation of {frame.rotation} degrees rounded to {rotation}")
+    orientation = orientation_of(frame) if frame is not None else Orientation()
+    claimed, reached = claim_of(path, container, stream, packets)
+    last = last_duration(timestamps, packets, container, stream, fps=fps if constant else None, nominal=nominal)
     # PyAV tells the order of fields from version 18.1 on; before, only the decoded frame says that it is interlaced.
     field_order = getattr(context, "field_order", _PROGRESSIVE[0])
     interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
-    if interlaced:
-        notes.append("interlaced; frames are used as they are")
-    if packets.error:
-        notes.append(f"reading stopped early: {packets.error}")
-    held = len(timestamps) + packets.discarded
-    if stream.frames > held:
-        notes.append(f"the container claims {stream.frames} frames and holds {held}")
-    if packets.discarded:
-        notes.append(f"an edit list hides {packets.discarded} packets")
+    held = len(timestamps) + undecodable + packets.discarded + packets.fields + packets.unchanged
+    stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are not meant to be seen
+    placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
+    notes = (
+        (bool(orientation.note), orientation.note),
+        (interlaced, "interlaced; frames are used as they are"),
+        (bool(packets.error), f"reading stopped early: {packets.error}"),
+        (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}"),
+        (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
+        (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
+        (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),
+        (any(packets.timeless), f"frames without a time: {sum(packets.timeless)}; {placed}"),
+        (packets.clock.restarts > 0, f"restarts of its clock: {packets.clock.restarts}; each part follows the last"),
+        (packets.clock.leaps > 0, _LEAPS),
+    )
     return VideoInfo(
         path=path,
         format=container.format.name,
         stream_index=stream.index,
         num_video_streams=len(container.streams.video),
-        codec=context.codec.canonical_name,
+        codec=codec,
         width=picture.width,
         height=picture.height,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        upright=orientation.upright,
         pixel_format=pixel_format,
         bits=max((c.bits for c in picture.format.components), default=8) if picture.format else 0,
         color_range=_COLOR_RANGES.get(int(picture.color_range), "unspecified"),
@@ -228,28 +249,26 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         entries=packets.entries,
         last_duration=last,
         by_order=by_order,
+        container_start=min([start * time_base, *packets.first_sound.values()]),
         constant_rate=constant,
         fps=fps,
         claimed_duration=claimed,
         claimed_frames=stream.frames,
         reached=reached,
-        clean_start=packets.first_is_key and (by_order or packets.first_pts == timestamps[0]),
+        clean_start=packets.first_is_key and (by_order or packets.first_pts == timestamps[0]) and not undecodable,
         discarded=packets.discarded,
         reordered=bool(context.has_b_frames),
-        notes=tuple(notes),
+        notes=tuple(words for applies, words in notes if applies),
     )
 
 
-def _rate(timestamps: array[int], time_base: Fraction, guessed: Any) -> tuple[bool, Fraction]:
-    """Whether the frames lie on a regular grid, to a tick (containers round), and frames a second."""
-    steps = len(timestamps) - 1
-    span = timestamps[-1] - timestamps[0]
-    if steps < 1 or span <= 0:
-        return True, Fraction(guessed) if guessed else Fraction(25)
-    first = timestamps[0]
-    # |timestamp - (first + k * span / steps)| <= 1 tick, in whole numbers.
-    constant = all(abs((t - first) * steps - k * span) <= steps for k, t in enumerate(timestamps))
-    exact_fps = steps / (span * time_base)
-    if constant and guessed and abs(Fraction(guessed) / exact_fps - 1) < Fraction(1, 1000):
-        return True, Fraction(guessed)
-    return constant, exact_fps.limit_denominator(1_000_000)
+def _undecodable(timestamps: array[int], packets: Packets, codec: str, frame: Any | None) -> int:
+    """How many of the first frames refer to what is stored before the stream begins."""
+    if packets.by_order or packets.first_key is None:
+        found = packets.before_key if packets.key_seen else 0
+    else:
+        first = packets.first_key
+        if codec in _SURE_CODECS and frame is not None and frame.pts is not None and not frame.is_corrupt:
+            first = min(first, frame.pts)
+        found = bisect_left(timestamps, first)
+    return found if found < len(timestamps) else 0

@@ -9,10 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 import av.error
+import numpy as np
 
-from pipeline.video.container import words_of
+from pipeline.video.clock import Clock, fill_in
+from pipeline.video.coded import reader_of
+from pipeline.video.container import packets_of, words_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
+_REORDERING = frozenset(("h264", "hevc"))  # of their packets nothing but a time tells when their frames are shown
 
 Progress = Callable[[], None]
 
@@ -29,6 +33,10 @@ class Reach:
         low, high = self.ends.get(packet.time_base, (start, end))
         self.ends[packet.time_base] = (min(low, start), max(high, end))
 
+    def extend(self, end: int) -> None:
+        """Reaches at least ``end``, in ticks, in each time base."""
+        self.ends = {base: (low, max(high, end)) for base, (low, high) in self.ends.items()}
+
     @property
     def span(self) -> Fraction:
         """From the start of the first packet to the end of the last."""
@@ -41,49 +49,126 @@ class Reach:
 
 
 class Packets:
-    """What one pass over the packets of a file collects."""
+    """What one pass over the packets of a file collects of a stream."""
 
-    def __init__(self, *, avi: bool) -> None:
-        self._avi = avi
+    def __init__(self, container: Any, stream: Any) -> None:
+        context = stream.codec_context
+        self._stream = stream.index
+        self._sounds = {s.index for s in container.streams.audio}
+        self._reader = reader_of(context.codec.canonical_name, context.extradata or b"")
+        self._avi = container.format.name == "avi"  # it stores the order of packets and no other time
+        self._reorders = context.codec.canonical_name in _REORDERING
+        self.clock = Clock(container.format.name, Fraction(stream.time_base))
         self.shown = array("q")
-        self.decoding = array("q")  # decoding times, kept for AVI, which stores no others
+        self.decoding = array("q")  # the same packets' decoding times
         self.no_pts = 0
+        self.timeless = [0, 0]  # packets without any time: before the first that has one, and after it
+        self.fields = 0  # packets with the second field of a picture
         self.discarded = 0
         self.entries = array("q")  # ascending; see VideoInfo
         self.first_is_key = False
         self.first_pts = 0
+        self.key_seen = False  # whether there is a key frame; hidden ones count
+        self.first_key: int | None = None  # pts of the first one, if it has one
+        self.before_key = 0  # pictures that are stored before it
         self._latest = -sys.maxsize  # pts
-        self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the packet shown last: (pts, duration)
+        self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the picture shown last: (pts, duration)
+        self.unchanged = 0  # packets that show nothing new
+        self._stays_until = (-sys.maxsize, -sys.maxsize)  # the end of the last of them: by pts and by dts
         self.reach = Reach()  # of the video stream, hidden packets included
-        self.reach_of_all = Reach()  # of all streams
+        self.reach_of_others = Reach()
+        self.first_sound: dict[int, Fraction] = {}  # when each stream of sound begins, in seconds
         self.error: str | None = None
+        self._frame: Any | None = None
+
+    @property
+    def by_order(self) -> bool:
+        """Whether nothing says when a picture is shown but its place among the others."""
+        unknown = self._reader.packed or (self._reorders and self.shown != self.decoding)
+        return self.no_pts > 0 or (self._avi and unknown)
+
+    @property
+    def stays_until(self) -> int:
+        """The end of the last packet that shows nothing new, on the clock of the timestamps."""
+        return self._stays_until[self._avi and self.by_order]
 
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
         """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
-        frame = None
         try:
-            for number, packet in enumerate(container.demux()):
+            for number, packet in enumerate(packets_of(container)):
                 if number % 256 == 0:
                     progress()
-                if packet.size == 0 or (packet.dts is None and packet.pts is None):
-                    continue
-                self.reach_of_all.add(packet)
-                if packet.stream_index == stream.index:
-                    self.reach.add(packet)
-                    self._note(packet)
-                    if frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
-                        frame = _first_frame(packet)
+                if packet.stream_index != stream.index:
+                    self._note_other(packet)
+                else:
+                    self._take(self.clock.take(packet))
         except av.error.FFmpegError as error:
             self.error = words_of(error)
-        if frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
-            frame = _first_frame(None, stream)
-        return frame
+        self._take(self.clock.rest())
+        if self._frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
+            self._frame = _first_frame(None, stream)
+        return self._frame
+
+    def _take(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if packet.size == 0:
+                continue
+            self._note(packet)
+            if self._frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
+                self._frame = _first_frame(packet)
+
+    def timestamps(self, step: int) -> array[int]:
+        """When frames are shown, in ticks, ascending; packets without a time get one.
+
+        Args:
+            step: ticks from one frame to the next, where packets have no time.
+        """
+        times = self.decoding if self._avi and self.by_order else self.shown
+        np.frombuffer(times, dtype=np.int64).sort()  # in place: a list of a long video's numbers takes ten times more
+        if any(self.timeless):
+            times = array("q", fill_in(times, before=self.timeless[0], later=self.timeless[1], step=step))
+        return times
+
+    def _note_other(self, packet: Any) -> None:
+        if packet.size == 0 or (packet.pts is None and packet.dts is None):
+            return
+        self.reach_of_others.add(packet)
+        if packet.stream_index in self._sounds and not packet.is_discard:
+            start = packet.pts if packet.pts is not None else packet.dts
+            self.first_sound.setdefault(packet.stream_index, start * packet.time_base)
 
     def _note(self, packet: Any) -> None:
+        shows = self._reader.shows(packet)
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is not None:
+            self.reach.add(packet)
+        if packet.is_keyframe and not self.key_seen:
+            self.key_seen, self.first_key = True, pts
         if packet.is_discard:
             self.discarded += 1
-            return
-        pts = packet.pts if packet.pts is not None else packet.dts
+        elif shows == "field":
+            self.fields += 1
+        elif shows == "nothing":
+            self._note_unchanged(packet)
+        else:
+            self.before_key += not self.key_seen
+            if pts is None:
+                self.timeless[bool(self.shown)] += 1
+            else:
+                self._note_picture(packet, pts)
+
+    def stay_until_slot(self, slots: int) -> None:
+        """Notes that the last picture stays until the last of the places that an AVI's index has."""
+        delay = self.first_pts - self.decoding[0] if self.decoding else 0
+        self._stays_until = (max(self._stays_until[0], slots + delay), max(self._stays_until[1], slots))
+        self.reach.extend(slots)
+
+    def _note_unchanged(self, packet: Any) -> None:
+        self.unchanged += 1
+        pts, dts = ((time or 0) + (packet.duration or 0) for time in (packet.pts, packet.dts))
+        self._stays_until = (max(self._stays_until[0], pts), max(self._stays_until[1], dts))
+
+    def _note_picture(self, packet: Any, pts: int) -> None:
         if not self.shown:
             self.first_is_key, self.first_pts = bool(packet.is_keyframe), pts
         self.no_pts += packet.pts is None

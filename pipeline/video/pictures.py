@@ -1,4 +1,4 @@
-"""From a decoded picture to what the encoder is fed: scaled once, rotated, cropped, RGB."""
+"""From a decoded picture to what the encoder is fed: scaled once, mirrored, turned, cropped, RGB."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Geometry:
     """How the pictures of one video are scaled and cropped, in pixels of the upright picture.
 
     Args:
-        height, width: after scaling; top, left, size: the square that is kept; rotation: as in VideoInfo.
+        height, width: after scaling; top, left, size: the square that is kept; rotation, mirrored: as in VideoInfo.
     """
 
     height: int
@@ -44,6 +44,7 @@ class Geometry:
     left: int
     size: int
     rotation: int
+    mirrored: bool
 
     @classmethod
     def of(cls, info: VideoInfo, spec: Framing) -> Geometry:
@@ -55,7 +56,7 @@ class Geometry:
         height, width = spec.resized(*info.display_size)
         if height * width > _MOST_SCALED_PIXELS:
             raise VideoError("too_large", f"{info.width}x{info.height} pixels become {width}x{height} after scaling")
-        return cls(height, width, *spec.crop_box(height, width), info.rotation)
+        return cls(height, width, *spec.crop_box(height, width), info.rotation, info.mirrored)
 
     def crop(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The kept square of an upright scaled picture [H, W, 3], as a view."""
@@ -85,4 +86,6 @@ class Scaler:
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
         picture = lines.reshape(height, width, 3)
+        if g.mirrored:
+            picture = picture[:, ::-1]
         return g.crop(np.rot90(picture, g.rotation // 90) if g.rotation else picture)

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +19,8 @@ from pipeline.video import decord_backend
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.flow import FlowSettings
-from pipeline.video.messages import DecodeLimits, receive, unpack_info, unpack_report
+from pipeline.video.mail import Message, wait
+from pipeline.video.messages import DecodeLimits, unpack_info, unpack_report
 from pipeline.video.metadata import VideoInfo
 from pipeline.video.pictures import Framing
 from pipeline.video.process import Job, Process
@@ -53,10 +53,10 @@ class Snippets:
 
 @dataclass(frozen=True)
 class Restarted:
-    """The rows of a video that arrived so far are void; they come again from row 0, decoded by PyAV.
+    """The rows of a video that arrived so far are void: its decoder, on another machine, died. They come again from
+    row 0.
 
-    decord has met damage, or was killed over it. What it had shown until then depends on chance, and equal runs
-    must give equal rows.
+    Of :class:`pipeline.extraction.ray_decoders.RemoteDecoders`; a pool gives none.
     """
 
     video: VideoFile
@@ -103,7 +103,7 @@ class DecodePool:
         workers: processes; None takes one less than there are cores, at most 16.
         spec: the encoder's definition (a dataclass with crop_size, resized and crop_box).
         plan: how videos are cut into snippets.
-        decoder: "auto", "decord" or "pyav".
+        decoder: "auto" (which is PyAV), "decord" or "pyav".
         limits: when a video is given up.
         threads: decoding threads in each worker.
         flow: how flow is estimated, for a plan with flow.
@@ -164,7 +164,7 @@ class DecodePool:
     def decode(self, videos: Iterable[VideoFile | None]) -> Iterator[Event]:
         """The events of all videos; each video ends with one Finished or one Failed.
 
-        A video begins with row 0 of its Snippets, and again after a Restarted.
+        A video begins with row 0 of its Snippets.
 
         The videos are asked for one by one as workers become free. A None among them means that the next is not there
         yet; it may come only while others have not ended, and is asked again then, as an iterator that has ended is. An
@@ -181,17 +181,16 @@ class DecodePool:
                 if not busy:
                     return
                 deadline = min(self._deadline(process) for process in busy)
-                heard = wait([p.connection for p in busy], timeout=max(0.0, deadline - time.monotonic()))
+                heard = wait([process.mail for process in busy], max(0.0, deadline - time.monotonic()))
                 now = time.monotonic()
                 for process in busy:
-                    if process.connection in heard:
-                        process.last_heard = now
+                    if process.mail in heard:
                         yield from self._hear(process, waiting)
-                    elif now > self._deadline(process):
+                    if process in self._processes and now > self._deadline(process):
                         if not process.ready:
                             raise PipelineError(f"a decoder process did not start within {_SECONDS_TO_START:g} s")
                         seconds = self._limits.timeout_seconds
-                        yield from self._lose(process, waiting, "timeout", f"no progress for {seconds:g} s")
+                        yield self._lose(process, waiting, "timeout", f"no progress for {seconds:g} s")
         finally:
             self.close()
 
@@ -215,53 +214,54 @@ class DecodePool:
                 process.give(job)
 
     def _new_process(self) -> Process:
-        return Process(self._spec, self._plan, self._limits, threads=self._threads, flow=self._flow, entry=self._entry)
+        decoder, threads, flow = self._decoder, self._threads, self._flow
+        plan, limits = self._plan, self._limits
+        return Process(self._spec, plan, limits, decoder=decoder, threads=threads, flow=flow, entry=self._entry)
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)
         if video is None:
             return None
-        return Job(video, self._decoder, next_row=video.first_row if isinstance(video, VideoRange) else 0)
+        return Job(video, video.first_row if isinstance(video, VideoRange) else 0)
 
     def _hear(self, process: Process, waiting: deque[Job]) -> Iterator[Event]:
-        """The events of one message of a worker."""
+        """The events of one message of a worker, if all of it has arrived."""
         try:
-            name, *values = receive(process.connection)
-            ticks = process.connection.recv_bytes() if name in ("finished", "long") else b""
-        except (EOFError, OSError, ValueError):
+            message = process.mail.receive()
+        except (EOFError, OSError, ValueError, RecursionError):
             by_system, words = process.exit_reason()
             if not process.ready:  # no video's fault: the next process would fare no better
                 raise PipelineError(f"a decoder process could not be started: {words}") from None
-            yield from self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)
+            yield self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)
             return
-        job = process.jobs[0]
+        if message is None:
+            return
+        process.last_heard = time.monotonic()
+        try:
+            yield from self._events_of(process, message)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            words = f"the decoder's process sent what it should not: {error!r}"
+            yield self._lose(process, waiting, "crashed", words)
+
+    def _events_of(self, process: Process, message: Message) -> Iterator[Event]:
+        name, values, job = message.name, message.values, process.jobs[0]
         if name == "ready":
             process.ready = True
         elif name == "alive":
             if values[0]:
                 self._on_pictures(values[0])
-        elif name == "begins":
-            job.backend = values[0]
-        elif name == "restarts":
-            job.backend = "pyav"
-            yield from _restart(job, values[0])
         elif name == "snippets":
             yield from self._snippets(process, job, *values)
-        elif name == "finished":
+        else:
+            end = _end_of(job.video, message)
             process.jobs.popleft()
-            yield Finished(job.video, unpack_info(values[0], ticks), unpack_report(values[1]))
-        elif name == "long":
-            process.jobs.popleft()
-            yield Long(job.video, unpack_info(values[0], ticks))
-        elif name == "failed":
-            process.jobs.popleft()
-            yield Failed(job.video, values[0], values[1])
+            yield end
 
     def _snippets(self, process: Process, job: Job, rows: list[Any], keep_from: int) -> Iterator[Event]:
         for start in range(0, len(rows), _ROWS_AN_EVENT):
             part = rows[start : start + _ROWS_AN_EVENT]
             if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
-                raise RuntimeError(f"decoder process: rows out of order after {job.next_row} of {job.video.path}")
+                raise ValueError(f"rows out of order after {job.next_row}")
             job.next_row += len(part)
             frames = process.frames([ordinals for _, ordinals in part])
             if start + _ROWS_AN_EVENT >= len(rows):
@@ -270,26 +270,24 @@ class DecodePool:
         if not rows:
             process.release(keep_from)
 
-    def _lose(self, process: Process, waiting: deque[Job], kind: FailureKind, reason: str) -> Iterator[Event]:
-        """Removes a worker that died or must be killed; its current video fails, or is tried again without decord."""
+    def _lose(self, process: Process, waiting: deque[Job], kind: FailureKind, reason: str) -> Failed:
+        """Removes a worker that died or must be killed; its current video fails, the next one waits again."""
         self._processes.remove(process)
         process.kill()
         job = process.jobs.popleft()
         waiting.extendleft(reversed(process.jobs))
-        # A range that PyAV decodes does not fit the others: it fails, and the video is done as a whole.
-        if job.decoder == "auto" and job.backend == "decord" and not isinstance(job.video, VideoRange):
-            why = f"decord: {kind}: {reason}"
-            yield from _restart(job, why)
-            waiting.appendleft(Job(job.video, "pyav", why))
-        else:
-            yield Failed(job.video, kind, reason)
+        return Failed(job.video, kind, reason)
 
 
-def _restart(job: Job, reason: str) -> Iterator[Event]:
-    """Tells that the rows of a job are void, if there are any."""
-    if job.next_row:
-        yield Restarted(job.video, reason)
-    job.next_row = 0
+def _end_of(video: VideoFile, message: Message) -> Finished | Long | Failed:
+    values = message.values
+    if message.name == "finished":
+        return Finished(video, unpack_info(values[0], message.ticks), unpack_report(values[1]))
+    if message.name == "long":
+        return Long(video, unpack_info(values[0], message.ticks))
+    if message.name == "failed":
+        return Failed(video, values[0], values[1])
+    raise ValueError(f"message {message.name!r}")
 
 
 def default_workers() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from typing import IO, Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from pipeline.snippets import SnippetPlan
 from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
-from pipeline.video.messages import DecodeLimits, pack_info, pack_plan, pack_spec, send
+from pipeline.video.mail import Mailbox
+from pipeline.video.messages import DecodeLimits, pack_info, pack_plan, pack_spec
 from pipeline.video.pictures import Framing
 from pipeline.video.ranges import CuttableVideo, VideoRange
 from pipeline.video.schedule import most_frames_held
@@ -37,7 +38,10 @@ _START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
 )
+# Addresses and times: equal runs give equal words.
+_BY_CHANCE = re.compile(r"( @ )?0x[0-9a-f]+|^\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 _CHUNKS_AHEAD = 4
+_SECONDS_TO_DIE = 2.0
 _SECRETS = ("AWS_", "GOOGLE_", "FSSPEC_", "RAY_")  # where credentials stand
 # glibc gives a scaled picture back to the system when it is freed and asks for it again for the next one, each page of
 # it anew; kept on the heap, decoding is some percent faster (scripts/bench/decode).
@@ -54,14 +58,11 @@ class Job:
     """A video that a worker has been given."""
 
     video: VideoFile
-    decoder: Decoder
-    reason: str = ""  # why this decoder, when another one was killed over the video
-    backend: str = ""  # the one at work, as far as is known
-    next_row: int = 0  # rows before it have arrived
+    next_row: int  # rows before it have arrived, or are not wanted
 
 
 class Process:
-    """A decoder process with its connection, its ring of frames in shared memory, and its jobs (the first is at work).
+    """A decoder process with its mailbox, its ring of frames in shared memory, and its jobs (the first is at work).
 
     The shared memory has no name in any file system, so it is gone with the last process that has it, however
     that process ends.
@@ -73,6 +74,7 @@ class Process:
         plan: SnippetPlan,
         limits: DecodeLimits,
         *,
+        decoder: Decoder,
         threads: int,
         flow: FlowSettings | None,
         entry: str,
@@ -99,18 +101,18 @@ class Process:
         finally:
             theirs.close()
             os.close(memory)
-        self.connection = Connection(ours.detach())
+        self.mail = Mailbox(ours)
         self._ring: NDArray[np.uint8] = np.frombuffer(self._memory, dtype=np.uint8).reshape(shape)
         settings = {
             "plan": pack_plan(plan),
             "spec": pack_spec(spec),
             "limits": asdict(limits),
+            "decoder": decoder,
             "shape": shape,
             "threads": threads,
             "flow": flow and asdict(flow),
         }
-        with contextlib.suppress(OSError):  # a worker that is dead already is noticed when it is listened to
-            send(self.connection, "settings", settings)
+        self.mail.post("settings", settings)
 
     @property
     def pid(self) -> int:
@@ -122,17 +124,14 @@ class Process:
             self.last_heard = time.monotonic()
         self.jobs.append(job)
         video = job.video
-        order: dict[str, Any] = {"path": str(job.video.file), "decoder": job.decoder, "reason": job.reason}
+        order: dict[str, Any] = {"path": str(job.video.file)}
         ticks = b""
         if isinstance(video, CuttableVideo):
             order["longest_seconds"] = video.longest_seconds
         elif isinstance(video, VideoRange):
             order["rows"] = (video.first_row, video.end_row, video.num_rows)
             order["info"], ticks = pack_info(video.info)
-        with contextlib.suppress(OSError):
-            send(self.connection, "job", order)
-            if ticks:
-                self.connection.send_bytes(ticks)
+        self.mail.post("job", order, ticks=ticks)
 
     def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
         """A copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""
@@ -141,18 +140,18 @@ class Process:
 
     def release(self, before: int) -> None:
         """Frees the room of all frames with smaller ordinals."""
-        with contextlib.suppress(OSError):
-            send(self.connection, "release", before)
+        self.mail.post("release", before)
 
     def kill(self) -> None:
-        """Ends the process at once."""
+        """Ends the process at once; one that hangs in the system, over a disk that does not answer, is left to it."""
         self._popen.kill()
-        self._popen.wait()
-        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout=_SECONDS_TO_DIE)
+        self.mail.close()
         self._stderr.close()
 
     def exit_reason(self) -> tuple[bool, str]:
-        """Of a process that has closed its connection: whether the system killed it, and how it ended, in words."""
+        """Of a process that has closed its line: whether the system killed it, and how it ended, in words."""
         try:
             code = self._popen.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
@@ -165,7 +164,7 @@ class Process:
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 2000))
         lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return _BY_CHANCE.sub("", lines[-1]) if lines else ""
 
 
 def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.video.container import open_container, words_of
+from pipeline.video.clock import Clock
+from pipeline.video.container import open_container, packets_of, words_of
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry, Scaler
@@ -111,16 +113,22 @@ def _in_order(frames: Iterator[tuple[int, Any]], tally: DecodeCounts) -> Iterato
 def _timed(
     path: Path, info: VideoInfo, tally: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
+    place = 0  # of the first timestamp after those of the frames before
     for frame in _decoded(path, info, tally, threads, max_pixels, progress, entry):
-        number = tally.decoded
+        tick = None if info.by_order else frame.pts
+        if tick is not None and tick < info.timestamps[0]:
+            continue  # it refers to what is stored before the stream begins
         tally.decoded += 1
         tally.flagged += bool(frame.is_corrupt)
-        if not info.by_order and frame.pts is not None:
-            yield frame.pts, frame
-        elif number < info.num_frames:
-            yield info.timestamps[number], frame
-        else:
-            tally.disordered += 1  # more frames than packets, and no time that says where they belong
+        if tick is None and place < info.num_frames:
+            tick = info.timestamps[place]
+        if tick is None:
+            # More frames than packets, and no time that says where they belong. Where an MPEG-4 stream ends with a
+            # picture that is not coded, its decoder gives the one before once more.
+            tally.disordered += info.codec != "mpeg4"
+            continue
+        place = place + 1 if info.by_order else max(place, bisect_right(info.timestamps, tick))
+        yield tick, frame
 
 
 def _decoded(
@@ -133,7 +141,7 @@ def _decoded(
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "SLICE"
         context.options = {**context.options, "max_pixels": str(max_pixels)}
-        packets = _packets(container, stream, tally)
+        packets = _packets(container, stream, info, tally)
         if entry:
             packets = _packets_from(info.timestamps[entry], packets, container, stream)
         for packet in packets:
@@ -153,9 +161,10 @@ def _decoded(
         container.close()
 
 
-def _packets(container: Any, stream: Any, tally: DecodeCounts) -> Iterator[Any]:
+def _packets(container: Any, stream: Any, info: VideoInfo, tally: DecodeCounts) -> Iterator[Any]:
     """The packets of ``stream``; an error in the container ends them as the end of the file does."""
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
+    clock = Clock(info.format, info.time_base)
     while True:
         try:
             packet = next(packets)
@@ -163,8 +172,9 @@ def _packets(container: Any, stream: Any, tally: DecodeCounts) -> Iterator[Any]:
             return
         except av.error.FFmpegError as error:
             tally.words = tally.words or words_of(error)
+            yield from clock.rest()
             return
-        yield packet
+        yield from clock.take(packet)
 
 
 def _packets_from(tick: int, packets: Iterator[Any], container: Any, stream: Any) -> Iterator[Any]:

@@ -26,6 +26,7 @@ class DecodeReport:
         duration: seconds from the start of the first decoded frame to the end of the last.
         num_snippets: T.
         notes: what the user should know of the file.
+        start_offset: seconds from the container's start, where sound may begin, to the first decoded frame.
     """
 
     backend: str
@@ -36,6 +37,7 @@ class DecodeReport:
     duration: Fraction
     num_snippets: int
     notes: tuple[str, ...]
+    start_offset: Fraction = Fraction(0)
 
 
 def refuse_truncated(info: VideoInfo) -> None:

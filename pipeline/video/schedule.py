@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -53,8 +54,11 @@ class Schedule:
         self._end_row = end_row
         self.kept = 0
 
-    def advance(self, start: int, end: int | None, *, rows: int | None = None) -> tuple[bool, list[SnippetFrames]]:
+    def advance(self, start: int, end: int | None, *, rows: int | None = None) -> tuple[bool, Iterator[SnippetFrames]]:
         """Whether the frame shown during ``[start, end)`` is needed, and the snippets complete at its end.
+
+        The snippets are made as they are asked for, since a frame that is shown for hours completes very many; all are
+        to be taken before the next frame.
 
         Args:
             start: first tick of the frame; the first frame of a video has 0, later ones no less than the end of
@@ -63,23 +67,22 @@ class Schedule:
                 complete what is open.
             rows: with ``end=None``, T: the number of snippets that the video has.
         """
-        needed = False
-        position = 0
+        needed = self._opens_before(end, rows) or any(self._lacks(snippet, end) for snippet in self._open)
+        return needed, self._complete(needed, end, rows)
+
+    def _complete(self, needed: bool, end: int | None, rows: int | None) -> Iterator[SnippetFrames]:
+        for snippet in self._open:
+            self._fill(snippet, end)
         while True:
-            if position == len(self._open):
-                if not self._opens_before(end, rows):
-                    break
-                self._open.append(_Open(self._next_row, []))
-                self._next_row += 1
-            snippet = self._open[position]
-            needed |= self._fill(snippet, end)
-            position += 1
-        complete = []
-        while self._open and self._is_complete(self._open[0], end, rows):
-            done = self._open.popleft()
-            complete.append(SnippetFrames(done.row, tuple(done.ordinals)))
+            while self._open and self._is_complete(self._open[0], end, rows):
+                done = self._open.popleft()
+                yield SnippetFrames(done.row, tuple(done.ordinals))
+            if not self._opens_before(end, rows):
+                break
+            self._open.append(_Open(self._next_row, []))
+            self._next_row += 1
+            self._fill(self._open[-1], end)
         self.kept += needed
-        return needed, complete
 
     @property
     def oldest(self) -> int:
@@ -101,14 +104,15 @@ class Schedule:
             return rows is not None and self._next_row < rows
         return self._tick(self._next_row, 0) < end
 
-    def _fill(self, snippet: _Open, end: int | None) -> bool:
+    def _lacks(self, snippet: _Open, end: int | None) -> bool:
+        """Whether a time of ``snippet`` lies before ``end`` and has no frame yet."""
+        place = len(snippet.ordinals)
+        return place < len(self._offsets) and (end is None or self._tick(snippet.row, place) < end)
+
+    def _fill(self, snippet: _Open, end: int | None) -> None:
         """Gives the current frame to every time of ``snippet`` that lies before ``end`` and has none yet."""
-        before = len(snippet.ordinals)
-        while len(snippet.ordinals) < len(self._offsets) and (
-            end is None or self._tick(snippet.row, len(snippet.ordinals)) < end
-        ):
+        while self._lacks(snippet, end):
             snippet.ordinals.append(self.kept)
-        return len(snippet.ordinals) > before
 
     def _is_complete(self, snippet: _Open, end: int | None, rows: int | None) -> bool:
         if end is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class VideoList(Sequence[VideoFile]):
             SameIdError: another path has that id.
             PipelineError: the temporary folder is full.
         """
-        row = (_as_bytes(video_id), _as_bytes(str(path)))
+        row = (_as_bytes(video_id), _as_bytes(str(path)) if isinstance(path, RemotePath) else os.fsencode(path))
         remote = self._remotes.setdefault(path.remote, len(self._remotes)) if isinstance(path, RemotePath) else None
         try:
             if self._table.execute("SELECT 1 FROM videos WHERE path = ?", row[1:]).fetchone():
@@ -76,7 +77,7 @@ class VideoList(Sequence[VideoFile]):
             self._table.execute("INSERT INTO videos VALUES (?, ?, ?, ?)", (self._count, *row, remote))
         except sqlite3.IntegrityError:
             (other,) = self._table.execute("SELECT path FROM videos WHERE id = ?", row[:1]).fetchone()
-            raise SameIdError(f"videos: {_as_text(other)} and {path} would both get the id {video_id!r}") from None
+            raise SameIdError(f"videos: {os.fsdecode(other)} and {path} would both get the id {video_id!r}") from None
         except sqlite3.OperationalError as error:
             raise PipelineError(
                 f"videos: their list cannot be kept in the temporary folder ({error}); free some room there, or "
@@ -120,8 +121,8 @@ class VideoList(Sequence[VideoFile]):
         remotes = list(self._remotes)
         words = "SELECT id, path, remote FROM videos WHERE place >= ? AND place < ? ORDER BY place"
         for video_id, path, remote in self._table.execute(words, (first, end)):
-            name = _as_text(path)
-            yield VideoFile(_as_text(video_id), Path(name) if remote is None else RemotePath(name, remotes[remote]))
+            place = Path(os.fsdecode(path)) if remote is None else RemotePath(_as_text(path), remotes[remote])
+            yield VideoFile(_as_text(video_id), place)
 
 
 def _as_bytes(name: str) -> bytes:

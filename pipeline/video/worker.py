@@ -13,27 +13,18 @@ import signal
 import sys
 import time
 from collections import deque
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.video.decode import Chunk, Restart, choose_backend, decode
+from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
-from pipeline.video.messages import (
-    DecodeLimits,
-    pack_info,
-    pack_report,
-    receive,
-    send,
-    unpack_info,
-    unpack_plan,
-    unpack_spec,
-)
+from pipeline.video.mail import Line
+from pipeline.video.messages import DecodeLimits, pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
 from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.ranges import cut, part_of
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
@@ -45,13 +36,13 @@ _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # differs from run to run
 
 def main() -> None:
     """Runs a worker; the arguments are those that :mod:`pipeline.video.process` gives."""
-    parent, connection, ring = (int(argument) for argument in sys.argv[2:5])
+    parent, line, ring = (int(argument) for argument in sys.argv[2:5])
     die_with(parent)
     # The main process decides when a worker ends; a Ctrl-C or SIGTERM to the whole group is not the worker's affair.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        Worker(Connection(connection), ring).run()
+        Worker(Line(line), ring).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the main process is gone or has no more use for this one
 
@@ -107,12 +98,13 @@ class DecoderStderr:
 class Worker:
     """The state of one decoder process."""
 
-    def __init__(self, connection: Connection, ring: int) -> None:
-        self._connection = connection
-        _, settings = receive(connection)
+    def __init__(self, line: Line, ring: int) -> None:
+        self._line = line
+        settings = line.receive().values[0]
         self._plan = unpack_plan(settings["plan"])
         self._spec = unpack_spec(settings["spec"])
         self._limits = DecodeLimits(**settings["limits"])
+        self._decoder: Decoder = settings["decoder"]
         self._threads: int = settings["threads"]
         shape = tuple(settings["shape"])
         self._ring = np.frombuffer(mmap.mmap(ring, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
@@ -128,7 +120,7 @@ class Worker:
         extra = self._flow.bytes_of_memory if self._flow is not None else 0
         if extra is not None:
             limit_memory(self._limits.memory_bytes + extra)
-        send(self._connection, "ready")
+        line.send("ready")
 
     def run(self) -> None:
         """Works on jobs until the main process closes the connection."""
@@ -139,27 +131,28 @@ class Worker:
             try:
                 self._work(job)
             except VideoError as error:
-                send(self._connection, "failed", error.kind, error.reason)
+                self._line.send("failed", error.kind, error.reason)
             except MemoryError:
                 limit = self._limits.memory_bytes >> 20
-                send(self._connection, "failed", "out_of_memory", f"the decoder asked for more than {limit} MiB")
+                self._line.send("failed", "out_of_memory", f"the decoder asked for more than {limit} MiB")
 
     def _listen(self) -> None:
-        name, value = receive(self._connection)
-        if name == "release":
+        message = self._line.receive()
+        value = message.values[0]
+        if message.name == "release":
             self._released = value
-        elif name == "job":
+        elif message.name == "job":
             if "info" in value:
-                value["info"] = unpack_info(value["info"], self._connection.recv_bytes())
+                value["info"] = unpack_info(value["info"], message.ticks)
             self._jobs.append(value)
         else:
-            raise PipelineError(f"decoder process: unknown message {name!r}")
+            raise PipelineError(f"decoder process: unknown message {message.name!r}")
 
     def _sign_of_life(self) -> None:
         now = time.monotonic()
         if now - self._last_sign > _SECONDS_BETWEEN_SIGNS_OF_LIFE:
             self._last_sign = now
-            send(self._connection, "alive", self._pictures)
+            self._line.send("alive", self._pictures)
             self._pictures = 0
 
     def _picture_made(self) -> None:
@@ -167,8 +160,7 @@ class Worker:
         self._sign_of_life()
 
     def _work(self, job: dict[str, Any]) -> None:
-        path, decoder = Path(job["path"]), job["decoder"]
-        complaints = DecoderStderr()
+        path, complaints = Path(job["path"]), DecoderStderr()
         limits = self._limits
         info = job.get("info")
         if info is None:
@@ -181,15 +173,13 @@ class Worker:
             return
         plan = self._plan.at(info.fps)
         complaints.about(info.codec)
-        decord, _ = choose_backend(info, decoder, watched=True)
-        send(self._connection, "begins", "decord" if decord else "pyav")
         first = self._written
         items = decode(
             path,
             info,
             plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
-            decoder=decoder,
+            decoder=self._decoder,
             threads=self._threads,
             complaints=complaints,
             progress=self._sign_of_life,
@@ -200,22 +190,19 @@ class Worker:
         for item in items:
             if isinstance(item, Chunk):
                 self._hand_over(item, first)
-            elif isinstance(item, Restart):
-                first = self._written
-                send(self._connection, "restarts", item.reason)
             else:
-                self._finish(info, item, job)
+                self._finish(info, item)
 
     def _describe(self, info: VideoInfo) -> None:
         """Tells of a video that is to be cut, instead of decoding it."""
         values, ticks = pack_info(info)
-        send(self._connection, "long", values)
-        self._connection.send_bytes(ticks)
+        self._line.send("long", values, ticks=ticks)
 
     def _hand_over(self, chunk: Chunk, first: int) -> None:
         """Puts a chunk's frames into the ring, waiting for room, and tells which snippets they complete."""
         count = len(chunk.frames)
-        while self._written + count - self._released > len(self._ring):
+        # Thousands of snippets may need no room: what the main process has told meanwhile is taken all the same.
+        while self._written + count - self._released > len(self._ring) or self._line.has_news:
             self._listen()
         for frame in chunk.frames:
             self._ring[self._written % len(self._ring)] = frame
@@ -223,14 +210,10 @@ class Worker:
         rows = [(s.row, [first + ordinal for ordinal in s.ordinals]) for s in chunk.snippets]
         keep_from = first + chunk.keep_from
         if rows or keep_from > self._told:  # else there is nothing to tell
-            send(self._connection, "snippets", rows, keep_from)
+            self._line.send("snippets", rows, keep_from)
             self._told = keep_from
 
-    def _finish(self, info: VideoInfo, report: DecodeReport, job: dict[str, Any]) -> None:
+    def _finish(self, info: VideoInfo, report: DecodeReport) -> None:
         refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)
-        values = pack_report(report)
-        if job["reason"]:  # another process had begun with decord and did not live to end it
-            values["backend_reason"] = job["reason"]
-        info_values, ticks = pack_info(info)
-        send(self._connection, "finished", info_values, values)
-        self._connection.send_bytes(ticks)
+        values, ticks = pack_info(info)
+        self._line.send("finished", values, pack_report(report), ticks=ticks)

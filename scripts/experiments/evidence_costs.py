@@ -19,7 +19,7 @@ from pipeline.config import AblateConfig
 from pipeline.heads.config import TrainConfig
 from pipeline.heads.registry import build_head
 from pipeline.stages.enhance import StoreSource
-from pipeline.storage.atomic_files import read_json
+from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 from pipeline.training.schedule import steps_per_epoch
 from sola.config import SolaConfig

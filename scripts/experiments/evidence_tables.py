@@ -10,7 +10,8 @@ from typing import Any
 from evidence_costs import STEP, Comparison, Cost, costs_of
 
 from pipeline.ablation.results import SHOWN
-from pipeline.storage.atomic_files import read_json, whole_file
+from pipeline.storage.atomic_files import whole_file
+from pipeline.storage.read_files import read_json
 
 
 def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict[str, dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from encoders.catalog import CATALOG, encoder_names
 from encoders.encoder import make_encoder
 from encoders.entry import CatalogEntry
-from encoders.inception import INCEPTION_LAYOUTS
+from encoders.layouts import INCEPTION_LAYOUTS
 from encoders.pooling import as_separable
 from encoders.runtime import BATCH_NORMS, fold_batch_norm, has_fast_bf16
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.ablation.plan import read_plan
-from pipeline.cli import take_config
-from pipeline.commandline.app import app
+from pipeline.commandline.launch import bound_command
 from pipeline.config import AblateConfig, RunConfig
 from tests import ROOT
 from tests.stores import make_store
@@ -85,7 +84,7 @@ def test_the_settings_of_the_experiments_are_those_of_the_commands(name):
         commands.append("stitch --out videos --config")
     for command in commands:
         words = [*command.split(), file, *(["--videos", "v", "--out", "o"] if command == "run" else [])]
-        _, bound, _ = app.parse_args(take_config(words), exit_on_error=False, print_error=False)
+        _, bound = bound_command(words)
         if command == "run":
             settings: RunConfig = bound.arguments["settings"]
             cells = read_plan(SHIPPED / "heads.toml", AblateConfig(store=(Path("s"),), annotations=Path("a.json")))

@@ -254,6 +254,29 @@ def test_collapse_and_a_stuck_gate_are_noticed_with_a_suggestion(last: StepRecor
     assert re.search(said, warnings[0])
 
 
+@pytest.mark.parametrize("last", [record(900, spread=-1e-9, rank=1.0), record(900, spread=0.3)])
+def test_features_that_do_not_vary_are_named_and_no_fall_of_nothing(last: StepRecord) -> None:
+    for first, which in ((record(1, spread=0.0, rank=1.0), "all features"), (record(1, rank=1.0), "of a window")):
+        (warning,) = fit_warnings([first, last], SolaConfig())
+        assert which in warning and "0.000" not in warning and "check the videos" in warning
+
+
+def test_constant_features_are_told_as_what_they_are() -> None:
+    videos, warnings = Videos((60,) * 8), []
+    for sequence in videos.sequences:
+        sequence[:] = 1.0
+    fit(videos, replace(SMALL, steps=20, batch_size=8), channels=CHANNELS, on_warning=warnings.append)
+    assert len(warnings) == 1 and "all features point in one direction" in warnings[0]
+
+
+def test_a_last_remedy_stands_alone_and_a_spread_is_never_negative() -> None:
+    config = SolaConfig(comparison="centred", learning_rate=1e-3, gate="open")
+    (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=1.0)], config)
+    assert warning.endswith("about time; give more steps")
+    (warning,) = fit_warnings([record(1), record(900, spread=-1e-9)], SolaConfig())
+    assert "from 0.500 to 0.000" in warning
+
+
 def test_a_remedy_that_is_in_place_is_not_suggested() -> None:
     config = SolaConfig(comparison="centred", learning_rate=1e-3, gate="open")
     (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=0.0)], config)

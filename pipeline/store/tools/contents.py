@@ -78,6 +78,8 @@ def totals(store: FeatureStore) -> StoreTotals:
     seconds = 0.0
     for line in sequence_lines(store):
         videos, rows, seconds = videos + 1, rows + line.rows, seconds + line.seconds
-    failures = Counter(str((store.failure(i) or {}).get("kind", "unreadable record")) for i in store.failed_ids())
+    done = set(store.ids())  # a video counts once, also where an older version has left it both done and failed
+    failed = [video_id for video_id in store.failed_ids() if video_id not in done]
+    failures = Counter(str((store.failure(i) or {}).get("kind", "unreadable record")) for i in failed)
     size = rows * store.spec.channels * np.dtype(store.spec.dtype).itemsize
-    return StoreTotals(videos, seconds / 3600, rows, size / 1e9, dict(failures), len(store.ids()) - videos)
+    return StoreTotals(videos, seconds / 3600, rows, size / 1e9, dict(failures), len(done) - videos)

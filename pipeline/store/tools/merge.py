@@ -15,10 +15,12 @@ from pipeline.progress import Report, silent
 from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
+from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 
 _SHOWN = 5
-_FOLDERS = ("features", "failures", "logs")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class MergeSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return f"{self.copied} sequences copied, {self.present} were there, {self.failures} failures"
+        copied, failures = counted(self.copied, "sequence"), counted(self.failures, "failure")
+        return f"{copied} copied, {self.present} were there, {failures}"
 
 
 def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = silent) -> MergeSummary:
@@ -57,7 +60,7 @@ def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = sil
                 f"{first.path} and {other.path} hold features of different settings and cannot be merged. Here is the "
                 f"first, there the other: {'; '.join(differing)}"
             )
-    beside = {p.name for p in first.path.iterdir() if not p.name.startswith(".")} - {"store.json", *_FOLDERS}
+    beside = {p.name for p in first.path.iterdir() if p.is_file() and not p.name.startswith(".")} - {"store.json"}
     store = FeatureStore.create(out, first.spec, beside=beside)
     origin: dict[str, FeatureStore] = {}
     hashes: dict[str, str] = {}
@@ -79,7 +82,8 @@ def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = sil
         _copy_sequence(origin[video_id], store, video_id)
         report((number + 1) / len(todo), f"{number + 1}/{len(todo)} sequences")
     for name in sorted(beside):
-        _copy(first.path / name, store.path / name)
+        if not _is_there(first.path / name, store.path / name):
+            _copy(first.path / name, store.path / name)
     failures = 0
     for source in sources:
         for video_id in source.failed_ids():
@@ -99,9 +103,13 @@ def _copy_sequence(source: FeatureStore, store: FeatureStore, video_id: str) -> 
 
 
 def _check(copy: Path, sha256: str, path: AnyPath) -> None:
-    rows = np.load(copy, mmap_mode="r", allow_pickle=False)
+    rows = read_npy(copy, what="features")
     if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sha256:
         raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
+
+
+def _is_there(source: AnyPath, target: AnyPath) -> bool:
+    return target.is_file() and sha256_of_file(target) == sha256_of_file(source)
 
 
 def _copy(source: AnyPath, target: AnyPath) -> None:

@@ -15,12 +15,14 @@ import hashlib
 import json
 import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import identifier_of, whole_file, write_json, write_text
+from pipeline.storage.atomic_files import whole_file, write_json, write_text
 from pipeline.storage.location import AnyPath
+from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.packed_index import (
     FOLDERS,
@@ -30,10 +32,12 @@ from pipeline.store.tools.packed_index import (
     is_store_file,
     join_name,
     open_bytes,
+    part_path,
     part_places,
     places,
     shard_path,
 )
+from pipeline.text.plain import counted
 
 _TAR_BLOCK = 512
 
@@ -49,9 +53,8 @@ class PackSummary:
 
     def text(self) -> str:
         """One line of counts."""
-        return (
-            f"{self.files} files, {self.bytes / 1e9:.3f} GB in {self.made + self.kept} shards ({self.kept} were there)"
-        )
+        files, shards = counted(self.files, "file"), counted(self.made + self.kept, "shard")
+        return f"{files}, {self.bytes / 1e9:.3f} GB in {shards} ({self.kept} were there)"
 
 
 def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: Report = silent) -> PackSummary:
@@ -69,8 +72,12 @@ def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: R
         raise PipelineError(f"megabytes must be > 0, got {megabytes}")
     if str(out.resolve()) == str(store.path.resolve()):
         raise PipelineError(f"out must be another folder than the store itself, got {out}")
-    if out.is_dir() and (foreign := {path.name for path in out.iterdir()} - {"store.json", "shards", INDEX}):
+    shown = {path.name for path in out.iterdir() if _visible(path)} if out.is_dir() else set()
+    if foreign := shown - {"store.json", "shards", INDEX}:
         raise PipelineError(f"{out} holds other files ({sorted(foreign)[0]}); choose another --out")
+    for folder in (out, out / "shards"):
+        if isinstance(folder, Path):
+            remove_abandoned(folder)
     groups = _groups(store)
     total = sum(size for group in groups for size in group.values())
     plan = _plan(groups, megabytes * 1e6)
@@ -83,19 +90,28 @@ def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: R
         if _still_holds(here, sizes, store, shard_path(out, number)):
             kept += 1
         else:
-            (out / INDEX).unlink(missing_ok=True)  # from here on it would be wrong
+            if (out / INDEX).is_file():  # from here on it would be wrong
+                _split_index(out, known or {})
             here = _write_shard(store, sizes, out, number)
         packed |= here
         done += sum(sizes.values())
         report(done / max(1, total), f"{number + 1}/{len(plan)} shards")
-    with whole_file(out / "store.json") as partial:
-        partial.write_bytes((store.path / "store.json").read_bytes())
-    head = {"schema": SCHEMA, "format": "packed feature store", "shards": len(plan)}
-    write_text(out / INDEX, json.dumps({**head, "files": packed}, ensure_ascii=False))
+    if packed != known:
+        with whole_file(out / "store.json") as partial:
+            partial.write_bytes((store.path / "store.json").read_bytes())
+        head = {"schema": SCHEMA, "format": "packed feature store", "shards": len(plan)}
+        write_text(out / INDEX, json.dumps({**head, "files": packed}, ensure_ascii=False))
     for name in [path.name for path in (out / "shards").iterdir()]:  # what the index has made superfluous
         if name.endswith(".json") or name >= f"{len(plan):06}":
             (out / "shards" / name).unlink()
     return PackSummary(len(packed), total, len(plan) - kept, kept)
+
+
+def _split_index(out: AnyPath, known: dict[str, Place]) -> None:
+    """Gives each shard its own index in the place of that of all, so that an interrupted run loses none of them."""
+    for number in sorted({place[0] for place in known.values()}):
+        write_json(part_path(out, number), {name: place for name, place in known.items() if place[0] == number})
+    (out / INDEX).unlink()
 
 
 def _groups(store: FeatureStore) -> list[dict[str, int]]:
@@ -112,9 +128,11 @@ def _groups(store: FeatureStore) -> list[dict[str, int]]:
         if (store.path / folder).is_dir():
             paths = sorted(path.name for path in (store.path / folder).iterdir() if _visible(path))
             groups += [{f"{folder}/{name}": (store.path / folder / name).stat().st_size} for name in paths]
-    for name in sorted(path.name for path in store.path.iterdir() if _visible(path)):
-        if name not in FOLDERS:
-            groups.append({name: (store.path / name).stat().st_size})
+    for path in sorted(path for path in store.path.iterdir() if _visible(path)):
+        if path.is_dir() and path.name not in (*FOLDERS, "parts"):
+            raise PipelineError(f"{path} is no folder of a store; move it elsewhere first")
+        if path.is_file():  # ranges of videos that are not finished stay behind
+            groups.append({path.name: path.stat().st_size})
     for name in (name for group in groups for name in group):
         if not is_store_file(name):
             raise PipelineError(f"{store.path / name} is no file of a store; move it elsewhere first")
@@ -152,6 +170,7 @@ def _still_holds(here: dict[str, Place], sizes: dict[str, int], store: FeatureSt
 def _write_shard(store: FeatureStore, sizes: dict[str, int], out: AnyPath, number: int) -> dict[str, Place]:
     here: dict[str, Place] = {}
     (out / "shards").mkdir(parents=True, exist_ok=True)
+    part_path(out, number).unlink(missing_ok=True)  # it would vouch for another shard
     with (
         whole_file(shard_path(out, number)) as partial,
         partial.open("wb") as file,
@@ -166,7 +185,7 @@ def _write_shard(store: FeatureStore, sizes: dict[str, int], out: AnyPath, numbe
             _check_array(store, name, reader.rest.hexdigest())
             offset = file.tell() - -(-size // _TAR_BLOCK) * _TAR_BLOCK
             here[name] = (number, offset, size, reader.all.hexdigest())
-    write_json(out / "shards" / f"{number:06}.json", here)
+    write_json(part_path(out, number), here)
     return here
 
 
@@ -189,16 +208,16 @@ def _header_bytes(store: FeatureStore, name: str, size: int) -> int:
     """Bytes before row 0 of an array."""
     if not name.endswith(".npy"):
         return 0
-    rows, channels = store.require_sidecar(_id_of(name))["shape"]
+    rows, channels = store.require_sidecar(_id_of(store, name))["shape"]
     return size - int(rows) * int(channels) * {"float32": 4, "float16": 2}[store.spec.dtype]
 
 
 def _check_array(store: FeatureStore, name: str, sha256: str) -> None:
-    if name.endswith(".npy") and store.require_sidecar(_id_of(name))["sha256"] != sha256:
+    if name.endswith(".npy") and store.require_sidecar(_id_of(store, name))["sha256"] != sha256:
         raise PipelineError(
             f"{store.path / name} is not the array that its sidecar describes; `verify --deep --repair`"
         )
 
 
-def _id_of(name: str) -> str:
-    return identifier_of(name.rpartition("/")[2].rpartition(".")[0])
+def _id_of(store: FeatureStore, name: str) -> str:
+    return store.id_of(name.rpartition("/")[2].rpartition(".")[0])

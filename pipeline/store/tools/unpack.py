@@ -7,8 +7,10 @@ from io import BufferedIOBase
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import sha256_of_file, whole_file
+from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.tools.packed_index import (
     FOLDERS,
     INDEX,
@@ -39,6 +41,8 @@ def unpack(packed: AnyPath, out: AnyPath, *, report: Report = silent) -> int:
     for folder in (out, *(out / name for name in FOLDERS)):
         if isinstance(folder, RemotePath):  # else each file would be asked for
             folder.list_anew()
+        else:
+            remove_abandoned(folder)
     todo: dict[int, list[str]] = {}
     for name, (number, *_) in sorted(files.items(), key=lambda item: (item[0] != "store.json", item[1])):
         if not _is_there(join_name(out, name), files[name]):
@@ -48,6 +52,8 @@ def unpack(packed: AnyPath, out: AnyPath, *, report: Report = silent) -> int:
     # The shard with store.json comes first, so that an interrupted folder says what it is.
     for number, names in todo.items():
         path = shard_path(packed, number)
+        if not path.exists():
+            raise PipelineError(f"{packed} lacks its shard {path.name}; copy it there, or pack the store again")
         with open_bytes(path) as shard:
             for name in names:
                 _copy_out(shard, path, files[name], name, join_name(out, name))

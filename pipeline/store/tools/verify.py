@@ -7,18 +7,21 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.annotations.reading import read_annotations
+from pipeline.annotations import adopt_ids, read_annotations
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import identifier_of, read_json
+from pipeline.snippets import exact
+from pipeline.storage.file_names import identifier_of
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
+from pipeline.storage.npy import read_npy
+from pipeline.storage.read_files import read_json
+from pipeline.storage.stamps import has_changed
 from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json, rows_as_json
@@ -71,8 +74,10 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
 
 
 def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
-    """Videos that the store lacks, has as failed, or has although there is no such video (any more)."""
-    videos = {video.id for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    """Videos that the store lacks, has as failed, has of another file, or has although there is no such video (any
+    more)."""
+    paths = {video.id: video.path for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    videos = paths.keys()
     done, failed = set(store.ids()), set(store.failed_ids())
     problems = [
         Problem(i, "missing", "a video without features; run `extract`") for i in sorted(videos - done - failed)
@@ -81,13 +86,21 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
         failure = store.failure(video_id) or {}
         problems.append(Problem(video_id, "failed", f"{failure.get('kind')}: {failure.get('reason')}"))
     problems += [Problem(i, "superfluous", "features without a video") for i in sorted(done - videos)]
+    for video_id in sorted(done & videos):
+        source = (store.sidecar(video_id) or {}).get("source", {})
+        if not isinstance(source, dict) or "bytes" not in source:  # imported features
+            continue
+        # What stands in its place of then is compared with or without --videos.
+        elsewhere = str(paths[video_id].resolve()) != source.get("path")
+        if (elsewhere or "etag" in source) and has_changed(paths[video_id], source):
+            problems.append(_changed(store, video_id, paths[video_id]))
     return problems
 
 
 def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
     """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
-    known = read_annotations(annotations).videos
     done = set(store.ids())
+    known = adopt_ids(read_annotations(annotations), done).videos
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
     problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
     for video_id in sorted(done & known.keys()):
@@ -129,12 +142,17 @@ def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any]
         return
     sidecar = store.sidecar(video_id)
     if sidecar is None:
-        yield Problem(video_id, "torn", "the sidecar is unreadable, or the array has another size", files)
+        if differing := store.foreign_fields(video_id):
+            detail = f"here is the store, there the sidecar: {'; '.join(differing)}"
+            yield Problem(video_id, "spec", detail, files)
+        else:
+            yield Problem(video_id, "torn", "the sidecar is unreadable, or the array has another size", files)
         return
     if sidecar.get("id") != video_id:
         yield Problem(video_id, "name", f"the sidecar is that of {sidecar.get('id')!r}", files)
     for difference in _spec_differences(store, sidecar, expected):
         yield Problem(video_id, "spec", difference, files)
+    yield from _check_source(store, video_id, sidecar)
     if store.is_remote and not deep:  # its listed size was compared above; its first bytes would cost a request each
         return
     # What is checked is the object itself, not an earlier copy of it in the cache.
@@ -145,14 +163,31 @@ def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any]
 
 def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
     try:
-        features = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+        features = read_npy(array, what="features")
+    except PipelineError as error:
         yield "torn", f"the array cannot be read: {error}"
         return
     if list(features.shape) != sidecar["shape"] or str(features.dtype) != store.spec.dtype:
         yield "shape", f"the array is {features.dtype} {list(features.shape)}, the sidecar says {sidecar['shape']}"
     elif deep:
         yield from _check_content(features, sidecar)
+
+
+def _check_source(store: FeatureStore, video_id: str, sidecar: dict[str, Any]) -> Iterator[Problem]:
+    """Whether a video on this machine is still what its rows were made of; a video that has gone is no fault."""
+    source = sidecar.get("source")
+    if not isinstance(source, dict) or "modified_ns" not in source or not isinstance(source.get("path"), str):
+        return
+    path = Path(source["path"])
+    if path.is_file() and has_changed(path, source):
+        yield _changed(store, video_id, source["path"])
+
+
+def _changed(store: FeatureStore, video_id: str, path: AnyPath | str) -> Problem:
+    detail = f"{path} is another file now than its features were made of; run `extract` again"
+    if store.spec.sola is not None:  # without its rows it would be made of the same plain features again
+        return Problem(video_id, "changed", f"{detail}, then `sola`")
+    return Problem(video_id, "changed", detail, (store.sidecar_path(video_id), store.array_path(video_id)))
 
 
 def _spec_differences(store: FeatureStore, sidecar: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
@@ -176,7 +211,7 @@ def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tu
     if not finite:
         yield "not finite", "the array holds NaN or infinite values"
     try:
-        duration = Fraction(sidecar["duration_exact"])
+        duration = exact(sidecar["duration_exact"])
         expected = plan_from_json(sidecar["rows"]).count(duration)
     except (KeyError, ValueError, TypeError, PipelineError) as error:
         yield "duration", f"the sidecar has no usable duration: {error!r}"

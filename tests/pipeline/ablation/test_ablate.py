@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.linear_probe import probe
-from pipeline.storage.atomic_files import sha256_of_file
+from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
 from sola.fit import fit
@@ -174,7 +174,7 @@ def test_a_cell_is_what_the_stages_give_and_is_not_done_twice(tmp_path, given, m
     assert result.scores["gain"] == pytest.approx(gained)
     header, (row,) = table_of(settings_of([result]))
     assert [name for name in header if name.startswith("within")] == ["within 1", "within 2", "within 4", "within 8"]
-    assert row[header.index("gain")] == f"{gained:.2f} ± 0.00"
+    assert row[header.index("gain (0 to 1)")] == f"{gained:.2f} ± 0.00"
     assert header[-2:] == ["mAP@0.3", "mAP@0.55"]
     assert row[-1] == f"{100 * evaluation['own']['map'][1]:.1f} ± 0.0"
     model = json.loads((folder / "model" / "model.json").read_text())

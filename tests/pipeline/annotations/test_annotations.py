@@ -104,7 +104,7 @@ def test_small_overshoot_is_clipped_and_counted(tmp_path):
     annotations = read_annotations(one_segment(tmp_path, [-0.25, 20.5]))
     assert annotations.videos["a"].segments == (Segment((0.0, 20.0), "run"),)
     assert len(annotations.problems) == 1
-    assert annotations.problems[0].startswith("1 segments clipped to their video (a [-0.25, 20.5] run")
+    assert annotations.problems[0].startswith("1 segment clipped to its video (a [-0.25, 20.5] run")
 
 
 def test_tolerance_is_half_a_second_or_one_percent_of_the_duration(tmp_path):
@@ -132,7 +132,7 @@ def test_segments_of_no_length_are_left_out_and_counted(tmp_path):
 def test_a_duration_that_is_not_positive_counts_as_unknown(tmp_path, duration):
     annotations = read_annotations(one_segment(tmp_path, [1, 2], duration=duration))
     assert annotations.videos["a"].duration is None
-    assert "videos whose duration is not > 0" in annotations.problems[0]
+    assert "1 video whose duration is not > 0" in annotations.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_repeated_segments_are_kept_and_reported(tmp_path):
     items = [{"segment": [1, 2], "label": "run"}] * 3
     annotations = read_annotations(write(tmp_path, {"a": {"annotations": items}}))
     assert len(annotations.videos["a"].segments) == 3
-    assert annotations.problems == ("1 segments given more than once, kept (a [1, 2] run × 3)",)
+    assert annotations.problems == ("1 segment given more than once, kept (a [1, 2] run × 3)",)
 
 
 def test_written_annotations_read_back_equal(tmp_path):
@@ -229,7 +229,7 @@ def test_match_names_what_only_one_side_has(tmp_path):
     assert found.only_in_annotations == ("a", "c", "d", "e", "f", "g")
     assert found.only_in_store == ("z",)
     assert found.message() == (
-        "1 videos have annotations and features; 6 annotated without features (a, c, d, …); "
+        "1 video has annotations and features; 6 annotated without features (a, c, d, …); "
         "1 with features but not annotated (z)"
     )
     assert match(annotations, "abcdefg").message() == "7 videos have annotations and features"

@@ -1,5 +1,6 @@
 """Reading and writing detections."""
 
+import csv
 import json
 
 import numpy as np
@@ -94,3 +95,15 @@ def test_a_file_that_is_no_submission_gives_one_line(tmp_path, text, says):
         read_detections(path)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_suffix_decides_between_a_table_and_the_submission(tmp_path):
+    found = {"a,b": [Detection((1.0, 2.5), 'say "hi"\n[x]', 0.25), Detection((0.0, 1.0), "run", 0.5)], "c": []}
+    write_detections(tmp_path / "d.CSV", found, extra={"model": "m"})
+    with (tmp_path / "d.CSV").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == ["video", "start", "end", "label", "score"]
+    assert lines[1:] == [["a,b", "0.0", "1.0", "run", "0.5"], ["a,b", "1.0", "2.5", 'say "hi"\n[x]', "0.25"]]
+    assert list(tmp_path.iterdir()) == [tmp_path / "d.CSV"]
+    write_detections(tmp_path / "d.json", found)
+    assert list(read_detections(tmp_path / "d.json")) == ["a,b", "c"]

@@ -112,7 +112,7 @@ def run(cluster: Cluster, keys: str, *, workers: int = 2, depth: int = 3):
         ended, lost = {}, {}
         for result in pool.run(map(Task, keys)):
             if isinstance(result, JobLost):
-                lost[result.job.key] = result.reason
+                lost[result.job.key] = (result.reason, result.words)
             elif isinstance(result, JobResult):
                 assert result.key not in ended
                 ended[result.key] = result.worker
@@ -156,7 +156,7 @@ def test_a_job_over_which_workers_die_is_lost_after_three_and_takes_no_other_wit
     cluster = Cluster(deadly={"c"})
     ended, lost = run(cluster, "abcdefgh")
     assert sorted(ended) == list("abdefgh")
-    assert lost == {"c": "3 workers died over it, the last of them so: killed by the test"}
+    assert lost == {"c": ("3 workers died over it", "killed by the test")}
     dead = [jobs for number, jobs in cluster.seen if cluster.actors[number].dead and jobs[0] == "c"]
     assert len(dead) == 3
     assert dead[1:] == [["c"], ["c"]]  # suspected, it is done by itself

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import re
 import sys
 
+import numpy as np
 import pytest
 
 from encoders.catalog import CATALOG, encoder_spec
@@ -12,6 +14,7 @@ from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
 from tests.pipeline.stages.test_localize import write_annotations
 from tests.pipeline.stages.test_stages import gray_video
+from tests.stores import make_store
 from tests.toys import use_toy_encoder
 
 SMALL = ["--sola.hidden", "8", "--sola.steps", "3", "--sola.device", "cpu", "--train.epochs", "1"]
@@ -108,10 +111,10 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
     ("words", "message"),
     [
         (["extract", "{}/none", "--out", "{}/s"], "none"),
-        (["extract", "{}", "--out", "{}/s", "--stride-seconds", "0"], "stride_seconds must be > 0, got 0"),
-        (["extract", "{}", "--out", "{}/s", "--shard", "3/2"], "shard must be i/n"),
+        (["extract", "{}", "--out", "{}/s", "--stride-seconds", "0"], "--stride-seconds must be > 0, got 0"),
+        (["extract", "{}", "--out", "{}/s", "--shard", "3/2"], "--shard must be i/n"),
         (["sola", "{}", "--out", "{}/e"], "is not a feature store"),
-        (["sola", "{}", "--out", "{}/e", "--kernel-sizes", "4", "1", "1"], "kernel_sizes must be odd"),
+        (["sola", "{}", "--out", "{}/e", "--kernel-sizes", "4", "1", "1"], "--kernel-sizes must be odd"),
         (["train", "{}", "--annotations", "{}/a.json", "--out", "{}/m"], "is not a feature store"),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d.json"], "is not a trained model"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json"], "no file"),
@@ -119,6 +122,10 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["annotations", "{}/a.json"], "a.json"),
         (["run", "{}/settings.toml"], "settings: no file"),
         (["unknown"], "Unknown command"),
+        (["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"], "--out must end in .json or .csv, got"),
+        (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv, got"),
+        (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
+        (["probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
         (["extract", "{}", "--out", "{}/s", "--no-such"], "--no-such"),
     ],
 )
@@ -129,6 +136,32 @@ def test_bad_input_is_one_line_and_exit_code_2(command, tmp_path, words, message
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_annotation_file_without_videos_is_refused_and_labels_of_two_cases_are_named(command, tmp_path):
+    (tmp_path / "none.json").write_text('{"database": {}}')
+    code, _, err = command("annotations", tmp_path / "none.json")
+    assert code == 2 and "it has no videos" in err
+    segments = [{"segment": [i, i + 1], "label": label} for i, label in enumerate(("Run", "run", "RUN", "jump"))]
+    truth = {"database": {"a": {"subset": "training", "duration": 9, "annotations": segments}}}
+    (tmp_path / "a.json").write_text(json.dumps(truth))
+    code, out, _ = command("annotations", tmp_path / "a.json")
+    assert code == 0
+    assert "1 group of labels that differ only in case, taken as classes of its own (RUN / Run / run)" in out
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"), [("tanh", "gate tanh(alpha) "), ("linear", "gate alpha "), ("open", "gate always 1\n")]
+)
+def test_sola_names_the_gate_that_it_has_and_the_loss_of_the_note(command, tmp_path, gate, said):
+    random = np.random.default_rng(0)
+    make_store(tmp_path / "s", {str(i): random.normal(size=(40, 6)).astype(np.float32) for i in range(3)})
+    words = ("--hidden", 8, "--steps", 30, "--log-every-steps", 1, "--gate", gate)
+    code, out, err = command("sola", tmp_path / "s", "--out", tmp_path / "e", *words)
+    assert code == 0 and said in out
+    (last,) = re.findall(r"-> (\d\.\d+)", out)
+    assert f"the loss is {last}" in err
+    assert "--learning-rate" in err and "learning_rate" not in err
 
 
 def test_two_videos_of_one_name_are_refused_unless_ids_are_paths(command, videos, tmp_path):
@@ -252,6 +285,7 @@ def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp
     taken = []
     monkeypatch.setattr("pipeline.commandline.commands.run_run", lambda settings: taken.append(settings) or 0)
     words = ("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
+    words += ("--annotations", tmp_path / "a.json")
     assert command(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")[0] == 0
     assert (taken[0].extract.fps, taken[0].extract.stride_frames, taken[0].extract.weights) == ("video", 4, "random")
     assert taken[0].train == preset("thumos14")

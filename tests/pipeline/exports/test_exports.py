@@ -1,9 +1,12 @@
 """Exports, read back by readers that are written from the formulas of the toolkits."""
 
+import argparse
 import ast
 import csv
 import json
 import os
+import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +22,7 @@ from pipeline.exports import ExportConfig, export
 from pipeline.exports import opentad as opentad_module
 from pipeline.exports.clock import Clock
 from pipeline.snippets import SnippetPlan
+from pipeline.storage.temporary_names import partial_name
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, rows_as_json
 from tests import ROOT
@@ -88,6 +92,19 @@ def opentad_config(folder: Path) -> dict:
     values: dict = {}
     exec(compile(ast.parse((folder / "dataset.py").read_text()), "dataset.py", "exec"), values)
     return values
+
+
+def gtad_options(folder: Path, code: str) -> argparse.Namespace:
+    """options.txt, read as the parsers of G-TAD's two codes do: the types and flags of their `opts.py`."""
+    parser = argparse.ArgumentParser(exit_on_error=True)
+    for name in ("video_info", "video_anno", "feature_path"):
+        parser.add_argument(f"--{name}", type=str)
+    for name in ("feat_dim", "temporal_scale", "max_duration"):
+        parser.add_argument(f"--{name}", type=int)
+    if code == "thumos":
+        parser.add_argument("--skip_videoframes", type=int, default=5)
+        parser.add_argument("--override", default=False, action="store_true")
+    return parser.parse_args(shlex.split((folder / "options.txt").read_text(), comments=True))
 
 
 def yaml_value(folder: Path, name: str) -> str:
@@ -207,13 +224,13 @@ def test_actionformer_users_are_told_of_classes_that_validation_lacks(tmp_path):
 def test_gtad_reads_every_time_back(tmp_path, plan):
     h5py = pytest.importorskip("h5py")
     store = make_store(tmp_path / "store", plan)
-    out = tmp_path / "out"
+    out = tmp_path / "the out"
     report = export(store, make_annotations(), out, ExportConfig(to="gtad"))
-    options = dict(
-        line[2:].split(" ", 1) for line in (out / "options.txt").read_text().splitlines() if line.startswith("--")
-    )
-    skip = int(options["skip_videoframes"])
-    assert int(options["feat_dim"]) == 6
+    options = gtad_options(out, "thumos")
+    skip, home = options.skip_videoframes, Path(options.feature_path)
+    assert (options.feat_dim, options.override) == (6, True)
+    assert options.video_info == options.video_anno == f"{out}/"  # G-TAD puts the names of files behind it
+    assert home == out
     with (out / "names.csv").open() as file:
         names = {row["id"]: row["video"] for row in csv.DictReader(file)}
     assert any("names" in note for note in report.notes)
@@ -249,25 +266,6 @@ def test_gtad_reads_every_time_back(tmp_path, plan):
                 seen += 1
     assert seen == 7
     assert len(truth) == 3
-
-
-def test_fiftyone_reads_segments_and_the_files_of_videos(tmp_path):
-    source = tmp_path / "b.mp4"
-    source.write_bytes(b"video")
-    store = make_store(tmp_path / "store")
-    with store.writer("b") as writer:
-        writer.append(np.zeros((3, 6), np.float32))
-        writer.commit({"duration_seconds": 20.0, "source": {"path": str(source)}})
-    report = export(store, make_annotations(), tmp_path / "out", ExportConfig(to="fiftyone"))
-    content = json.loads((tmp_path / "out/labels.json").read_text())
-    assert set(content["labels"]) == {str(source), "walk_a", "carnival"}
-    for key, items in content["labels"].items():
-        video_id = "b" if key == str(source) else key
-        back = [(tuple(item["timestamps"]), content["classes"][item["label"]]) for item in items]
-        assert back == seconds_of(video_id)
-        assert {item["attributes"]["subset"] for item in items} == {VIDEOS[video_id][0]}
-    assert any("2 videos are no longer where" in note for note in report.notes)
-    ast.parse((tmp_path / "out/load.py").read_text())
 
 
 def test_classes_that_do_not_occur_leave_no_gap(tmp_path):
@@ -335,6 +333,18 @@ def test_an_export_that_does_not_check_is_not_kept(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path):
+    store = make_store(tmp_path / "store")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mine = partial_name("out")
+    killed = mine.replace(f"{os.getpid()}-", f"{int(ended.stdout)}-")
+    for name in (mine, killed):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["store", "out", mine])
+
+
 def test_labels_with_line_breaks_are_caught_by_the_check(tmp_path):
     annotations = make_annotations()
     video = annotations.videos["b"]
@@ -355,8 +365,10 @@ def test_real_annotations_are_exported(tmp_path, consumer):
     for video in annotations.videos.values():
         with store.writer(video.id) as writer:
             writer.append(np.ones((store.spec.plan.count(Fraction(str(video.duration))), 6), np.float32))
-            writer.commit({"duration_seconds": video.duration})
-    report = export(store, annotations, tmp_path / "out", ExportConfig(to=consumer))
+            (tmp_path / "video.mp4").touch()
+            writer.commit({"duration_seconds": video.duration, "source": {"path": f"{tmp_path}/video.mp4"}})
+    config = ExportConfig(to=consumer, **({"videos": "link"} if consumer == "fiftyone" else {}))
+    report = export(store, annotations, tmp_path / "out", config)
     assert (report.training, report.validation, report.segments, report.classes) == (9, 3, 159, 9)
 
 

@@ -19,6 +19,7 @@ from pipeline.store.spec import rows_as_json
 from tests.pipeline.exports.test_exports import (
     PLANS,
     VIDEOS,
+    gtad_options,
     make_annotations,
     make_store,
     opentad_config,
@@ -74,11 +75,11 @@ def read_actionformer(out: Path, rows: int) -> dict:
 
 def read_gtad(out: Path, rows: int) -> dict:
     h5py = pytest.importorskip("h5py")
-    options = dict(line[2:].split(" ", 1) for line in (out / "options.txt").read_text().splitlines() if line[0] == "-")
-    assert (int(options["temporal_scale"]), int(options["feat_dim"])) == (rows, 6)
-    annotations = json.loads(Path(options["video_anno"]).read_text())
+    options = gtad_options(out, "activitynet")
+    assert (options.temporal_scale, options.max_duration, options.feat_dim) == (rows, rows, 6)
+    annotations = json.loads(Path(options.video_anno).read_text())
     found, subsets = {}, {}
-    with h5py.File(options["feature_path"]) as file, Path(options["video_info"]).open() as info:
+    with h5py.File(options.feature_path) as file, Path(options.video_info).open() as info:
         for line in csv.DictReader(info):
             name = line["video"]
             entry = annotations[name]

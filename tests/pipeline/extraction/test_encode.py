@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ class Counting:
 
     def __init__(self, batch_size: int, seconds: float = 0.0) -> None:
         self.batch_size, self.seconds = batch_size, seconds
+        self.device = torch.device("cpu")
         self.batches: list[int] = []
         self.threads: set[int] = set()
 
@@ -28,6 +30,10 @@ class Counting:
         self.batches.append(len(snippets))
         self.threads.add(threading.get_ident())
         return snippets.reshape(-1, 1).float()
+
+    def begin(self, snippets: torch.Tensor) -> Callable[[], torch.Tensor]:
+        features = self.encode(snippets)
+        return lambda: features
 
 
 def snippets(video: VideoFile, first: int, count: int) -> Snippets:

@@ -9,6 +9,7 @@ import pytest
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows
 from pipeline.extraction.ray_parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
+from pipeline.extraction.store_writer import StoreWriter
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.metadata import probe
 from pipeline.video.pool import Failed, Finished, Restarted
@@ -139,6 +140,17 @@ def test_a_range_that_fails_or_is_begun_anew_gives_no_rows(store, video):
     recorder.take(Rows(part, ROWS[:2]))
     assert recorder.take(Failed(part, "decode_error", "damage")) == "decode_error: damage"
     assert not is_written(store, part)
+
+
+def test_a_failure_that_a_second_worker_records_for_one_that_died_counts_once(store, video):
+    records = []
+    for attempt in (1, 1, 2):
+        with StoreWriter(store, CONFIG) as recorder:
+            recorder.begin(video, attempt=attempt)
+            assert [outcome.kind for outcome in recorder.take(Failed(video, "corrupt", "damage"))] == ["corrupt"]
+        records.append(store.failure_path(video.id).read_bytes())
+    assert records[0] == records[1] != records[2]
+    assert store.next_attempt(video.id) == 3
 
 
 def test_only_ranges_that_nobody_needs_any_more_are_removed(store, video):

@@ -165,6 +165,10 @@ def test_options_outside_their_range_are_refused(options: dict[str, object], mes
     assert message in str(error.value)
 
 
+def test_heads_without_attention_take_any_width() -> None:
+    assert HeadConfig(kind="actionness", block="attention", width=30).width == 30
+
+
 def test_settings_survive_json() -> None:
     config = HeadConfig(kind="actionness", actionness_thresholds=(0.2, 0.4))
     assert HeadConfig(**json.loads(json.dumps(asdict(config)))) == config

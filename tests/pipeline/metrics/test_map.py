@@ -219,7 +219,7 @@ def test_each_protocol_brings_its_thresholds_and_states_its_rules() -> None:
         assert result.tious == tious and result.protocol == name
         assert result.rules == PROTOCOLS[name].rules
     assert len({protocol.rules for protocol in PROTOCOLS.values()}) == len(PROTOCOLS)
-    with pytest.raises(PipelineError, match=r"protocol must be one of activitynet, .* got 'coco'"):
+    with pytest.raises(PipelineError, match=r"protocol must be one of sola, activitynet, .* got 'coco'"):
         evaluate_map(ground_truth, {}, protocol="coco")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import main, take_config
-from pipeline.commandline.app import app
+from pipeline.cli import main
+from pipeline.commandline.launch import bound_command
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.publisher import Publisher
@@ -271,7 +271,7 @@ def test_the_command_prints_a_table_or_json(folder, encoder, monkeypatch, capsys
 def test_a_plan_takes_the_settings_of_extract_from_a_file(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text('[extract]\nencoder = "x3d_s"\nstride_frames = 8\n[plan]\nstride_frames = 4\nmachines = [3]\n')
-    _, bound, _ = app.parse_args(take_config(["plan", "videos", "--config", str(file)]), exit_on_error=False)
+    _, bound = bound_command(["plan", "videos", "--config", str(file)])
     settings, planning = bound.arguments["settings"], bound.arguments["planning"]
     assert (settings.encoder, settings.stride_frames, planning.machines) == ("x3d_s", 4, (3,))
 

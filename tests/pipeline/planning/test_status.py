@@ -13,13 +13,13 @@ import pytest
 from pipeline.cli import main
 from pipeline.commandline import status_commands
 from pipeline.commandline.status_commands import lines, prometheus_lines
-from pipeline.commandline.text_table import duration
 from pipeline.extraction import run_log as runlog
 from pipeline.extraction.config import ExtractConfig
 from pipeline.planning.status import JobStatus, Worker, latest, read_worker, status_of
 from pipeline.stages.extract import extract
 from pipeline.storage.temporary_names import this_process
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.table import duration
 from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import make_store
 from tests.toys import use_toy_encoder
@@ -201,7 +201,7 @@ def test_the_command_tells_once_or_until_the_end(store, monkeypatch, capsys):
     monkeypatch.setattr(status_commands.time, "sleep", end)
     for words, expected in (
         (["--prometheus"], 'worker_up{store="'),
-        ([], "1 of 1 workers at work"),
+        ([], "1 of 1 worker at work"),
         (["--watch"], "ended"),
     ):
         with pytest.raises(SystemExit) as exit_info:

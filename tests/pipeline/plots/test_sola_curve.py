@@ -4,12 +4,23 @@ import json
 
 import numpy as np
 
+from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.stages.enhance import enhance_store
 from sola.config import SolaConfig
 from tests.stores import make_store
 
 SMALL = SolaConfig(hidden=8, predictor_hidden=8, steps=12, log_every_steps=5, device="cpu")
+
+
+def test_equal_histories_are_equal_files(tmp_path):
+    record = {"step": 1, "loss": 0.4, "gate": 0.1, "correction_ratio": 0.1, "constant_loss": 0.38}
+    history = [record, {**record, "step": 2, "loss": 0.3}]
+    for kind in ("png", "svg", "pdf"):
+        files = [tmp_path / f"{number}.{kind}" for number in range(2)]
+        for file in files:
+            save_figure(draw_curve(history, gate="tanh"), [file])
+        assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:

@@ -150,7 +150,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(quick, tmp_path, fault):
         failed = end_of(in_child(lambda store=store, name=name: run_watched(quick, store, fault(name)))) == 1
         # Closing and removing what is thrown away are what the job does not need.
         assert failed or name in ("close array", "unlink array"), name
-        if name != "unlink array":
+        if not name.startswith("unlink"):
             assert list(store.rglob(".*.partial")) == [], name
         assert_nothing_torn_is_believed(store, expected)
         assert_the_next_run_completes(quick, store, expected)

@@ -123,7 +123,7 @@ def test_a_video_that_cannot_be_had_costs_only_itself(videos, bucket, tmp_path, 
     def download(self, target, **options):
         if self.name == "c.mp4":
             target.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
         plain(self, target, **options)
 
     monkeypatch.setattr(RemotePath, "download", download)
@@ -132,6 +132,7 @@ def test_a_video_that_cannot_be_had_costs_only_itself(videos, bucket, tmp_path, 
     kinds = {video_id: reason.split(":")[0] for video_id, reason in summary.failed.items()}
     assert kinds == {"b": "not_fetched", "c": "disk_full", "x": "unreadable"}
     assert store.failed_ids() == ["b", "c", "x"]
+    assert "(No space left on device)" in summary.failed["c"]  # and no name that differs from run to run
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 

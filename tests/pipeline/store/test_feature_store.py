@@ -16,10 +16,14 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.storage.atomic_files import file_name_of, identifier_of, partial_path, whole_file
+from pipeline.storage.atomic_files import partial_path, whole_file, write_json
+from pipeline.storage.file_names import file_name_of, identifier_of
+from pipeline.storage.temporary_names import partial_name
+from pipeline.store import feature_store as store_module
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.spec import StoreSpec
+from pipeline.store.spec import StoreSpec, rows_as_json
 from pipeline.store.tools.verify import repair, verify_store
+from tests.remote import remote
 
 PLAN = SnippetPlan(fps=Fraction(30), window_frames=Fraction(16), stride_frames=Fraction(8), num_frames=3)
 SPEC = StoreSpec(
@@ -153,6 +157,14 @@ def test_values_that_are_not_finite_are_refused_with_the_remedy(tmp_path):
         writer.append(np.full((1, 4), 1e6, dtype=np.float32))  # float16 ends at 65504
 
 
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_the_row_that_is_not_finite_is_named_whatever_batches_rows_come_in(store, batch):
+    rows = np.where(np.arange(10)[:, None] >= 7, np.float32("nan"), np.zeros((10, 4), np.float32))
+    with store.writer("a") as writer, pytest.raises(PipelineError, match="a: features of row 7 are not finite"):
+        for start in range(0, 10, batch):
+            writer.append(rows[start : start + batch])
+
+
 def test_success_removes_the_record_of_an_earlier_failure(store):
     store.write_failure("a", kind="timeout", reason="too slow", source={})
     store.write_failure("a", kind="timeout", reason="too slow", source={})
@@ -179,8 +191,8 @@ def test_file_names_are_reversible_and_stay_in_their_folder(tmp_path, video_id):
 
 
 def test_ids_that_make_no_file_name_are_refused():
-    for video_id in ("", "x" * 300):
-        with pytest.raises(PipelineError, match="video id must have 1 to"):
+    for video_id in ("", "\ud800"):
+        with pytest.raises(PipelineError, match="video id must"):
             file_name_of(video_id)
 
 
@@ -267,3 +279,108 @@ def test_discarding_on_a_full_disk_leaves_nothing(store):
     writer._file = Full()
     writer.discard()
     assert list((store.path / "features").iterdir()) == []
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_store_that_is_made_meanwhile_with_other_settings_is_refused(tmp_path, bucket, monkeypatch, is_remote):
+    def place():
+        return remote("memory://bucket/store") if is_remote else tmp_path / "store"
+
+    other = replace(SPEC, precision="bf16")
+    plain = store_module._remove_leftovers
+
+    def meanwhile(path):
+        with monkeypatch.context() as patch:
+            patch.setattr(store_module, "_remove_leftovers", plain)
+            FeatureStore.create(place(), other)
+
+    with monkeypatch.context() as patch, pytest.raises(PipelineError, match="precision: 'bf16' here, 'fp32' there"):
+        patch.setattr(store_module, "_remove_leftovers", meanwhile)
+        FeatureStore.create(place(), SPEC)
+    assert FeatureStore.open(place()).spec == other
+    assert list(tmp_path.rglob("*.partial")) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_of_processes_that_make_one_store_at_once_with_other_settings_one_succeeds(tmp_path):
+    for number in range(20):
+        path = tmp_path / f"{number}"
+        pids = []
+        for precision in ("fp32", "bf16", "fp16"):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    write(FeatureStore.create(path, replace(SPEC, precision=precision)), precision)
+                    code = 0
+                finally:
+                    os._exit(code)
+            pids.append(pid)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        store = FeatureStore.open(path)
+        assert sorted(codes) == [0, 1, 1]
+        assert store.ids() == [store.spec.precision]
+        assert verify_store(store) == []
+
+
+def test_a_store_is_made_where_a_file_system_has_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "injected")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(FeatureStore.create(tmp_path / "store", SPEC))
+    assert verify_store(FeatureStore.open(tmp_path / "store")) == []
+    with pytest.raises(PipelineError, match="precision"):
+        FeatureStore.create(tmp_path / "store", replace(SPEC, precision="bf16"))
+
+
+@pytest.mark.parametrize("rate", [Fraction(30), None])
+def test_a_sidecar_of_other_settings_is_refused_when_it_is_read(tmp_path, rate):
+    spec = replace(SPEC, plan=replace(PLAN, fps=rate))
+    store = FeatureStore.create(tmp_path / "store", spec)
+    rows = {"rows": rows_as_json(spec.plan.at(Fraction(25)))}
+    write(store, details={**DETAILS, **rows})
+    assert store.read("a").features.shape == (3, 4)
+    path = store.sidecar_path("a")
+    sidecar = json.loads(path.read_text())
+    for change, words in (
+        ({"precision": "bf16"}, "precision: 'fp32' here, 'bf16' there"),
+        ({"rows": {**sidecar["rows"], "stride_frames": "4"}}, "rows.stride_frames: '8' here, '4' there"),
+        ({"encoder": {"name": "other", "version": 1}}, "encoder.name: 'toy' here, 'other' there"),
+    ):
+        path.write_text(json.dumps({**sidecar, **change}))
+        assert store.sidecar("a") is None
+        with pytest.raises(PipelineError, match=words):
+            store.read("a")
+        with pytest.raises(PipelineError, match=words):
+            list(store.sequences())
+        assert [(p.id, p.kind) for p in verify_store(store)] == [("a", "spec")]
+    assert repair(verify_store(store)) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_a_process_that_was_killed_and_not_asked_for_its_end_has_ended(store, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: child.pid)
+        left = partial_path(store.array_path("a"))
+    left.write_bytes(b"half")
+    FeatureStore.create(store.path, SPEC)
+    assert left.exists()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and keeps its number
+    FeatureStore.create(store.path, SPEC)
+    assert not left.exists()
+    child.wait()
+
+
+def test_leftovers_beside_a_file_that_is_written_are_removed_folders_too(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", dead_process)
+        file, folder = (tmp_path / partial_name(name) for name in ("a.json", "export"))
+    file.write_bytes(b"half")
+    (folder / "features").mkdir(parents=True)
+    mine = tmp_path / partial_name("mine")
+    mine.write_bytes(b"half")
+    write_json(tmp_path / "b.json", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, "b.json"]

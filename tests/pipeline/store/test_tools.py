@@ -1,6 +1,7 @@
 """A store packed into a few files and unpacked again; stores merged; what is in a store."""
 
 import json
+import os
 import tarfile
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import write_json
+from pipeline.storage.temporary_names import partial_name
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools import pack as packing
 from pipeline.store.tools.contents import sequence_lines, totals
@@ -17,6 +19,7 @@ from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack
 from pipeline.store.tools.verify import verify_store
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
+from tests.pipeline.store.test_feature_store import dead_process
 from tests.remote import files_of, remote
 from tests.stores import PLAN, make_store
 
@@ -236,3 +239,76 @@ def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811
     assert (code, err.count("\n"), "is not a packed store" in err) == (2, 1, True)
     code, _, err = command("store", "stats", store.path, "--cache-gigabytes", "0")
     assert (code, "cache_gigabytes" in err) == (2, True)
+
+
+def left_by_a_killed_process(folder, name, monkeypatch):
+    """A temporary file in ``folder`` of a process that has ended."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", dead_process)
+        partial = folder / partial_name(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial.write_bytes(b"half")
+
+
+def test_what_a_killed_pack_or_unpack_has_left_does_not_stop_the_next_and_is_removed(store, tmp_path, monkeypatch):
+    pack(store, tmp_path / "whole", megabytes=SMALL)
+    left_by_a_killed_process(tmp_path / "packed", "index.json", monkeypatch)
+    left_by_a_killed_process(tmp_path / "packed" / "shards", "000001.tar", monkeypatch)
+    pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert files_of(tmp_path / "packed") == files_of(tmp_path / "whole")
+    for folder in ("features", "failures", "logs"):
+        left_by_a_killed_process(tmp_path / "again" / folder, "a.json", monkeypatch)
+    unpack(tmp_path / "packed", tmp_path / "again")
+    assert files_of(tmp_path / "again") == files_of(store.path)
+
+
+def test_a_pack_that_goes_on_after_a_change_keeps_the_shards_that_have_not_changed(store, tmp_path, monkeypatch):
+    pack(store, tmp_path / "packed", megabytes=SMALL)
+    with store.writer("e") as writer:
+        writer.append(VIDEOS["e"] + 1)
+        writer.commit({"duration_seconds": 1.0, "source": {"name": "e"}})
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing.tarfile, "open", interrupted)
+        pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert not (tmp_path / "packed" / "index.json").exists()
+    summary = pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert (summary.made, summary.kept) == (1, 4)
+
+
+def test_packing_and_merging_again_write_nothing(store, tmp_path):
+    other = make_store(tmp_path / "other", {"f": VIDEOS["e"]})
+
+    def twice(work, out):
+        work()
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+        work()
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+    twice(lambda: pack(store, tmp_path / "packed", megabytes=SMALL), tmp_path / "packed")
+    twice(lambda: merge([store, other], tmp_path / "merged"), tmp_path / "merged")
+
+
+def test_ranges_of_unfinished_videos_are_neither_packed_nor_merged(store, tmp_path):
+    (store.path / "parts" / "long").mkdir(parents=True)
+    (store.path / "parts" / "long" / "0-9.npy").write_bytes(b"rows")
+    pack(store, tmp_path / "packed", megabytes=SMALL)
+    assert unpack(tmp_path / "packed", tmp_path / "again") == 15
+    merge([store, FeatureStore.open(tmp_path / "again")], tmp_path / "merged")
+    assert not (tmp_path / "merged" / "parts").exists()
+    (store.path / "plots").mkdir()
+    with pytest.raises(PipelineError, match="plots is no folder of a store"):
+        pack(store, tmp_path / "packed", megabytes=SMALL)
+
+
+def test_a_packed_store_given_to_a_command_is_named_as_such(store, tmp_path, command):  # noqa: F811
+    packed = tmp_path / "packed"
+    pack(store, packed)
+    says = f"error: {packed} is a packed store; unpack it first: `store unpack {packed} --out FOLDER`\n"
+    for words in (["sola", packed, "--out", tmp_path / "x"], ["verify", packed], ["store", "stats", packed]):
+        assert command(*words) == (2, "", says)
+    with pytest.raises(PipelineError, match="is a packed store"):
+        FeatureStore.create(packed, store.spec)

@@ -16,7 +16,7 @@ from encoders.spec import EncoderSpec
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decode as decode_module
 from pipeline.video import decord_backend
-from pipeline.video.decode import Chunk, Restart, decode
+from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from pipeline.video.report import DecodeReport
@@ -41,9 +41,6 @@ def snippets_of(path: Path, plan: SnippetPlan = PLAN, **settings) -> tuple[list[
     report = None
     for item in decode(path, probe(path), plan, SPEC, **settings):
         assert report is None, "nothing comes after the report"
-        if isinstance(item, Restart):
-            rows, ring = [], {}
-            continue
         if not isinstance(item, Chunk):
             report = item
             continue
@@ -148,6 +145,10 @@ def test_rotation_is_applied(tmp_path, decoder, clockwise):
     info = probe(path)
     assert info.rotation == -clockwise % 360
     assert info.display_size == ((96, 48) if clockwise in (90, 270) else (48, 96))
+    if decoder == "decord" and clockwise:
+        with pytest.raises(VideoError, match="decord is not exact here"):
+            indexes_of(path, decoder=decoder)
+        return
     assert indexes_of(path, decoder=decoder) == shown([Fraction(i, 30) for i in range(12)], Fraction(12, 30))
 
 
@@ -161,16 +162,16 @@ def test_odd_sizes(tmp_path, decoder, size):
 
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_avi_stores_no_presentation_times_and_its_frames_come_in_order(tmp_path, codec, b_frames):
+def test_frames_in_avi_come_in_order(tmp_path, codec, b_frames):
     path = constant(tmp_path / "v.avi", 30, 25, codec=codec, b_frames=b_frames)
-    assert probe(path).by_order
+    assert probe(path).by_order == (codec == "libx264")
     assert indexes_of(path, decoder="pyav") == shown([Fraction(i, 25) for i in range(30)], Fraction(30, 25))
 
 
 @needs_decord
 def test_decord_reads_avi_without_b_frames_alike(tmp_path):
     path = constant(tmp_path / "v.avi", 30, 25, codec="mpeg4", b_frames=0)
-    assert decord_backend.why_not_exact(probe(path)) is None
+    assert decord_backend.why_wrong(probe(path)) is None
     assert indexes_of(path, decoder="decord") == indexes_of(path, decoder="pyav")
 
 
@@ -282,47 +283,29 @@ def test_the_backends_scale_brightness_alike(tmp_path, size):
 
 
 @needs_decord
-def test_auto_takes_decord_where_it_is_exact_and_says_why_not_elsewhere(tmp_path):
+def test_auto_is_pyav_and_decord_is_used_where_it_is_asked_for_and_right(tmp_path):
     plain = constant(tmp_path / "plain.mp4", 10, 30)
-    assert snippets_of(plain, complaints=lambda: "")[1].backend == "decord"
-    assert "watched" in snippets_of(plain)[1].backend_reason
+    assert {decoder: snippets_of(plain, decoder=decoder)[1].backend for decoder in decode_module.DECODERS} == {
+        "auto": "pyav", "pyav": "pyav", "decord": "decord",
+    }  # fmt: skip
+    assert [snippets_of(plain, decoder=d)[1].backend_reason for d in ("auto", "decord")] == ["", "asked for"]
 
     variable = write_video(tmp_path / "variable.mkv", [0, 10, 200, 300], MS)
-    turned = constant(tmp_path / "turned.mp4", 10, 30)
-    rotate_track(turned, 90)
-    ten_bits = constant(tmp_path / "ten.mp4", 10, 30, pixel_format="yuv420p10le")
     vp8 = constant(tmp_path / "vp8.webm", 10, 30, codec="libvpx")
     stream = constant(tmp_path / "stream.ts", 10, 30)
-    reasons = {variable: "variable frame rate", turned: "rotated by 270", ten_bits: "yuv420p10le"}
-    reasons |= {vp8: "codec vp8", stream: "container mpegts"}
-    for path, reason in reasons.items():
-        report = snippets_of(path, complaints=lambda: "")[1]
-        assert report.backend == "pyav"
-        assert reason in report.backend_reason
-
-
-def test_without_decord_everything_is_decoded_by_pyav_without_a_word(tmp_path, monkeypatch):
-    monkeypatch.setattr(decord_backend, "is_installed", lambda: False)
-    report = snippets_of(constant(tmp_path / "v.mp4", 10, 30), complaints=lambda: "")[1]
-    assert (report.backend, report.backend_reason) == ("pyav", "")
+    for path, reason in {variable: "variable frame rate", vp8: "codec vp8", stream: "container mpegts"}.items():
+        with pytest.raises(VideoError, match=rf"decord is not exact here \({reason}\); use decoder 'auto' or 'pyav'"):
+            snippets_of(path, decoder="decord")
 
 
 @needs_decord
-@pytest.mark.parametrize("after", [0, 3])
-def test_where_decord_complains_pyav_begins_anew(tmp_path, monkeypatch, after):
+def test_what_decord_complains_of_is_counted_and_said(tmp_path, monkeypatch):
     path = constant(tmp_path / "v.mp4", 100, 30)
-    plan = SnippetPlan(fps=Fraction(30), window_frames=Fraction(8), stride_frames=Fraction(4), num_frames=8)
-    calls = []
-
-    def complaints() -> str:
-        calls.append(1)
-        return "[h264] error while decoding MB 1 2" if len(calls) > after else ""
-
-    rows, report = snippets_of(path, plan, complaints=complaints)
-    indexes = [[index_of(frame) for frame in row] for row in rows]
-    assert indexes == shown([Fraction(i, 30) for i in range(100)], Fraction(100, 30), plan)
-    assert report.backend == "pyav"
-    assert report.backend_reason == "decord reports damage: [h264] error while decoding MB 1 2"
+    two = "[h264] error while decoding MB 1 2\n[h264] concealing 3 errors"
+    assert snippets_of(path, decoder="decord", complaints=lambda: two)[1].corrupt_frames == 2
+    monkeypatch.setattr(decord_backend, "why_wrong", lambda info: "a reason")
+    with pytest.raises(VideoError, match=r"decode_error: decord reports damage: \[h264\] error while decoding MB 1 2$"):
+        snippets_of(path, decoder="decord", complaints=lambda: two)
 
 
 # --- damage -----------------------------------------------------------------------------------------------------

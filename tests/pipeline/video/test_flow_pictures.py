@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, tick_of
 from pipeline.video import process
-from pipeline.video.decode import Chunk, Restart, _Run, decode
+from pipeline.video.decode import Chunk, _Run, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators, flow_as_bytes
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures, most_pictures_held
@@ -175,16 +175,21 @@ def test_pictures_do_not_depend_on_threads(tmp_path, threads):
     assert np.array_equal(np.stack(rows), np.stack(expected))
 
 
-def test_after_a_restart_ordinals_begin_anew():
-    frames = tuple(np.full((2, 2, 3), level, np.uint8) for level in range(4))
-    chosen = plan(3, 1, 3)
-    void = Chunk(0, frames[:3], (), 0)
-    first = Chunk(0, frames, (SnippetFrames(0, (0, 1, 2, 3)),), 4)
-    maker = PictureMaker(lambda: lambda a, b: np.zeros((2, 2, 2), np.float32), Tiny(), threads=1)
-    items = list(flow_pictures([void, first, Restart("damage"), first], chosen, maker, progress=lambda: None))
-    assert [type(item) for item in items[-2:]] == [Restart, Chunk]
-    assert items[-1].first_ordinal == 0
-    assert items[-1].snippets[0].ordinals == (0, 1, 2)
+def test_snippets_of_a_frame_that_is_shown_for_hours_are_handed_on_one_after_the_other():
+    frame = np.zeros((2, 2, 3), np.uint8)
+    taken = []
+
+    def chunks():
+        yield Chunk(0, (frame,), (), 0)
+        for row in range(20_000):
+            taken.append(row)
+            yield Chunk(1, (), (SnippetFrames(row, (0, 0, 0, 0)),), 0)
+
+    maker = PictureMaker(lambda: None, Tiny(), threads=1)
+    for given, item in enumerate(flow_pictures(chunks(), plan(3, 1, 3), maker, progress=lambda: None)):
+        assert item.snippets[0].row == given
+        assert len(taken) <= given + 1 + maker.most_waiting
+    assert given == 19_999
 
 
 def test_progress_is_told_of_every_picture_and_errors_of_an_estimator_come_out():

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from pipeline.video import decord_backend
 from pipeline.video.decode import decode
@@ -90,6 +91,25 @@ def test_what_is_no_video_is_unreadable(tmp_path, content, kind):
     assert failure_of(path).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
+        (b"/annex/objects/SHA256E-s9--0.mp4\n", "git-annex pointer"),
+        (b"\n<!DOCTYPE html>\n<html><title>Sign in</title></html>", "HTML page"),
+        (b"<HTML><body>404</body></HTML>", "HTML page"),
+        (b"<?xml version='1.0'?>\n<html xmlns='http://www.w3.org/1999/xhtml'></html>", "HTML page"),
+        (b"PK\x03\x04" + bytes(100), "ZIP archive"),
+    ],
+)
+def test_what_often_lies_in_the_place_of_a_video_is_named(tmp_path, content, words):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(content)
+    failure = failure_of(path)
+    assert failure.kind == "unreadable"
+    assert words in failure.reason
+
+
 def test_a_missing_file_and_a_folder_are_unreadable(tmp_path):
     assert failure_of(tmp_path / "none.mp4").kind == "unreadable"
     assert failure_of(tmp_path).kind == "unreadable"
@@ -106,6 +126,22 @@ def test_sound_alone_is_no_video_stream(tmp_path):
     failure = failure_of(path)
     assert failure.kind == "no_video_stream"
     assert "audio" in failure.reason
+
+
+def test_sound_with_a_cover_picture_is_no_video_stream(tmp_path):
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=25)
+        cover.width = cover.height = 64
+        cover.pix_fmt = "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate, frame.pts = 44100, 0
+        container.mux([*cover.encode(av.VideoFrame(64, 64, "yuvj420p")), *cover.encode(None)])
+        container.mux([*sound.encode(frame), *sound.encode(None)])
+    failure = failure_of(path)
+    assert failure.kind == "no_video_stream"
+    assert "cover picture" in failure.reason
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +228,7 @@ def test_an_mp4_that_claims_a_million_frames_and_has_ten_is_truncated(tmp_path):
     info = probe(path)
     assert (info.claimed_frames, info.num_frames) == (1_000_000, 10)
     assert any("claims 1000000 frames and holds 10" in note for note in info.notes)
-    assert "another number of frames" in (decord_backend.why_not_exact(info) or "")
+    assert "another number of frames" in (decord_backend.why_wrong(info) or "")
     assert failure_of(path).kind == "truncated"
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +25,13 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.video import decord_backend
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets, default_workers
+from pipeline.video.mail import Line
+from pipeline.video.metadata import probe
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Snippets, default_workers
+from pipeline.video.ranges import VideoRange
 from pipeline.video.schedule import most_frames_held
 from pipeline.video.videos import VideoFile
-from tests.pipeline.video.test_decode import MS, PLAN, SPEC, needs_decord, shown
+from tests.pipeline.video.test_decode import MS, PLAN, SPEC, shown
 from tests.videos import constant, flip_bits, index_of, write_video
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -43,8 +50,6 @@ def collect(pool: DecodePool, videos) -> tuple[dict[str, list[list[int]]], dict[
             assert event.frames.dtype == np.uint8
             assert event.frames.shape[1:] == (4, 64, 64, 3)
             have += [[index_of(frame) for frame in snippet] for snippet in event.frames]
-        elif isinstance(event, Restarted):
-            assert rows.pop(event.video.id)
         else:
             ends[event.video.id] = event
             if isinstance(event, Finished):
@@ -77,6 +82,22 @@ def wait_until(condition, seconds: float = 10.0) -> bool:
     return False
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Interrupts what takes longer, even a system call that does not return."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"not done within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] not in "ZX"
@@ -85,6 +106,18 @@ def is_running(pid: int) -> bool:
 
 
 # --- stubs: decoders that misbehave; the worker runs this module in place of its own main -----------------------------
+
+
+def _message(text: bytes, ticks: bytes = b"") -> bytes:
+    return struct.pack(">II", len(text), len(ticks)) + text + ticks
+
+
+BABBLE = {
+    "babble": b"\x00\x00\x00\x05hello world",
+    "half": _message(b'["alive", 0]')[:-3],
+    "rows": _message(b'["snippets", [[5, [0, 1, 2, 3]]], 0]'),
+    "info": _message(b'["finished", {"path": "x"}, {}]', b"12345678"),
+}
 
 
 def misbehaving_worker() -> None:
@@ -105,12 +138,16 @@ def misbehaving_worker() -> None:
         if path.stem == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if path.stem == "exit":
-            sys.stderr.write("the disk is on fire")
+            sys.stderr.write(f"[h264 @ {id(path):#x}] the disk is on fire")
             sys.stderr.flush()
             os._exit(3)
-        if path.stem == "babble":
-            os.write(int(sys.argv[3]), b"\x00\x00\x00\x05hello")
+        if path.stem in BABBLE:
+            os.write(int(sys.argv[3]), BABBLE[path.stem])
             time.sleep(100)
+        if path.stem == "drip":
+            for byte in _message(b'["alive", 0]'):
+                os.write(int(sys.argv[3]), bytes([byte]))
+                time.sleep(0.5)
         return real(path, **settings)
 
     worker.probe = probe
@@ -121,28 +158,12 @@ def worker_that_does_not_start() -> None:
     sys.exit("no module named av")
 
 
-def decord_that_hangs() -> None:
-    _break_decord(lambda: ctypes.PyDLL(None).sleep(1000))
-
-
-def decord_that_crashes() -> None:
-    _break_decord(lambda: ctypes.string_at(0))
-
-
-def _break_decord(action) -> None:
-    """A worker whose decord misbehaves at frame 100."""
-    from pipeline.video import decord_backend, worker
-
-    real = decord_backend.shown_frames
-
-    def shown_frames(*arguments, **settings) -> Iterator:
-        for number, frame in enumerate(real(*arguments, **settings)):
-            if number == 100:
-                action()
-            yield frame
-
-    decord_backend.shown_frames = shown_frames
-    worker.main()
+def deaf_worker() -> None:
+    """A worker that says that it is ready and then neither listens nor works."""
+    line = Line(int(sys.argv[3]))
+    line.receive()
+    line.send("ready")
+    time.sleep(1000)
 
 
 # --- the tests -----------------------------------------------------------------------------------------------------
@@ -162,13 +183,11 @@ def test_every_video_gets_its_rows_in_order(videos, workers):
 
 
 def test_the_decoder_that_is_asked_for_is_used_and_named(videos):
-    with DecodePool(2, SPEC, PLAN, "pyav") as pool:
-        _, ends = collect(pool, videos)
-    assert {end.report.backend for end in ends.values()} == {"pyav"}
-    if decord_backend.is_installed():
-        with DecodePool(2, SPEC, PLAN, "auto") as pool:
-            _, ends = collect(pool, videos)
-        assert {end.report.backend for end in ends.values()} == {"decord"}
+    for decoder in ("auto", "pyav", "decord") if decord_backend.is_installed() else ("auto", "pyav"):
+        with DecodePool(2, SPEC, PLAN, decoder) as pool:
+            rows, ends = collect(pool, videos)
+        assert {end.report.backend for end in ends.values()} == {"decord" if decoder == "decord" else "pyav"}
+        assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
 
 
 def test_bad_files_cost_only_themselves(videos, tmp_path):
@@ -184,56 +203,22 @@ def test_bad_files_cost_only_themselves(videos, tmp_path):
 
 def test_decoders_that_hang_crash_or_hoard_are_replaced_and_the_rest_is_done(videos, tmp_path):
     kinds = {
-        "hang": "timeout", "crash": "crashed", "hog": "out_of_memory", "killed": "out_of_memory",
-        "exit": "crashed", "babble": "crashed",
+        "hang": "timeout", "crash": "crashed", "hog": "out_of_memory", "killed": "out_of_memory", "exit": "crashed",
+        **dict.fromkeys(BABBLE, "crashed"), "half": "timeout", "drip": "timeout",
     }  # fmt: skip
     bad = [VideoFile(name, constant(tmp_path / f"{name}.mp4", 10, 30)) for name in kinds]
-    mixed = [video for pair in zip(bad, videos, strict=True) for video in pair]
+    mixed = [video for pair in zip_longest(bad, videos) for video in pair if video is not None]
     limits = replace(QUICK, memory_bytes=1 << 28)
     entry = f"{__name__}:misbehaving_worker"
-    with DecodePool(2, SPEC, PLAN, limits=limits, entry=entry) as pool:
+    with within(60), DecodePool(2, SPEC, PLAN, limits=limits, entry=entry) as pool:
         rows, ends = collect(pool, mixed)
     assert failures(ends) == kinds
     assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
     assert "SIGSEGV" in ends["crash"].reason
     assert "no progress for 2.5 s" in ends["hang"].reason
     assert "256 MiB" in ends["hog"].reason
-    assert ends["exit"].reason.endswith("exit code 3: the disk is on fire")
-
-
-@needs_decord
-@pytest.mark.parametrize(("stub", "word"), [("decord_that_hangs", "timeout"), ("decord_that_crashes", "SIGSEGV")])
-def test_where_decord_hangs_or_crashes_pyav_begins_anew(tmp_path, stub, word):
-    video = VideoFile("v", constant(tmp_path / "v.mp4", 300, 30))
-    with DecodePool(1, SPEC, PLAN, limits=QUICK, entry=f"{__name__}:{stub}") as pool:
-        events = []
-        rows, ends = collect(_Recorded(pool, events), [video])
-    assert sum(isinstance(event, Restarted) for event in events) == 1
-    assert rows == {"v": expected(300)}
-    report = ends["v"].report
-    assert report.backend == "pyav"
-    assert word in report.backend_reason
-    assert (report.decoded_frames, report.corrupt_frames) == (300, 0)
-
-
-class _Recorded:
-    """A pool whose events are also kept in a list."""
-
-    def __init__(self, pool: DecodePool, events: list) -> None:
-        self._pool, self._events = pool, events
-
-    def decode(self, videos) -> Iterator:
-        for event in self._pool.decode(videos):
-            self._events.append(event)
-            yield event
-
-
-@needs_decord
-def test_a_killed_decord_is_not_replaced_when_it_was_asked_for(tmp_path):
-    video = VideoFile("v", constant(tmp_path / "v.mp4", 300, 30))
-    with DecodePool(1, SPEC, PLAN, "decord", limits=QUICK, entry=f"{__name__}:decord_that_crashes") as pool:
-        _, ends = collect(pool, [video])
-    assert failures(ends) == {"v": "crashed"}
+    assert ends["exit"].reason.endswith("exit code 3: [h264] the disk is on fire")
+    assert "rows out of order" in ends["rows"].reason
 
 
 def damaged(path: Path, *, every: int) -> Path:
@@ -243,7 +228,7 @@ def damaged(path: Path, *, every: int) -> Path:
     return path
 
 
-def test_damage_is_found_whichever_decoder_begins_and_rows_are_complete(tmp_path):
+def test_damage_is_found_and_rows_are_complete(tmp_path):
     path = damaged(tmp_path / "v.mp4", every=20_000)
     counts = {}
     for decoder in ("auto", "pyav"):
@@ -254,8 +239,6 @@ def test_damage_is_found_whichever_decoder_begins_and_rows_are_complete(tmp_path
                 if isinstance(event, Snippets):
                     assert event.first_row == rows
                     rows += len(event.frames)
-                elif isinstance(event, Restarted):
-                    rows = 0
                 else:
                     end = event
         assert rows == end.report.num_snippets == 75
@@ -280,9 +263,7 @@ def test_equal_runs_give_equal_events_to_the_byte(videos, tmp_path):
         rows, ends = {}, {}
         with DecodePool(1, SPEC, PLAN, limits=DecodeLimits(max_corrupt=1)) as pool:
             for event in pool.decode(videos):
-                if isinstance(event, Restarted):
-                    rows[event.video.id] = b""
-                elif isinstance(event, Snippets):
+                if isinstance(event, Snippets):
                     rows[event.video.id] = rows.get(event.video.id, b"") + event.frames.tobytes()
                 else:
                     ends[event.video.id] = event
@@ -317,7 +298,7 @@ def test_videos_are_taken_one_by_one_as_workers_become_free(tmp_path):
 def test_a_worker_waits_while_nobody_takes_its_frames(tmp_path):
     video = VideoFile("v", constant(tmp_path / "v.mp4", 2000, 30))
     dense = replace(PLAN, num_frames=8)
-    with DecodePool(1, replace(SPEC, num_frames=8), dense, "pyav") as pool:
+    with DecodePool(1, replace(SPEC, num_frames=8), dense) as pool:
         events = pool.decode([video])
         taken = len(next(events).frames)
         worker = pool._processes[0]
@@ -345,6 +326,29 @@ def test_signs_of_life_keep_a_slow_video_alive(tmp_path):
             if number in (1, 50):
                 time.sleep(2.5)
     assert rows == PLAN.count(Fraction(60008, 100))
+
+
+def test_a_frame_that_is_shown_for_hours_gives_all_its_rows(tmp_path):
+    # The decoder makes 40,000 rows of it without reading what it is told meanwhile.
+    path = write_video(tmp_path / "v.mkv", [0, 5_333_000, 5_333_040], MS, b_frames=0)
+    rows = 0
+    with within(60), DecodePool(1, SPEC, PLAN) as pool:
+        for event in pool.decode([VideoFile("v", path)]):
+            if isinstance(event, Snippets):
+                assert event.first_row == rows
+                rows += len(event.frames)
+    assert isinstance(event, Finished)
+    assert rows == event.report.num_snippets == 39_998
+
+
+def test_a_decoder_that_reads_nothing_times_out_although_it_is_sent_much(tmp_path):
+    path = constant(tmp_path / "v.mp4", 10, 30)
+    video = VideoFile("v", path)
+    info = replace(probe(path), timestamps=array("q", range(500_000)))  # 4 MB, many times what a socket holds
+    part = VideoRange(id="part", path=path, video=video, first_row=0, end_row=1, num_rows=2, info=info)
+    with within(20), DecodePool(1, SPEC, PLAN, limits=QUICK, entry=f"{__name__}:deaf_worker") as pool:
+        _, ends = collect(pool, [video, part])
+    assert failures(ends) == {"v": "timeout", "part": "timeout"}
 
 
 # --- processes -----------------------------------------------------------------------------------------------------

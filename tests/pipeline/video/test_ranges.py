@@ -194,7 +194,7 @@ def test_ranges_of_real_videos_are_what_one_pass_gives_or_fail(real_data):
         except VideoError:
             continue
         ranges = cut(info, PLAN, longest_seconds=float(info.duration) / 4)
-        exact = decord_backend.is_installed() and decord_backend.why_not_exact(info) is None
+        exact = decord_backend.is_installed() and decord_backend.why_wrong(info) is None
         for decoder in ("pyav", "decord") if exact else ("pyav",):
             whole = decoded(path, info, PLAN, decoder)[0] if ranges else {}
             for first, end in ranges:

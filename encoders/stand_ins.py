@@ -1,0 +1,32 @@
+"""Files that came in the place of the file that was wanted: what a failed download leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEAD_BYTES = 512
+_LFS = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+
+
+def stand_in(head: bytes) -> str | None:
+    """Returns what a file is that begins with `head`, in words that follow "it is", and the remedy; None: no stand-in.
+
+    Args:
+        head: the first `HEAD_BYTES` bytes, or all where the file is shorter.
+    """
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(_LFS):
+        return "a pointer of Git LFS, not the file itself; run `git lfs pull` where it comes from"
+    if start.startswith(_PAGES):
+        return "a web page, not the file itself; look at it in a browser, and download the file again"
+    return None if head else "empty; copy or download it again"
+
+
+def stand_in_of(path: Path) -> str | None:
+    """Returns what `stand_in` says of a regular file; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return stand_in(file.read(HEAD_BYTES))
+    except OSError:
+        return None

@@ -1,0 +1,59 @@
+"""From the words of a command line to a command with its arguments, parsed once: what all commands have in common, then
+the command's own options, then what a file and presets give."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from pipeline.commandline import fleet, steps, stores, tools
+from pipeline.commandline.app import app
+from pipeline.commandline.option_sources import OptionSources
+from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
+
+COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
+Bound = tuple[Callable[..., Any], inspect.BoundArguments]
+
+app.meta.group_parameters = Group("All commands", sort_key=99)
+
+
+@app.meta.default
+def _launch(
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+    cache_folder: str | None = None,
+    cache_gigabytes: str | None = None,
+) -> Bound:
+    """Read what all commands have in common.
+
+    Args:
+        config: A TOML file whose table [command] holds options, with underscores for dashes; words win over it.
+        cache_folder: Folder for local copies of what lies in object storage. Default: ~/.cache/sola-pipeline.
+        cache_gigabytes: Most gigabytes of them: 20 unless given, for videos and for arrays each.
+    """
+    # In the environment they hold for the processes that this one starts as well.
+    for variable, value in ((FOLDER_VARIABLE, cache_folder), (GIGABYTES_VARIABLE, cache_gigabytes)):
+        if value is not None:
+            os.environ[variable] = value
+    cache_bytes()  # a wrong number is refused at once
+    app.config = (OptionSources(config),)
+    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    return command, bound
+
+
+def bound_command(words: Sequence[str]) -> Bound:
+    """The command that the words name, and its arguments.
+
+    Raises:
+        CycloptsError, PipelineError, SolaError: the words do not make a command.
+    """
+    launch, given, _ = app.meta.parse_args(words, exit_on_error=False, print_error=False)
+    if launch is not _launch:  # --help, --version
+        return launch, given
+    result: Bound = launch(*given.args, **given.kwargs)
+    return result

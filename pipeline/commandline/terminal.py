@@ -1,0 +1,68 @@
+"""What commands print: results on standard output; notes, failures and errors on standard error. All of it plain text.
+
+Lines are not folded to the terminal: paths and reasons stay whole for whoever searches them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from pipeline.commandline.spelling import as_typed
+from pipeline.errors import SOME_FAILED
+from pipeline.text.plain import plain, plain_json
+
+
+def say(text: object) -> None:
+    """Print a line of a result."""
+    _write(sys.stdout, plain(text))
+
+
+def say_stage(text: object) -> None:
+    """Print what a stage of `run` did, or a note of it."""
+    _write(sys.stdout, as_typed(plain(text)))
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON."""
+    _write(sys.stdout, plain_json(value, indent=indent))
+
+
+def say_columns(*values: object) -> None:
+    """Print values on one line with tabs between them, for scripts."""
+    _write(sys.stdout, "\t".join(map(plain, values)))
+
+
+def show(text: str) -> None:
+    """Print lines that are plain already, such as a table."""
+    _write(sys.stdout, text)
+
+
+def note(text: object) -> None:
+    """Print something to know, on standard error."""
+    _write(sys.stderr, f"note: {as_typed(plain(text))}")
+
+
+def complain(text: object) -> None:
+    """Print why a command ends, on standard error."""
+    _write(sys.stderr, as_typed(plain(text)))
+
+
+def say_failures(failed: Mapping[str, str]) -> int:
+    """List what failed, with the reasons, on standard error; return the exit code."""
+    for name, reason in sorted(failed.items()):
+        _write(sys.stderr, f"failed: {plain(name)}: {plain(reason)}")
+    return SOME_FAILED if failed else 0
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # Nobody reads any more, as after `| head`. The work goes on, and its exit code stays what it is.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -1,0 +1,78 @@
+"""What a file says that it holds, checked before memory is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+_MOST_BYTES = 1 << 32  # of one array that is read into memory; npy files are mapped instead
+_SURELY_FITS = 1 << 26
+_MOST_RATIO = 300  # of an array to its compressed form; rows that are all alike compress 200 times, zeros 1000 times
+_LONGEST_REASON = 400
+
+
+class BadArray(Exception):
+    """A file that holds no feature sequence; the message says what is wrong and what to do, on one plain line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(plain(" ".join(reason.split())[:_LONGEST_REASON]))
+
+
+def plain(text: str) -> str:
+    """Return text from a file such that it can be printed: what a terminal would obey is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+@contextmanager
+def refusing(kind: str) -> Iterator[None]:
+    """Turns whatever a damaged file leads its reader to into a BadArray."""
+    try:
+        yield
+    except BadArray:
+        raise
+    except Exception as error:  # the readers raise nearly everything
+        raise BadArray(f"cannot be read as {kind}: {error or type(error).__name__}") from None
+
+
+def check_features(shape: Any, dtype: Any, *, least_rows: int = 1) -> int:
+    """Return the bytes of an array [T, C].
+
+    Raises:
+        BadArray: it is not a floating-point array of two axes with at least so many rows and one column.
+    """
+    numbers = isinstance(shape, tuple) and all(isinstance(length, int) for length in shape)
+    if not numbers or len(shape) != 2 or shape[0] < least_rows or shape[1] < 1:
+        found = list(shape) if numbers else "without a shape"
+        raise BadArray(f"must be an array of two axes, T and C, with at least one row; it is {found}")
+    if not isinstance(dtype, np.dtype) or dtype.kind != "f":
+        raise BadArray(f"must be of floating-point numbers, it is of {dtype}")
+    return math.prod(shape) * dtype.itemsize
+
+
+def check_memory(wanted: int, *, stored: int) -> None:
+    """Refuse an array that is too large for the memory, or that its file cannot hold.
+
+    Args:
+        wanted: bytes of the array.
+        stored: bytes that the file keeps for it, perhaps compressed.
+
+    Raises:
+        BadArray: more is claimed than can be read.
+    """
+    if wanted > _MOST_BYTES:
+        raise BadArray(
+            f"claims an array of {_gigabytes(wanted)}; at most {_gigabytes(_MOST_BYTES)} are read into memory: "
+            "save it as npy, if it is that large"
+        )
+    if wanted > max(_SURELY_FITS, _MOST_RATIO * stored):
+        raise BadArray(
+            f"claims an array of {_gigabytes(wanted)} and holds {_gigabytes(stored)}: no features compress so well"
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{min(count, 10**30) / 1e9:.3g} GB"

@@ -1,0 +1,128 @@
+"""Reading a pickled NumPy array without running anything: nothing that a pickle names is imported or called."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from pipeline.exports.claims import BadArray, check_features
+
+_PICKLED = {  # what a pickled array consists of, in NumPy 1 and 2
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),  # of bytes, in the protocols that Python 2 reads
+}
+_TYPES = ("f2", "f4", "f8")
+# No dicts, sets or objects: of a tuple that holds itself many times over, a hash takes years.
+_OPCODES = (
+    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL),
+    *(pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GET, pickle.BINGET, pickle.LONG_BINGET),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.BININT, pickle.BININT1, pickle.BININT2),
+    *(pickle.LONG, pickle.LONG1, pickle.LONG4, pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING),
+    *(pickle.UNICODE, pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE8),
+    *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+)
+
+
+class _Name(NamedTuple):
+    """Something that a pickle names."""
+
+    module: str
+    name: str
+
+
+@dataclass(eq=False)
+class _Call:
+    """What a pickle would call, and the state that it would then set."""
+
+    function: Any
+    arguments: Any
+    state: Any = None
+
+
+class _Recorder(pickle._Unpickler):
+    """Notes the calls of a pickle, where the unpickler would make them."""
+
+    stack: list[Any]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PICKLED:
+            raise BadArray(f"it holds {module}.{name}; only NumPy arrays are accepted")
+        return _Name(module, name)
+
+    def load_other(self) -> None:
+        raise BadArray("it holds more than an array of numbers; only NumPy arrays are accepted")
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = _Call(self.stack[-1], arguments)
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Call):
+            self.load_other()
+        self.stack[-1].state = state
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **dict.fromkeys(pickle._Unpickler.dispatch, load_other),
+        **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES},
+        # What would make the array first, as long as it claims to be, and then read it.
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
+        pickle.REDUCE[0]: load_reduce,
+        pickle.BUILD[0]: load_build,
+    }
+
+
+def array_of_pickle(content: bytes) -> np.ndarray:
+    """Return the floating-point array [T, C] that was pickled, of NumPy 1 or 2, Python 2 or 3.
+
+    Raises:
+        BadArray: it is anything else, or its values are not all there.
+        Exception: the pickle is damaged.
+    """
+    made = _Recorder(io.BytesIO(content), encoding="latin1").load()
+    shape, dtype, in_columns, values = _parts_of(made)
+    wanted = check_features(shape, dtype)
+    if len(values) != wanted:
+        raise BadArray(f"claims an array of {wanted} bytes and holds {len(values)}")
+    return np.frombuffer(values, dtype=dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+def _parts_of(made: Any) -> tuple[Any, np.dtype, bool, Any]:
+    """Return shape, type, whether columns come first, and values of the array that the calls would make."""
+    if not isinstance(made, _Call):
+        raise BadArray(f"must be an array of two axes, T and C; it is {type(made).__name__}")
+    name = made.function.name if isinstance(made.function, _Name) else ""
+    if name == "_reconstruct" and isinstance(made.state, tuple) and len(made.state) == 5:
+        _, shape, dtype, in_columns, values = made.state
+    elif name == "_frombuffer" and made.state is None and len(made.arguments) == 4:
+        values, dtype, shape, order = made.arguments
+        in_columns = order == "F"
+    else:
+        raise BadArray("must be an array with its values")
+    if isinstance(values, _Call) and values.function == ("_codecs", "encode"):
+        values = values.arguments[0]
+    if isinstance(values, str):  # bytes, as Python 2 has them
+        values = values.encode("latin1")
+    if not isinstance(values, (bytes, bytearray)):
+        raise BadArray(f"must be an array of numbers, it holds {type(values).__name__}")
+    return shape, _type_of(dtype), bool(in_columns), values
+
+
+def _type_of(made: Any) -> np.dtype:
+    """Return the floating-point type that the calls would make."""
+    if not isinstance(made, _Call) or made.function != ("numpy", "dtype") or not made.arguments:
+        raise BadArray("must be of floating-point numbers")
+    name, order = made.arguments[0], (made.state or (3, "="))[1]
+    if name not in _TYPES or order not in ("<", ">", "=", "|"):
+        raise BadArray(f"must be of floating-point numbers, it is of {name if isinstance(name, str) else 'others'}")
+    return np.dtype(name).newbyteorder(order)

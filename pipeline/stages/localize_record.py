@@ -1,0 +1,115 @@
+"""What an earlier run of `localize` has found with the same model and settings, so that no video is done again.
+
+The detections file says what it is of: of each video the size of its file, or the SHA-256 of its features. While a run
+is not finished, what it has found so far lies beside the file, as .NAME.unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations.detections import read_detections, read_external_data, write_detections
+from pipeline.annotations.segments import Detection
+from pipeline.cluster.config import settings_of_results
+from pipeline.config import LocalizeConfig
+from pipeline.detection.model import LocalizationModel
+from pipeline.errors import PipelineError
+from pipeline.storage.location import AnyPath
+from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.stamps import stamp_of
+from pipeline.storage.temporary_names import remove_abandoned
+from pipeline.store.feature_store import FeatureStore
+from pipeline.video.find import find_videos
+
+_KEEP_SECONDS = 30.0  # between two writes of what has been found so far
+
+Found = Mapping[str, list[Detection]]
+
+
+class Localized:
+    """The detections in ``out`` that hold for these inputs and settings, and the writing of new ones.
+
+    Args:
+        scores_file: the classes of whole videos that the detections are named by.
+
+    Attributes:
+        known: detections by video, of the videos that need not be done again.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        inputs: Sequence[AnyPath],
+        model: LocalizationModel,
+        config: LocalizeConfig,
+        scores_file: Path | None = None,
+    ) -> None:
+        remove_abandoned(out.parent)
+        scores = sha256_of_file(scores_file) if scores_file is not None and scores_file.is_file() else ""
+        settings = json.dumps([settings_of_results(config), scores], sort_keys=True, default=str)
+        self._out, self._unfinished = out, out.with_name(f".{out.name}.unfinished")
+        self._about = {"model": model.identity, "settings": sha256(settings.encode()).hexdigest()}
+        self._inputs = _inputs(inputs, config)
+        self._written = self._read(out)
+        self.known = {**self._read(self._unfinished), **self._written}
+        self._kept = time.monotonic()
+
+    def keep(self, found: Callable[[], Found]) -> None:
+        """Writes down what has been found so far, unless that was done a moment ago."""
+        if time.monotonic() - self._kept >= _KEEP_SECONDS:
+            self._write(self._unfinished, found())
+            self._kept = time.monotonic()
+
+    def write(self, found: Found) -> bool:
+        """Writes the detections of a run that has ended; whether there was anything to write."""
+        is_new = found != self._written or found.keys() != self._ids_written()
+        if is_new:
+            self._write(self._out, found)
+        self._unfinished.unlink(missing_ok=True)
+        return is_new
+
+    def _ids_written(self) -> Set[str]:
+        try:
+            of = read_external_data(self._out).get("inputs")
+        except PipelineError:
+            return frozenset()
+        return of.keys() if isinstance(of, dict) else frozenset()
+
+    def _write(self, file: Path, found: Found) -> None:
+        of = {video_id: self._inputs[video_id][0] for video_id in found if video_id in self._inputs}
+        write_detections(file, found, extra={**self._about, "inputs": of})
+
+    def _read(self, file: Path) -> dict[str, list[Detection]]:
+        try:
+            made, about = file.stat().st_mtime_ns, read_external_data(file)
+            of = about.get("inputs")
+            if not isinstance(of, dict) or any(about.get(name) != value for name, value in self._about.items()):
+                return {}
+            found = read_detections(file)
+        except (OSError, PipelineError):
+            return {}
+        return {
+            video_id: found[video_id]
+            for video_id, (content, changed) in self._inputs.items()
+            if video_id in found and of.get(video_id) == content and changed <= made
+        }
+
+
+def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, tuple[Any, int]]:
+    """By video what tells its content, and when its file was last changed; 0 where the first is enough."""
+    if stores := [path for path in inputs if (path / "store.json").is_file()]:
+        store = FeatureStore.open(stores[0])
+        sidecars = ((video_id, store.sidecar(video_id)) for video_id in store.ids())
+        return {video_id: (sidecar["sha256"], 0) for video_id, sidecar in sidecars if sidecar is not None}
+    try:
+        videos = find_videos(inputs, ids=config.ids)
+    except PipelineError:  # which `localize` tells
+        return {}
+    stamps = ((video.id, stamp_of(video.path)) for video in videos)
+    known = ((video_id, stamp) for video_id, stamp in stamps if stamp is not None)
+    return {i: (size, time) if isinstance(time, int) else (f"{size} {time}", 0) for i, (size, time) in known}

@@ -1,0 +1,53 @@
+"""Reading .npy files, whose headers may claim anything."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from encoders.stand_ins import stand_in_of
+from pipeline.errors import PipelineError
+from pipeline.storage.read_files import refuse_special
+
+
+def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> np.ndarray:
+    """The array in ``path``, memory-mapped unless ``mmap_mode`` is None; no pickles.
+
+    Args:
+        what: what the file is, for the message.
+
+    Raises:
+        PipelineError: the file is absent, no regular file, no array of plain values, or shorter than its header says.
+    """
+    refuse_special(path, what=what)
+    try:
+        _refuse_false_header(path)
+        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        return array
+    except FileNotFoundError:
+        raise PipelineError(f"{what}: no file {path}") from None
+    except Exception as error:  # the header is a literal of Python, which can fail in many ways
+        found = stand_in_of(path)
+        raise PipelineError(f"{what}: {path} is {found or f'not a readable .npy file: {_line(error)}'}") from None
+
+
+def _refuse_false_header(path: Path) -> None:
+    """Raises ValueError where the file does not hold what its header says, before memory is asked for."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"it is of version {version[0]}.{version[1]} of the format; 1.0 and 2.0 are read")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        claimed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which could run code; save numbers alone")
+    if min(shape, default=0) < 0 or claimed > there:
+        raise ValueError(f"its header says {dtype} {list(shape)}, {claimed} bytes, and {there} follow")
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

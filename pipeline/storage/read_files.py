@@ -1,0 +1,144 @@
+"""Reading files that strangers wrote: each is bounded, and what is wrong is one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from encoders.stand_ins import HEAD_BYTES, stand_in
+from pipeline.errors import PipelineError
+from pipeline.storage.location import AnyPath, RemotePath
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a file of settings.
+
+    Raises:
+        PipelineError: no such file, or it is not TOML.
+    """
+    text = read_text(path, what="settings")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise PipelineError(f"settings: {path} is not TOML that can be read: it is nested too deep") from None
+    except ValueError as error:  # of the library, or Python's own on integers of very many digits
+        raise PipelineError(f"settings: {path} is not TOML: {str(error).partition(';')[0]}") from None
+
+
+_BLOCK_BYTES = 1 << 18
+
+
+_DEEPEST = 64  # objects and lists inside one another; a file of ours has less than ten
+
+
+_LONGEST_INTEGER = 400  # digits; every number of ours is a float at most, which ends at 309
+
+
+def read_json(path: AnyPath, *, what: str) -> Any:
+    """The JSON value in ``path``; a key that stands twice in an object, such as a video's id, is refused.
+
+    Args:
+        what: what the file is, for the message ("annotations", "detections", …).
+
+    Raises:
+        PipelineError: the file is absent, unreadable or not JSON, or a key appears twice.
+    """
+    text = read_text(path, what=what)
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
+        _refuse_deep(value)
+    except _DuplicateKeyError as error:
+        raise PipelineError(f"{what}: {path} has the key {error} twice in one object; keep one of the two") from None
+    except (ValueError, RecursionError) as error:
+        found = stand_in(text[:HEAD_BYTES].encode(errors="replace"))
+        raise PipelineError(f"{what}: {path} is {found or f'not JSON: {error}'}") from None
+    return value
+
+
+def read_text(path: AnyPath, *, what: str) -> str:
+    """The text of a file, UTF-8 with or without a byte order mark.
+
+    Args:
+        what: as in :func:`read_json`.
+
+    Raises:
+        PipelineError: the file is absent, no regular file, or cannot be read.
+    """
+    refuse_special(path, what=what)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PipelineError(f"{what}: no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{what}: cannot read {path}: {error}") from None
+
+
+def refuse_special(path: AnyPath, *, what: str) -> None:
+    """Refuses what is there and no regular file: opening a pipe or a device can wait, or give bytes, for ever.
+
+    Raises:
+        PipelineError: it is a folder, a pipe, a device or a socket, or no path at all.
+    """
+    if isinstance(path, RemotePath):
+        return
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return  # opening it says so
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise PipelineError(f"{what}: cannot read {str(path)!r}: {error}") from None
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        found = kinds.get(stat.S_IFMT(mode), "a device")
+        raise PipelineError(f"{what}: {path} must be a regular file, it is {found}; give a file")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)
+
+
+def _refuse_deep(value: Any) -> None:
+    """Raises ValueError for a value so deep that what walks over it would fail."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [child for children in inner for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return
+    raise ValueError(f"lists or objects stand more than {_DEEPEST} deep in one another")
+
+
+class _DuplicateKeyError(Exception):
+    """The key that stands twice in an object."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``. By itself ``json`` lets the last of two equal keys hide the first."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise _DuplicateKeyError(repr(next(key for key, count in counts.items() if count > 1)))
+    return value
+
+
+def sha256_of_file(path: AnyPath) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    # Into one buffer: blocks that are asked for large and come small fragment the heap, by 96 bytes a file.
+    block = memoryview(bytearray(_BLOCK_BYTES))
+    with path.open("rb") as file:
+        while count := file.readinto(block):
+            digest.update(block[:count])
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Text for people: plain, safe on a terminal, and in tables."""

@@ -1,0 +1,52 @@
+"""Tables of words and figures, for results that are compared side by side; times as people say them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.text.plain import plain
+
+
+def table_text(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, sums: int = 0, figures: bool = True
+) -> str:
+    """A table as text, as wide as it needs to be, also where the output goes to a file.
+
+    Args:
+        title: one line above it.
+        header: names of the columns.
+        rows: cells, taken as they are: brackets are no markup.
+        sums: how many rows at the end are sums, and stand below a line.
+        figures: whether all columns but the first hold figures, which stand to the right.
+    """
+    names, cells = list(map(plain, header)), [list(map(plain, row)) for row in rows]
+    table = Table(box=box.HEAVY_HEAD if _draws_lines() else box.ASCII)
+    for number, name in enumerate(names):
+        table.add_column(Text(name), justify="right" if figures and number else "left", no_wrap=True)
+    for number, row in enumerate(cells):
+        table.add_row(*map(Text, row), end_section=number == len(cells) - sums - 1)
+    widest = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    text = io.StringIO()
+    Console(file=text, width=sum(widest) + 3 * len(widest) + 1, color_system=None).print(table)
+    return f"{plain(title)}\n{text.getvalue().rstrip()}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: 12.3 s, 4.5 min, 6.7 h, 8.9 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _draws_lines() -> bool:
+    """Whether standard output takes the characters that lines are drawn with."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")

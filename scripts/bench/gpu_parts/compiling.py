@@ -1,0 +1,39 @@
+"""One encoder through torch.compile, as `extract --compile` has it: how long it takes once, and what it brings."""
+
+import argparse
+import time
+
+import torch
+
+from encoders.encoder import load_encoder
+from encoders.errors import EncoderError
+from gpu_parts.encoding import QUICK_BATCH, measure, ways_of
+from gpu_parts.rows import Rows
+from gpu_parts.timing import matmul_rate, sibling
+
+
+def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
+    if options.quick and name != "tsn_r50":
+        rows.add(name, skipped="with --quick one encoder is compiled")
+        return
+    device = torch.device(options.device)
+    began = time.perf_counter()
+    try:
+        encoder = load_encoder(
+            name,
+            weights="random",
+            device=options.device,
+            compile=True,
+            batch_size=QUICK_BATCH if options.quick else None,
+        )
+    except EncoderError as error:
+        rows.failed(f"{name} compiled", error)
+        return
+    loading = time.perf_counter() - began
+    flops = sibling("encode").network_flops(name)
+    rate = matmul_rate("bf16" if encoder.precision == "fp16" else encoder.precision, device, quick=options.quick)
+    for way, begin in ways_of(encoder).items():
+        measure(
+            f"{name} {encoder.precision} compiled, {way}", begin, encoder.batch_size, flops, rate, device, rows,
+            options, seconds_to_load=loading, batch=encoder.batch_size, notes="; ".join(encoder.notes) or None,
+        )  # fmt: skip

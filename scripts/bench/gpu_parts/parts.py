@@ -1,0 +1,58 @@
+"""The parts by name, the most important first, and the seconds that each may take."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpu_parts.rows import Rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function ``module.run(options, rows, *arguments)`` in a process of its own.
+
+    Args:
+        name: for --only and in the results.
+        seconds: after which it is ended; ``quick_seconds`` with --quick.
+    """
+
+    name: str
+    module: str
+    seconds: int
+    quick_seconds: int = 100
+    arguments: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part("machine", "machine", 45),
+    Part("correctness", "correctness", 100),
+    Part("tests", "gpu_tests", 80),
+    Part("encode-i3d_r50", "encoding", 60, arguments=("i3d_r50",)),
+    Part("profile", "profiling", 50),
+    Part("extract", "extraction", 110),
+    Part("encode-i3d_inception", "encoding", 50, arguments=("i3d_inception",)),
+    Part("encode-tsn_r50", "encoding", 45, arguments=("tsn_r50",)),
+    Part("sola", "sola_fit", 60),
+    Part("encode-r2plus1d_34", "encoding", 50, arguments=("r2plus1d_34",)),
+    Part("encode-mvit_base_16x4", "encoding", 50, arguments=("mvit_base_16x4",)),
+    Part("heads", "heads", 60),
+    Part("memory", "memory", 40),
+    Part("sharing", "sharing", 70),
+    Part("compile-i3d_r50", "compiling", 90, arguments=("i3d_r50",)),
+    Part("compile-tsn_r50", "compiling", 80, arguments=("tsn_r50",)),
+    Part("compile-mvit_base_16x4", "compiling", 90, arguments=("mvit_base_16x4",)),
+    Part("compile-i3d_inception", "compiling", 90, arguments=("i3d_inception",)),
+    Part("compile-r2plus1d_34", "compiling", 90, arguments=("r2plus1d_34",)),
+)
+
+
+def names() -> list[str]:
+    return [part.name for part in PARTS]
+
+
+def run_here(name: str, options: argparse.Namespace) -> None:
+    """Runs one part in this process."""
+    part = next(part for part in PARTS if part.name == name)
+    run: Callable[..., None] = importlib.import_module(f"gpu_parts.{part.module}").run
+    run(options, Rows(options.out, part.name), *part.arguments)
