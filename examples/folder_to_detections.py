@@ -1,9 +1,9 @@
 """From a folder of videos to located actions, step by step, with the library's own functions.
 
-    python examples/folder_to_detections.py VIDEOS ANNOTATIONS.json OUT [WEIGHTS]
+    python examples/folder_to_detections.py VIDEOS ANNOTATIONS.json OUT [ENCODER [WEIGHTS]]
 
-The cells (# %%) also run one by one in an editor that knows them. WEIGHTS is kinetics400 if left out; "random" tries
-the whole way without a download.
+The cells (# %%) also run one by one in an editor that knows them. ENCODER is tsn_r50 if left out, or an encoder of your
+own (FILE.py:NAME); WEIGHTS is kinetics400, and "random" tries the whole way without a download.
 """
 
 # %% What goes in, and where results go
@@ -23,12 +23,13 @@ from pipeline.stages.train import train
 from sola.config import SolaConfig
 
 videos, annotations, out = (Path(word) for word in sys.argv[1:4])
-weights = sys.argv[4] if len(sys.argv) > 4 else "kinetics400"
+encoder = sys.argv[4] if len(sys.argv) > 4 else "tsn_r50"
+weights = sys.argv[5] if len(sys.argv) > 5 else "kinetics400"
 
 
 def main() -> None:
     # %% Raw videos to features. Run it again: finished videos are skipped.
-    features, extracted = extract([videos], out / "features", ExtractConfig(encoder="tsn_r50", weights=weights))
+    features, extracted = extract([videos], out / "features", ExtractConfig(encoder=encoder, weights=weights))
     print(extracted.text())
 
     # %% One sequence: [T, C], and what its rows mean
@@ -40,12 +41,12 @@ def main() -> None:
     print(fitted.text())
 
     # %% Train a small head
-    settings = TrainConfig(epochs=10, head=HeadConfig(width=128, levels=5))
+    settings = TrainConfig(epochs=10, min_steps_per_epoch=10, head=HeadConfig(width=64, levels=4))
     print(train(enhanced, annotations, out / "model", settings).text())
 
     # %% Locate actions in the raw videos, on the fly, and evaluate
     model = load_model(out / "model")
-    found = localize([videos], model, LocalizeConfig(weights=weights))
+    found = localize([videos], model, LocalizeConfig(encoder=encoder, weights=weights))
     write_detections(out / "detections.json", found.detections)
     print(evaluate(out / "detections.json", annotations, EvaluateConfig()).text())
 

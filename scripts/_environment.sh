@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by quickstart and test. Gives $project, and $python: an interpreter in whose environment the project is
-# installed. An active environment is reused; without one, .venv in the project is.
+# Sourced by quickstart, test, docs and .ci/run. Gives $project, and $python: an interpreter in whose environment the
+# project is installed. An active environment is reused; without one, .venv in the project is.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -109,4 +109,20 @@ prepare_environment() { # [EXTRA]
         die "the installation failed, see above; the same command goes on from there"
     rm -f "$constraints"
     wanted_stamp "$extra" >"$stamp"
+}
+
+# Tests in a browser need a Chromium; without one they are skipped.
+prepare_browser() {
+    local program
+    for program in chromium chromium-browser google-chrome; do
+        command -v "$program" >/dev/null && return
+    done
+    if ((EUID == 0)) && command -v apt-get >/dev/null; then
+        say "installing Chromium, for the tests in a browser"
+        if apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y \
+            chromium fonts-dejavu-core >&2; then
+            return
+        fi
+    fi
+    say "warning: no Chromium, so tests in a browser are skipped; install one, on Debian: sudo apt install chromium"
 }

@@ -9,11 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline.cli import COMMANDS  # noqa: E402  (the commands add themselves to the app)
 from pipeline.commandline.app import app  # noqa: E402
+from pipeline.commandline.launch import COMMANDS  # noqa: E402  (the commands add themselves to the app)
 
 FILE = ROOT / "docs" / "commands.md"
-NAME = "sola-pipeline"
 
 
 def reference() -> str:
@@ -21,8 +20,6 @@ def reference() -> str:
     assert COMMANDS
     text = app.generate_docs(output_format="markdown", recursive=True)
     text = re.sub(r"## Table of Contents\n.*?(?=\n\*\*Commands\*\*)", "", text, flags=re.DOTALL)
-    text = text.replace("python -m pipeline -m pipeline", NAME).replace("python -m pipeline", NAME)
-    text = text.replace("#python-m-pipeline-", f"#{NAME}-")
     return re.sub(r"[ \t]+\n", "\n", f"{text.strip()}\n")
 
 

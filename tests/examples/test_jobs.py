@@ -13,9 +13,9 @@ import yaml
 from pipeline.store.feature_store import FeatureStore
 from pipeline.synthetic import make_synthetic_dataset
 from tests import ROOT
-from tests.test_docs import TOY
 
 SLURM = ROOT / "examples" / "slurm" / "extract.sbatch"
+TOY = ROOT / "tests" / "toy_encoder.py"
 KUBERNETES = ROOT / "examples" / "kubernetes" / "extract.yaml"
 
 
@@ -23,7 +23,6 @@ KUBERNETES = ROOT / "examples" / "kubernetes" / "extract.yaml"
 def environment(tmp_path: Path) -> dict[str, str]:
     """Commands that the job files call, videos, and a tiny encoder."""
     make_synthetic_dataset(tmp_path / "videos", videos=4, seconds=6.0, height=64, width=64)
-    (tmp_path / "toy.py").write_text(TOY, encoding="utf-8")
     programs = {"srun": 'exec "$@"', "sola-pipeline": f'exec "{sys.executable}" -m pipeline "$@"'}
     for name, line in programs.items():
         program = tmp_path / "bin" / name
@@ -36,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "VIDEOS": str(tmp_path / "videos"),
         "STORE": str(tmp_path / "features"),
-        "EXTRACT_OPTIONS": f"--encoder {tmp_path / 'toy.py'}:toy --precision fp32 --workers 1",
+        "EXTRACT_OPTIONS": f"--encoder {TOY}:toy --precision fp32 --workers 1",
     }
 
 
