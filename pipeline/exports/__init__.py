@@ -7,9 +7,9 @@ from pipeline.exports.config import ExportConfig, ImportConfig
 if TYPE_CHECKING:
     from pipeline.exports.exporting import ExportReport as ExportReport
     from pipeline.exports.exporting import export as export
-    from pipeline.exports.import_export import import_export as import_export
     from pipeline.exports.importing import ImportReport as ImportReport
     from pipeline.exports.importing import import_features as import_features
+    from pipeline.exports.importing_exports import import_export as import_export
 
 __all__ = ["ExportConfig", "ImportConfig"]
 
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(exporting, name)
     if name == "import_export":
-        from pipeline.exports.import_export import import_export
+        from pipeline.exports.importing_exports import import_export
 
         return import_export
     if name in ("ImportReport", "import_features"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,9 +12,10 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import AnyPath
 
+# As version 0.1 wrote it, spelling included: stores of equal features have equal bytes.
 ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
-    "frame; its center is i * stride_seconds + first_center_seconds"
+    "frame; its centre is i * stride_seconds + first_center_seconds"
 )
 OWN_RATE = "video"  # in the place of a rate: each video's own
 _MOST_CHANNELS = 10**7
@@ -77,7 +79,7 @@ class StoreSpec:
 
     def differences(self, other: StoreSpec) -> list[str]:
         """One line for each field that differs: ``encoder.name: 'a' here, 'b' there``."""
-        here, there = _flat(self.as_json()), _flat(other.as_json())
+        here, there = (_flat(json.loads(json.dumps(spec.as_json()))) for spec in (self, other))  # tuples are lists
         keys = sorted(here.keys() | there.keys())
         return [
             f"{key}: {here.get(key)!r} here, {there.get(key)!r} there"
@@ -139,8 +141,8 @@ def check_sidecar(value: dict[str, Any], spec: StoreSpec) -> None:
         raise ValueError(f"duration_exact cannot be {value['duration_exact']!r:.40}")
     if not isinstance(value["sha256"], str):
         raise TypeError("sha256 must be text")
-    if not isinstance(value.get("source", {}), dict) or not isinstance(value.get("id", ""), str):
-        raise TypeError("source must be an object, and id a name")
+    if not isinstance(value.get("id", ""), str):
+        raise TypeError("id must be a name")
     if spec.plan.fps is None or value["rows"] != rows_as_json(spec.plan):
         plan_from_json(value["rows"])
 

@@ -97,7 +97,7 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
     while skipped < _MOST_SKIPPED:
         try:
             for packet in container.demux(*streams):
-                skipped, at_end = 0, packet.size == 0
+                skipped, at_end = 0, packet.dts is None and not packet.size
                 yield packet
             return
         except IndexError:

@@ -139,7 +139,7 @@ def test_an_encoder_without_flow_names_those_that_have_it():
     [
         ({"modality": "flow"}, "mean and std must be 2 numbers each for flow"),
         ({"stack": 2}, "stack must be 1 with layout clip"),
-        ({"stack": 0}, "stack must be > 0"),
+        ({"stack": 0}, "stack must be a number > 0"),
         ({"stack": 3, "layout": "frames", "window_frames": 23}, r"window_frames must be >= num_frames \* stack"),
     ],
 )

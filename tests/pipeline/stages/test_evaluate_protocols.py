@@ -77,7 +77,7 @@ def test_published_code_takes_ground_truth_as_the_file_has_it(tmp_path):
         assert evaluated(tmp_path, truth, found, protocol, tious=(0.96,)).results["own"].average == 1
     clipped = evaluated(tmp_path, truth, found, tious=(1.0,))
     assert clipped.results["own"].average == 1
-    assert clipped.notes == ["1 segments clipped to their video (v [90, 100.4] a)"]
+    assert clipped.notes == ["1 segment clipped to its video (v [90, 100.4] a)"]
 
 
 def test_of_two_that_repeat_the_first_in_the_file_is_kept(tmp_path):
@@ -107,7 +107,7 @@ def test_blocked_videos_are_left_out_inside_the_subset_and_outside(tmp_path):
     found = {"v": [(0, 10, 0.5)], "bad": [(30, 40, 0.9)], "worse": [(30, 40, 0.8)]}
     result = evaluated(tmp_path, truth, found, "activitynet", blocked_videos=tmp_path / "blocked.txt")
     assert result.results["activitynet"].average == 1
-    assert result.notes == ["1 blocked videos are left out"]
+    assert result.notes == ["1 blocked video is left out"]
 
 
 def test_ambiguous_segments_that_a_protocol_does_not_know_are_left_out_and_named(tmp_path):

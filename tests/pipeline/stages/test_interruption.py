@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.extraction import video_status as sources
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows
 from pipeline.stages import extract as stage
@@ -319,6 +318,6 @@ def test_a_done_video_that_can_no_longer_be_read_does_not_end_the_job(folder, tm
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "sha256_of_file", unreadable)
+        patch.setattr("pipeline.storage.stamps.sha256_of_file", unreadable)
         _, summary = extract(copies, tmp_path / "store", CONFIG)
     assert summary.done == 2  # made again: nobody can say that it is the same

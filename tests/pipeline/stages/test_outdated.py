@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.extraction import video_status as sources
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.video_status import source_of
 from pipeline.stages.enhance import enhance_store
@@ -111,7 +110,7 @@ def test_a_file_that_cannot_be_read_keeps_its_features(tmp_path, video, monkeypa
             yield Failed(found, "unreadable", "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "sha256_of_file", unreadable)
+        patch.setattr("pipeline.storage.stamps.sha256_of_file", unreadable)
         patch.setattr("pipeline.stages.extract.encode_videos", failing)
         _, summary = run(tmp_path)
     assert summary.failed["a"].startswith("unreadable: Permission denied; its features stay")

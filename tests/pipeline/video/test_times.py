@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -174,7 +175,7 @@ def test_what_follows_a_packet_of_a_stream_that_begins_late_is_read():
     class Late:
         """A container as PyAV has it: it gives up at a packet of a stream that it does not know."""
 
-        packets = iter([1, 2, None, 3, None, 4])
+        packets = iter([SimpleNamespace(size=i, dts=i) if i else None for i in (1, 2, 0, 3, 0, 4)])
 
         def demux(self):
             for packet in self.packets:
@@ -182,7 +183,7 @@ def test_what_follows_a_packet_of_a_stream_that_begins_late_is_read():
                     raise IndexError
                 yield packet
 
-    assert list(packets_of(Late())) == [1, 2, 3, 4]
+    assert [packet.size for packet in packets_of(Late())] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("codec", ["h264", "mpeg4", "vp8", "hevc"])
