@@ -135,7 +135,7 @@ def test_tables_hold_what_the_summaries_hold(helpers):
         for v in ("without", "SoLa") for c in ("raw", "centred")
     ]  # fmt: skip
     rows = list(linear_rows(linear))
-    assert rows[0] == ["comparison", "SoLa", "seeds", "accuracy", "gain"]
+    assert rows[0] == ["comparison", "SoLa", "seeds", "accuracy", "gain (0 to 1)"]
     assert rows[1:3] == [["raw", "without", "3", "50.0 ± 1.2", ""], ["raw", "SoLa", "3", "50.0 ± 1.2", "0.25 ± 0.00"]]
     assert "accuracy 61.0" in majority(linear)
     heads = [
