@@ -22,9 +22,9 @@ NO_ROWS = "features must have at least one row, got none"
 
 @dataclass(frozen=True)
 class Window:
-    """``rows`` [n, C] float32 of a longer sequence from row ``start`` on, and the part that it answers for.
+    """`rows` [n, C] float32 of a longer sequence from row `start` on, and the part that it answers for.
 
-    ``owned`` is the half-open range of snippet coordinates, in the whole sequence, of the centers of its segments.
+    `owned` is the half-open range of snippet coordinates, in the whole sequence, of the centers of its segments.
     """
 
     start: int
@@ -45,13 +45,13 @@ def detect(
 ) -> list[Detection]:
     """The video's detections, best first; the same, bit for bit, however its rows are cut into chunks.
 
-    Sequences of more rows than ``head.config.test_limit`` are covered by windows that overlap by half. A segment is
+    Sequences of more rows than `head.config.test_limit` are covered by windows that overlap by half. A segment is
     taken from the window in whose middle half its center lies (the first and the last window also answer for their
-    outer quarter), so none is seen from the edge of a window. With ``head.config.resize_snippets`` the whole
+    outer quarter), so none is seen from the edge of a window. With `head.config.resize_snippets` the whole
     sequence is held and resized first.
 
     Args:
-        head: is moved to ``device`` and put into evaluation mode.
+        head: is moved to `device` and put into evaluation mode.
         chunks: arrays [n, C], float32 or float16, n >= 0, the video's rows in order.
         stride_seconds: between the rows. window_seconds: what one row covers. duration_seconds: of the video. Each a
             number, or a function that is called for it after the last chunk.
@@ -87,9 +87,9 @@ def _known(seconds: Seconds) -> float:
 
 
 def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:
-    """The windows that cover a sequence: one if it has at most ``length`` rows, else overlapping by half.
+    """The windows that cover a sequence: one if it has at most `length` rows, else overlapping by half.
 
-    Each has ``length`` rows, the last more than half of that. What they own tiles the line without gap or overlap.
+    Each has `length` rows, the last more than half of that. What they own tiles the line without gap or overlap.
     """
     half, quarter = length // 2, length // 4
     held = np.empty((0, 0), dtype=np.float32)

@@ -42,10 +42,10 @@ class LocalizationModel:
 
     Args:
         labels: the classes, in the order of the head's outputs.
-        features: spec of the features that the head takes; ``features.sola`` is None for plain ones.
+        features: spec of the features that the head takes; `features.sola` is None for plain ones.
         head: in evaluation mode, on the CPU.
         post: from the head's output to detections, as it was when the head was chosen.
-        sola: the module that ``features.sola`` names, or None.
+        sola: the module that `features.sola` names, or None.
         training: how the head came about; for people.
         identity: SHA-256 over the files, to tell models apart.
     """
@@ -74,7 +74,7 @@ def save_model(
     training: Mapping[str, Any],
     module: tuple[SolaModule, SolaConfig] | None = None,
 ) -> None:
-    """Writes the MODEL folder ``path``; ``model.json`` comes last, so that a folder with it is whole.
+    """Writes the MODEL folder `path`; `model.json` comes last, so that a folder with it is whole.
 
     Args:
         store: what the head was trained on; its module, where it is enhanced, goes into the folder.
@@ -126,7 +126,7 @@ def _copy_module(store: FeatureStore, target: Path) -> None:
 
 
 def load_model(path: Path) -> LocalizationModel:
-    """The model in folder ``path``.
+    """The model in folder `path`.
 
     Raises:
         PipelineError: there is none, it is of another version, or its files do not fit each other.

@@ -11,10 +11,10 @@ TAKEN = -1.0
 
 
 def suppress(candidates: Candidates, config: PostConfig) -> Candidates:
-    """At most ``config.max_detections`` candidates, by falling score after suppression and voting.
+    """At most `config.max_detections` candidates, by falling score after suppression and voting.
 
     Repeatedly the best remaining candidate is kept and the scores of those it overlaps in its class are lowered.
-    Scores only fall, so the first ``max_detections`` that are kept are the best of all. Equal scores: the lower
+    Scores only fall, so the first `max_detections` that are kept are the best of all. Equal scores: the lower
     label first, then the input's order; the result is the same in every run.
 
     Args:

@@ -50,8 +50,8 @@ def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
     """Class scores of whole videos by id and label, all finite and >= 0.
 
     Args:
-        path: ``{id: {label: score}}`` or ``{"results": {id: [scores]}, "class": [labels]}`` (as CUHK's for ActivityNet)
-            as JSON; or an array [videos, classes] as .npy, with ``NAME.videos.txt`` and ``NAME.labels.txt`` beside it
+        path: `{id: {label: score}}` or `{"results": {id: [scores]}, "class": [labels]}` (as CUHK's for ActivityNet)
+            as JSON; or an array [videos, classes] as .npy, with `NAME.videos.txt` and `NAME.labels.txt` beside it
             that name its rows and columns, one a line. An array of 1574 x 101 without those is UntrimmedNet's for the
             test videos of THUMOS14.
 
@@ -72,7 +72,7 @@ def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """The scores of the videos ``ids``, also where the two differ by ActivityNet's prefix ``v_``, or in code points.
+    """The scores of the videos `ids`, also where the two differ by ActivityNet's prefix `v_`, or in code points.
 
     Raises:
         PipelineError: a video has none.
@@ -95,7 +95,7 @@ def name_proposals(
     top_classes: int = 2,
     max_detections: int = 200,
 ) -> list[Detection]:
-    """Every proposal with each of the video's ``top_classes`` best classes, best first, at most ``max_detections``.
+    """Every proposal with each of the video's `top_classes` best classes, best first, at most `max_detections`.
 
     The score is the geometric mean of the proposal's and the class's. Equal scores: the better proposal first, then
     the better class; of equally good classes the first in sorted order.

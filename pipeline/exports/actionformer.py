@@ -1,10 +1,10 @@
 """Export for ActionFormer (release of the authors): one .npy a video, one JSON, one YAML section.
 
-ActionFormer takes row i for the moment ``(i * feat_stride + num_frames / 2) / fps`` seconds. It has one loader for each
+ActionFormer takes row i for the moment `(i * feat_stride + num_frames / 2) / fps` seconds. It has one loader for each
 data set. Before c75788b (May 2022) the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving); newer
 versions keep them. So that all read the same, any other data goes through the loader for ActivityNet, which with
-``feat_stride > 0`` reads rows of any number. With a negative one it takes all rows to span the video's duration; such
-rows are written with ``resize_snippets``.
+`feat_stride > 0` reads rows of any number. With a negative one it takes all rows to span the video's duration; such
+rows are written with `resize_snippets`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"  # before May 2022
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Writes the export to `folder` and returns notes for the user."""
     write_arrays(job, folder)
     _, train, val = _loader(job)
     write_json(folder / ANNOTATIONS, database(job, train=train, val=val, skip_empty_training=True))
@@ -32,7 +32,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as ActionFormer reads it."""
+    """What is wrong with the export in `folder`, read as ActionFormer reads it."""
     videos = read_json(folder / ANNOTATIONS, what="export")["database"]
     faults = check_arrays(job, folder, videos)
     class_ids = {item["label"]: item["label_id"] for entry in videos.values() for item in entry["annotations"]}
@@ -51,7 +51,7 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def _row_ticks(job: Job, entry: dict[str, Any]) -> tuple[float, float]:
-    """``feat_stride`` and ``num_frames`` of a video, as ActionFormer has them once it has read the video."""
+    """`feat_stride` and `num_frames` of a video, as ActionFormer has them once it has read the video."""
     if job.config.resize_snippets:
         stride = entry["duration"] * entry["fps"] / job.config.resize_snippets
         return stride, stride

@@ -38,7 +38,7 @@ class ArrayFile:
 
 
 def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
-    """Return the feature sequences in the folder or file ``source``; what cannot be read is found out on reading it.
+    """Return the feature sequences in the folder or file `source`; what cannot be read is found out on reading it.
 
     Raises:
         PipelineError: there are none, kinds are mixed, or there are pickles that nobody asked for.
@@ -149,7 +149,7 @@ def _read_hdf5(file: Path, name: str, key: str | None) -> np.ndarray:
 
 
 def _choose(names: list[str], key: str | None) -> str:
-    """Return the name of the array to take: ``key``, else the only one, else feats.
+    """Return the name of the array to take: `key`, else the only one, else feats.
 
     Raises:
         BadArray: there is none of that name.

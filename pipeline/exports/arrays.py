@@ -16,7 +16,7 @@ FEATURES = "features"
 
 
 def write_arrays(job: Job, folder: Path) -> None:
-    """Writes the arrays of all videos to ``folder/features/<prefix><name>.npy``; copies, unless they are resized."""
+    """Writes the arrays of all videos to `folder/features/<prefix><name>.npy`; copies, unless they are resized."""
     for video in job.videos:
         with whole_file(array_path(job, folder, video)) as partial:
             if not job.config.resize_snippets:
@@ -27,12 +27,12 @@ def write_arrays(job: Job, folder: Path) -> None:
 
 
 def array_path(job: Job, folder: Path, video: ExportVideo) -> Path:
-    """Where a consumer looks for the features of ``video``."""
+    """Where a consumer looks for the features of `video`."""
     return folder / FEATURES / f"{job.config.prefix}{video.name}.npy"
 
 
 def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
-    """What is wrong with the feature files of the videos called ``names``; empty when nothing is."""
+    """What is wrong with the feature files of the videos called `names`; empty when nothing is."""
     faults = []
     by_name = {video.name: video for video in job.videos}
     for name in names:
@@ -50,7 +50,7 @@ def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def training_length(job: Job, *, unit: int = 576, limit: int = 2304) -> int:
-    """The sequence length to train ActionFormer-like heads with: what holds all training videos, at most ``limit``.
+    """The sequence length to train ActionFormer-like heads with: what holds all training videos, at most `limit`.
 
     Args:
         unit: its divisor: 32 (the stride of the sixth pyramid level) times 18 (twice the half of window 19).

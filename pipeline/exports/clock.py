@@ -30,7 +30,7 @@ class Clock:
 
     @classmethod
     def of(cls, plan: SnippetPlan) -> Clock:
-        """The slowest such clock for the rows of ``plan``."""
+        """The slowest such clock for the rows of `plan`."""
         center = plan.window_frames / 2
         factor = math.lcm(plan.stride_frames.denominator, center.denominator)
         factor *= math.ceil(_LEAST_STRIDE / (plan.stride_frames * factor))
@@ -46,5 +46,5 @@ class Clock:
         return float(self.stride / self.rate)
 
     def ticks(self, seconds: float) -> int:
-        """The number of ticks nearest to ``seconds``, at least 1."""
+        """The number of ticks nearest to `seconds`, at least 1."""
         return max(1, round(seconds * float(self.rate)))

@@ -48,13 +48,13 @@ class ExportReport:
 
 
 def export(store: FeatureStore, annotations: Annotations, out: Path, config: ExportConfig) -> ExportReport:
-    """Writes the features of ``store`` and ``annotations`` to the folder ``out`` as ``config.to`` reads them.
+    """Writes the features of `store` and `annotations` to the folder `out` as `config.to` reads them.
 
     The folder appears when it is complete and has passed its check: every video there with the right number of
     rows, class indices without gaps, and each time equal to itself, to within half a stride, in the consumer's formula.
 
     Raises:
-        PipelineError: ``out`` is not empty, nothing can be exported, or the check fails.
+        PipelineError: `out` is not empty, nothing can be exported, or the check fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PipelineError(f"{out} exists and is not empty; choose another --out")

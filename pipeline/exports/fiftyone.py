@@ -1,8 +1,8 @@
 """Export for FiftyOne: its temporal detection data set, segments in seconds.
 
-FiftyOne takes a label's key for the path of a video, where it is absolute, and for the path of a file below ``data/``
+FiftyOne takes a label's key for the path of a video, where it is absolute, and for the path of a file below `data/`
 without its suffix, where it is not. It stops at the first key whose video it does not find, and without a folder
-``data``, even an empty one: so videos that are gone are left out of the labels.
+`data`, even an empty one: so videos that are gone are left out of the labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LABELS, DATA, CONFIG = "labels.json", "data", "load.py"
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Writes the export to `folder` and returns notes for the user."""
     sources = _sources(job)
     if not sources:
         raise PipelineError(
@@ -51,7 +51,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as FiftyOne reads it."""
+    """What is wrong with the export in `folder`, read as FiftyOne reads it."""
     content = read_json(folder / LABELS, what="export")
     sources, faults = _sources(job), []
     data = {path.name[: len(path.name) - len(path.suffix)] for path in (folder / DATA).iterdir() if path.is_file()}
@@ -90,7 +90,7 @@ def _key(job: Job, video: ExportVideo, source: Path) -> str:
 
 
 def _put(job: Job, video: ExportVideo, source: Path, data: Path) -> None:
-    """Links or copies a video to the folder ``data`` under its id, if that is asked for."""
+    """Links or copies a video to the folder `data` under its id, if that is asked for."""
     target = data / f"{video.name}{source.suffix or '.mp4'}"  # or an id's last dot would begin the suffix
     if job.config.videos == "link":
         target.symlink_to(source)

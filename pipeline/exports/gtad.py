@@ -1,11 +1,11 @@
 """Export for G-TAD's THUMOS14 code: HDF5 files of rows, CSV files of segments in frames.
 
-G-TAD takes row i for frame ``skip_videoframes * i`` and time for frame / rate, so row 0 is at 0 s: the first row is
-repeated until row i is centred on ``i * stride`` seconds to within half a stride. A frame is a row here
-(``skip_videoframes`` 1). It reads two streams and joins them, flow before rgb: the channels are cut in two halves.
+G-TAD takes row i for frame `skip_videoframes * i` and time for frame / rate, so row 0 is at 0 s: the first row is
+repeated until row i is centred on `i * stride` seconds to within half a stride. A frame is a row here
+(`skip_videoframes` 1). It reads two streams and joins them, flow before rgb: the channels are cut in two halves.
 It looks for a video in the file that its *name* tells ("val" before "test"), and takes the features of the video before
 where the name has neither: names that would mislead it are changed. Videos without segments cannot be named in its
-files and are left out; the rows of the others can be read back exactly (:func:`read_rows`).
+files and are left out; the rows of the others can be read back exactly (`read_rows`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SPLITS = {"val": True, "test": False}  # what G-TAD calls the subsets: it train
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Writes the export to `folder` and returns notes for the user."""
     if job.store.spec.channels < 2:
         raise PipelineError(f"G-TAD needs two streams, so at least 2 channels; got {job.store.spec.channels}")
     names = gtad_names(job)
@@ -49,7 +49,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    """What is wrong with the export in `folder`, read as G-TAD reads it."""
     faults = []
     expected = {name: video for video in job.videos if (name := gtad_names(job)[video.id])}
     h5py = open_hdf5()
@@ -92,12 +92,12 @@ def gtad_names(job: Job) -> dict[str, str]:
 
 
 def leading_rows(clock: Clock) -> int:
-    """How many copies of the first row put row i nearest to ``i * stride`` seconds."""
+    """How many copies of the first row put row i nearest to `i * stride` seconds."""
     return round(clock.offset / clock.stride)
 
 
 def read_names(folder: Path) -> dict[str, str]:
-    """The names of the videos of the export in ``folder``, by the store's id.
+    """The names of the videos of the export in `folder`, by the store's id.
 
     Raises:
         BadArray: the file is absent or damaged.
@@ -107,7 +107,7 @@ def read_names(folder: Path) -> dict[str, str]:
 
 
 def read_rows(folder: Path, name: str, clock: Clock) -> np.ndarray | None:
-    """[T, C] float32 of a video of the export in ``folder``, less the copies at the start; None where it has none.
+    """[T, C] float32 of a video of the export in `folder`, less the copies at the start; None where it has none.
 
     Raises:
         BadArray: the files are damaged, or lead to others.

@@ -1,8 +1,8 @@
 """Export for G-TAD's ActivityNet code: one HDF5 file of rows that span each video, annotations in BSN's dialect.
 
-G-TAD works in fractions of a video: a moment of ``s`` seconds is at ``s / (feature_frame / duration_frame *
-duration_second)``, and row j of N stands for the fractions ``[j, j + 1) / N``. The rows here span the whole video, so
-``feature_frame`` is ``duration_frame``. Names of videos begin with ``v_``, which its results are stripped of. G-TAD
+G-TAD works in fractions of a video: a moment of `s` seconds is at `s / (feature_frame / duration_frame *
+duration_second)`, and row j of N stands for the fractions `[j, j + 1) / N`. The rows here span the whole video, so
+`feature_frame` is `duration_frame`. Names of videos begin with `v_`, which its results are stripped of. G-TAD
 cannot train on or validate with videos without segments.
 """
 
@@ -27,7 +27,7 @@ _TRAIN, _VAL = "training", "validation"
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Writes the export to `folder` and returns notes for the user."""
     videos = _videos(job)
     h5py = open_hdf5()
     with whole_file(folder / FEATURES) as partial, h5py.File(partial, "w") as file:
@@ -44,7 +44,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    """What is wrong with the export in `folder`, read as G-TAD reads it."""
     faults = []
     rows, annotations = job.config.resize_snippets, read_json(folder / ANNOTATIONS, what="export")
     with (folder / INFO).open(encoding="utf-8", newline="") as file:

@@ -31,7 +31,7 @@ def open_hdf5() -> Any:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open the HDF5 file ``path`` to read it; whatever goes wrong with it meanwhile is a BadArray.
+    """Open the HDF5 file `path` to read it; whatever goes wrong with it meanwhile is a BadArray.
 
     Raises:
         BadArray: it is damaged, or no HDF5 file.
@@ -42,7 +42,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def names_in(path: Path) -> list[str]:
-    """Return the names of what stands at the top of the HDF5 file ``path``.
+    """Return the names of what stands at the top of the HDF5 file `path`.
 
     Raises:
         BadArray: it is damaged, or no HDF5 file.
@@ -52,7 +52,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def find(file: Any, path: str) -> Any:
-    """Return the group or data set at ``path`` of an open HDF5 file, found without leaving the file.
+    """Return the group or data set at `path` of an open HDF5 file, found without leaving the file.
 
     Raises:
         BadArray: nothing is there, or a link leads to another file or in a circle.

@@ -30,7 +30,7 @@ _ROWS = ("opentad", "actionformer", "gtad")  # exports that hold the rows
 
 
 def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
-    """Make the store ``out`` of a folder that :func:`export` wrote: the same rows, sidecars and hashes, bit for bit.
+    """Make the store `out` of a folder that `export` wrote: the same rows, sidecars and hashes, bit for bit.
 
     Exports for opentad, actionformer and gtad hold the rows (gtad's not those of videos without segments, which its
     files cannot name; they are told). Not the way back: resized rows, and fiftyone's export, which has none.
@@ -39,7 +39,7 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
         The store, and what became of each video; one whose rows are not those that were exported has failed.
 
     Raises:
-        PipelineError: ``source`` is no such export, or none of its videos can be had back.
+        PipelineError: `source` is no such export, or none of its videos can be had back.
     """
     record = _read_record(source)
     spec = _read_spec(record, source / RECORD)
@@ -71,7 +71,7 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
 
 
 def _read_record(source: Path) -> dict[str, Any]:
-    """Return what made the export in ``source``.
+    """Return what made the export in `source`.
 
     Raises:
         PipelineError: there is none, it holds no rows, or its fields are not what `export` writes.

@@ -43,18 +43,18 @@ class ImportReport:
 def import_features(
     source: Path, out: Path, config: ImportConfig, *, annotations: Annotations | None = None
 ) -> tuple[FeatureStore, ImportReport]:
-    """Makes the feature store ``out`` of the feature files in ``source``.
+    """Makes the feature store `out` of the feature files in `source`.
 
     Args:
         source: a folder (searched below) of npy, npz or HDF5 files, or one of them. A file is a video; in HDF5, a key.
-        annotations: say the durations of the videos, and with ``fps="video"`` their rates. Without durations a video is
+        annotations: say the durations of the videos, and with `fps="video"` their rates. Without durations a video is
             taken to end with its last row.
 
     Returns:
         The store, and what became of each file; a bad file costs only itself.
 
     Raises:
-        PipelineError: there are no such files, or ``out`` holds something else.
+        PipelineError: there are no such files, or `out` holds something else.
     """
     report, lengths = ImportReport(), _Lengths()
     store: FeatureStore | None = None
@@ -253,7 +253,7 @@ def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details
 
 
 def _not_finite(rows: np.ndarray, dtype: str, *, first: int) -> str | None:
-    """Return where the first value is that is not finite in ``dtype``, if there is one.
+    """Return where the first value is that is not finite in `dtype`, if there is one.
 
     Args:
         first: number of the first row.

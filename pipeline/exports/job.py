@@ -47,7 +47,7 @@ class Job:
 
     Args:
         clock: ticks of the videos; its stride and offset are those of all of them, its rate only where they share one.
-        labels: the classes that occur in ``videos``; their place is the class index, from 0 without gaps.
+        labels: the classes that occur in `videos`; their place is the class index, from 0 without gaps.
         notes: what was left out or mended, one line each.
         home: where the export will stand, for the paths in its configuration.
     """
@@ -101,7 +101,7 @@ class Job:
 
 
 def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig, *, home: Path) -> Job:
-    """The export of the videos that are in ``store`` and in one of the two subsets of ``annotations``.
+    """The export of the videos that are in `store` and in one of the two subsets of `annotations`.
 
     Raises:
         PipelineError: a subset does not exist or has no features, a segment lies outside its video, or no segment
@@ -165,7 +165,7 @@ def _rows(sequence: FeatureSequence) -> int:
 
 
 def database(job: Job, *, train: str, val: str, skip_empty_training: bool = False) -> dict[str, Any]:
-    """The annotation JSON that OpenTAD and ActionFormer share: times in seconds, ``frame`` and ``fps`` in ticks.
+    """The annotation JSON that OpenTAD and ActionFormer share: times in seconds, `frame` and `fps` in ticks.
 
     Args:
         train, val: what the subsets are called in it.

@@ -22,12 +22,12 @@ GROUPS = 10
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """Errors at one threshold ``tiou``, among the best 10 G detections of each class, which has G segments.
+    """Errors at one threshold `tiou`, among the best 10 G detections of each class, which has G segments.
 
-    ``counts`` [10, 6]: detections of each kind (`KINDS`) in the first G, second G, ... of the ranking.
-    ``map`` is the mean average precision of these detections; ``gain`` [6] how much it rises when the errors of a kind
-    are taken away (0 for true positives). ``segments`` [L] and ``missed`` [L] count the ground truth of each length and
-    what no detection takes of it; length l ends at ``bounds_seconds[l]`` and the last has no end.
+    `counts` [10, 6]: detections of each kind (`KINDS`) in the first G, second G, ... of the ranking.
+    `map` is the mean average precision of these detections; `gain` [6] how much it rises when the errors of a kind
+    are taken away (0 for true positives). `segments` [L] and `missed` [L] count the ground truth of each length and
+    what no detection takes of it; length l ends at `bounds_seconds[l]` and the last has no end.
     """
 
     tiou: float
@@ -50,8 +50,8 @@ def analyse_errors(
 ) -> ErrorAnalysis:
     """The kinds of errors, their cost, and the missed segments by length.
 
-    A detection that takes no segment is, the first that fits: a double detection (it reaches ``tiou`` with a segment of
-    its class, which a better one has taken), a wrong label (it reaches ``tiou`` with a segment of another class), a
+    A detection that takes no segment is, the first that fits: a double detection (it reaches `tiou` with a segment of
+    its class, which a better one has taken), a wrong label (it reaches `tiou` with a segment of another class), a
     localization error (at least 0.1 with its class), a confusion (at least 0.1 with another), or background.
     Detections that the protocol forgives are left out.
 
@@ -94,7 +94,7 @@ def analyse_errors(
 
 
 def _kinds(matched: Matched, rows: np.ndarray, threshold: float) -> np.ndarray:
-    """[R] kind of each of ``rows`` of the detections."""
+    """[R] kind of each of `rows` of the detections."""
     same, other = _best_overlaps(matched.truth, matched.found.select(rows))
     conditions = [
         matched.taken[rows, 0] != FREE,

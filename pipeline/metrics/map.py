@@ -22,12 +22,12 @@ THUMOS_LENGTHS_SECONDS = (3.0, 6.0, 12.0, 18.0)
 
 @dataclass(frozen=True)
 class MapResult:
-    """``per_class`` [K, N] average precision, ``map`` [N] its mean over classes, ``average`` its mean over both.
+    """`per_class` [K, N] average precision, `map` [N] its mean over classes, `average` its mean over both.
 
-    ``labels`` (K, sorted, all classes of the ground truth) and ``tious`` (N) name the axes. ``segments`` is the number
-    of ground-truth segments [K]; ``detections`` counts those that were evaluated; ``unknown_class_detections`` those
-    that were ignored because their class is not in the ground truth. ``protocol`` and its ``rules`` say which choices
-    were made; ``duplicates_removed`` and ``short_removed`` segments and ``videos_blocked`` what they took away.
+    `labels` (K, sorted, all classes of the ground truth) and `tious` (N) name the axes. `segments` is the number
+    of ground-truth segments [K]; `detections` counts those that were evaluated; `unknown_class_detections` those
+    that were ignored because their class is not in the ground truth. `protocol` and its `rules` say which choices
+    were made; `duplicates_removed` and `short_removed` segments and `videos_blocked` what they took away.
     """
 
     labels: tuple[str, ...]
@@ -47,10 +47,10 @@ class MapResult:
 
 @dataclass(frozen=True)
 class LengthResult:
-    """``map`` [L, N] over the classes that have segments of each length, NaN where no class has; ``average`` [L].
+    """`map` [L, N] over the classes that have segments of each length, NaN where no class has; `average` [L].
 
-    Length l holds segments longer than ``bounds_seconds[l - 1]`` and at most ``bounds_seconds[l]``, the last any longer
-    ones; ``segments`` [L] counts them.
+    Length l holds segments longer than `bounds_seconds[l - 1]` and at most `bounds_seconds[l]`, the last any longer
+    ones; `segments` [L] counts them.
     """
 
     bounds_seconds: tuple[float, ...]
@@ -62,10 +62,10 @@ class LengthResult:
 
 @dataclass(frozen=True)
 class Matched:
-    """Both ``sides`` as the protocol has them, and as tables (``found`` by falling score), and what goes with what.
+    """Both `sides` as the protocol has them, and as tables (`found` by falling score), and what goes with what.
 
-    ``taken`` [D, N]: the row of ``truth`` that each detection takes at each threshold, or -1; ``counted`` [D, N] bool:
-    False where the protocol forgives a detection; ``unknown``: detections left out because of their class.
+    `taken` [D, N]: the row of `truth` that each detection takes at each threshold, or -1; `counted` [D, N] bool:
+    False where the protocol forgives a detection; `unknown`: detections left out because of their class.
     """
 
     sides: Prepared
@@ -85,7 +85,7 @@ def evaluate_map(
     protocol: str = "activitynet",
     blocked_videos: Collection[str] = (),
 ) -> MapResult:
-    """Mean average precision as ActivityNet's evaluation defines it, with the choices of ``protocol``.
+    """Mean average precision as ActivityNet's evaluation defines it, with the choices of `protocol`.
 
     For each class the detections of all videos are taken by falling score. Each is a true positive if, of its video's
     ground truth of the class that no earlier one has taken, the segment of highest tIoU reaches the threshold. Average
@@ -95,7 +95,7 @@ def evaluate_map(
     Args:
         ground_truth: segments of each video id; the classes are those named here.
         detections: of each video id; on videos without ground truth they are false positives (of videos that
-            ``ground_truth`` does not name, where the protocol says so), and of unknown classes they are ignored and
+            `ground_truth` does not name, where the protocol says so), and of unknown classes they are ignored and
             counted.
         tious: thresholds, > 0 and <= 1; the protocol's own if None.
         protocol: a name in `protocols.PROTOCOLS`, where the choices are written down.

@@ -16,7 +16,7 @@ FREE = -1
 
 @dataclass(frozen=True)
 class Table:
-    """Labeled segments as arrays: ``video``, ``label`` [R] int64, ``segment`` [R, 2] and ``score`` [R] float64."""
+    """Labeled segments as arrays: `video`, `label` [R] int64, `segment` [R, 2] and `score` [R] float64."""
 
     video: np.ndarray
     label: np.ndarray
@@ -24,7 +24,7 @@ class Table:
     score: np.ndarray
 
     def select(self, index: np.ndarray) -> "Table":
-        """The rows at ``index`` (positions, or a bool mask)."""
+        """The rows at `index` (positions, or a bool mask)."""
         return Table(self.video[index], self.label[index], self.segment[index], self.score[index])
 
 
@@ -33,7 +33,7 @@ def tabulate(
     videos: Sequence[str],
     labels: Sequence[str],
 ) -> tuple[Table, int]:
-    """The listing as arrays, videos in the order of ``videos``, and how many were left out for unknown labels."""
+    """The listing as arrays, videos in the order of `videos`, and how many were left out for unknown labels."""
     counts = [len(listing.get(video, ())) for video in videos]
     rows = [row for video in videos for row in listing.get(video, ())]
     label_index = {label: index for index, label in enumerate(labels)}
@@ -54,7 +54,7 @@ def tabulate(
 
 
 def match_greedily(truth: Table, found: Table, tious: np.ndarray) -> np.ndarray:
-    """[D, N] int64: which row of ``truth`` each detection takes at each threshold, or -1.
+    """[D, N] int64: which row of `truth` each detection takes at each threshold, or -1.
 
     In their order, detections take the segment of their video and class that has the highest tIoU with them, if it
     reaches the threshold, among those that none before has taken; of equal tIoUs the first.

@@ -13,9 +13,9 @@ from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, prepare
 
 @dataclass(frozen=True)
 class RecallResult:
-    """``recall`` [N, A] at each threshold and each average number of proposals a video, 1 to A.
+    """`recall` [N, A] at each threshold and each average number of proposals a video, 1 to A.
 
-    ``average`` [A] is its mean over thresholds (AR@AN is ``average[AN - 1]``); ``auc`` is the area under it from 1 to A
+    `average` [A] is its mean over thresholds (AR@AN is `average[AN - 1]`); `auc` is the area under it from 1 to A
     divided by A, from 0 to 1.
     """
 
@@ -38,7 +38,7 @@ def average_recall(
 
     The videos are those with segments. For an average number of n proposals each of them gives the same share of its
     proposals, its best ones. A segment is recalled if one of them reaches the tIoU threshold with it; one proposal may
-    recall several. Where all videos have ``max_average`` proposals this is the best n of each.
+    recall several. Where all videos have `max_average` proposals this is the best n of each.
 
     Args:
         ground_truth: segments of each video id.

@@ -26,11 +26,11 @@ AMBIGUOUS_LABEL = "Ambiguous"
 class Protocol:
     """One way of evaluating.
 
-    ``tious``: thresholds when none are given. ``removes_duplicates``: of ground-truth segments within 1e-3 s only the
-    first counts. ``takes_blocked``: whether it knows a list of blocked videos. ``forgives_ambiguous``: segments
+    `tious`: thresholds when none are given. `removes_duplicates`: of ground-truth segments within 1e-3 s only the
+    first counts. `takes_blocked`: whether it knows a list of blocked videos. `forgives_ambiguous`: segments
     labeled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
-    ``shortest_seconds``: shorter ground truth is left out; with 0, one of no length counts, as missed.
-    ``counts_other_videos``: detections of videos that the ground truth does not have are false positives.
+    `shortest_seconds`: shorter ground truth is left out; with 0, one of no length counts, as missed.
+    `counts_other_videos`: detections of videos that the ground truth does not have are false positives.
     """
 
     tious: tuple[float, ...]
@@ -80,9 +80,9 @@ PROTOCOLS: dict[str, Protocol] = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a protocol evaluates: the ground truth and detections that count, and the ``ambiguous`` segments.
+    """What a protocol evaluates: the ground truth and detections that count, and the `ambiguous` segments.
 
-    ``duplicates_removed`` and ``short_removed`` segments, and ``videos_blocked``, say what was taken away.
+    `duplicates_removed` and `short_removed` segments, and `videos_blocked`, say what was taken away.
     """
 
     ground_truth: Mapping[str, Sequence[Segment]]

@@ -21,8 +21,8 @@ CROP_TRIES = 20
 class TrainItem:
     """One video to learn from or to validate on.
 
-    ``features`` [T, C] float32 or float16, or a function that reads them; ``segments`` in seconds;
-    ``stride_seconds`` between rows, ``window_seconds`` what a row covers, ``duration_seconds`` of the video.
+    `features` [T, C] float32 or float16, or a function that reads them; `segments` in seconds;
+    `stride_seconds` between rows, `window_seconds` what a row covers, `duration_seconds` of the video.
     """
 
     video_id: str
@@ -44,7 +44,7 @@ class TrainItem:
         return replace(self, segments=[Segment(segment.segment, PROPOSAL_LABEL) for segment in self.segments])
 
     def targets(self, labels: Sequence[str]) -> SegmentTargets:
-        """The segments in snippets and their classes as positions in ``labels``."""
+        """The segments in snippets and their classes as positions in `labels`."""
         unknown = sorted({segment.label for segment in self.segments} - set(labels))
         if unknown:
             raise PipelineError(f"labels of video {self.video_id!r} must be among those trained, got {unknown}")
@@ -56,14 +56,14 @@ class TrainItem:
 
 @dataclass(frozen=True)
 class Batch:
-    """``features`` [B, T, C] float32, zeros under padding; ``mask`` [B, T] bool; ``targets`` of each row."""
+    """`features` [B, T, C] float32, zeros under padding; `mask` [B, T] bool; `targets` of each row."""
 
     features: Tensor
     mask: Tensor
     targets: list[SegmentTargets]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on ``device``."""
+        """The same on `device`."""
         return Batch(self.features.to(device), self.mask.to(device), [t.to(device) for t in self.targets])
 
 
@@ -77,7 +77,7 @@ def make_batch(
 ) -> Batch:
     """The items as one batch, padded to the longest.
 
-    Each is resized to ``resize_snippets`` rows if that is not 0, and cropped at random to ``max_snippets``.
+    Each is resized to `resize_snippets` rows if that is not 0, and cropped at random to `max_snippets`.
     """
     whole = [_resized(item.load(), item.targets(labels), resize_snippets) for item in items]
     cut = [random_crop(rows, targets, limit=max_snippets, rng=rng) for rows, targets in whole]
@@ -103,7 +103,7 @@ def _resized(rows: np.ndarray, targets: SegmentTargets, length: int) -> tuple[np
 def random_crop(
     rows: np.ndarray, targets: SegmentTargets, *, limit: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, SegmentTargets]:
-    """At most ``limit`` consecutive rows, if possible with a segment, and the segments that they hold.
+    """At most `limit` consecutive rows, if possible with a segment, and the segments that they hold.
 
     Segments that a crop cuts are shortened to it, or dropped if less than half of them is inside.
     """
@@ -118,7 +118,7 @@ def random_crop(
 
 
 def segments_inside(targets: SegmentTargets, *, begin: int, length: int) -> SegmentTargets:
-    """What rows ``begin`` to ``begin + length`` show of the segments, in snippets counted from ``begin``."""
+    """What rows `begin` to `begin + length` show of the segments, in snippets counted from `begin`."""
     # A row stands for half a stride to either side of its center.
     clipped = targets.segments.clamp(begin - 0.5, begin + length - 0.5)
     share = (clipped[:, 1] - clipped[:, 0]) / (targets.segments[:, 1] - targets.segments[:, 0])
@@ -127,7 +127,7 @@ def segments_inside(targets: SegmentTargets, *, begin: int, length: int) -> Segm
 
 
 def feature_statistics(items: Sequence[TrainItem], *, most_items: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, [C] float32 each, over a random choice of ``most_items``."""
+    """Mean and standard deviation of each channel, [C] float32 each, over a random choice of `most_items`."""
     chosen = np.random.default_rng(seed).permutation(len(items))[:most_items]
     count, total, squares = 0, np.zeros(1), np.zeros(1)
     # Sums are of differences to the first row, so that large means do not eat the variance's digits.

@@ -66,13 +66,13 @@ def module_config(config: TrainConfig, *, steps: int) -> SolaConfig:
 
 
 def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, device: torch.device) -> FitState:
-    """SoLa's networks with their initial weights, its targets and what it compares relative to, on ``device``.
+    """SoLa's networks with their initial weights, its targets and what it compares relative to, on `device`.
 
     For sola=auxiliary they have the width of the head's first layer, and only the predictor is used.
 
     Args:
-        items: training videos; at most ``config.statistics_videos`` of them are looked at, and only where
-            ``config.module.comparison`` asks for it.
+        items: training videos; at most `config.statistics_videos` of them are looked at, and only where
+            `config.module.comparison` asks for it.
     """
     chosen = np.random.default_rng(config.seed).permutation(len(items))[: config.statistics_videos]
     source = _ItemSource([items[index] for index in np.sort(chosen)])
@@ -99,7 +99,7 @@ def _on_device(fit_state: FitState, device: torch.device) -> FitState:
 
 
 def joined(head: Head, fit_state: FitState, config: TrainConfig) -> HeadWithSola:
-    """The head with those of the learner's networks that ``config.sola`` trains."""
+    """The head with those of the learner's networks that `config.sola` trains."""
     module = fit_state.module if config.trains_module else None
     predictor = fit_state.predictor if config.sola != "unified" else None
     return HeadWithSola(head, module, predictor)
@@ -115,7 +115,7 @@ def joint_losses(
     rng: np.random.Generator,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """The head's losses, and the weighted "similarity" where ``config.sola`` has it.
+    """The head's losses, and the weighted "similarity" where `config.sola` has it.
 
     Args:
         batch: on the CPU; where a module is trained, of the sequences before any resizing.
@@ -175,7 +175,7 @@ def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
 
 
 def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Generator) -> Batch:
-    """The sequences resized to ``length`` rows as by `resize_rows`, with gradients, and cropped to ``limit``."""
+    """The sequences resized to `length` rows as by `resize_rows`, with gradients, and cropped to `limit`."""
     rows, targets = [], []
     for features, mask, target in zip(batch.features, batch.mask, batch.targets, strict=True):
         source = int(mask.sum())
@@ -194,7 +194,7 @@ def windows_of(batch: Batch, scale: Scale, *, step: int) -> WindowBatch:
 
     Args:
         batch: on the CPU.
-        step: decides, with ``scale.config.seed``, which windows.
+        step: decides, with `scale.config.seed`, which windows.
     """
     source = _BatchSource(batch)
     return read_windows(
@@ -213,7 +213,7 @@ def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, scale: Scal
         learner: its predictor is used.
         rows: [B, T, C] float, C the width of that layer.
         mask: [B, T] bool.
-        step: decides, with ``scale.config.seed``, which windows.
+        step: decides, with `scale.config.seed`, which windows.
     """
     lengths = mask.sum(dim=1).cpu()
     windows = draw_epoch(lengths.numpy(), scale.config, step)

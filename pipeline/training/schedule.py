@@ -23,7 +23,7 @@ def steps_per_epoch(videos: int, config: TrainConfig) -> int:
 
 
 def learning_rate_at(step: int, *, total_steps: int, config: TrainConfig) -> float:
-    """The learning rate of ``step`` (from 0): a linear rise over the warm-up, then half a cosine down to 0."""
+    """The learning rate of `step` (from 0): a linear rise over the warm-up, then half a cosine down to 0."""
     warmup = total_steps * min(config.warmup_epochs, config.epochs) / config.epochs
     if step < warmup:
         return config.learning_rate * (step + 1) / (warmup + 1)

@@ -27,10 +27,10 @@ from sola.module import SolaModule
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What is known after an epoch (counted from 1); ``losses`` are means over its steps.
+    """What is known after an epoch (counted from 1); `losses` are means over its steps.
 
-    ``validation`` is None in epochs without one; ``is_best`` says that the kept weights are now this epoch's.
-    ``state`` makes the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
+    `validation` is None in epochs without one; `is_best` says that the kept weights are now this epoch's.
+    `state` makes the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
     """
 
     epoch: int
@@ -44,11 +44,11 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained ``head`` with its best weights, in evaluation mode, on the CPU, and the ``labels`` of its outputs.
+    """The trained `head` with its best weights, in evaluation mode, on the CPU, and the `labels` of its outputs.
 
-    ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
-    without validation videos; ``losses`` has one entry an epoch. ``module`` is the SoLa module that was trained in
-    front of the head, with the settings ``module_config``; both are None where none was.
+    `best_epoch` is where they come from; `best_map` is their mean average precision over `validation_tious`, None
+    without validation videos; `losses` has one entry an epoch. `module` is the SoLa module that was trained in
+    front of the head, with the settings `module_config`; both are None where none was.
     """
 
     head: Head
@@ -69,7 +69,7 @@ def fit_head(
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
-    """Trains a head on ``train_items`` and keeps the weights that do best on ``val_items``.
+    """Trains a head on `train_items` and keeps the weights that do best on `val_items`.
 
     The same items, labels and config give the same result on the same device and library versions, also when it is
     stopped after any epoch and resumed from that epoch's state. The caller's random generators are left alone.
@@ -77,9 +77,9 @@ def fit_head(
     Args:
         train_items: videos with segments; videos without any are background.
         val_items: may be empty; the last epoch's weights are then kept.
-        labels: the classes, in the order of the head's outputs (with ``config.class_agnostic`` there is only one,
+        labels: the classes, in the order of the head's outputs (with `config.class_agnostic` there is only one,
             whatever these are: see the result's labels).
-        on_epoch: called after each epoch, for progress and for saving ``report.state()``.
+        on_epoch: called after each epoch, for progress and for saving `report.state()`.
         resume: such a state; goes on after its epoch.
 
     Raises:
@@ -110,7 +110,7 @@ def fit_head(
 class _Run:
     """What changes while training; all of it goes into the state.
 
-    ``head`` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose ``learner`` is then not None.
+    `head` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose `learner` is then not None.
     """
 
     def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, fit_state: FitState | None) -> None:

@@ -22,9 +22,9 @@ def validate(
     config: TrainConfig,
     module: SolaModule | None = None,
 ) -> MapResult:
-    """Mean average precision of the head, whose classes are ``labels``, on the items.
+    """Mean average precision of the head, whose classes are `labels`, on the items.
 
-    With ``config.class_agnostic`` the items' segments count as `PROPOSAL_LABEL`. With a ``module`` the items' features
+    With `config.class_agnostic` the items' segments count as `PROPOSAL_LABEL`. With a `module` the items' features
     go through it first, as in `localize`.
     """
     device = resolve_device(config.device)

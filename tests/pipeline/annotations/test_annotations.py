@@ -240,7 +240,7 @@ def test_ids_that_differ_by_the_prefix_are_adopted(tmp_path):
     adopted = adopt_ids(annotations, ["v_x", "y", "z", "v_z"])
     assert list(adopted.videos) == ["v_x", "y", "z", "v_w"]
     assert adopted.videos["v_x"].id == "v_x"
-    assert adopted.problems[-1].startswith("2 videos go by the store's id")
+    assert adopted.problems[-1].startswith("2 videos use the store's id")
     assert adopt_ids(annotations, ["x"]) is annotations
     both = read_annotations(write(tmp_path, {"x": {}, "v_x": {}}))
     with pytest.raises(PipelineError, match="'v_x' and 'x' are both the video 'x'"):
