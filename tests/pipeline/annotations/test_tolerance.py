@@ -35,7 +35,7 @@ def test_only_the_subset_that_is_evaluated_counts(tmp_path):
     for protocol in ("sola", "activitynet"):
         result = evaluate(tmp_path / "found.json", file, EvaluateConfig(protocol=protocol))
         assert result.results["activitynet"].average == 1
-        assert result.notes[0].startswith("1 faults in subsets that are not in use, left out (video 'a', segment 1: [8")
+        assert result.notes[0].startswith("1 fault in subsets that are not in use, left out (video 'a', segment 1: [8")
     for subset in ("training", "all"):
         with pytest.raises(
             PipelineError, match=r"video 'a', segment 1: \[8.0, 13.0\] ends after .* --tolerance-seconds"
@@ -51,12 +51,12 @@ def test_only_the_subsets_that_training_uses_count(tmp_path):
     file = annotated(tmp_path, a=("training", [GOOD]), b=("validation", [GOOD]), c=("testing", [FAR]))
     summary = train(store, file, tmp_path / "model", TINY)
     assert (summary.training_videos, summary.validation_videos) == (1, 1)
-    assert "1 faults in subsets that are not in use, left out (video 'c'" in summary.notes[0]
+    assert "1 fault in subsets that are not in use, left out (video 'c'" in summary.notes[0]
     file = annotated(tmp_path, a=("training", [GOOD, FAR]), b=("validation", [GOOD]))
     with pytest.raises(PipelineError, match=r"video 'a', segment 1: .* remove the segment, or allow more"):
         train(store, file, tmp_path / "model", TINY)
     summary = train(store, file, tmp_path / "wide", replace(TINY, tolerance_seconds=3.0))
-    assert any(note.startswith("1 segments clipped to their video (a [8, 13] x") for note in summary.notes)
+    assert any(note.startswith("1 segment clipped to its video (a [8, 13] x") for note in summary.notes)
 
 
 def test_measured_durations_stop_only_the_subsets_in_use(tmp_path):

@@ -292,7 +292,7 @@ def test_ids_that_are_no_file_names_are_encoded_alike_in_files_and_annotations(t
     report = export(store, annotations, tmp_path / "out", ExportConfig(to="opentad"))
     assert (tmp_path / "out/features/day 1%2Fclip.npy").is_file()
     assert "day 1%2Fclip" in json.loads((tmp_path / "out/annotations.json").read_text())["database"]
-    assert any("1 ids are written differently" in note for note in report.notes)
+    assert any("1 ids are encoded to be file names" in note for note in report.notes)
 
 
 def test_subsets_are_mapped(tmp_path):
@@ -328,7 +328,7 @@ def test_an_export_that_does_not_check_is_not_kept(tmp_path, monkeypatch):
         return notes
 
     monkeypatch.setattr(opentad_module, "write", damaged)
-    with pytest.raises(PipelineError, match=r"does not check.*b\.npy cannot be read.*walk_a\.npy is \[3, 6\]"):
+    with pytest.raises(PipelineError, match=r"fails its check.*b\.npy cannot be read.*walk_a\.npy is \[3, 6\]"):
         export(store, make_annotations(), tmp_path / "out", ExportConfig(to="opentad"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
