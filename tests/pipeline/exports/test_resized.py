@@ -19,13 +19,13 @@ from pipeline.store.spec import rows_as_json
 from tests.pipeline.exports.test_exports import (
     PLANS,
     VIDEOS,
-    gtad_options,
     make_annotations,
     make_store,
     opentad_config,
     seconds_of,
     yaml_value,
 )
+from tests.pipeline.exports.test_gtad import gtad_options
 
 
 def make_clock_store(path: Path, plan: SnippetPlan) -> FeatureStore:
