@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
@@ -84,7 +85,7 @@ def _losses(content: dict[str, Any], database: dict[str, Any]) -> tuple[str, ...
     return (*lines, *lost_fields(segments, _SEGMENT_FIELDS, "segments"))
 
 
-def lost_fields(objects: Any, kept: frozenset[str], what: str) -> list[str]:
+def lost_fields(objects: Iterable[dict[str, Any]], kept: frozenset[str], what: str) -> list[str]:
     """Return one line for each field that is not kept: how many objects have it, and its name."""
     counts = Counter(name for item in objects for name in item if name not in kept)
     return [f"{count} {what} have a field {name!r}, which is not kept" for name, count in sorted(counts.items())]

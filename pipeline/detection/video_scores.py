@@ -82,8 +82,8 @@ def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) ->
     if missing := sorted(i for i, name in names.items() if name is None):
         known = ", ".join(sorted(scores)[:3])
         raise PipelineError(
-            f"video scores: {len(missing)} of {len(ids)} videos have none, such as {missing[0]}; there are scores of "
-            f"{len(scores)} videos ({known}, …)"
+            f"video scores: {len(missing)} of {len(ids)} videos have none, for example {missing[0]}; there are scores "
+            f"for {len(scores)} videos ({known}, …)"
         )
     return {i: scores[name] for i, name in names.items() if name is not None}
 

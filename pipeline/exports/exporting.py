@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.annotations import Annotations
 from pipeline.errors import PipelineError
@@ -18,7 +18,19 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 
 RECORD = "export.json"
-_CONSUMERS: dict[str, Any] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
+
+
+class Toolkit(Protocol):
+    """A module that writes and checks the exports for one toolkit."""
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Write the export to `folder`; return notes for the user."""
+
+    def check(self, job: Job, folder: Path) -> list[str]:
+        """Return the faults of the export in `folder`, read as the toolkit reads it."""
+
+
+_TOOLKITS: dict[str, Toolkit] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
 
 
 @dataclass(frozen=True)
@@ -61,13 +73,13 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
         raise PipelineError(f"{out} exists and is not empty; choose another --out")
     job = prepare(store, annotations, config, home=out.resolve())
     resized_for_gtad = config.to == "gtad" and config.resize_snippets
-    consumer = gtad_activitynet if resized_for_gtad else _CONSUMERS[config.to]
+    toolkit: Toolkit = gtad_activitynet if resized_for_gtad else _TOOLKITS[config.to]
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
     _remove_leftovers(partial)
     try:
-        notes = (*job.notes, *consumer.write(job, partial))
-        if faults := consumer.check(job, partial):
+        notes = (*job.notes, *toolkit.write(job, partial))
+        if faults := toolkit.check(job, partial):
             raise PipelineError(f"the export for {config.to} fails its check, so nothing is kept: {_some(faults)}")
         write_json(partial / RECORD, _record(job))
         if out.exists():

@@ -44,7 +44,7 @@ def config(sola: str, **options) -> TrainConfig:
 
 
 def items() -> list[TrainItem]:
-    """Three videos that are longer than a window of `MODULE` and one that is shorter; features far from centred."""
+    """Three videos that are longer than a window of `MODULE` and one that is shorter; features far from centered."""
     made = []
     for number, length in enumerate((30, 24, 17, 6)):
         rows = np.random.default_rng(number).normal(size=(length, CHANNELS)).astype(np.float32) + 2
@@ -63,7 +63,7 @@ def items() -> list[TrainItem]:
 
 
 def start(settings: TrainConfig, *, gate: float = 0.3) -> tuple[HeadWithSola, FitState, Batch]:
-    """Network, learner and batch of a first step, the module's gate opened so that it shows."""
+    """Network, SoLa's fit state and batch of a first step, the module's gate opened so that it has an effect."""
     torch.manual_seed(0)
     head = build_head(CHANNELS, 2, settings.head)
     fit_state = start_fit(items(), head, settings, torch.device("cpu"))
