@@ -33,7 +33,7 @@ def assign_points(
 ) -> tuple[Tensor, Tensor]:
     """Return (classes [T, K] of 0 and 1, distances [T, 2] to start and end in units of `stride`) for one level.
 
-    A point learns a segment if it lies inside, at most `centre_radius * stride` from the segment's center, and the
+    A point learns a segment if it lies inside, at most `centre_radius * stride` from its center, and the
     farther boundary is within the level's range. Of several segments it takes the shortest. A point without a
     segment has a row of zeros in both.
 
