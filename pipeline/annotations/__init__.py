@@ -1,4 +1,4 @@
-"""Ground truth: the segments in which actions happen, read from and written to the field's files."""
+"""Ground truth: the segments in which actions happen. Reads and writes the file formats of the field."""
 
 from pipeline.annotations.match import Match, adopt_ids, match
 from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations, canonical_subset

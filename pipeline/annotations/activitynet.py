@@ -1,13 +1,14 @@
-"""The ActivityNet dialect and its relatives: ``{"database": {id: {..., "annotations": [{"segment", "label"}]}}}``.
+"""The ActivityNet dialect and its variants: `{"database": {id: {..., "annotations": [{"segment", "label"}]}}}`.
 
-HACS writes it with durations as strings; the THUMOS14 conversions of the field write it with segment times as strings
-or without durations; ActionFormer adds ``fps`` and an integer ``label_id``.
+HACS writes durations as strings. Conversions of THUMOS14 write segment times as strings, or no durations.
+ActionFormer adds `fps` and an integer `label_id`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
@@ -20,10 +21,10 @@ _THUMOS_ID = re.compile(r"video_(test|validation)_\d+")
 
 
 def translate(content: dict[str, Any], *, source: str) -> RawAnnotations:
-    """The file's values; fields that the annotations have no place for are named as losses.
+    """Return the file's values; fields that `Annotations` cannot hold are listed as losses.
 
     Raises:
-        PipelineError: the database is no object of objects, or annotations are no list of objects.
+        PipelineError: the database is not an object of objects, or annotations are not a list of objects.
     """
     database = content["database"]
     if not isinstance(database, dict):
@@ -52,10 +53,10 @@ def _video(name: str, entry: Any, source: str) -> RawVideo:
 
 
 def raw_segments(name: str, entry: dict[str, Any], source: str) -> list[RawSegment]:
-    """The segments of a video's entry; none where it has no list (videos of a withheld test set).
+    """Return the segments of a video's entry; none if it has no list (videos of a withheld test set).
 
     Raises:
-        PipelineError: "annotations" is no list of objects.
+        PipelineError: "annotations" is not a list of objects.
     """
     items = entry.get("annotations")
     if items is None:
@@ -84,12 +85,12 @@ def _losses(content: dict[str, Any], database: dict[str, Any]) -> tuple[str, ...
     return (*lines, *lost_fields(segments, _SEGMENT_FIELDS, "segments"))
 
 
-def lost_fields(objects: Any, kept: frozenset[str], what: str) -> list[str]:
-    """One line for each field that is not kept: the number of objects that have it, its name."""
+def lost_fields(objects: Iterable[dict[str, Any]], kept: frozenset[str], what: str) -> list[str]:
+    """Return one line for each field that is not kept: how many objects have it, and its name."""
     counts = Counter(name for item in objects for name in item if name not in kept)
     return [f"{count} {what} have a field {name!r}, which is not kept" for name, count in sorted(counts.items())]
 
 
 def kind(value: Any) -> str:
-    """What a JSON value is, in few characters, for messages."""
+    """Return a short description of a JSON value, for messages."""
     return "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"

@@ -1,7 +1,7 @@
 """The dialect of BSN and its successors (BMN, G-TAD, DBG) for ActivityNet.
 
-``{id: {"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}]}}``; the subsets
-stand in a second file, ``video_info_new.csv``.
+`{id: {"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}]}}`; the subsets
+are in a second file, `video_info_new.csv`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset
 
 
 def recognizes(content: Any) -> bool:
-    """Whether a JSON value is an object of videos in this dialect."""
+    """Return whether a JSON value is an object of videos in this dialect."""
     return (
         isinstance(content, dict)
         and bool(content)
@@ -30,10 +30,10 @@ def recognizes(content: Any) -> bool:
 
 
 def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path) -> RawAnnotations:
-    """The file's values, with the subsets from the CSV file ``subsets`` where it exists.
+    """Return the file's values, with the subsets from the CSV file `subsets` if it exists.
 
     Raises:
-        PipelineError: annotations are no list of objects, or the CSV file has not the columns video and subset.
+        PipelineError: annotations are not a list of objects, or the CSV file lacks the columns video and subset.
     """
     by_video = _read_subsets(subsets) if subsets.exists() else {}
     videos = [
@@ -49,7 +49,7 @@ def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path)
     losses = lost_fields(content.values(), _FIELDS, "videos")
     unknown = sum(video.subset is None for video in videos)
     if unknown:
-        losses.append(f"{unknown} videos have no subset: this dialect keeps them in {SUBSETS_NAME}, beside the file")
+        losses.append(f"{unknown} videos have no subset: this dialect keeps them in {SUBSETS_NAME} beside the file")
     return RawAnnotations(dialect="bsn", videos=videos, losses=tuple(losses))
 
 
@@ -58,7 +58,7 @@ def _read_subsets(path: Path) -> dict[str, str]:
         lines = io.StringIO(read_text(path, what="annotations"), newline="")
         rows = [(row["video"], row["subset"]) for row in csv.DictReader(lines)]
     except KeyError as error:
-        raise PipelineError(f"annotations: {path} must have the columns video and subset, lacks {error}") from None
+        raise PipelineError(f"annotations: {path} must have the columns video and subset, but lacks {error}") from None
     except csv.Error as error:
         raise PipelineError(f"annotations: cannot read {path}: {error}") from None
     subsets = dict(rows)

@@ -1,4 +1,4 @@
-"""From a file's own values to checked annotations: mends what is small, counts it, and refuses the rest."""
+"""Check a file's values: fix and count small faults, refuse the rest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment, check_tolerance
 from pipeline.errors import PipelineError
 
-_RELATIVE_TOLERANCE = 0.01  # clocks of containers and annotation tools drift apart with the length of the video
+_RELATIVE_TOLERANCE = 0.01  # containers and annotation tools have different clocks, which drift apart in long videos
 _EXAMPLES = 3
 _MOST, _LEAST = 1e12, 1e-6  # of seconds, frames and rates
 _MOST_FPS = 1e6
 
 
 class Notes:
-    """Collects what was seen on the way, by kind, with a few examples each."""
+    """Observations, counted by kind, with a few examples of each."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Notes:
         return self._counts.total()
 
     def lines(self) -> tuple[str, ...]:
-        """One line for each kind: the count, the kind, examples."""
+        """Return one line for each kind: the count, the kind, examples."""
         return tuple(
             f"{count} {kind if count > 1 else _singular(kind)} ("
             + "; ".join(self._examples[kind])
@@ -45,21 +45,21 @@ class Notes:
 
 
 def _singular(kind: str) -> str:
-    """The kind for one alone: its first word, and what refers to it, without the plural."""
+    """Return the kind in the singular: its first word, and the pronoun that refers to it."""
     first, _, rest = kind.partition(" ")
     return f"{first.removesuffix('s')} {rest.replace('their ', 'its ')}"
 
 
 class Fault(Exception):
-    """A value that cannot be mended; the message names it and the remedy."""
+    """A value that cannot be fixed automatically; the message names it and the remedy."""
 
 
 class Faults:
-    """Collects what cannot be mended: in the subsets in use it stops, in others it is a note.
+    """Faults that cannot be fixed automatically: errors in the subsets in use, notes in the others.
 
     Args:
-        subsets: those in use; None for all.
-        notes: where faults of other subsets go.
+        subsets: the subsets in use; None for all.
+        notes: receives the faults of other subsets.
     """
 
     def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
@@ -68,7 +68,7 @@ class Faults:
         self._lines: list[str] = []
 
     def add(self, line: str, *, subset: Any) -> None:
-        """Takes up a fault of a video of ``subset``."""
+        """Add a fault of a video of `subset`."""
         if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
             self._lines.append(line)
         else:
@@ -76,7 +76,7 @@ class Faults:
             self._notes.add("faults in subsets that are not in use, left out", what)
 
     def refuse(self, *, source: str) -> None:
-        """Raises one line for all faults: the first of them and the number of the others.
+        """Raise one error for all faults: the first fault and the number of the others.
 
         Raises:
             PipelineError: there are faults.
@@ -94,17 +94,17 @@ def check(
     subsets: Collection[str] | None = None,
     mend: bool = True,
 ) -> Annotations:
-    """Checked annotations from a file's own values.
+    """Return checked annotations from a file's values.
 
     Args:
         source: names the file in messages.
-        tolerance_seconds: a segment may overshoot its video by this much, or by 1 % of the duration where
-            that is more; it is clipped then.
-        subsets: those in use; what cannot be mended in others is left out and noted. None: all are in use.
-        mend: off: segments within the tolerance stay as the file has them, in its order, also those of no length.
+        tolerance_seconds: a segment may extend beyond its video by this much, or by 1 % of the duration if that
+            is more; it is then clipped.
+        subsets: the subsets in use; faults in other subsets are left out and noted. None: all are in use.
+        mend: if False, segments within the tolerance stay as the file has them, in its order, also those of length 0.
 
     Raises:
-        PipelineError: values that cannot be mended; the first is named, the others are counted.
+        PipelineError: values that cannot be fixed automatically; names the first and counts the others.
     """
     check_tolerance(tolerance_seconds)
     notes = Notes()
@@ -177,10 +177,10 @@ def _segment(raw: RawSegment) -> Segment:
 
 
 def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: float) -> None:
-    """Raises where the segment lies outside its video by more than the tolerance.
+    """Check that the segment lies inside its video, within the tolerance.
 
     Raises:
-        Fault: it does.
+        Fault: it does not.
     """
     tolerance = max(tolerance_seconds, _RELATIVE_TOLERANCE * (duration or 0.0))
     start, end = segment.segment
@@ -189,14 +189,14 @@ def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: fl
     if over > tolerance:
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
-            f"{[start, end]} {side} by {over:.3g} s, more than the {tolerance:.3g} s that are mended; correct the "
+            f"{[start, end]} {side} by {over:.3g} s, more than the tolerance of {tolerance:.3g} s; correct the "
             "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `probe`: "
             "--tolerance-seconds); times are seconds: are these frames?"
         )
 
 
 def clip_segment(segment: Segment, duration: float | None, *, video: str, notes: Notes) -> Segment | None:
-    """The segment inside its video, or None where nothing is left of it; what was mended goes to ``notes``."""
+    """Return the segment clipped to its video, or None if nothing is left; record changes in `notes`."""
     start, end = segment.segment
     last = math.inf if duration is None else duration
     if start < 0 or end > last:
@@ -233,10 +233,10 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
 
 
 def number(value: Any, what: str) -> float:
-    """A number from a JSON number or from a string that holds one.
+    """Return the number in a JSON number or in a string.
 
     Raises:
-        Fault: it is neither, not finite, or far beyond all times and counts.
+        Fault: the value is neither, is not finite, or is larger than any real time or count.
     """
     try:
         result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
@@ -262,6 +262,6 @@ def _positive(value: Any, what: str, video: str, notes: Notes) -> float | None:
 
 
 def describe(segment: Segment) -> str:
-    """The segment in few characters, for messages."""
+    """Return the segment in a short form, for messages."""
     start, end = segment.segment
     return f"[{start:.6g}, {end:.6g}] {segment.label}"

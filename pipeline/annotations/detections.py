@@ -1,4 +1,4 @@
-"""Detections: the ActivityNet submission, ``{"version", "results": {id: [{"segment", "label", "score"}]}, ...}``."""
+"""Detections, as ActivityNet submissions: `{"version", "results": {id: [{"segment", "label", "score"}]}, ...}`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ VERSION = "1.0"
 DETECTION_SUFFIXES = (".json", ".csv")
 _COLUMNS = ("video", "start", "end", "label", "score")
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
-_MOST = 1e12  # of seconds and scores: beyond it sums and products overflow
+_MOST = 1e12  # for seconds and scores: larger values overflow in sums and products
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
 
 
 def read_detections(path: Path) -> dict[str, list[Detection]]:
-    """The detections in ``path`` by video id, each video's by falling score (equal scores in the file's order).
+    """Return the detections in `path` by video id, sorted by descending score (equal scores keep the file's order).
 
-    Scores may be any finite numbers, since files of other tools need not hold probabilities; numbers may be
-    strings.
+    Scores may be any finite numbers: other tools need not write probabilities. Numbers may be strings.
 
     Raises:
-        PipelineError: the file is absent or no submission, or has a video's id twice; a segment is reversed or not two
-            finite numbers, a label is missing, a score is not finite.
+        PipelineError: the file is absent, is not a submission, or has a video's id twice; a segment is reversed or is
+            not two finite numbers, a label is missing, or a score is not finite.
     """
     content = read_json(path, what="detections")
     results = content.get("results") if isinstance(content, dict) else None
@@ -49,7 +48,7 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
 
 
 def read_external_data(path: Path) -> dict[str, Any]:
-    """What a detections file says of its making (``external_data``); empty where it says nothing."""
+    """Return how a detections file was made (its `external_data`); empty if the file does not say."""
     content = read_json(path, what="detections")
     value = content.get("external_data") if isinstance(content, dict) else None
     return value if isinstance(value, dict) else {}
@@ -58,14 +57,13 @@ def read_external_data(path: Path) -> dict[str, Any]:
 def write_detections(
     path: Path, detections: Mapping[str, Iterable[Detection]], *, extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes ``path`` in one step, each video's detections by falling score (equal scores in the given order).
+    """Write `path` atomically, each video's detections by descending score (equal scores keep the given order).
 
-    A ``path`` that ends in .csv gets a table of one detection a line, any other the submission as JSON.
+    A `path` that ends in .csv gets a table with one detection a line; any other gets the submission as JSON.
 
     Args:
-        detections: by video id; a video with none is written with an empty list. Segments in seconds, rounded to
-            a microsecond.
-        extra: how the detections were made, saved as ``external_data``; a table has no place for it.
+        detections: by video id; a video without any gets an empty list. Segments in seconds, rounded to a microsecond.
+        extra: how the detections were made, saved as `external_data`; not written to a table.
 
     Raises:
         PipelineError: a score is not in [0, 1], a segment is reversed or not finite.
@@ -126,6 +124,6 @@ def _checked(detection: Detection, video: str) -> Detection:
 
 
 def _as_json(detection: Detection) -> dict[str, Any]:
-    # float() because heads hand over NumPy scalars, which JSON does not know.
+    # float(): heads return NumPy scalars, which JSON cannot represent.
     segment = [round(float(bound), _SECONDS_DIGITS) for bound in detection.segment]
     return {"segment": segment, "label": detection.label, "score": round(float(detection.score), _SCORE_DIGITS)}

@@ -1,4 +1,4 @@
-"""Which videos have both annotations and features, and which have only one of them."""
+"""Match annotated videos with videos that have features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.errors import PipelineError
 from pipeline.text.plain import counted
 
-_PREFIX = "v_"  # ActivityNet's files carry it, the keys of its annotation file do not
+_PREFIX = "v_"  # in ActivityNet's file names, but not in the keys of its annotation file
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Match:
     only_in_store: tuple[str, ...]
 
     def message(self) -> str:
-        """One line: how many videos match, and counts and up to three examples of those that do not."""
+        """Return one line: how many videos match, how many do not, with up to three examples."""
         parts = [f"{counted(len(self.both), 'video', 'has', 'have')} annotations and features"]
         if names := self.only_in_annotations:
             parts.append(f"{len(names)} annotated without features ({_some(names)})")
@@ -33,7 +33,7 @@ class Match:
 
 
 def match(annotations: Annotations, ids: Iterable[str]) -> Match:
-    """Compares the annotated videos with ``ids``, the videos of a store."""
+    """Compare the annotated videos with `ids`, the videos of a store."""
     annotated, stored = set(annotations.videos), set(ids)
     return Match(
         both=tuple(sorted(annotated & stored)),
@@ -43,13 +43,14 @@ def match(annotations: Annotations, ids: Iterable[str]) -> Match:
 
 
 def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
-    """The annotations under the store's ids where the two differ only by ActivityNet's ``v_`` prefix, or by the code
-    points of the same letters (é as one, or as e and an accent, as some systems write file names).
+    """Return the annotations, renamed to the store's ids where only the spelling of an id differs.
 
-    Ids that ``ids`` has already, or has in no such form, stay as they are.
+    Two ids match if they differ only by ActivityNet's `v_` prefix, or in the code points of the same letters (é as
+    one code point, or as e and an accent, as some systems write file names). Ids that `ids` contains, or contains in
+    no such form, stay as they are.
 
     Raises:
-        PipelineError: two annotated videos would get one id.
+        PipelineError: two annotated videos would get the same id.
     """
     known = names_by_form(ids)
     videos: dict[str, VideoAnnotations] = {}
@@ -62,30 +63,34 @@ def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
         if new == old:
             continue
         if _composed(new) == _composed(old):
-            by_letters.append(f"{old!a} is {new!a}")  # they look alike, but for their code points
+            by_letters.append(f"{old!a} is {new!a}")  # they look the same, so print the code points
         else:
             by_prefix.append(f"{old} is {new}")
     lines = []
     if by_prefix:
         names = _some(by_prefix)
-        many = counted(len(by_prefix), "video", "goes", "go")
-        lines.append(f"{many} by the store's id, which differs by the prefix {_PREFIX!r} ({names})")
+        many = counted(len(by_prefix), "video", "uses", "use")
+        lines.append(f"{many} the store's id, which differs by the prefix {_PREFIX!r} ({names})")
     if by_letters:
         names = _some(by_letters)
-        many = counted(len(by_letters), "video", "goes", "go")
-        lines.append(f"{many} by the store's id, which has other code points for the same letters ({names})")
+        many = counted(len(by_letters), "video", "uses", "use")
+        lines.append(f"{many} the store's id, which has other code points for the same letters ({names})")
     return replace(annotations, videos=videos, problems=(*annotations.problems, *lines)) if lines else annotations
 
 
 def names_by_form(names: Iterable[str]) -> dict[str, str]:
-    """The names by themselves and by their composed form; a form that several names share stands for none of them."""
+    """Return the names by themselves and by their composed form, without forms that several names share."""
     names = list(names)
     counts = Counter(map(_composed, names))
     return {form: name for name in names if counts[form := _composed(name)] == 1} | {name: name for name in names}
 
 
 def find_name(name: str, known: Mapping[str, str]) -> str | None:
-    """The name in :func:`names_by_form` that is ``name``, or differs only by the prefix ``v_`` or in code points."""
+    """Return the name in `known` that is `name`, or differs only by the prefix `v_` or in code points; else None.
+
+    Args:
+        known: from `names_by_form`.
+    """
     other = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _PREFIX + name
     forms = (name, other, _composed(name), _composed(other))
     return next((known[form] for form in forms if form in known), None)

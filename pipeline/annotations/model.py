@@ -1,4 +1,4 @@
-"""What ground truth is, once it has been read: plain frozen values, all times in seconds."""
+"""Ground truth as frozen values, all times in seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.annotations.segments import Segment
 from pipeline.errors import PipelineError
 
-AMBIGUOUS = "Ambiguous"  # THUMOS14's label for stretches that count neither for nor against a detection
+AMBIGUOUS = "Ambiguous"  # THUMOS14's label for segments that count neither for nor against a detection
 
 _SUBSETS = {
     "train": "training",
@@ -22,9 +22,9 @@ _SUBSETS = {
 
 
 def canonical_subset(name: str) -> str:
-    """One spelling for the subsets that files spell differently: training, validation or testing.
+    """Return the usual name of a subset: training, validation or testing.
 
-    Case and surrounding blanks do not matter; any other name comes back in lower case.
+    Ignores case and surrounding blanks. Any other name is returned in lower case.
     """
     lower = name.strip().lower()
     return _SUBSETS.get(lower, lower)
@@ -35,12 +35,12 @@ class VideoAnnotations:
     """The ground truth of one video.
 
     Args:
-        id: the video's id, as in the file.
-        subset: the subset as the file spells it; empty where the file names none.
-        duration: seconds, or None where the file does not say.
+        id: as in the file.
+        subset: as the file spells it; empty if the file names none.
+        duration: seconds, or None if unknown.
         fps: frames a second, or None.
-        segments: ordered by start, then end; ``0 <= start < end``, and ``end <= duration`` where that is known (unless
-            they were read as the file has them).
+        segments: ordered by start, then end; `0 <= start < end`, and `end <= duration` where known (unless read
+            with `mend=False`).
         ambiguous: segments labeled "Ambiguous" (THUMOS14), kept apart from the classes.
         frames: number of frames, or None.
     """
@@ -59,12 +59,12 @@ class Annotations:
     """The ground truth of a data set.
 
     Args:
-        version: what the file says of itself; may be empty.
+        version: the file's version field; may be empty.
         videos: by video id, in the file's order.
-        labels: the class names; a label's place is its class index. In the order of the file's integer
-            ``label_id`` where it has one, else sorted by name.
-        problems: what was mended or looks odd, one line each, with counts and examples.
-        dialect: the form in which the file was written.
+        labels: the class names; a label's position is its class index. Ordered by the file's integer `label_id` if it
+            has one, else by name.
+        problems: what was fixed or looks odd, one line each, with counts and examples.
+        dialect: the dialect of the file.
     """
 
     version: str
@@ -74,14 +74,14 @@ class Annotations:
     dialect: str = "activitynet"
 
     def subsets(self) -> dict[str, int]:
-        """The number of videos of each subset, as the file spells it."""
+        """Return the number of videos in each subset, by the file's spelling."""
         return dict(Counter(video.subset for video in self.videos.values()))
 
     def in_subset(self, *names: str) -> Annotations:
-        """The same annotations with the videos of the named subsets only; labels keep their class index.
+        """Return the annotations of the named subsets only; labels keep their class index.
 
         Args:
-            names: case does not matter; train/training, val/validation and test/testing are the same.
+            names: in any case; train/training, val/validation and test/testing are the same.
 
         Raises:
             PipelineError: no video is in one of them.

@@ -1,4 +1,4 @@
-"""What a dialect's translator hands over: the file's own values, not yet checked."""
+"""A file's values as a dialect's `translate` returns them, not yet checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RawSegment:
-    """A segment as the file gives it; ``bounds`` should be two numbers and ``label`` a name."""
+    """A segment as the file gives it; `bounds` should be two numbers and `label` a name."""
 
     bounds: Any
     label: Any
@@ -17,7 +17,7 @@ class RawSegment:
 
 @dataclass(frozen=True)
 class RawVideo:
-    """A video as the file gives it; None stands for what the file does not say."""
+    """A video as the file gives it; None where the file has no value."""
 
     id: str
     segments: list[RawSegment]
@@ -29,10 +29,10 @@ class RawVideo:
 
 @dataclass(frozen=True)
 class RawAnnotations:
-    """A file as its dialect's translator understood it.
+    """A file as its dialect's `translate` read it.
 
     Args:
-        losses: what the file holds and the annotations cannot, one line each.
+        losses: what the file holds and `Annotations` cannot, one line each.
     """
 
     dialect: str

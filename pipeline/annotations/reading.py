@@ -1,4 +1,4 @@
-"""Reading annotation files."""
+"""Read annotation files."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def read_annotations(
     subsets: Collection[str] | None = None,
     mend: bool = True,
 ) -> Annotations:
-    """The ground truth in ``path``: a file of the ActivityNet family or of BSN, or a folder of THUMOS14 text files.
+    """Return the ground truth in `path`: a file in ActivityNet's or BSN's form, or a folder of THUMOS14 text files.
 
-    The dialect is recognized; what it says and :class:`Annotations` cannot hold is named in ``problems``. Numbers
-    may be strings. Segments that overshoot their video a little are clipped, segments of no length left out;
-    ``problems`` counts both.
+    The dialect is detected. `problems` names the fields that `Annotations` cannot hold. Numbers may be strings.
+    Segments that extend slightly beyond their video are clipped, segments of length 0 are left out; `problems`
+    counts both.
 
     Args:
-        tolerance_seconds: how much a segment may overshoot its video, or 1 % of the duration where that is more.
-        subsets: those in use; a fault in another is left out and noted in ``problems``. None: all are in use.
-        mend: off: segments that overshoot a little, or have no length, stay as the file has them, in its order.
+        tolerance_seconds: how far a segment may extend beyond its video, or 1 % of the duration if that is more.
+        subsets: the subsets in use; a fault in another is left out and noted in `problems`. None: all are in use.
+        mend: if False, segments slightly beyond their video or of length 0 stay as the file has them, in its order.
 
     Raises:
-        PipelineError: the file is absent or no annotation file; in the subsets in use, an id appears twice, or a
-            segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than the
-            tolerance.
+        PipelineError: the file is absent or is not an annotation file; in the subsets in use, an id appears twice, or
+            a segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than
+            the tolerance.
     """
     return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, mend=mend)
 
@@ -49,11 +49,11 @@ def fit_to_durations(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
 ) -> Annotations:
-    """The annotations with the durations of the videos themselves, and segments clipped to them.
+    """Return the annotations with the measured durations of the videos, and segments clipped to them.
 
     Args:
-        durations: seconds by video id, as measured on the videos; videos that it does not name stay as they are.
-        tolerance_seconds, subsets: as in :func:`read_annotations`.
+        durations: seconds by video id, as measured on the videos; other videos stay as they are.
+        tolerance_seconds, subsets: as in `read_annotations`.
 
     Raises:
         PipelineError: a segment of the subsets in use lies beyond its video by more than the tolerance.
@@ -86,7 +86,7 @@ def _clip(
 
 
 def _translate(path: Path) -> RawAnnotations:
-    """The file's own values, from whichever dialect it is in."""
+    """Return the values of a file in any dialect."""
     if path.is_dir() or path.suffix.lower() == ".txt":
         return thumos.translate(path)
     content = read_json(path, what="annotations")

@@ -1,4 +1,4 @@
-"""What an annotation file holds, in numbers."""
+"""Counts and lengths of an annotation file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Group:
 
     Args:
         name: of the subset or class.
-        videos: with it.
-        segments: in it.
-        median_seconds: of its segments; None where there are none.
-        hours: total duration of its videos; None where one of them is not known.
+        videos: number of its videos.
+        segments: number of its segments.
+        median_seconds: median length of its segments; None without segments.
+        hours: total duration of its videos; None if one of them is unknown.
     """
 
     name: str
@@ -36,16 +36,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """What :func:`summary` finds.
+    """The result of `summary`.
 
     Args:
         dialect, version: of the file.
-        videos: all; ``without_segments`` of them have none, ``without_duration`` say none.
-        segments: of all classes; ``ambiguous`` are counted apart, ``overlapping`` overlap another in their video.
-        length_seconds: quantiles (see ``QUANTILES``) of the segments' lengths; empty without segments.
-        length_share: the same as a share of the video's duration, over videos that say one.
-        subsets, classes: in the file's order; in class index order.
-        problems: what was mended, lost or looks odd.
+        videos: number of videos; `without_segments` and `without_duration` count those that lack them.
+        segments: of all classes, without the `ambiguous` ones; `overlapping` overlap another in their video.
+        length_seconds: quantiles (see `QUANTILES`) of the segments' lengths; empty without segments.
+        length_share: the same as a share of the video's duration, over videos of known duration.
+        subsets: in the file's order.
+        classes: by class index.
+        problems: what was fixed, lost, or looks odd.
     """
 
     dialect: str
@@ -63,11 +64,11 @@ class Summary:
     problems: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the summary as plain JSON values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The same as text, line by line."""
+        """Return the summary as lines of text."""
         lines = [
             f"dialect {self.dialect}" + (f", version {self.version}" if self.version else ""),
             f"{counted(self.videos, 'video')} "
@@ -87,7 +88,7 @@ class Summary:
 
 
 def summary(annotations: Annotations) -> Summary:
-    """Videos, subsets, classes, segments, their lengths, and problems of ``annotations``."""
+    """Return the numbers of videos, subsets, classes and segments, the lengths, and the problems of `annotations`."""
     videos = list(annotations.videos.values())
     lengths = [_length(pair) for video in videos for pair in _pairs(video)]
     shares = [_length(pair) / video.duration for video in videos if video.duration for pair in _pairs(video)]
@@ -135,7 +136,7 @@ def _classes(annotations: Annotations) -> tuple[Group, ...]:
 
 
 def _overlapping(video: VideoAnnotations) -> int:
-    """The number of segments that share time with another of the video."""
+    """Return the number of segments that overlap another segment of the video."""
     found = set()
     latest_end, latest = float("-inf"), -1
     for place, (start, end) in enumerate(_pairs(video)):  # ordered by start

@@ -1,4 +1,4 @@
-"""THUMOS14's own text files: ``<Class>_val.txt`` and ``<Class>_test.txt`` with lines ``<video id> <start> <end>``."""
+"""THUMOS14's own text files: `<Class>_val.txt` and `<Class>_test.txt` with lines `<video id> <start> <end>`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SUBSETS = {"val": "validation", "test": "test"}
 
 
 def translate(path: Path) -> RawAnnotations:
-    """The values of a folder of such files, or of one of them.
+    """Return the values of a folder of such files, or of one such file.
 
-    The class is the file's name up to the last underscore; the subset is what follows it. Times are seconds.
+    The class is the file's name up to the last underscore; the subset follows it. Times are in seconds.
 
     Raises:
-        PipelineError: there is no such file, one cannot be read, or a line is not an id and two times.
+        PipelineError: there is no such file, a file cannot be read, or a line is not an id and two times.
     """
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     matches = [(file, match) for file in files if (match := _NAME.fullmatch(file.name))]
@@ -38,7 +38,7 @@ def translate(path: Path) -> RawAnnotations:
     videos = [RawVideo(id=video, segments=segments[video], subset=subsets[video]) for video in sorted(segments)]
     skipped = [file.name for file in files if not _NAME.fullmatch(file.name)]
     losses = [f"{len(skipped)} other text files are not read ({', '.join(skipped[:3])})"] if skipped else []
-    losses.append("these files say no durations, and nothing of videos without segments")
+    losses.append("these files have no durations and do not name videos without segments")
     return RawAnnotations(dialect="thumos14-text", videos=videos, losses=tuple(losses))
 
 

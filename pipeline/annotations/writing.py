@@ -1,4 +1,4 @@
-"""Writing annotations in the ActivityNet dialect."""
+"""Write annotations in the ActivityNet dialect."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline.storage.atomic_files import write_json
 
 
 def write_annotations(path: Path, annotations: Annotations) -> None:
-    """Writes ``path`` in one step; reading it gives the same videos, segments and class indices."""
+    """Write `path` atomically; reading it gives the same videos, segments and class indices."""
     label_ids = {label: place for place, label in enumerate(annotations.labels)}
     database = {name: video_entry(video, label_ids) for name, video in annotations.videos.items()}
     write_json(path, {"version": annotations.version, "database": database})
 
 
 def video_entry(video: VideoAnnotations, label_ids: dict[str, int]) -> dict[str, Any]:
-    """A video's entry in the database; what is not known is left out, segments labeled ambiguous have no id."""
+    """Return a video's entry in the database, without unknown values; ambiguous segments have no `label_id`."""
     known = {"subset": video.subset, "duration": video.duration, "frame": video.frames, "fps": video.fps}
     entry: dict[str, Any] = {key: value for key, value in known.items() if value not in (None, "")}
     segments = sorted((*video.segments, *video.ambiguous), key=lambda segment: segment.segment)

@@ -1,4 +1,4 @@
-"""Detections of one video from its feature rows, which may arrive in chunks and never need to fit into memory."""
+"""Detect actions in the feature rows of one video. Rows may arrive in chunks and need not fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pipeline.heads.candidates import Candidates, to_seconds
 from pipeline.heads.config import PostConfig
 from pipeline.heads.resize import rescale_snippets, resize_rows
 
-# What may be known only when the last row has come.
+# A number, or a function for a number that is known only after the last row.
 Seconds = float | Callable[[], float]
 
 NO_ROWS = "features must have at least one row, got none"
@@ -22,9 +22,10 @@ NO_ROWS = "features must have at least one row, got none"
 
 @dataclass(frozen=True)
 class Window:
-    """``rows`` [n, C] float32 of a longer sequence from row ``start`` on, and the part that it answers for.
+    """`rows` [n, C] float32 of a longer sequence from row `start` on, and the part that the window covers alone.
 
-    ``owned`` is the half-open range of snippet coordinates, in the whole sequence, of the centers of its segments.
+    `owned` is a half-open range of snippet coordinates of the whole sequence: segments with their center in it are
+    taken from this window.
     """
 
     start: int
@@ -43,18 +44,20 @@ def detect(
     post: PostConfig,
     device: str | torch.device = "cpu",
 ) -> list[Detection]:
-    """The video's detections, best first; the same, bit for bit, however its rows are cut into chunks.
+    """Return the video's detections, best first; the way that rows are cut into chunks does not change a bit.
 
-    Sequences of more rows than ``head.config.test_limit`` are covered by windows that overlap by half. A segment is
-    taken from the window in whose middle half its center lies (the first and the last window also answer for their
-    outer quarter), so none is seen from the edge of a window. With ``head.config.resize_snippets`` the whole
-    sequence is held and resized first.
+    Windows that overlap by half cover sequences of more rows than `head.config.test_limit`. A segment is taken from
+    the window whose middle half contains its center (or outer quarter, for the first and the last window), so none is
+    taken from the edge of a window. With `head.config.resize_snippets` the whole sequence is held in memory and
+    resized first.
 
     Args:
-        head: is moved to ``device`` and put into evaluation mode.
+        head: is moved to `device` and put into evaluation mode.
         chunks: arrays [n, C], float32 or float16, n >= 0, the video's rows in order.
-        stride_seconds: between the rows. window_seconds: what one row covers. duration_seconds: of the video. Each a
-            number, or a function that is called for it after the last chunk.
+        stride_seconds: between the rows. This and the next two are numbers, or functions that return one and are
+            called after the last chunk.
+        window_seconds: what one row covers.
+        duration_seconds: of the video.
         labels: name of each class, in the head's order.
         post: suppression and limits.
 
@@ -87,9 +90,12 @@ def _known(seconds: Seconds) -> float:
 
 
 def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:
-    """The windows that cover a sequence: one if it has at most ``length`` rows, else overlapping by half.
+    """Yield the windows that cover a sequence: one if it has at most `length` rows, else overlapping by half.
 
-    Each has ``length`` rows, the last more than half of that. What they own tiles the line without gap or overlap.
+    Each has `length` rows, the last more than half of that. Their owned ranges have no gap and no overlap.
+
+    Raises:
+        PipelineError: no rows, chunks of different widths, or values that are not finite.
     """
     half, quarter = length // 2, length // 4
     held = np.empty((0, 0), dtype=np.float32)
@@ -98,7 +104,7 @@ def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:
         if len(held) and piece.shape[1] != held.shape[1]:
             raise PipelineError(f"chunks must agree in channels, got {held.shape[1]} and then {piece.shape[1]}")
         held = np.concatenate([held, piece]) if len(held) else piece
-        # Only a row beyond the window shows that it is not the last.
+        # A row beyond the window shows that the window is not the last.
         if len(held) > length:
             begin = -np.inf if start == 0 else start + quarter
             yield Window(start, held[:length], (begin, start + half + quarter))
@@ -120,7 +126,7 @@ def _pieces(chunks: Iterable[np.ndarray], *, rows: int) -> Iterator[np.ndarray]:
 
 
 def _candidates(head: Head, chunks: Iterable[np.ndarray], post: PostConfig, device: torch.device) -> Candidates:
-    """The best candidates of the video, in snippets, in float64 on the CPU."""
+    """Return the best candidates of the video, in snippets, in float64 on the CPU."""
     resized = head.config.resize_snippets
     if resized:
         rows = np.concatenate([*_pieces(chunks, rows=head.config.test_limit)] or [np.empty((0, 0))])
@@ -130,7 +136,7 @@ def _candidates(head: Head, chunks: Iterable[np.ndarray], post: PostConfig, devi
     found: Candidates | None = None
     for window in windows(chunks, length=head.config.test_limit):
         new = _answer(head, window, post, device)
-        # Keeping only the best after each window bounds memory by the window, not by the video.
+        # Keep only the best after each window: memory depends on the window, not on the video.
         found = new if found is None else Candidates.join([found, new]).best(post.pre_nms_topk)
     assert found is not None
     if not resized:

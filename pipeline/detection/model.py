@@ -1,10 +1,10 @@
-"""The MODEL folder: all that is needed to locate actions in an unseen video.
+"""The MODEL folder: everything needed to locate actions in a new video.
 
     MODEL/model.json            labels, settings, the spec of the features (encoder, its weights' identity, snippets)
     MODEL/head.safetensors      the localization head
-    MODEL/sola.safetensors      the SoLa module, where the head was trained on enhanced features or together with one
+    MODEL/sola.safetensors      the SoLa module, if the head was trained on enhanced features or together with a module
 
-The encoder's weights are not copied; they are known by name and SHA-256, and others are refused.
+The encoder's weights are not copied. The model records their name and SHA-256, and refuses others.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ HEAD_FILE = "head.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizationModel:
-    """A trained head and what its input must have been through.
+    """A trained head, and the processing that its input needs.
 
     Args:
         labels: the classes, in the order of the head's outputs.
-        features: spec of the features that the head takes; ``features.sola`` is None for plain ones.
+        features: spec of the head's features; `features.sola` is None for plain ones.
         head: in evaluation mode, on the CPU.
-        post: from the head's output to detections, as it was when the head was chosen.
-        sola: the module that ``features.sola`` names, or None.
-        training: how the head came about; for people.
-        identity: SHA-256 over the files, to tell models apart.
+        post: settings from the head's output to detections, as used to choose the head.
+        sola: the module that `features.sola` names, or None.
+        training: how the head was trained; for people.
+        identity: SHA-256 of model.json, which names the other files by hash.
     """
 
     labels: tuple[str, ...]
@@ -60,7 +60,7 @@ class LocalizationModel:
 
     @property
     def plain_features(self) -> StoreSpec:
-        """Spec of the features before SoLa."""
+        """The spec of the features before SoLa."""
         return replace(self.features, sola=None)
 
 
@@ -74,11 +74,11 @@ def save_model(
     training: Mapping[str, Any],
     module: tuple[SolaModule, SolaConfig] | None = None,
 ) -> None:
-    """Writes the MODEL folder ``path``; ``model.json`` comes last, so that a folder with it is whole.
+    """Write the MODEL folder `path`; `model.json` last, so that a folder with it is complete.
 
     Args:
-        store: what the head was trained on; its module, where it is enhanced, goes into the folder.
-        module: trained in front of the head, on a plain store.
+        store: the features that the head was trained on; if enhanced, its module is copied.
+        module: a module trained in front of the head, on a plain store.
 
     Raises:
         PipelineError: the store is enhanced but has lost its module.
@@ -109,7 +109,7 @@ def save_model(
 
 
 def _save_module(target: Path, module: tuple[SolaModule, SolaConfig], store: FeatureStore) -> dict[str, Any]:
-    """Writes the module, and names it as a store that it has enhanced would."""
+    """Write the module; return its entry for the spec, as in a store that it has enhanced."""
     network, settings = module
     extra = {"fitted_on": store.fingerprint(), "channels": str(store.spec.channels)}
     save_module(target, network, settings, extra)
@@ -126,10 +126,10 @@ def _copy_module(store: FeatureStore, target: Path) -> None:
 
 
 def load_model(path: Path) -> LocalizationModel:
-    """The model in folder ``path``.
+    """Return the model in folder `path`.
 
     Raises:
-        PipelineError: there is none, it is of another version, or its files do not fit each other.
+        PipelineError: there is none, it has another version, or its files do not belong together.
     """
     if not (path / "model.json").is_file():
         raise PipelineError(f"{path} is not a trained model: it has no model.json (make one with `train`)")
@@ -166,7 +166,7 @@ def _labels(value: Any) -> tuple[str, ...]:
 
 def _filled_head(features: StoreSpec, labels: tuple[str, ...], config: HeadConfig, file: Path, sha256: str) -> Head:
     weights = _read_weights(file, sha256)
-    # Without memory at first: settings may claim any width, and the file must have weights of it.
+    # Compare shapes without allocating memory first: settings may claim any width.
     with torch.device("meta"):
         expected = build_head(features.channels, len(labels), config).state_dict()
     shapes = {name: (value.shape, value.dtype) for name, value in expected.items()}

@@ -1,4 +1,4 @@
-"""Suppression of overlapping candidates, and voting on boundaries."""
+"""Suppress overlapping candidates, and vote on boundaries."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,16 @@ from torch import Tensor
 from pipeline.heads.candidates import Candidates, tiou
 from pipeline.heads.config import PostConfig
 
-# Below every score: what has been kept or removed is never chosen again, also with min_score 0.
+# Below every score, so that kept or removed candidates are not chosen again, even with min_score 0.
 TAKEN = -1.0
 
 
 def suppress(candidates: Candidates, config: PostConfig) -> Candidates:
-    """At most ``config.max_detections`` candidates, by falling score after suppression and voting.
+    """Return at most `config.max_detections` candidates after suppression and voting, by descending score.
 
-    Repeatedly the best remaining candidate is kept and the scores of those it overlaps in its class are lowered.
-    Scores only fall, so the first ``max_detections`` that are kept are the best of all. Equal scores: the lower
-    label first, then the input's order; the result is the same in every run.
+    Each step keeps the best remaining candidate and lowers the scores of those that it overlaps in its class. Scores
+    never rise, so the first `max_detections` kept are the best of all. Equal scores: the lower label first, then the
+    input's order; the result is the same in every run.
 
     Args:
         candidates: N of one video, any unit, any order.
@@ -24,7 +24,7 @@ def suppress(candidates: Candidates, config: PostConfig) -> Candidates:
     Source: Bodla et al. 2017 (arXiv 1704.04503), equations 2 to 4; voting as in ActionFormer (arXiv 2202.07925).
     """
     known = candidates.select(candidates.scores >= config.min_score)
-    # Classes lie in one piece each, so that lowering scores touches a slice only.
+    # Sort by class, so that lowering scores changes one slice only.
     group = known.labels if config.multiclass else torch.zeros_like(known.labels)
     order = torch.sort(group, stable=True).indices
     known, group = known.select(order), group[order]
@@ -43,7 +43,7 @@ def _select(known: Candidates, group: Tensor, config: PostConfig) -> tuple[Tenso
     scores = known.scores.clone()
     kept: list[int] = []
     kept_scores: list[Tensor] = []
-    # The loop runs once for each detection kept, not for each candidate.
+    # One iteration for each detection kept, not for each candidate.
     while len(kept) < min(len(known), config.max_detections):
         best = int(scores.argmax())
         if scores[best] < config.min_score:

@@ -1,4 +1,4 @@
-"""Class scores of whole videos, as classifiers publish them, and what they make of class-agnostic proposals."""
+"""Class scores of whole videos, as published for classifiers, and labels for class-agnostic proposals."""
 
 import math
 from collections import Counter
@@ -18,10 +18,10 @@ _FORMS = (
     'accepted are {id: {label: score}} or {"results": {id: [scores]}, "class": [labels]} as .json, or an array '
     "[videos, classes] as .npy with NAME.videos.txt and NAME.labels.txt beside it, one id or label a line"
 )
-_MOST = 1e12  # beyond it products overflow
-# UntrimmedNet's scores for THUMOS14: a row for each of its test videos, a column for each class of UCF101.
+_MOST = 1e12  # products of larger scores overflow
+# UntrimmedNet's scores for THUMOS14: a row for each test video, a column for each class of UCF101.
 _THUMOS14_SHAPE = (1574, 101)
-# The places, from 1, of THUMOS14's twenty classes among those of UCF101, which are in alphabetical order.
+# The positions, from 1, of THUMOS14's twenty classes among the classes of UCF101 in alphabetical order.
 _THUMOS14_CLASSES = {
     7: "BaseballPitch",
     9: "BasketballDunk",
@@ -47,16 +47,16 @@ _THUMOS14_CLASSES = {
 
 
 def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
-    """Class scores of whole videos by id and label, all finite and >= 0.
+    """Return class scores of whole videos by id and label, all finite and >= 0.
 
     Args:
-        path: ``{id: {label: score}}`` or ``{"results": {id: [scores]}, "class": [labels]}`` (as CUHK's for ActivityNet)
-            as JSON; or an array [videos, classes] as .npy, with ``NAME.videos.txt`` and ``NAME.labels.txt`` beside it
-            that name its rows and columns, one a line. An array of 1574 x 101 without those is UntrimmedNet's for the
-            test videos of THUMOS14.
+        path: `{id: {label: score}}` or `{"results": {id: [scores]}, "class": [labels]}` (as CUHK's for ActivityNet)
+            as JSON; or an array [videos, classes] as .npy, with `NAME.videos.txt` and `NAME.labels.txt` beside it
+            that name its rows and columns, one a line. An array of 1574 x 101 without these files is UntrimmedNet's
+            for the test videos of THUMOS14.
 
     Raises:
-        PipelineError: the file is absent or of another form, an id or label appears twice, a score is negative.
+        PipelineError: the file is absent or has another form, an id or label appears twice, or a score is negative.
     """
     if path.suffix.lower() not in (".json", ".npy"):
         raise PipelineError(f"video scores: {path} must be .json or .npy; {_FORMS}")
@@ -72,18 +72,18 @@ def read_video_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """The scores of the videos ``ids``, also where the two differ by ActivityNet's prefix ``v_``, or in code points.
+    """Return the scores of the videos `ids`; names may differ by ActivityNet's prefix `v_`, or in code points.
 
     Raises:
-        PipelineError: a video has none.
+        PipelineError: a video has no scores.
     """
     forms = names_by_form(scores)
     names = {i: find_name(i, forms) for i in ids}
     if missing := sorted(i for i, name in names.items() if name is None):
         known = ", ".join(sorted(scores)[:3])
         raise PipelineError(
-            f"video scores: {len(missing)} of {len(ids)} videos have none, such as {missing[0]}; there are scores of "
-            f"{len(scores)} videos ({known}, …)"
+            f"video scores: {len(missing)} of {len(ids)} videos have none, for example {missing[0]}; there are scores "
+            f"for {len(scores)} videos ({known}, …)"
         )
     return {i: scores[name] for i, name in names.items() if name is not None}
 
@@ -95,10 +95,10 @@ def name_proposals(
     top_classes: int = 2,
     max_detections: int = 200,
 ) -> list[Detection]:
-    """Every proposal with each of the video's ``top_classes`` best classes, best first, at most ``max_detections``.
+    """Return every proposal with each of the video's `top_classes` best classes, best first, at most `max_detections`.
 
-    The score is the geometric mean of the proposal's and the class's. Equal scores: the better proposal first, then
-    the better class; of equally good classes the first in sorted order.
+    The score is the geometric mean of the proposal's score and the class score. Equal scores: the better proposal
+    first, then the better class; of equally good classes the first in sorted order.
 
     Args:
         proposals: of one video; their labels are ignored.
@@ -170,7 +170,11 @@ def _read_names(file: Path, *, of: Path, count: int) -> list[str]:
 
 
 def _names(values: Any, where: str) -> list[str]:
-    """The values as names: not empty, each once."""
+    """Return the values as names, none empty, each once.
+
+    Raises:
+        PipelineError: they are not.
+    """
     if not isinstance(values, list) or not all(isinstance(name, str) and name.strip() for name in values):
         raise PipelineError(f"video scores: {where} must hold names, none of them empty")
     names = [name.strip() for name in values]

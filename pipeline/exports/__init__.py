@@ -1,4 +1,4 @@
-"""Feature stores for other toolkits, and feature stores from other toolkits' features."""
+"""Export feature stores for other toolkits, and import other toolkits' features."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from pipeline.exports.exporting import export as export
     from pipeline.exports.importing import ImportReport as ImportReport
     from pipeline.exports.importing import import_features as import_features
-    from pipeline.exports.importing_exports import import_export as import_export
+    from pipeline.exports.restoring import import_export as import_export
 
 __all__ = ["ExportConfig", "ImportConfig"]
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: --help imports the settings, and must not wait for the rest.
+    # Imported on demand: --help needs only the settings.
     if name in ("ExportReport", "export"):
         from pipeline.exports import exporting
 
         return getattr(exporting, name)
-    if name == "import_export":
-        from pipeline.exports.importing_exports import import_export
+    if name == "import_export":  # not the name of its module: importing that would hide the function
+        from pipeline.exports.restoring import import_export
 
         return import_export
     if name in ("ImportReport", "import_features"):

@@ -1,10 +1,10 @@
-"""Export for ActionFormer (release of the authors): one .npy a video, one JSON, one YAML section.
+"""Export for ActionFormer (the authors' release): one .npy for each video, one JSON file, one YAML section.
 
-ActionFormer takes row i for the moment ``(i * feat_stride + num_frames / 2) / fps`` seconds. It has one loader for each
-data set. Before c75788b (May 2022) the one for THUMOS14 drops every segment whose class index is 4 (CliffDiving); newer
-versions keep them. So that all read the same, any other data goes through the loader for ActivityNet, which with
-``feat_stride > 0`` reads rows of any number. With a negative one it takes all rows to span the video's duration; such
-rows are written with ``resize_snippets``.
+ActionFormer places row i at `(i * feat_stride + num_frames / 2) / fps` seconds. It has one loader for each
+data set. Before c75788b (May 2022) the loader for THUMOS14 drops every segment whose class index is 4 (CliffDiving);
+newer versions keep them. So that all versions read the same, other data uses the loader for ActivityNet, which accepts
+any number of rows with `feat_stride > 0`. With a negative stride it assumes that the rows span the video's duration;
+`resize_snippets` writes such rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"  # before May 2022
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Write the export to `folder`; return notes for the user."""
     write_arrays(job, folder)
     _, train, val = _loader(job)
     write_json(folder / ANNOTATIONS, database(job, train=train, val=val, skip_empty_training=True))
@@ -32,7 +32,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as ActionFormer reads it."""
+    """Return the faults of the export in `folder`, read as ActionFormer reads it."""
     videos = read_json(folder / ANNOTATIONS, what="export")["database"]
     faults = check_arrays(job, folder, videos)
     class_ids = {item["label"]: item["label_id"] for entry in videos.values() for item in entry["annotations"]}
@@ -51,7 +51,7 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def _row_ticks(job: Job, entry: dict[str, Any]) -> tuple[float, float]:
-    """``feat_stride`` and ``num_frames`` of a video, as ActionFormer has them once it has read the video."""
+    """Return `feat_stride` and `num_frames` of a video, as ActionFormer computes them."""
     if job.config.resize_snippets:
         stride = entry["duration"] * entry["fps"] / job.config.resize_snippets
         return stride, stride
@@ -59,8 +59,8 @@ def _row_ticks(job: Job, entry: dict[str, Any]) -> tuple[float, float]:
 
 
 def _loader(job: Job) -> tuple[str, str, str]:
-    """The loader's name and what it calls the subsets."""
-    # Only the loader for ActivityNet reads rows that span the video.
+    """Return the loader's name and its names of the training and validation subsets."""
+    # Only the loader for ActivityNet accepts rows that span the video.
     is_thumos = (
         not job.config.resize_snippets
         and len(job.labels) > _DROPPED_INDEX
@@ -78,7 +78,7 @@ def _notes(job: Job) -> tuple[str, ...]:
     if missing := [label for label in job.labels if label not in validated]:
         notes.append(
             f"{len(missing)} classes do not occur in the validation subset ({', '.join(missing[:3])}): ActionFormer's "
-            "evaluation renumbers classes, so detections of these count for others; use `evaluate` instead"
+            "evaluation renumbers classes, so detections of these count for other classes; use `evaluate` instead"
         )
     return tuple(notes)
 
@@ -88,7 +88,7 @@ def _configuration(job: Job) -> str:
     home, clock = job.home, job.clock
     prefix = json.dumps(job.config.prefix) if job.config.prefix else "~"
     resized = job.config.resize_snippets
-    # The oldest release of ActionFormer multiplies num_frames with the stride that it works out: hence 1.
+    # The oldest release of ActionFormer multiplies num_frames by the stride that it computes: hence 1.
     stride, num_frames = (-1, 1) if resized else (clock.stride, 2 * clock.offset)
     comment = (
         f"every video has {resized} rows, which span it: choose n_mha_win_size so that its levels divide this number"

@@ -1,4 +1,4 @@
-"""Reading the files in which features are published: npy, npz, HDF5 and, asked for by name, pickled arrays."""
+"""Read published feature files: npy, npz, HDF5 and, only on request, pickled arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.exports.config import ImportConfig
 from pipeline.exports.pickled import array_of_pickle
 
 _SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "h5", ".hdf5": "h5", ".pkl": "pkl", ".pickle": "pkl"}
-_LONGEST_HEADER = 9000  # bytes; NumPy refuses 10,000, with advice that is not ours
+_LONGEST_HEADER = 9000  # bytes; NumPy refuses 10,000, with advice that does not apply here
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class ArrayFile:
     """An array in a file.
 
     Args:
-        name: of the sequence: the file's, or the key in it.
+        name: of the sequence: the name of the file, or the key in it.
+        file: the path of the file.
         where: the file, and the key in it, for messages.
         read: returns the array [T, C], or [C, T], of floating-point numbers; raises BadArray.
     """
@@ -38,10 +39,10 @@ class ArrayFile:
 
 
 def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
-    """Return the feature sequences in the folder or file ``source``; what cannot be read is found out on reading it.
+    """Return the feature sequences in the folder or file `source`; damaged files raise only when read.
 
     Raises:
-        PipelineError: there are none, kinds are mixed, or there are pickles that nobody asked for.
+        PipelineError: there are none, kinds are mixed, or there are pickles and `config.format` is not pkl.
     """
     if not source.is_dir() and not source.is_file():
         raise PipelineError(f"features: no file or folder {source}")
@@ -50,7 +51,7 @@ def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
     wanted = {file: kind for file, kind in kinds.items() if config.format in ("auto", kind)}
     if config.format == "auto" and "pkl" in wanted.values():
         first = next(file for file, kind in wanted.items() if kind == "pkl")
-        raise PipelineError(f"{first}: pickles are read only when asked for with format pkl (arrays alone)")
+        raise PipelineError(f"{first}: pickles are read only with format pkl (arrays only)")
     if len(found := sorted(set(wanted.values()))) > 1:
         raise PipelineError(f"{source} has files of several kinds ({', '.join(found)}); choose one with format")
     if not wanted:
@@ -76,7 +77,7 @@ def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Ite
 
 
 def _arrays_in_hdf5(file: Path, relative: Path, config: ImportConfig) -> Iterator[ArrayFile]:
-    """One for each name at the top; where there are none, one that tells so when it is read."""
+    """Yield one for each top-level name; if there are none, one that raises BadArray when read."""
     try:
         names = hdf5.names_in(file)
         if not names:
@@ -99,7 +100,7 @@ def read_npy(file: Path, *, least_rows: int = 1) -> np.ndarray:
     """Return the array [T, C] of an npy file, mapped into memory.
 
     Raises:
-        BadArray: it is damaged, shorter than it claims, or holds no features.
+        BadArray: it is damaged, shorter than its header says, or holds no features.
     """
     with refusing("npy"):
         with file.open("rb") as content:
@@ -112,12 +113,12 @@ def read_npy(file: Path, *, least_rows: int = 1) -> np.ndarray:
 
 
 def _npy_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Return shape, type and length of the header at the start of an npy file."""
+    """Return the shape, dtype and header length (bytes) from the start of an npy file."""
     stream = io.BytesIO(start)
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    else:  # the others differ in how long the header may be, and in names of fields
+    else:  # later versions allow longer headers and other field names
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     return shape, dtype, stream.tell()
 
@@ -149,10 +150,10 @@ def _read_hdf5(file: Path, name: str, key: str | None) -> np.ndarray:
 
 
 def _choose(names: list[str], key: str | None) -> str:
-    """Return the name of the array to take: ``key``, else the only one, else feats.
+    """Return the name of the array to read: `key`, else the only one, else feats.
 
     Raises:
-        BadArray: there is none of that name.
+        BadArray: there is no array of that name.
     """
     if key is None and len(set(names)) == 1:
         return names[0]

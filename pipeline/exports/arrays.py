@@ -1,4 +1,4 @@
-"""Feature files as OpenTAD and ActionFormer read them, and the check that they are all there."""
+"""Feature files in the form that OpenTAD and ActionFormer read, and a check that all are there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEATURES = "features"
 
 
 def write_arrays(job: Job, folder: Path) -> None:
-    """Writes the arrays of all videos to ``folder/features/<prefix><name>.npy``; copies, unless they are resized."""
+    """Write the arrays of all videos to `folder/features/<prefix><name>.npy`: copies, or resized rows."""
     for video in job.videos:
         with whole_file(array_path(job, folder, video)) as partial:
             if not job.config.resize_snippets:
@@ -27,12 +27,12 @@ def write_arrays(job: Job, folder: Path) -> None:
 
 
 def array_path(job: Job, folder: Path, video: ExportVideo) -> Path:
-    """Where a consumer looks for the features of ``video``."""
+    """Return the path of the features of `video`."""
     return folder / FEATURES / f"{job.config.prefix}{video.name}.npy"
 
 
 def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
-    """What is wrong with the feature files of the videos called ``names``; empty when nothing is."""
+    """Return the faults of the feature files of the videos called `names`."""
     faults = []
     by_name = {video.name: video for video in job.videos}
     for name in names:
@@ -50,10 +50,12 @@ def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def training_length(job: Job, *, unit: int = 576, limit: int = 2304) -> int:
-    """The sequence length to train ActionFormer-like heads with: what holds all training videos, at most ``limit``.
+    """Return a training length for ActionFormer-like heads: enough for all training videos, at most `limit` rows.
 
     Args:
-        unit: its divisor: 32 (the stride of the sixth pyramid level) times 18 (twice the half of window 19).
+        unit: a divisor of the length: 32 (the stride of the sixth pyramid level) times 18 (twice the half of window
+            19).
+        limit: in rows.
     """
     longest = max(video.rows for video in job.subset(training=True))
     return min(limit, -(-longest // unit) * unit)

@@ -1,4 +1,4 @@
-"""What a file says that it holds, checked before memory is asked for."""
+"""Check the sizes that a file claims before allocating memory."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 
 import numpy as np
 
-_MOST_BYTES = 1 << 32  # of one array that is read into memory; npy files are mapped instead
+_MOST_BYTES = 1 << 32  # for one array read into memory; npy files are memory-mapped
 _SURELY_FITS = 1 << 26
-_MOST_RATIO = 300  # of an array to its compressed form; rows that are all alike compress 200 times, zeros 1000 times
+_MOST_RATIO = 300  # of an array to its compressed size; equal rows compress 200 times, zeros 1000 times
 _LONGEST_REASON = 400
 
 
 class BadArray(Exception):
-    """A file that holds no feature sequence; the message says what is wrong and what to do, on one plain line."""
+    """A file that holds no feature sequence; the message says what is wrong and what to do, on one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(plain(" ".join(reason.split())[:_LONGEST_REASON]))
 
 
 def plain(text: str) -> str:
-    """Return text from a file such that it can be printed: what a terminal would obey is spelled out."""
+    """Return text from a file in printable form: escape terminal control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 @contextmanager
 def refusing(kind: str) -> Iterator[None]:
-    """Turns whatever a damaged file leads its reader to into a BadArray."""
+    """Turn any error of a file's reader into a BadArray."""
     try:
         yield
     except BadArray:
         raise
-    except Exception as error:  # the readers raise nearly everything
+    except Exception as error:  # on damaged files, readers raise almost any exception
         raise BadArray(f"cannot be read as {kind}: {error or type(error).__name__}") from None
 
 
 def check_features(shape: Any, dtype: Any, *, least_rows: int = 1) -> int:
-    """Return the bytes of an array [T, C].
+    """Return the size of an array [T, C] in bytes.
 
     Raises:
-        BadArray: it is not a floating-point array of two axes with at least so many rows and one column.
+        BadArray: it is not a floating-point array of two axes with at least `least_rows` rows and one column.
     """
     numbers = isinstance(shape, tuple) and all(isinstance(length, int) for length in shape)
     if not numbers or len(shape) != 2 or shape[0] < least_rows or shape[1] < 1:
@@ -54,14 +54,14 @@ def check_features(shape: Any, dtype: Any, *, least_rows: int = 1) -> int:
 
 
 def check_memory(wanted: int, *, stored: int) -> None:
-    """Refuse an array that is too large for the memory, or that its file cannot hold.
+    """Refuse an array that is too large for memory, or larger than its file can hold.
 
     Args:
         wanted: bytes of the array.
-        stored: bytes that the file keeps for it, perhaps compressed.
+        stored: bytes of the array in the file, perhaps compressed.
 
     Raises:
-        BadArray: more is claimed than can be read.
+        BadArray: it is.
     """
     if wanted > _MOST_BYTES:
         raise BadArray(

@@ -1,4 +1,4 @@
-"""The clock of an export: a tick that makes stride and first center whole numbers."""
+"""The clock of an export: ticks in which the stride and the first center are whole numbers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from fractions import Fraction
 
 from pipeline.snippets import SnippetPlan
 
-_LEAST_STRIDE = 4  # some consumers round times down to whole ticks: the stride must be several of them
+_LEAST_STRIDE = 4  # ticks; some toolkits round times down to whole ticks, so a stride needs several
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What other toolkits call frames: ticks of a rate at which a store's rows fall on whole numbers.
+    """A rate at which a store's rows fall on whole ticks. Other toolkits call these ticks frames.
 
-    The consumers take stride and offset as integers, and one rate a video. The rate is the snippet plan's own where
-    stride and first center are whole frames of it, and a multiple of it elsewhere.
+    The toolkits take stride and offset as integers, and one rate for each video. The rate is that of the snippet plan
+    if stride and first center are whole frames, else a multiple of it.
 
     Args:
-        rate: ticks a second.
+        rate: ticks per second.
         stride: ticks from one row to the next.
         offset: ticks from the start of the video to the center of row 0.
     """
@@ -30,7 +30,7 @@ class Clock:
 
     @classmethod
     def of(cls, plan: SnippetPlan) -> Clock:
-        """The slowest such clock for the rows of ``plan``."""
+        """Return the slowest clock for the rows of `plan`."""
         center = plan.window_frames / 2
         factor = math.lcm(plan.stride_frames.denominator, center.denominator)
         factor *= math.ceil(_LEAST_STRIDE / (plan.stride_frames * factor))
@@ -38,7 +38,7 @@ class Clock:
 
     @classmethod
     def of_frames(cls, plan: SnippetPlan) -> Clock:
-        """The same for a plan that may follow each video's own rate: stride and offset hold, the rate may not."""
+        """Return a clock for a plan that may follow each video's own rate; then only stride and offset are valid."""
         return cls.of(plan.at(Fraction(1)))
 
     @property
@@ -46,5 +46,5 @@ class Clock:
         return float(self.stride / self.rate)
 
     def ticks(self, seconds: float) -> int:
-        """The number of ticks nearest to ``seconds``, at least 1."""
+        """Return the number of ticks nearest to `seconds`, at least 1."""
         return max(1, round(seconds * float(self.rate)))

@@ -1,11 +1,11 @@
-"""Stage: feature store + annotations → what another toolkit reads, checked before it is called done."""
+"""Stage: feature store + annotations → files for another toolkit, checked before they appear."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.annotations import Annotations
 from pipeline.errors import PipelineError
@@ -18,7 +18,19 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 
 RECORD = "export.json"
-_CONSUMERS: dict[str, Any] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
+
+
+class Toolkit(Protocol):
+    """A module that writes and checks the exports for one toolkit."""
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Write the export to `folder`; return notes for the user."""
+
+    def check(self, job: Job, folder: Path) -> list[str]:
+        """Return the faults of the export in `folder`, read as the toolkit reads it."""
+
+
+_TOOLKITS: dict[str, Toolkit] = {"opentad": opentad, "actionformer": actionformer, "gtad": gtad, "fiftyone": fiftyone}
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,10 @@ class ExportReport:
     """What an export wrote.
 
     Args:
+        out: the folder.
         training, validation: number of videos of each subset.
-        segments, classes: in both.
-        notes: what was left out, mended, or must be known to read it.
+        segments, classes: number in both subsets together.
+        notes: what was left out or fixed, and what a reader must know.
     """
 
     out: Path
@@ -39,7 +52,7 @@ class ExportReport:
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The same as text, line by line."""
+        """Return the report as lines of text."""
         return [
             f"{self.out}: {self.training} training and {self.validation} validation videos, "
             f"{counted(self.segments, 'segment')} of {counted(self.classes, 'class')}, checked",
@@ -48,26 +61,26 @@ class ExportReport:
 
 
 def export(store: FeatureStore, annotations: Annotations, out: Path, config: ExportConfig) -> ExportReport:
-    """Writes the features of ``store`` and ``annotations`` to the folder ``out`` as ``config.to`` reads them.
+    """Write the features of `store` and the `annotations` to the folder `out`, in the form that `config.to` reads.
 
-    The folder appears when it is complete and has passed its check: every video there with the right number of
-    rows, class indices without gaps, and each time equal to itself, to within half a stride, in the consumer's formula.
+    The folder appears when it is complete and has passed its check: every video has the right number of rows, class
+    indices have no gaps, and the toolkit's formula maps each time to rows and back to within half a stride.
 
     Raises:
-        PipelineError: ``out`` is not empty, nothing can be exported, or the check fails.
+        PipelineError: `out` is not empty, nothing can be exported, or the check fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PipelineError(f"{out} exists and is not empty; choose another --out")
     job = prepare(store, annotations, config, home=out.resolve())
     resized_for_gtad = config.to == "gtad" and config.resize_snippets
-    consumer = gtad_activitynet if resized_for_gtad else _CONSUMERS[config.to]
+    toolkit: Toolkit = gtad_activitynet if resized_for_gtad else _TOOLKITS[config.to]
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
     _remove_leftovers(partial)
     try:
-        notes = (*job.notes, *consumer.write(job, partial))
-        if faults := consumer.check(job, partial):
-            raise PipelineError(f"the export for {config.to} does not check, nothing is kept: {_some(faults)}")
+        notes = (*job.notes, *toolkit.write(job, partial))
+        if faults := toolkit.check(job, partial):
+            raise PipelineError(f"the export for {config.to} fails its check, so nothing is kept: {_some(faults)}")
         write_json(partial / RECORD, _record(job))
         if out.exists():
             out.rmdir()
@@ -85,7 +98,7 @@ def export(store: FeatureStore, annotations: Annotations, out: Path, config: Exp
 
 
 def _remove_leftovers(partial: Path) -> None:
-    """Removes what killed exports to the same folder have left beside it."""
+    """Remove the leftovers of killed exports to the same folder."""
     start = partial.name.partition(this_process())[0]
     for path in partial.parent.iterdir():
         if path.name.startswith(start) and path.name.endswith(PARTIAL_SUFFIX) and is_abandoned(path):
@@ -93,7 +106,7 @@ def _remove_leftovers(partial: Path) -> None:
 
 
 def _record(job: Job) -> dict[str, Any]:
-    """What made the export; with it the import of an export gives the store back."""
+    """Return the record of the export, from which `import_export` restores the store."""
     return {
         "to": job.config.to,
         "prefix": job.config.prefix,

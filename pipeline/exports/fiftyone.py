@@ -1,8 +1,8 @@
 """Export for FiftyOne: its temporal detection data set, segments in seconds.
 
-FiftyOne takes a label's key for the path of a video, where it is absolute, and for the path of a file below ``data/``
-without its suffix, where it is not. It stops at the first key whose video it does not find, and without a folder
-``data``, even an empty one: so videos that are gone are left out of the labels.
+FiftyOne reads the key of a label as the path of a video if it is absolute, else as a file below `data/` without its
+suffix. It stops at the first key without a video, and if there is no folder `data` (it may be empty). The export
+therefore leaves out videos that are gone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ LABELS, DATA, CONFIG = "labels.json", "data", "load.py"
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Write the export to `folder`; return notes for the user."""
     sources = _sources(job)
     if not sources:
         raise PipelineError(
-            f"none of the {len(job.videos)} videos is where its features were made from, such as "
+            f"none of the {len(job.videos)} videos is where its features were made from, for example "
             f"{_recorded(job, job.videos[0]).get('path')}: put them back there"
         )
     (folder / DATA).mkdir(parents=True)
@@ -45,13 +45,13 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     if not gone:
         return ()
     return (
-        f"{len(gone)} videos are left out, since they are no longer where, or what, their features were made from "
+        f"{len(gone)} videos are left out, since they have moved or changed since their features were made "
         f"({', '.join(gone[:3])}): put them back and export again",
     )
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as FiftyOne reads it."""
+    """Return the faults of the export in `folder`, read as FiftyOne reads it."""
     content = read_json(folder / LABELS, what="export")
     sources, faults = _sources(job), []
     data = {path.name[: len(path.name) - len(path.suffix)] for path in (folder / DATA).iterdir() if path.is_file()}
@@ -69,7 +69,7 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def _sources(job: Job) -> dict[ExportVideo, Path]:
-    """The file of each video, but for those that are gone, or others than the features were made from."""
+    """Return the file of each video, except those that are gone or have changed since extraction."""
     sources = {}
     for video in job.videos:
         recorded = _recorded(job, video)
@@ -80,7 +80,7 @@ def _sources(job: Job) -> dict[ExportVideo, Path]:
 
 
 def _recorded(job: Job, video: ExportVideo) -> dict[str, Any]:
-    """What the sidecar says of the video's file."""
+    """Return the video's source as recorded in its sidecar."""
     source = job.store.require_sidecar(video.id).get("source")
     return source if isinstance(source, dict) else {}
 
@@ -90,8 +90,8 @@ def _key(job: Job, video: ExportVideo, source: Path) -> str:
 
 
 def _put(job: Job, video: ExportVideo, source: Path, data: Path) -> None:
-    """Links or copies a video to the folder ``data`` under its id, if that is asked for."""
-    target = data / f"{video.name}{source.suffix or '.mp4'}"  # or an id's last dot would begin the suffix
+    """Link or copy a video to the folder `data` under its id, if `config.videos` says so."""
+    target = data / f"{video.name}{source.suffix or '.mp4'}"  # without a suffix, an id's last dot would start one
     if job.config.videos == "link":
         target.symlink_to(source)
     elif job.config.videos == "copy":

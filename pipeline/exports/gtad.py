@@ -1,11 +1,11 @@
 """Export for G-TAD's THUMOS14 code: HDF5 files of rows, CSV files of segments in frames.
 
-G-TAD takes row i for frame ``skip_videoframes * i`` and time for frame / rate, so row 0 is at 0 s: the first row is
-repeated until row i is centred on ``i * stride`` seconds to within half a stride. A frame is a row here
-(``skip_videoframes`` 1). It reads two streams and joins them, flow before rgb: the channels are cut in two halves.
-It looks for a video in the file that its *name* tells ("val" before "test"), and takes the features of the video before
-where the name has neither: names that would mislead it are changed. Videos without segments cannot be named in its
-files and are left out; the rows of the others can be read back exactly (:func:`read_rows`).
+G-TAD places row i at frame `skip_videoframes * i`, and a frame at frame / rate seconds, so row 0 is at 0 s. The export
+repeats the first row until row i is centered on `i * stride` seconds to within half a stride. A frame is a row here
+(`skip_videoframes` 1). G-TAD reads two streams and joins them, flow before rgb: the export cuts the channels in two
+halves. G-TAD chooses the file by the *name* of a video ("val" before "test"); if the name contains neither, it silently
+uses the features of the previous video. The export changes such names. G-TAD's files cannot name videos without
+segments, so these are left out; the rows of the others can be read back exactly (`read_rows`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pipeline.storage.atomic_files import whole_file, write_text
 COLUMNS = ("video", "type", "type_idx", "start", "end", "startFrame", "endFrame")
 TRUTH_COLUMNS = ("video-name", "frame-rate", "video-frames", "f-init", "f-end", "label")
 TRUTH, NAMES, OPTIONS = "thumos14_test_groundtruth.csv", "names.csv", "options.txt"
-_SPLITS = {"val": True, "test": False}  # what G-TAD calls the subsets: it trains on val
+_SPLITS = {"val": True, "test": False}  # G-TAD's names of the subsets; it trains on val
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Write the export to `folder`; return notes for the user."""
     if job.store.spec.channels < 2:
         raise PipelineError(f"G-TAD needs two streams, so at least 2 channels; got {job.store.spec.channels}")
     names = gtad_names(job)
@@ -49,7 +49,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    """Return the faults of the export in `folder`, read as G-TAD reads it."""
     faults = []
     expected = {name: video for video in job.videos if (name := gtad_names(job)[video.id])}
     h5py = open_hdf5()
@@ -80,7 +80,7 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def gtad_names(job: Job) -> dict[str, str]:
-    """The name of each video by its id, such that G-TAD finds it in the right file."""
+    """Return a name for each video by its id, with which G-TAD finds it in the right file."""
     names = {}
     for place, video in enumerate(job.videos):
         wanted = "val" if video.training else "test"
@@ -92,12 +92,12 @@ def gtad_names(job: Job) -> dict[str, str]:
 
 
 def leading_rows(clock: Clock) -> int:
-    """How many copies of the first row put row i nearest to ``i * stride`` seconds."""
+    """Return how many copies of the first row move row i nearest to `i * stride` seconds."""
     return round(clock.offset / clock.stride)
 
 
 def read_names(folder: Path) -> dict[str, str]:
-    """The names of the videos of the export in ``folder``, by the store's id.
+    """Return the names of the videos in the export `folder`, by the store's id.
 
     Raises:
         BadArray: the file is absent or damaged.
@@ -107,10 +107,13 @@ def read_names(folder: Path) -> dict[str, str]:
 
 
 def read_rows(folder: Path, name: str, clock: Clock) -> np.ndarray | None:
-    """[T, C] float32 of a video of the export in ``folder``, less the copies at the start; None where it has none.
+    """Return the rows of a video in the export `folder`, [T, C] float32, without the copies at the start.
+
+    Returns:
+        The rows, or None if the export has none of this video.
 
     Raises:
-        BadArray: the files are damaged, or lead to others.
+        BadArray: the files are damaged, or refer to other files.
     """
     split = _split_of(name)
     with hdf5.opened(folder / f"flow_{split}.h5") as flow, hdf5.opened(folder / f"rgb_{split}.h5") as rgb:
@@ -121,7 +124,7 @@ def read_rows(folder: Path, name: str, clock: Clock) -> np.ndarray | None:
 
 
 def _split_of(name: str) -> str:
-    """The file that G-TAD looks for a video of this name in."""
+    """Return the split in whose files G-TAD looks for a video of this name."""
     return "val" if "val" in name else "test"
 
 

@@ -1,9 +1,9 @@
 """Export for G-TAD's ActivityNet code: one HDF5 file of rows that span each video, annotations in BSN's dialect.
 
-G-TAD works in fractions of a video: a moment of ``s`` seconds is at ``s / (feature_frame / duration_frame *
-duration_second)``, and row j of N stands for the fractions ``[j, j + 1) / N``. The rows here span the whole video, so
-``feature_frame`` is ``duration_frame``. Names of videos begin with ``v_``, which its results are stripped of. G-TAD
-cannot train on or validate with videos without segments.
+G-TAD works in fractions of a video: a time of `s` seconds is at `s / (feature_frame / duration_frame *
+duration_second)`, and row j of N covers the fractions `[j, j + 1) / N`. The rows here span the whole video, so
+`feature_frame` is `duration_frame`. Names of videos begin with `v_`, which G-TAD removes from its results. G-TAD can
+neither train on nor validate with videos without segments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRAIN, _VAL = "training", "validation"
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Write the export to `folder`; return notes for the user."""
     videos = _videos(job)
     h5py = open_hdf5()
     with whole_file(folder / FEATURES) as partial, h5py.File(partial, "w") as file:
@@ -40,11 +40,11 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     write_json(folder / TRUTH, truth)
     write_text(folder / OPTIONS, _options(job))
     empty = len(job.videos) - len(videos)
-    return (f"{empty} videos without segments are left out: G-TAD cannot work on them",) if empty else ()
+    return (f"{empty} videos without segments are left out: G-TAD cannot use them",) if empty else ()
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as G-TAD reads it."""
+    """Return the faults of the export in `folder`, read as G-TAD reads it."""
     faults = []
     rows, annotations = job.config.resize_snippets, read_json(folder / ANNOTATIONS, what="export")
     with (folder / INFO).open(encoding="utf-8", newline="") as file:
@@ -66,11 +66,15 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def _videos(job: Job) -> dict[str, ExportVideo]:
-    """The videos that have segments, by G-TAD's names."""
+    """Return the videos with segments, by G-TAD's names.
+
+    Raises:
+        PipelineError: two videos would get the same name.
+    """
     videos = {f"v_{video.name.removeprefix('v_')}": video for video in job.videos}
     if len(videos) < len(job.videos):
         raise PipelineError(
-            "two videos have names that differ by v_ alone, and G-TAD puts v_ before every name: rename one"
+            "two videos have names that differ only by v_, and G-TAD puts v_ before every name: rename one"
         )
     return {name: video for name, video in videos.items() if video.annotations.segments}
 

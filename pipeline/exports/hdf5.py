@@ -1,4 +1,4 @@
-"""HDF5, which is optional. Links and data sets that lead to other files are refused."""
+"""Read HDF5 files; h5py is optional. Refuses links and data sets that refer to other files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_LINKS = 16  # followed from one name
 
 
 def open_hdf5() -> Any:
-    """The module h5py.
+    """Return the module h5py.
 
     Raises:
         PipelineError: it is not installed.
@@ -31,10 +31,10 @@ def open_hdf5() -> Any:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open the HDF5 file ``path`` to read it; whatever goes wrong with it meanwhile is a BadArray.
+    """Open the HDF5 file `path` for reading; any error in the block becomes a BadArray.
 
     Raises:
-        BadArray: it is damaged, or no HDF5 file.
+        BadArray: the file is damaged, or is not an HDF5 file.
     """
     h5py = open_hdf5()
     with refusing("HDF5"), h5py.File(path, "r") as file:
@@ -42,17 +42,17 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def names_in(path: Path) -> list[str]:
-    """Return the names of what stands at the top of the HDF5 file ``path``.
+    """Return the top-level names in the HDF5 file `path`.
 
     Raises:
-        BadArray: it is damaged, or no HDF5 file.
+        BadArray: the file is damaged, or is not an HDF5 file.
     """
     with opened(path) as file:
         return [name if isinstance(name, str) else name.decode(errors="backslashreplace") for name in file]
 
 
 def find(file: Any, path: str) -> Any:
-    """Return the group or data set at ``path`` of an open HDF5 file, found without leaving the file.
+    """Return the group or data set at `path` of an open HDF5 file, following links inside the file only.
 
     Raises:
         BadArray: nothing is there, or a link leads to another file or in a circle.
@@ -81,15 +81,15 @@ def read(item: Any, *, least_rows: int = 1) -> np.ndarray:
     """Return the array [T, C] of a data set.
 
     Raises:
-        BadArray: it is no array of features, its values stand in other files or nowhere, or it is too large.
+        BadArray: it is not an array of features, its values are in other files or missing, or it is too large.
     """
     if not isinstance(item, open_hdf5().Dataset):
         kind = type(item).__name__.lower()
-        raise BadArray(f"{item.name} is no array but a {kind}; arrays must stand at VIDEO or VIDEO/KEY")
+        raise BadArray(f"{item.name} is not an array but a {kind}; arrays must be at VIDEO or VIDEO/KEY")
     if item.external:
-        raise BadArray(f"{item.name} keeps its values in other files (external storage), which are not read")
+        raise BadArray(f"{item.name} has its values in other files (external storage), which are not read")
     if item.is_virtual:
-        raise BadArray(f"{item.name} takes its values from elsewhere (a virtual data set), which is not read")
+        raise BadArray(f"{item.name} has its values elsewhere (a virtual data set), which is not read")
     wanted = check_features(item.shape, item.dtype, least_rows=least_rows)
     stored = item.id.get_storage_size()
     check_memory(max(wanted, math.prod(item.chunks or (0,)) * item.dtype.itemsize), stored=stored)
@@ -100,7 +100,7 @@ def read(item: Any, *, least_rows: int = 1) -> np.ndarray:
 
 
 def _chunks(shape: tuple[int, ...], chunk: tuple[int, ...]) -> int:
-    """Return how many chunks cover an array."""
+    """Return the number of chunks that cover an array."""
     return math.prod(-(-length // size) for length, size in zip(shape, chunk, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Stage: published features → feature store."""
+"""Stage: published feature files → feature store."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, rows_as_json
 
 _ROWS_AT_ONCE = 4096
-_CHANNELS_UNIT = 64  # encoders give so many channels, or a multiple
+_CHANNELS_UNIT = 64  # encoders have this number of channels, or a multiple
 
 
 @dataclass
 class ImportReport:
-    """What became of each file.
+    """The result of an import.
 
     Args:
-        done: ids of the videos that were imported.
+        done: ids of the imported videos.
         failed: id → reason.
-        notes: what must be known about the result.
+        notes: what the user must know about the result.
     """
 
     done: list[str] = field(default_factory=list)
@@ -43,18 +43,19 @@ class ImportReport:
 def import_features(
     source: Path, out: Path, config: ImportConfig, *, annotations: Annotations | None = None
 ) -> tuple[FeatureStore, ImportReport]:
-    """Makes the feature store ``out`` of the feature files in ``source``.
+    """Import the feature files in `source` into the feature store `out`.
 
     Args:
-        source: a folder (searched below) of npy, npz or HDF5 files, or one of them. A file is a video; in HDF5, a key.
-        annotations: say the durations of the videos, and with ``fps="video"`` their rates. Without durations a video is
-            taken to end with its last row.
+        source: a folder of npy, npz or HDF5 files (searched recursively), or one file. A video is a file, or a key in
+            an HDF5 file.
+        annotations: give the durations of the videos, and with `fps="video"` their rates. A video of unknown duration
+            is assumed to end with its last row.
 
     Returns:
-        The store, and what became of each file; a bad file costs only itself.
+        The store, and the result of each file; a bad file does not stop the others.
 
     Raises:
-        PipelineError: there are no such files, or ``out`` holds something else.
+        PipelineError: there are no such files, or `out` holds something else.
     """
     report, lengths = ImportReport(), _Lengths()
     store: FeatureStore | None = None
@@ -63,12 +64,14 @@ def import_features(
     if annotations is not None:
         known = adopt_ids(annotations, list(items)).videos
     elif config.fps == "video":
-        raise PipelineError("fps='video' needs the annotations that say each video's rate: give --annotations")
+        raise PipelineError("fps='video' needs annotations with the rate of each video: give --annotations")
     for video_id, item, features in _good_arrays(items, config, report):
         if store is None:
             store, first = FeatureStore.create(out, _spec(features, config)), features.shape
         if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
-            report.failed[video_id] = f"{item.where} is {features.dtype}, the store float16: import it apart"
+            report.failed[video_id] = (
+                f"{item.where} is {features.dtype}, but the store is float16: import it into another store"
+            )
         elif features.shape[1] != store.spec.channels:
             report.failed[video_id] = f"{item.where} {_other_width(features.shape, first, config)}"
         else:
@@ -78,10 +81,8 @@ def import_features(
         raise PipelineError(f"no file in {source} holds features; the first: {reason}")
     unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:
-        remedy = (
-            "give annotations with durations" if annotations is None else "the annotations have no durations of them"
-        )
-        report.notes.append(f"{unknown} videos are taken to end with their last row: {remedy}")
+        remedy = "give annotations with durations" if annotations is None else "the annotations lack their durations"
+        report.notes.append(f"{unknown} videos are assumed to end with their last row: {remedy}")
     report.notes += lengths.notes(store.spec.channels, config)
     return store, report
 
@@ -90,7 +91,7 @@ def _by_id(items: list[ArrayFile], source: Path, config: ImportConfig) -> dict[s
     """Return the arrays by the ids of their videos.
 
     Raises:
-        PipelineError: two are of one video.
+        PipelineError: two arrays have the same id.
     """
     found: dict[str, ArrayFile] = {}
     for item in items:
@@ -104,7 +105,7 @@ def _by_id(items: list[ArrayFile], source: Path, config: ImportConfig) -> dict[s
 def _good_arrays(
     items: Mapping[str, ArrayFile], config: ImportConfig, report: ImportReport
 ) -> Iterator[tuple[str, ArrayFile, np.ndarray]]:
-    """Yield id, file and rows [T, C] of each array that can be read; the others are failed in the report."""
+    """Yield id, file and rows [T, C] of each readable array; add the others to `report.failed`."""
     for video_id, item in items.items():
         try:
             file_name_of(video_id)
@@ -116,10 +117,10 @@ def _good_arrays(
 
 
 def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportConfig) -> str:
-    text = f"has [T, C] = {list(shape)}, the rows of the store have {first[1]} channels"
+    text = f"has [T, C] = {list(shape)}, but the rows of the store have {first[1]} channels"
     if shape[0] != first[0]:
         return text
-    # Arrays that agree in what is taken for time and differ in what is taken for channels.
+    # The arrays agree in the assumed time axis and differ in the assumed channel axis.
     how = "leave out --channels-first" if config.channels_first else "give --channels-first"
     return f"{text}; if time is the other axis of all these arrays, {how} and another --out"
 
@@ -160,7 +161,7 @@ def _add(
 ) -> None:
     duration, fps = (annotated.duration, annotated.fps) if annotated else (None, None)
     if store.spec.plan.fps is None and not fps:
-        report.failed[video_id] = "the annotations do not say its rate (fps, or frame and duration)"
+        report.failed[video_id] = "the annotations do not give its rate (fps, or frame and duration)"
         return
     plan = store.spec.plan.at(exact(fps or 1).limit_denominator(1_000_000))
     last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
@@ -188,18 +189,18 @@ def _add(
 
 @dataclass
 class _Lengths:
-    """What the numbers of rows tell.
+    """The numbers of rows.
 
     Args:
         all: of each video.
-        odd: rows, duration and plan of the videos whose number of rows is not what the duration gives.
+        odd: rows, duration and plan of the videos whose number of rows does not fit their duration.
     """
 
     all: list[int] = field(default_factory=list)
     odd: dict[str, tuple[int, Fraction, SnippetPlan]] = field(default_factory=dict)
 
     def notes(self, channels: int, config: ImportConfig) -> list[str]:
-        """Return what the user should look at: odd numbers of rows, and axes that seem to have changed places."""
+        """Return notes for the user on odd numbers of rows, and on axes that seem swapped."""
         notes = [self._text()] if self.odd else []
         as_channels = len(set(self.all)) == 1 and self.all[0] > channels and self.all[0] % _CHANNELS_UNIT == 0
         as_rows = bool(self.odd) and all(
@@ -207,13 +208,13 @@ class _Lengths:
         )
         if (as_channels or as_rows) and not config.channels_first:
             notes.append(
-                f"all arrays are taken as [T, C] = [{self.all[0]}, {channels}]; if they are [C, T], "
+                f"all arrays are read as [T, C] = [{self.all[0]}, {channels}]; if they are [C, T], "
                 "give --channels-first and another --out"
             )
         return notes
 
     def _text(self) -> str:
-        """One line, with the stride that would fit, so that a wrong one is seen for what it is."""
+        """Return one line on the odd videos, with the stride that would fit, to reveal a wrong one."""
         shown = [
             f"{video}: {rows} rows where its {float(duration):g} s give {plan.count(duration)}"
             for video, (rows, duration, plan) in list(self.odd.items())[:3]
@@ -228,11 +229,11 @@ class _Lengths:
         if rows_alike and len({duration for _, duration, _ in self.odd.values()}) > 1:
             remedy = (
                 "; all these have the same number of rows, as if they were resized to span each video: a store has one "
-                "stride for all, so import features from before they were resized"
+                "stride for all videos, so import the features before resizing"
             )
         return (
             f"{len(self.odd)} of {len(self.all)} videos have another number of rows than their duration gives "
-            f"({'; '.join(shown)}): look at fps, stride, window and tail{remedy}"
+            f"({'; '.join(shown)}): check fps, stride, window and tail{remedy}"
         )
 
 
@@ -240,7 +241,7 @@ def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details
     """Write the rows [T, C] of a video and commit them.
 
     Raises:
-        BadArray: a value is not finite in the type of the store.
+        BadArray: a value is not finite in the dtype of the store.
     """
     with store.writer(video_id) as writer:
         for start in range(0, len(features), _ROWS_AT_ONCE):
@@ -253,10 +254,10 @@ def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details
 
 
 def _not_finite(rows: np.ndarray, dtype: str, *, first: int) -> str | None:
-    """Return where the first value is that is not finite in ``dtype``, if there is one.
+    """Return a message on the first value that is not finite in `dtype`, or None.
 
     Args:
-        first: number of the first row.
+        first: index of the first row.
     """
     with np.errstate(over="ignore"):
         places = np.argwhere(~np.isfinite(rows.astype(dtype)))

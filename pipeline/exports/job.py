@@ -1,4 +1,4 @@
-"""What is to be exported: the videos that have features and annotations, with the classes that occur in them."""
+"""The content of an export: the videos with features and annotations, and the classes that occur in them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ExportVideo:
     """A video of an export.
 
     Args:
-        name: its id in the export: the store's id, percent-encoded where that could not be a file name.
-        id: its id in the store.
-        training: whether it is in the training subset (else in the one for validation).
+        name: the id in the export: the store's id, percent-encoded if that could not be a file name.
+        id: the id in the store.
+        training: whether it is in the training subset (else in the validation subset).
         duration: seconds, as measured on the video.
         rows: T in the export.
-        clock: ticks of this video; other videos have another rate where rows follow each video's own.
+        clock: ticks of this video; the rate differs between videos if rows follow each video's own rate.
         annotations: within [0, duration].
     """
 
@@ -43,13 +43,13 @@ class ExportVideo:
 
 @dataclass(frozen=True)
 class Job:
-    """An export that is possible.
+    """An export to write.
 
     Args:
-        clock: ticks of the videos; its stride and offset are those of all of them, its rate only where they share one.
-        labels: the classes that occur in ``videos``; their place is the class index, from 0 without gaps.
-        notes: what was left out or mended, one line each.
-        home: where the export will stand, for the paths in its configuration.
+        clock: ticks of the videos; stride and offset are those of all videos, the rate only if they share one.
+        labels: the classes that occur in `videos`; the position is the class index, from 0 without gaps.
+        notes: what was left out or fixed, one line each.
+        home: the final folder of the export, for the paths in its configuration.
     """
 
     store: FeatureStore
@@ -62,14 +62,14 @@ class Job:
 
     @property
     def tick(self) -> str:
-        """What a tick is, in words."""
+        """A description of a tick."""
         if self.store.spec.plan.fps is None:
             part = "1" if self.clock.rate == 1 else f"1/{self.clock.rate} of a"
             return f"{part} frame of the video at its own rate (fps and frame in the annotations count them)"
         return f"1/{self.clock.rate} s"
 
     def subset(self, *, training: bool) -> list[ExportVideo]:
-        """The videos of one of the two subsets."""
+        """Return the videos of one of the two subsets."""
         return [video for video in self.videos if video.training == training]
 
     @property
@@ -78,7 +78,7 @@ class Job:
         return max(video.rows for video in self.videos)
 
     def features(self, video: ExportVideo) -> np.ndarray:
-        """[T, C] of a video as they are exported: resized, where that is asked for.
+        """Return the rows [T, C] of a video as exported: resized if `config.resize_snippets` is set.
 
         Raises:
             PipelineError: there are no rows to resize.
@@ -88,9 +88,7 @@ class Job:
         if not self.config.resize_snippets:
             return features
         if len(features) == 0:
-            raise PipelineError(
-                f"{video.id} has no rows that could be resized; extract it with --tail pad, or remove it"
-            )
+            raise PipelineError(f"{video.id} has no rows to resize; extract it with --tail pad, or remove it")
         return resize_to_span(
             features,
             self.config.resize_snippets,
@@ -101,7 +99,7 @@ class Job:
 
 
 def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig, *, home: Path) -> Job:
-    """The export of the videos that are in ``store`` and in one of the two subsets of ``annotations``.
+    """Return the export of the videos in `store` and in one of the two subsets of `annotations`.
 
     Raises:
         PipelineError: a subset does not exist or has no features, a segment lies outside its video, or no segment
@@ -134,7 +132,7 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     )
     occurring = {segment.label for video in videos for segment in video.annotations.segments}
     if not occurring:
-        raise PipelineError(f"no segment is annotated in the {len(videos)} videos that have features in {store.path}")
+        raise PipelineError(f"there are no segments in the {len(videos)} videos that have features in {store.path}")
     notes = list(fitted.problems)
     if found.only_in_annotations or found.only_in_store:
         notes.append(f"left out: {found.message()}")
@@ -147,7 +145,7 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
         notes.append(f"{len(odd)} videos have another number of rows than their duration gives ({'; '.join(odd[:3])})")
     renamed = [f"{video.id!r} is {video.name!r}" for video in videos if video.name != video.id]
     if renamed:
-        notes.append(f"{len(renamed)} ids are written differently to be file names ({', '.join(renamed[:3])})")
+        notes.append(f"{len(renamed)} ids are encoded to be file names ({', '.join(renamed[:3])})")
     return Job(
         store=store,
         config=config,
@@ -160,15 +158,15 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
 
 
 def _rows(sequence: FeatureSequence) -> int:
-    """T as the snippet plan gives it for the video's duration."""
+    """Return T that the snippet plan gives for the video's duration."""
     return sequence.plan.count(exact(sequence.sidecar.get("duration_exact", sequence.duration_seconds)))
 
 
 def database(job: Job, *, train: str, val: str, skip_empty_training: bool = False) -> dict[str, Any]:
-    """The annotation JSON that OpenTAD and ActionFormer share: times in seconds, ``frame`` and ``fps`` in ticks.
+    """Return the annotation JSON that OpenTAD and ActionFormer share: times in seconds, `frame` and `fps` in ticks.
 
     Args:
-        train, val: what the subsets are called in it.
+        train, val: the names of the subsets.
         skip_empty_training: leave out training videos without segments.
     """
     class_ids = {label: place for place, label in enumerate(job.labels)}

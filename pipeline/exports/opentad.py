@@ -1,11 +1,11 @@
-"""Export for OpenTAD: its THUMOS-style data sets, which serve any data with frame count and duration.
+"""Export for OpenTAD: its THUMOS-style data sets, which accept any data with frame count and duration.
 
-OpenTAD takes row i for the moment ``(i * feature_stride + offset_frames) / (frame / duration)`` seconds and rounds
-segment times down to whole frames. It leaves out videos without segments, and ends with success, after "Missing data",
-where a feature file is missing: hence the check.
+OpenTAD places row i at `(i * feature_stride + offset_frames) / (frame / duration)` seconds and rounds
+segment times down to whole frames. It leaves out videos without segments. If a feature file is missing, it prints
+"Missing data" and exits with success: hence the check.
 
-With ``resize_snippets`` its ActivityNet-style data set reads the rows, which it takes to span the whole duration: row j
-of N stands for ``[j, j + 1) * duration / N`` seconds.
+With `resize_snippets` the rows go to its ActivityNet-style data set, which assumes that they span the whole duration:
+row j of N covers `[j, j + 1) * duration / N` seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANNOTATIONS, CLASSES, CONFIG = "annotations.json", "category_idx.txt", "dataset.
 
 
 def write(job: Job, folder: Path) -> tuple[str, ...]:
-    """Writes the export to ``folder`` and returns notes for the user."""
+    """Write the export to `folder`; return notes for the user."""
     write_arrays(job, folder)
     write_text(folder / FEATURES / "missing_files.txt", "")
     write_json(folder / ANNOTATIONS, database(job, train=TRAIN, val=VAL))
@@ -34,7 +34,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
 
 
 def check(job: Job, folder: Path) -> list[str]:
-    """What is wrong with the export in ``folder``, read as OpenTAD reads it."""
+    """Return the faults of the export in `folder`, read as OpenTAD reads it."""
     videos = read_json(folder / ANNOTATIONS, what="export")["database"]
     faults = check_arrays(job, folder, videos)
     classes = (folder / CLASSES).read_text(encoding="utf-8").splitlines()
@@ -52,7 +52,7 @@ def check(job: Job, folder: Path) -> list[str]:
 
 
 def _read_back(job: Job, entry: dict[str, Any], seconds: float) -> tuple[float, float]:
-    """What becomes of a moment of a video in rows and back in seconds, and the distance of the rows in seconds."""
+    """Return a time converted to rows and back to seconds, and the distance between rows in seconds."""
     duration = entry["duration"]
     if rows := job.config.resize_snippets:
         row = min(max(seconds / duration, 0.0), 1.0) * rows

@@ -1,4 +1,4 @@
-"""The piece of OpenTAD configuration that goes with an export: its data sets and its evaluation."""
+"""The OpenTAD configuration of an export: data sets and evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLLECT_FEATURES = """dict(type="Collect", inputs="feats", keys=["masks"]),"""
 
 
 def configuration(job: Job, *, annotations: str, classes: str) -> str:
-    """The text of the configuration.
+    """Return the text of the configuration.
 
     Args:
         annotations, classes: names of the files in the export.
@@ -106,7 +106,7 @@ _STRIDED_SETS = f"""dataset = dict(
     ),
 )"""
 
-# The step that resizes is needed for the segments, which it brings from seconds to rows; the rows it leaves alone.
+# The resizing step converts segments from seconds to rows; it does not change the rows.
 _RESIZED_SETS = f"""resize = dict(type="ResizeFeat", tool="interpolate")
 learned = [
     load,

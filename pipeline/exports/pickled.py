@@ -1,4 +1,4 @@
-"""Reading a pickled NumPy array without running anything: nothing that a pickle names is imported or called."""
+"""Read a pickled NumPy array without running code: nothing that the pickle names is imported or called."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from pipeline.exports.claims import BadArray, check_features
 
-_PICKLED = {  # what a pickled array consists of, in NumPy 1 and 2
+_PICKLED = {  # the names in a pickled array, in NumPy 1 and 2
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.numeric", "_frombuffer"),
     ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),  # of bytes, in the protocols that Python 2 reads
+    ("_codecs", "encode"),  # for bytes, in the protocols that Python 2 reads
 }
 _TYPES = ("f2", "f4", "f8")
-# No dicts, sets or objects: of a tuple that holds itself many times over, a hash takes years.
+# No dicts, sets or objects: hashing a tuple that contains itself many times over can take years.
 _OPCODES = (
     *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL),
     *(pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GET, pickle.BINGET, pickle.LONG_BINGET),
@@ -34,7 +34,7 @@ _OPCODES = (
 
 
 class _Name(NamedTuple):
-    """Something that a pickle names."""
+    """A name in a pickle."""
 
     module: str
     name: str
@@ -42,7 +42,7 @@ class _Name(NamedTuple):
 
 @dataclass(eq=False)
 class _Call:
-    """What a pickle would call, and the state that it would then set."""
+    """A call that a pickle would make, and the state that it would set afterwards."""
 
     function: Any
     arguments: Any
@@ -50,7 +50,7 @@ class _Call:
 
 
 class _Recorder(pickle._Unpickler):
-    """Notes the calls of a pickle, where the unpickler would make them."""
+    """Records the calls of a pickle instead of making them."""
 
     stack: list[Any]
 
@@ -75,7 +75,7 @@ class _Recorder(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {
         **dict.fromkeys(pickle._Unpickler.dispatch, load_other),
         **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES},
-        # What would make the array first, as long as it claims to be, and then read it.
+        # The original allocates the claimed size first, and then reads.
         pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
         pickle.REDUCE[0]: load_reduce,
         pickle.BUILD[0]: load_build,
@@ -83,10 +83,10 @@ class _Recorder(pickle._Unpickler):
 
 
 def array_of_pickle(content: bytes) -> np.ndarray:
-    """Return the floating-point array [T, C] that was pickled, of NumPy 1 or 2, Python 2 or 3.
+    """Return a pickled floating-point array [T, C], written by NumPy 1 or 2 and Python 2 or 3.
 
     Raises:
-        BadArray: it is anything else, or its values are not all there.
+        BadArray: the pickle holds anything else, or values are missing.
         Exception: the pickle is damaged.
     """
     made = _Recorder(io.BytesIO(content), encoding="latin1").load()
@@ -98,7 +98,7 @@ def array_of_pickle(content: bytes) -> np.ndarray:
 
 
 def _parts_of(made: Any) -> tuple[Any, np.dtype, bool, Any]:
-    """Return shape, type, whether columns come first, and values of the array that the calls would make."""
+    """Return shape, dtype, whether the order is by columns, and values of the array that the calls would make."""
     if not isinstance(made, _Call):
         raise BadArray(f"must be an array of two axes, T and C; it is {type(made).__name__}")
     name = made.function.name if isinstance(made.function, _Name) else ""
@@ -111,7 +111,7 @@ def _parts_of(made: Any) -> tuple[Any, np.dtype, bool, Any]:
         raise BadArray("must be an array with its values")
     if isinstance(values, _Call) and values.function == ("_codecs", "encode"):
         values = values.arguments[0]
-    if isinstance(values, str):  # bytes, as Python 2 has them
+    if isinstance(values, str):  # bytes of Python 2
         values = values.encode("latin1")
     if not isinstance(values, (bytes, bytearray)):
         raise BadArray(f"must be an array of numbers, it holds {type(values).__name__}")
@@ -119,7 +119,7 @@ def _parts_of(made: Any) -> tuple[Any, np.dtype, bool, Any]:
 
 
 def _type_of(made: Any) -> np.dtype:
-    """Return the floating-point type that the calls would make."""
+    """Return the floating-point dtype that the calls would make."""
     if not isinstance(made, _Call) or made.function != ("numpy", "dtype") or not made.arguments:
         raise BadArray("must be of floating-point numbers")
     name, order = made.arguments[0], (made.state or (3, "="))[1]

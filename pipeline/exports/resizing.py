@@ -1,4 +1,4 @@
-"""Rows resized to a number that is the same for every video, for toolkits that take rows to span the whole video."""
+"""Resize rows to the same number for every video, for toolkits that assume rows to span the whole video."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 def resize_to_span(
     features: np.ndarray, rows: int, *, stride_seconds: float, window_seconds: float, duration_seconds: float
 ) -> np.ndarray:
-    """[rows, C] of the same type: row j stands for the part [j, j + 1) * duration / rows of the video.
+    """Return [rows, C] of the same dtype: row j covers the part [j, j + 1) * duration / rows of the video.
 
-    It is the mean of the sequence over that part: of its values, by linear interpolation between the centers of the
-    snippets, at the middles of equal pieces no longer than a stride. Before the first center and after the last one
-    the sequence is taken to stay as it is there.
+    A row is the mean of the sequence over its part: the mean of values at the middles of equal pieces no longer than a
+    stride, interpolated linearly between the centers of the snippets. Before the first center and after the last one
+    the sequence is constant.
 
     Args:
         features: [T, C] float; row i covers [i * stride, i * stride + window) seconds.

@@ -1,1 +1,1 @@
-"""Temporal action localization: heads, their training, detection, suppression and metrics, on plain arrays."""
+"""Localization heads: their networks, settings, losses, targets and candidates."""

@@ -1,4 +1,4 @@
-"""The floor: a snippet classifier whose runs above several thresholds are the candidates."""
+"""The actionness head, a baseline: classifies snippets; runs of snippets above several thresholds are candidates."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.targets import SegmentTargets
 
-# The surroundings that a run is compared with, to either side, as a share of its length.
+# How much of each side of a run its score is compared with, as a share of its length.
 OUTER_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class ActionnessOutput:
-    """``logits`` [B, T, K] of each class being there; ``mask`` [B, T] bool, True where valid."""
+    """Per-snippet `logits` [B, T, K] of each class; `mask` [B, T] bool, True where valid."""
 
     logits: Tensor
     mask: Tensor
 
 
 class ActionnessHead(Head):
-    """Classifies each snippet, linearly or with a few convolutions, and groups neighbors."""
+    """Classifies each snippet, linearly or after a few convolutions, and groups neighbors into segments."""
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
@@ -40,20 +40,20 @@ class ActionnessHead(Head):
         self.classify = MaskedConv(widths[-1], num_classes, 1)
 
     def forward(self, features: Tensor, mask: Tensor) -> ActionnessOutput:
-        """Class logits of each snippet; arguments as in `Head.forward`."""
+        """Return the class logits of each snippet; arguments as in `Head.forward`."""
         x, valid = self._prepare(features, mask)
         for conv, norm in zip(self.hidden, self.norms, strict=True):
             x = F.relu(norm(conv(x, valid)))
         return ActionnessOutput(self.classify(self.dropout(x), valid).transpose(1, 2), mask)
 
     def loss(self, outputs: ActionnessOutput, targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """{"classification": mean binary cross-entropy over valid snippets and classes}."""
+        """Return {"classification": mean binary cross-entropy over valid snippets and classes}."""
         wanted = torch.stack([snippet_shares(t, *outputs.logits.shape[1:]) for t in targets])
         losses = F.binary_cross_entropy_with_logits(outputs.logits, wanted, reduction="none")
         return {"classification": losses[outputs.mask].mean()}
 
     def candidates(self, outputs: ActionnessOutput, *, min_score: float) -> list[Candidates]:
-        """Runs above each threshold, for each sequence of the batch; scored as in `group_runs`."""
+        """Return the runs above each threshold, for each sequence of the batch; scored as in `group_runs`."""
         found = []
         for logits, mask in zip(outputs.logits, outputs.mask, strict=True):
             runs = group_runs(logits[mask].sigmoid(), self.config.actionness_thresholds)
@@ -62,9 +62,9 @@ class ActionnessHead(Head):
 
 
 def snippet_shares(targets: SegmentTargets, length: int, num_classes: int) -> Tensor:
-    """[length, num_classes]: the largest share of each snippet's cell that a segment of each class covers.
+    """Return [length, num_classes]: the largest share of each snippet's cell that a segment of the class covers.
 
-    Snippet i's cell reaches from i - 0.5 to i + 0.5.
+    The cell of snippet i reaches from i - 0.5 to i + 0.5.
     """
     centers = torch.arange(length, device=targets.segments.device, dtype=torch.float32)[:, None]
     overlap = (centers + 0.5).minimum(targets.segments[:, 1]) - (centers - 0.5).maximum(targets.segments[:, 0])
@@ -74,10 +74,10 @@ def snippet_shares(targets: SegmentTargets, length: int, num_classes: int) -> Te
 
 
 def group_runs(probabilities: Tensor, thresholds: Sequence[float]) -> Candidates:
-    """Maximal runs of snippets at or above each threshold, each run once, scored inside minus outside.
+    """Return the maximal runs of snippets at or above each threshold, each run once.
 
-    The score is the mean probability inside the run less that of its surroundings (a quarter of its length to either
-    side, at least one snippet), but not below 0: a run that stops short of the action's end scores low.
+    The score is the mean probability inside the run minus that outside it (a quarter of its length on either side,
+    at least one snippet), but not below 0: a run that ends before the action does scores low.
 
     Args:
         probabilities: [T, K] float.

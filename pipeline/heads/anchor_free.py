@@ -1,7 +1,8 @@
 """The anchor-free localization head: every point of a temporal pyramid predicts classes and two boundaries.
 
-Source: Zhang et al. 2022, "ActionFormer" (arXiv 2202.07925). Own choices: convolution blocks beside local attention,
-softplus for the distances (a rectifier's zero gradient would leave points dead), standardised input.
+Source: Zhang et al. 2022, "ActionFormer" (arXiv 2202.07925). Own choices: convolution blocks as an
+alternative to local attention, softplus for the distances (a rectifier's zero gradient would leave points dead),
+standardized input.
 """
 
 import math
@@ -26,10 +27,10 @@ POSITIVES_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class LevelOutput:
-    """What one level of the pyramid says; T_l positions, K classes.
+    """The output of one level of the pyramid, with T_l positions and K classes.
 
-    ``stride`` snippets between positions; ``points`` [T_l] in snippets; ``mask`` [B, T_l] bool, True where valid;
-    ``logits`` [B, T_l, K]; ``distances`` [B, T_l, 2] >= 0 to start and end in units of ``stride``.
+    `stride` snippets between positions; `points` [T_l] in snippets; `mask` [B, T_l] bool, True where valid;
+    `logits` [B, T_l, K]; `distances` [B, T_l, 2] >= 0 to start and end in units of `stride`.
     """
 
     stride: int
@@ -60,11 +61,11 @@ class AnchorFreeHead(Head):
         self.scales = nn.Parameter(torch.ones(config.levels))
         self.register_buffer("positives", torch.zeros(()))
         nn.init.constant_(self.classify.last.conv.bias, -math.log(1 / PRIOR_PROBABILITY - 1))  # type: ignore[arg-type]
-        # softplus(2) is about 2.1 strides: the middle of what levels above the first answer for.
+        # softplus(2) is about 2.1 strides: the middle of the range of all levels above the first.
         nn.init.constant_(self.regress.last.conv.bias, 2.0)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor, mask: Tensor) -> list[LevelOutput]:
-        """The outputs of all levels, finest first; arguments as in `Head.forward`."""
+        """Return the outputs of all levels, finest first; arguments as in `Head.forward`."""
         x, valid = self._prepare(features, mask)
         return [self._answer(level, x_l, m_l) for level, (x_l, m_l) in enumerate(self._levels(x, valid))]
 
@@ -94,9 +95,9 @@ class AnchorFreeHead(Head):
         )
 
     def loss(self, outputs: list[LevelOutput], targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """{"classification": focal loss, "regression": DIoU loss}; arguments as in `Head.loss`.
+        """Return {"classification": focal loss, "regression": DIoU loss}; arguments as in `Head.loss`.
 
-        Both are sums divided by a moving count of positive points, which in training also learns from this batch.
+        Both are sums divided by a moving average of the number of positive points, which training updates.
         """
         config = self.config
         classes, distances = assign_batch(
@@ -124,13 +125,13 @@ class AnchorFreeHead(Head):
     def _moving_positives(self, count: Tensor) -> Tensor:
         count = count.to(self.positives).clamp(min=1)
         if self.training:
-            # The first batch sets it: a fixed start would be far off for small or for large batches.
+            # The first batch sets it: a fixed start would be wrong for small or for large batches.
             known = POSITIVES_MOMENTUM * self.positives + (1 - POSITIVES_MOMENTUM) * count
             self.positives.copy_(torch.where(self.positives > 0, known, count))
         return torch.where(self.positives > 0, self.positives, count)
 
     def candidates(self, outputs: list[LevelOutput], *, min_score: float) -> list[Candidates]:
-        """Every valid point with every class of at least ``min_score``, for each sequence of the batch."""
+        """Return every valid point with every class of at least `min_score`, for each sequence of the batch."""
         batch = len(outputs[0].mask)
         return [self._candidates_of(outputs, row, min_score) for row in range(batch)]
 
@@ -147,7 +148,7 @@ class AnchorFreeHead(Head):
 
 
 class _Tower(nn.Module):
-    """The shared head of all levels: masked convolutions down to ``outputs`` channels."""
+    """Masked convolutions down to `outputs` channels, shared by all levels."""
 
     def __init__(self, config: HeadConfig, outputs: int) -> None:
         super().__init__()

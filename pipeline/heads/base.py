@@ -1,4 +1,4 @@
-"""What every localization head is to training and detection."""
+"""The interface of every localization head for training and detection."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,8 @@ from pipeline.heads.targets import SegmentTargets
 class Head(nn.Module):
     """A network that locates actions in feature sequences of any length T >= 1.
 
-    Coordinates are snippets: row i of the input has its center at i. What `forward` returns is the head's own affair;
-    `loss` and `candidates` understand it.
+    Coordinates are in snippets: row i of the input has its center at i. Each head has its own output type: `forward`
+    returns it, `loss` and `candidates` take it.
 
     Args:
         channels: C of the features.
@@ -32,11 +32,11 @@ class Head(nn.Module):
         self.standardize = Standardize(channels)
 
     def set_input_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardizes every input from now on by these channel statistics, [C] each."""
+        """Standardize every later input by these channel statistics, [C] each."""
         self.standardize.set(mean, std)
 
     def forward(self, features: Tensor, mask: Tensor) -> Any:
-        """The head's outputs; values under padding are never seen and never change the valid part.
+        """Return the head's outputs; values under padding do not affect the valid part.
 
         Args:
             features: [B, T, C] float32, T >= 1.
@@ -45,25 +45,25 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Any, targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """Named scalars whose sum is to be minimized.
+        """Return named scalars; training minimizes their sum.
 
         Args:
-            outputs: of `forward`.
+            outputs: from `forward`.
             targets: one for each row of the batch, segments in snippets.
         """
         raise NotImplementedError
 
     def candidates(self, outputs: Any, *, min_score: float) -> list[Candidates]:
-        """What each sequence of the batch may hold: segments in snippets with class and score >= ``min_score``."""
+        """Return the candidates of each sequence: segments in snippets with class and score >= `min_score`."""
         raise NotImplementedError
 
     def _prepare(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardized features [B, C, T], 0 under padding, and the mask as [B, 1, T] float."""
+        """Return the standardized features [B, C, T], 0 under padding, and the mask as [B, 1, T] float."""
         if features.ndim != 3 or features.shape[2] != self.channels or features.shape[1] < 1:
             raise PipelineError(
                 f"features must be [B, T, {self.channels}] with T >= 1, got {list(features.shape)}; "
                 "the head was made for another encoder or the sequence is empty"
             )
-        # where, not a product: padding may hold anything, also NaN.
+        # where, not a product: padding may hold NaN.
         x = self.standardize(features).where(mask[..., None], 0.0).transpose(1, 2)
         return x, mask[:, None].to(features.dtype)

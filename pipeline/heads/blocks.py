@@ -1,4 +1,4 @@
-"""Parts that the heads are made of; each treats padded positions as if the sequence had ended there.
+"""Building blocks of the heads; each treats padding as the end of the sequence.
 
 Letters: B batch, T positions, C channels, D channels of one attention head, W positions of an attention window.
 Inside the networks sequences are [B, C, T] and masks are [B, 1, T] float, 1 where valid.
@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 
 
 class Standardize(nn.Module):
-    """(x - mean) / std for each channel, so that features of any encoder's scale work; starts as the identity."""
+    """(x - mean) / std for each channel, so that features of any scale work; starts as the identity."""
 
     mean: Tensor
     std: Tensor
@@ -25,7 +25,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(channels))
 
     def set(self, mean: Tensor, std: Tensor) -> None:
-        """Takes the mean [C] and standard deviation [C]; channels that never vary keep a deviation of 1."""
+        """Set the mean [C] and standard deviation [C]; channels that do not vary keep a deviation of 1."""
         for name, value in (("mean", mean), ("std", std)):
             if value.shape != self.mean.shape or not torch.isfinite(value).all():
                 raise PipelineError(
@@ -35,12 +35,12 @@ class Standardize(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardized features, [B, T, C] like the input."""
+        """Return the standardized features, [B, T, C] like the input."""
         return (features - self.mean) / self.std
 
 
 class MaskedConv(nn.Module):
-    """Same-padded 1-D convolution whose valid outputs do not see padding; its padded outputs are 0."""
+    """Same-padded 1-D convolution; valid outputs do not depend on padding, padded outputs are 0."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class MaskedConv(nn.Module):
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B, outputs, ceil(T / stride)]; output position i is centred on input position i * stride."""
+        """Return [B, outputs, ceil(T / stride)]; output position i is centered on input position i * stride."""
         out: Tensor = self.conv(x * mask)
         return out * mask[:, :, :: self.stride]
 
@@ -62,9 +62,9 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(dim=1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + 1e-5)
-        return centred * scale * self.weight[:, None] + self.bias[:, None]
+        centered = x - x.mean(dim=1, keepdim=True)
+        scale = torch.rsqrt(centered.square().mean(dim=1, keepdim=True) + 1e-5)
+        return centered * scale * self.weight[:, None] + self.bias[:, None]
 
 
 class ConvBlock(nn.Module):
@@ -83,7 +83,7 @@ class ConvBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Pre-norm transformer block whose self-attention reaches ``window // 2`` positions to either side."""
+    """Pre-norm transformer block whose self-attention reaches `window // 2` positions to either side."""
 
     def __init__(self, width: int, window: int, heads: int, kernel: int, dropout: float) -> None:
         super().__init__()
@@ -108,12 +108,13 @@ class AttentionBlock(nn.Module):
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, window: int, heads: int) -> Tensor:
-    """Attention of each position to the valid ones at most ``window // 2`` away, [B, C, T]; linear in T.
+    """Return the attention of each position to valid ones at most `window // 2` away, [B, C, T]; linear in T.
 
     Args:
         query, key, value: [B, C, T] float.
         mask: [B, 1, T] float, 1 where valid.
-        window: W, odd. heads: divides C.
+        window: W, odd.
+        heads: number of heads; divides C.
     """
     batch, channels, length = query.shape
     split = (batch, heads, channels // heads, length)
@@ -130,7 +131,10 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, 
 
 
 def sinusoids(length: int, channels: int, *, device: torch.device) -> Tensor:
-    """[channels, length] position encoding. Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5."""
+    """Return the position encoding, [channels, length].
+
+    Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
+    """
     half = torch.arange((channels + 1) // 2, device=device, dtype=torch.float32)
     rates = torch.exp(-math.log(10000.0) * half / max(1, len(half)))
     angles = rates[:, None] * torch.arange(length, device=device, dtype=torch.float32)

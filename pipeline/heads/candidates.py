@@ -1,4 +1,4 @@
-"""From a head's candidates, in snippets, to segments in seconds inside the video."""
+"""Candidates of a head, and their conversion from snippets to seconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pipeline.annotations.segments import snippets_to_seconds
 
 @dataclass(frozen=True)
 class Candidates:
-    """N scored segments of one video: ``segments`` [N, 2] float, ``labels`` [N] int64, ``scores`` [N] float."""
+    """N scored segments of one video: `segments` [N, 2] float, `labels` [N] int64, `scores` [N] float."""
 
     segments: Tensor
     labels: Tensor
@@ -21,20 +21,20 @@ class Candidates:
         return len(self.scores)
 
     def select(self, index: Tensor) -> "Candidates":
-        """Those at ``index`` (positions, or a bool mask), in its order."""
+        """Return the candidates at `index` (positions, or a bool mask), in its order."""
         return Candidates(self.segments[index], self.labels[index], self.scores[index])
 
     def best(self, count: int) -> "Candidates":
-        """The ``count`` of highest score, highest first; equal scores stay in their order."""
+        """Return the `count` candidates of highest score, highest first; equal scores keep their order."""
         return self.select(torch.sort(self.scores, descending=True, stable=True).indices[:count])
 
     def on_cpu_in_double(self) -> "Candidates":
-        """The same on the CPU, segments and scores in float64."""
+        """Return the candidates on the CPU, segments and scores in float64."""
         return Candidates(self.segments.cpu().double(), self.labels.cpu(), self.scores.cpu().double())
 
     @staticmethod
     def join(parts: Sequence["Candidates"]) -> "Candidates":
-        """All parts (at least one) in their order."""
+        """Return all parts (at least one), joined in order."""
         return Candidates(
             torch.cat([part.segments for part in parts]),
             torch.cat([part.labels for part in parts]),
@@ -45,7 +45,7 @@ class Candidates:
 def to_seconds(
     candidates: Candidates, *, stride_seconds: float, window_seconds: float, duration_seconds: float
 ) -> Candidates:
-    """The candidates in seconds, clipped to [0, duration]; those that are then empty are dropped."""
+    """Return the candidates in seconds, clipped to [0, duration], without those that are then empty."""
     seconds = snippets_to_seconds(
         candidates.segments, stride_seconds=stride_seconds, window_seconds=window_seconds
     ).clamp(0.0, duration_seconds)
@@ -54,7 +54,10 @@ def to_seconds(
 
 
 def tiou(one: Tensor, many: Tensor) -> Tensor:
-    """Temporal intersection over union of segments [..., 2], broadcast; 0 where both are empty."""
+    """Return the temporal intersection over union of segments [..., 2], broadcast; 0 where both are empty.
+
+    `pipeline.metrics.matching.tiou_array` is the same for NumPy arrays, so that evaluation does not load torch.
+    """
     overlap = (torch.minimum(one[..., 1], many[..., 1]) - torch.maximum(one[..., 0], many[..., 0])).clamp(min=0)
     union = (one[..., 1] - one[..., 0]) + (many[..., 1] - many[..., 0]) - overlap
     return torch.where(union > 0, overlap / union, 0.0)

@@ -1,9 +1,9 @@
 """G-TAD: snippets as nodes of a graph, actions as sub-graphs; every pair of start and end is scored.
 
 Source: Xu et al. 2020, "G-TAD" (arXiv 1911.11462). Own choices: sampling by interpolation weights instead of a custom
-kernel; a class for each pair, so that no external classifier is needed (with one class it is the paper's proposal
-network); the pair that fits a segment best is a positive even if no pair reaches the paper's tIoU of 0.9; the
-regression's balance by weights instead of random drawing.
+kernel; class scores for each pair, so that no external classifier is needed (with one class it is the paper's proposal
+network); the pair that fits a segment best is a positive even if no pair reaches the paper's tIoU of 0.9; weights
+balance the regression, instead of random sampling.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from pipeline.heads.gtad_layers import AlignSubGraphs, GcnextBlock, anchor_rows,
 from pipeline.heads.targets import SegmentTargets
 
 SEMANTIC_SAMPLES = 4
-CONTEXT = 0.5  # what is seen beyond either end of a pair, as a share of its length
-BOUNDARY_REACH_SNIPPETS = 1.5  # snippets nearer than this to a boundary are its positives
+CONTEXT = 0.5  # how far a pair's features reach beyond either end, as a share of its length
+BOUNDARY_REACH_SNIPPETS = 1.5  # snippets nearer than this to a boundary are positives
 CONFIDENT_TIOU = 0.9
 CLASSIFIED_TIOU = 0.5
 REGRESSION_WEIGHT = 10.0
@@ -30,11 +30,11 @@ REGRESSION_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class GtadOutput:
-    """What is said of T snippets and of A anchors (pairs of start and end).
+    """The outputs for T snippets and A anchors (pairs of start and end).
 
-    ``boundary`` [B, T, 2] logits of being a start, an end; ``mask`` [B, T] bool; ``anchors`` [A, 2] int64, the first
-    row and the row after the last; ``valid`` [B, A] bool, False where an anchor reaches into padding; ``quality``
-    [B, A, 2] logits of fitting a segment and of the tIoU; ``classes`` [B, A, K] logits.
+    `boundary` [B, T, 2] logits of start and end; `mask` [B, T] bool; `anchors` [A, 2] int64, the first
+    row and the row after the last; `valid` [B, A] bool, False where an anchor reaches into padding; `quality`
+    [B, A, 2] logits of confidence (fits a segment) and of the tIoU; `classes` [B, A, K] logits.
     """
 
     boundary: Tensor
@@ -46,12 +46,12 @@ class GtadOutput:
 
     @property
     def segments(self) -> Tensor:
-        """[A, 2] float: what the anchors cover, in snippets; row i covers i - 0.5 to i + 0.5."""
+        """[A, 2] float: the extent of each anchor in snippets; row i covers i - 0.5 to i + 0.5."""
         return self.anchors.float() - 0.5
 
 
 class GtadHead(Head):
-    """Scores every run of up to ``gtad_max_duration_snippets`` snippets."""
+    """Scores every run of up to `gtad_max_duration_snippets` snippets."""
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
@@ -68,7 +68,7 @@ class GtadHead(Head):
         )
 
     def forward(self, features: Tensor, mask: Tensor) -> GtadOutput:
-        """Boundary and pair scores; arguments as in `Head.forward`."""
+        """Return boundary and pair scores; arguments as in `Head.forward`."""
         x, valid = self._prepare(features, mask)
         x = F.relu(self.project(x, valid))
         for block in self.stem:
@@ -84,7 +84,7 @@ class GtadHead(Head):
         return GtadOutput(boundary, mask, anchors, inside, scores[..., :2], scores[..., 2:])
 
     def loss(self, outputs: GtadOutput, targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
-        """Boundary, confidence, tIoU and class losses, each the mean over the batch; arguments as in `Head.loss`."""
+        """Return boundary, confidence, tIoU and class losses, means over the batch; arguments as in `Head.loss`."""
         rows = [self._loss_of(outputs, row, target) for row, target in enumerate(targets)]
         return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
@@ -109,9 +109,10 @@ class GtadHead(Head):
         }
 
     def candidates(self, outputs: GtadOutput, *, min_score: float) -> list[Candidates]:
-        """Every valid pair and class of at least ``min_score``, for each sequence of the batch.
+        """Return every valid pair and class of at least `min_score`, for each sequence of the batch.
 
-        The score is the product of start, end, confidence and tIoU probability, as in the paper, and of the class's.
+        The score is the product of start, end, confidence and tIoU probability, as in the paper, times the class
+        probability.
         """
         boundary, quality = outputs.boundary.sigmoid(), outputs.quality.sigmoid()
         ends = boundary[:, outputs.anchors[:, 0], 0] * boundary[:, outputs.anchors[:, 1] - 1, 1]
@@ -126,10 +127,11 @@ class GtadHead(Head):
 
 
 def match_anchors(anchors: Tensor, segments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each anchor: its highest tIoU with a segment [A], that segment [A], and whether it is a segment's best [A].
+    """Return for each anchor its highest tIoU [A], that segment [A], and whether it is some segment's best anchor [A].
 
     Args:
-        anchors: [A, 2]. segments: [N, 2], N >= 0.
+        anchors: [A, 2].
+        segments: [N, 2], N >= 0.
     """
     if len(segments) == 0 or len(anchors) == 0:
         zeros = anchors.new_zeros(len(anchors))
@@ -137,15 +139,15 @@ def match_anchors(anchors: Tensor, segments: Tensor) -> tuple[Tensor, Tensor, Te
     overlap = tiou(anchors[:, None], segments)
     fit, segment = overlap.max(dim=1)
     highest = overlap.amax(dim=0)
-    # A pair that hardly overlaps (the segment is too long for any) is no example.
+    # A pair with little overlap (the segment is longer than any pair) is not a positive.
     best = ((overlap == highest) & (highest > CLASSIFIED_TIOU)).any(dim=1)
     return fit, segment, best
 
 
 def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy in which positives and negatives weigh half each; one side alone weighs 1 / 2.
+    """Return the mean binary cross-entropy, positives and negatives weighted half each, even if one side is absent.
 
-    Source: Lin et al. 2019, "BMN" (arXiv 1907.09702), equation 9, which G-TAD takes over.
+    Source: Lin et al. 2019, "BMN" (arXiv 1907.09702), equation 9, which G-TAD adopts.
     """
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     positives = targets.sum().clamp(min=1)
@@ -154,9 +156,10 @@ def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def balanced_square_error(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error in which high (> 0.7), middle (> 0.3) and low targets weigh as if they were equally many.
+    """Return the mean squared error, weighted as if high (> 0.7), middle (> 0.3) and low targets were equally frequent.
 
-    Middle and low ones never weigh more than a high one each; their number counts as that of the high, at least 1.
+    Middle and low targets never weigh more than a high one each. Their total weight is the number of high ones, at
+    least 1.
     """
     high, low = wanted > 0.7, wanted <= 0.3
     middle = ~high & ~low

@@ -1,4 +1,4 @@
-"""G-TAD's parts: graph convolution over snippets, and the alignment of sub-graphs to vectors of one size.
+"""Layers of G-TAD: graph convolution over snippets, and alignment of sub-graphs to vectors of fixed size.
 
 Letters: B batch, T snippets, C channels, J neighbors, A anchors (pairs of first and last snippet), S samples.
 
@@ -15,25 +15,27 @@ from pipeline.heads.blocks import MaskedConv
 
 
 def nearest_neighbors(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Positions [B, T, J] of the valid snippets nearest in feature space, itself among them, and [B, T, J] bool.
+    """Return positions [B, T, J] of the valid snippets nearest in feature space, and [B, T, J] bool: which exist.
 
-    J is ``count``, or T if that is less. Where fewer snippets are valid, the bool is False and the position any.
+    A snippet is its own neighbor. J is `count`, or T if that is less. Where fewer snippets are valid, the bool is
+    False and the position is arbitrary.
 
     Args:
-        x: [B, C, T] float. mask: [B, 1, T] float, 1 where valid.
+        x: [B, C, T] float.
+        mask: [B, 1, T] float, 1 where valid.
     """
     with torch.no_grad():
         squares = x.square().sum(dim=1)
         distance = squares[:, :, None] + squares[:, None] - 2 * x.transpose(1, 2) @ x
         distance = distance.masked_fill(mask == 0, torch.inf)
-        # Rounding must not make a snippet farther from itself than a twin is.
+        # Despite rounding, a snippet must be nearer to itself than an equal snippet is.
         distance.diagonal(dim1=1, dim2=2).fill_(-1.0)
         nearest = distance.topk(min(count, x.shape[2]), dim=2, largest=False)
     return nearest.indices, torch.isfinite(nearest.values)
 
 
 def gather_positions(x: Tensor, positions: Tensor) -> Tensor:
-    """[B, C, T, J]: the columns of ``x`` [B, C, T] at ``positions`` [B, T, J]."""
+    """Return the columns of `x` [B, C, T] at `positions` [B, T, J], [B, C, T, J]."""
     batch, channels, length = x.shape
     flat = positions.reshape(batch, 1, -1).expand(-1, channels, -1)
     return x.gather(2, flat).reshape(batch, channels, length, positions.shape[2])
@@ -54,7 +56,7 @@ class GcnextBlock(nn.Module):
         self.edge_out = nn.Conv2d(inner, width, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B, C, T] from [B, C, T] and the mask [B, 1, T]."""
+        """Return [B, C, T] from [B, C, T] and the mask [B, 1, T]."""
         along_time = F.relu(self.time_mix(F.relu(self.time_in(x, mask)), mask))
         out: Tensor = x + self.time_out(along_time, mask) + self._semantic(x, mask)
         return F.relu(out) * mask
@@ -70,7 +72,7 @@ class GcnextBlock(nn.Module):
 
 
 def neighbor_mean(x: Tensor, mask: Tensor, count: int) -> Tensor:
-    """[B, C, T]: for each snippet the mean of its nearest neighbors' features, 0 under padding."""
+    """Return the mean of each snippet's nearest neighbors' features, [B, C, T], 0 under padding."""
     positions, exists = nearest_neighbors(x, mask, count)
     weight = exists[:, None].to(x.dtype)
     return (gather_positions(x, positions) * weight).sum(dim=3) / weight.sum(dim=3) * mask
@@ -78,7 +80,7 @@ def neighbor_mean(x: Tensor, mask: Tensor, count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def anchor_rows(length: int, longest: int) -> Tensor:
-    """[A, 2] int64: first row and the row after the last of every run of 1 to ``longest`` of ``length`` rows."""
+    """Return [A, 2] int64: first row, and row after the last, of every run of 1 to `longest` of `length` rows."""
     durations = torch.arange(1, min(longest, length) + 1)
     counts = length - durations + 1
     duration = durations.repeat_interleave(counts)
@@ -88,10 +90,10 @@ def anchor_rows(length: int, longest: int) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def sample_weights(length: int, longest: int, samples: int, context: float) -> tuple[Tensor, Tensor]:
-    """(index [A, 2 S] int64, weight [A, 2 S]): linear interpolation at S points along each anchor.
+    """Return (index [A, 2 S] int64, weight [A, 2 S]) for linear interpolation at S points along each anchor.
 
-    Points are the middles of S equal parts of the anchor, widened by ``context`` times its length to either side.
-    ``index`` counts through [S, T] row by row; points outside the sequence have weight 0.
+    Points are the middles of S equal parts of the anchor, extended by `context` times its length on either side.
+    `index` counts through [S, T] row by row; points outside the sequence have weight 0.
     """
     anchors = anchor_rows(length, longest).float()
     extent = anchors[:, 1] - anchors[:, 0]
@@ -107,10 +109,10 @@ def sample_weights(length: int, longest: int, samples: int, context: float) -> t
 
 
 class AlignSubGraphs(nn.Module):
-    """SGAlign and the dense layer after it: each anchor's samples, joined and projected to one vector.
+    """SGAlign and the dense layer after it: joins the samples of each anchor and projects them to one vector.
 
-    Sampling is linear, so projecting every snippet once for each sample's place and then sampling gives the same as
-    sampling, joining and projecting, without ever holding all samples of all anchors.
+    Sampling is linear, so this projects every snippet once for each sample position and then samples. The result is
+    the same as sampling, joining and projecting, without holding all samples of all anchors in memory.
     """
 
     def __init__(self, inputs: int, outputs: int, *, samples: int, context: float) -> None:
@@ -120,12 +122,12 @@ class AlignSubGraphs(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, *, longest: int) -> Tensor:
-        """[B, A, outputs] from ``x`` [B, inputs, T], which is 0 under padding."""
+        """Return [B, A, outputs] from `x` [B, inputs, T], which is 0 under padding."""
         batch, _, length = x.shape
         index, weight = sample_weights(length, longest, self.samples, self.context)
         projected = self.project(x).reshape(batch, self.samples, self.outputs, length)
         table = projected.permute(1, 3, 0, 2).reshape(self.samples * length, batch * self.outputs)
-        # A weighted sum of table rows for each anchor is what embedding_bag computes.
+        # embedding_bag computes a weighted sum of table rows for each anchor.
         summed = F.embedding_bag(
             index.to(x.device), table, per_sample_weights=weight.to(device=x.device, dtype=x.dtype), mode="sum"
         )

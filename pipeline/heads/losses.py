@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
-    """Focal loss of each element, shaped like ``logits``.
+    """Return the focal loss of each element, shaped like `logits`.
 
     Args:
         logits: any shape, float.
-        targets: same shape, 0 or 1 (or between).
+        targets: same shape, from 0 to 1.
         alpha: weight of positives; negatives weigh 1 - alpha.
-        gamma: exponent that plays down what is already right.
+        gamma: exponent that reduces the weight of well-classified elements.
 
     Source: Lin et al. 2017 (arXiv 1708.02002), equation 5.
     """
@@ -23,14 +23,14 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: 
 
 
 def diou_loss_1d(predicted: Tensor, target: Tensor) -> Tensor:
-    """1 - tIoU + (distance of the centers / length of the hull)**2 of each pair of segments, [N].
+    """Return 1 - tIoU + (distance of the centers / length of the hull)**2 of each pair of segments, [N].
 
     Args:
         predicted, target: [N, 2] distances >= 0 from one common point to the start and to the end, any unit.
 
     Source: Zheng et al. 2019 (arXiv 1911.08287), equation 7, in one dimension.
     """
-    # Both segments hold the point, so overlap and hull are sums of the smaller and of the larger distances.
+    # Both segments contain the point, so overlap and hull are sums of the smaller and of the larger distances.
     overlap = predicted.minimum(target).sum(dim=-1)
     hull = predicted.maximum(target).sum(dim=-1).clamp(min=1e-8)
     union = (predicted.sum(dim=-1) + target.sum(dim=-1) - overlap).clamp(min=1e-8)

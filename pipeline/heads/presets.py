@@ -1,10 +1,10 @@
-"""Settings for the field's data sets, after those published with the heads, where this project has the same option.
+"""Settings for common data sets, from those published with the heads where this project has the same option.
 
 Sources: the anchor-free head on THUMOS14 and ActivityNet-1.3: ActionFormer's configurations thumos_i3d and anet_i3d
 (github happyharrycn/actionformer_release at 18e5860 and bc9c4c6); on HACS: OpenTAD's actionformer/hacs_slowfast (github
 sming256/OpenTAD at cd0ca96). G-TAD: lengths and durations of gtad_lib/opts.py (github frostinassiky/gtad at 376d7ad),
-with the optimisation of this project. Differences: attention is local on every level, also where the original's last
-level attends everywhere; no label smoothing and no drop path. Strides and frame rates belong to the features.
+with the optimizer settings of this project. Differences: attention is local on every level, also where the original's
+last level attends everywhere; no label smoothing and no drop path. Strides and frame rates belong to the features.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, PostConfig, TrainConfig
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 
-# THUMOS14 has no segments in its training subset: the field learns from validation and tests on test.
+# THUMOS14 has no segments in its training subset: models are trained on validation and tested on test.
 _THUMOS14_DATA: dict[str, Any] = {
     "train_subset": "validation",
     "validation_subset": "test",
@@ -23,7 +23,7 @@ _THUMOS14_DATA: dict[str, Any] = {
 
 _ACTIVITYNET_POST = PostConfig(sigma=0.75, voting_tiou=0.9, max_detections=100)
 
-# ActivityNet and HACS are learned without classes: `video_scores.name_proposals` gives the names.
+# Heads for ActivityNet and HACS are trained without classes: `video_scores.name_proposals` adds the labels.
 _ACTIVITYNET_GTAD = TrainConfig(
     epochs=10,
     warmup_epochs=1,
@@ -100,10 +100,14 @@ PRESETS: dict[tuple[str, str], TrainConfig] = {
 
 
 def preset(name: str, *, kind: Literal["anchor_free", "gtad", "actionness"] = "anchor_free") -> TrainConfig:
-    """The training settings for a data set: thumos14, activitynet13 or hacs.
+    """Return the training settings for a data set: thumos14, activitynet13 or hacs.
 
     Args:
-        kind: anchor_free, gtad, or actionness, which takes those of anchor_free.
+        name: of the data set.
+        kind: of the head; actionness uses the settings of anchor_free.
+
+    Raises:
+        PipelineError: the name or kind is unknown.
     """
     source = "anchor_free" if kind == "actionness" else kind
     if (name, source) not in PRESETS:

@@ -10,7 +10,7 @@ HEADS: dict[str, type[Head]] = {"anchor_free": AnchorFreeHead, "gtad": GtadHead,
 
 
 def build_head(channels: int, num_classes: int, config: HeadConfig) -> Head:
-    """A new head of ``config.kind``, with random weights from torch's generator.
+    """Return a new head of `config.kind`, with random weights from torch's generator.
 
     Args:
         channels: C of the features.

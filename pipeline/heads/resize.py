@@ -1,4 +1,4 @@
-"""Sequences resized to a fixed number of rows, as is usual for ActivityNet."""
+"""Resize sequences to a fixed number of rows, as is usual for ActivityNet."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def resize_rows(rows: np.ndarray, length: int) -> np.ndarray:
-    """[length, C] float32 by linear interpolation along time; both sequences span the same extent.
+    """Return the rows resized to [length, C] float32, by linear interpolation along time over the same extent.
 
     Args:
         rows: [T, C] float, T >= 1.
@@ -21,8 +21,8 @@ def resize_rows(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def rescale_snippets(snippets: Any, *, source: int, target: int) -> Any:
-    """Snippet coordinates of a sequence of ``source`` rows in terms of the same sequence with ``target`` rows.
+    """Return snippet coordinates of a sequence of `source` rows as coordinates of the same with `target` rows.
 
-    A row covers half a unit to either side of its coordinate, so -0.5 and T - 0.5 are the ends in both.
+    A row covers half a unit on either side of its coordinate, so -0.5 and T - 0.5 are the ends of both.
     """
     return (snippets + 0.5) * (target / source) - 0.5

@@ -1,4 +1,4 @@
-"""Which points of the pyramid learn which segment: center sampling, ranges per level, shortest segment first."""
+"""Assign segments to points of the pyramid: center sampling, a range for each level, shortest segment first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Segments whose lengths differ by less than this (snippets) share a point: it learns the labels of all of them.
+# If lengths of segments differ by less than this (snippets), their common point learns the labels of all of them.
 SAME_LENGTH_SNIPPETS = 1e-3
 
 
 @dataclass(frozen=True)
 class SegmentTargets:
-    """The segments of one video or crop: ``segments`` [N, 2] float in snippets, ``labels`` [N] int64."""
+    """The segments of one video or crop: `segments` [N, 2] float in snippets, `labels` [N] int64."""
 
     segments: Tensor
     labels: Tensor
 
     def to(self, device: torch.device) -> "SegmentTargets":
-        """The same on ``device``."""
+        """Return the targets on `device`."""
         return SegmentTargets(self.segments.to(device), self.labels.to(device))
 
 
@@ -31,9 +31,9 @@ def assign_points(
     centre_radius: float,
     num_classes: int,
 ) -> tuple[Tensor, Tensor]:
-    """(classes [T, K] of 0 and 1, distances [T, 2] to start and end in units of ``stride``) for one level.
+    """Return (classes [T, K] of 0 and 1, distances [T, 2] to start and end in units of `stride`) for one level.
 
-    A point learns a segment if it lies inside, at most ``centre_radius * stride`` from the segment's center, and the
+    A point learns a segment if it lies inside, at most `centre_radius * stride` from its center, and the
     farther boundary is within the level's range. Of several segments it takes the shortest. A point without a
     segment has a row of zeros in both.
 
@@ -75,7 +75,7 @@ def assign_batch(
     centre_radius: float,
     num_classes: int,
 ) -> tuple[Tensor, Tensor]:
-    """`assign_points` for all levels, joined along the points, of each video: ([B, P, K], [B, P, 2])."""
+    """Return `assign_points` of each video for all levels, joined along the points: ([B, P, K], [B, P, 2])."""
     classes, distances = [], []
     for targets in batch:
         levels = [

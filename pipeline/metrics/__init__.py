@@ -1,1 +1,1 @@
-"""How detections compare with ground truth."""
+"""Compare detections with ground truth."""

@@ -1,4 +1,4 @@
-"""What kinds of errors detections make, what each kind costs, and which segments are missed.
+"""The kinds of errors that detections make, the cost of each kind, and the missed segments.
 
 Source: Alwassel et al. 2018, "Diagnosing Error in Temporal Action Detectors" (DETAD, arXiv 1807.10706), sections 4
 and 5.
@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
 from pipeline.metrics.map import Matched, average_precision, length_bounds, length_index, match_all
-from pipeline.metrics.matching import FREE, Table, tiou
+from pipeline.metrics.matching import FREE, Table, tiou_array
 
 KINDS = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 TRUE_POSITIVE, DOUBLE, WRONG_LABEL, LOCALIZATION, CONFUSION, BACKGROUND = range(len(KINDS))
@@ -22,12 +22,12 @@ GROUPS = 10
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """Errors at one threshold ``tiou``, among the best 10 G detections of each class, which has G segments.
+    """Errors at one threshold `tiou`, among the best 10 G detections of each class, which has G segments.
 
-    ``counts`` [10, 6]: detections of each kind (`KINDS`) in the first G, second G, ... of the ranking.
-    ``map`` is the mean average precision of these detections; ``gain`` [6] how much it rises when the errors of a kind
-    are taken away (0 for true positives). ``segments`` [L] and ``missed`` [L] count the ground truth of each length and
-    what no detection takes of it; length l ends at ``bounds_seconds[l]`` and the last has no end.
+    `counts` [10, 6]: detections of each kind (`KINDS`) in the first G, second G, ... of the ranking.
+    `map` is the mean average precision of these detections; `gain` [6] is how much it rises without the errors of a
+    kind (0 for true positives). `segments` [L] and `missed` [L] count the ground truth of each length, and how much of
+    it no detection matches; length l ends at `bounds_seconds[l]`, the last has no end.
     """
 
     tiou: float
@@ -48,15 +48,15 @@ def analyse_errors(
     protocol: str = "activitynet",
     blocked_videos: Collection[str] = (),
 ) -> ErrorAnalysis:
-    """The kinds of errors, their cost, and the missed segments by length.
+    """Return the kinds of errors, their cost, and the missed segments by length.
 
-    A detection that takes no segment is, the first that fits: a double detection (it reaches ``tiou`` with a segment of
-    its class, which a better one has taken), a wrong label (it reaches ``tiou`` with a segment of another class), a
+    A detection that matches no segment is the first that applies: a double detection (it reaches `tiou` with a segment
+    of its class, which a better one has matched), a wrong label (it reaches `tiou` with a segment of another class), a
     localization error (at least 0.1 with its class), a confusion (at least 0.1 with another), or background.
-    Detections that the protocol forgives are left out.
+    Detections that the protocol ignores are left out.
 
     Args:
-        bounds_seconds: rising upper bounds of all lengths but the last.
+        bounds_seconds: ascending upper bounds of all lengths except the last.
         tiou: the threshold, above 0.1 and at most 1.
     """
     if not BACKGROUND_TIOU < tiou <= 1:
@@ -94,7 +94,7 @@ def analyse_errors(
 
 
 def _kinds(matched: Matched, rows: np.ndarray, threshold: float) -> np.ndarray:
-    """[R] kind of each of ``rows`` of the detections."""
+    """Return the kind of each of the detections `rows`, [R]."""
     same, other = _best_overlaps(matched.truth, matched.found.select(rows))
     conditions = [
         matched.taken[rows, 0] != FREE,
@@ -107,7 +107,7 @@ def _kinds(matched: Matched, rows: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _best_overlaps(truth: Table, found: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Highest tIoU of each detection with the segments of its own class, and with those of others; 0 without any."""
+    """Return the highest tIoU of each detection with segments of its class, and of other classes; 0 without any."""
     same, other = np.zeros(len(found.score)), np.zeros(len(found.score))
     truth_order, found_order = (np.argsort(table.video, kind="stable") for table in (truth, found))
     truth_video, found_video = truth.video[truth_order], found.video[found_order]
@@ -115,7 +115,7 @@ def _best_overlaps(truth: Table, found: Table) -> tuple[np.ndarray, np.ndarray]:
         rows = found_order[slice(*np.searchsorted(found_video, [video, video + 1]))]
         segments = truth_order[slice(*np.searchsorted(truth_video, [video, video + 1]))]
         if len(segments):
-            overlap = tiou(found.segment[rows, None], truth.segment[segments])
+            overlap = tiou_array(found.segment[rows, None], truth.segment[segments])
             equal = found.label[rows, None] == truth.label[segments]
             same[rows] = np.where(equal, overlap, 0.0).max(axis=1)
             other[rows] = np.where(equal, 0.0, overlap).max(axis=1)
@@ -123,7 +123,7 @@ def _best_overlaps(truth: Table, found: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rank_in_class(label: np.ndarray) -> np.ndarray:
-    """[D]: how many rows of the same label come before each."""
+    """Return how many rows of the same label come before each row, [D]."""
     order = np.argsort(label, kind="stable")
     counts = np.bincount(label)
     rank = np.empty(len(label), dtype=np.int64)

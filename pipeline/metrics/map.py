@@ -10,24 +10,24 @@ import numpy as np
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
-from pipeline.metrics.matching import FREE, Table, match_greedily, tabulate, tiou
+from pipeline.metrics.matching import FREE, Table, match_greedily, tabulate, tiou_array
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS as ACTIVITYNET_TIOUS
 from pipeline.metrics.protocols import THUMOS_TIOUS as THUMOS_TIOUS
 from pipeline.metrics.protocols import Prepared, find_protocol, prepare
 
-# Upper bounds of the lengths XS to L; XL has none. Source: DETAD (arXiv 1807.10706), and its use on THUMOS14.
+# Upper bounds of the lengths XS to L; XL has none. Source: DETAD (arXiv 1807.10706), and its use for THUMOS14.
 ACTIVITYNET_LENGTHS_SECONDS = (30.0, 60.0, 120.0, 180.0)
 THUMOS_LENGTHS_SECONDS = (3.0, 6.0, 12.0, 18.0)
 
 
 @dataclass(frozen=True)
 class MapResult:
-    """``per_class`` [K, N] average precision, ``map`` [N] its mean over classes, ``average`` its mean over both.
+    """Average precision `per_class` [K, N], `map` [N] its mean over classes, `average` its mean over both.
 
-    ``labels`` (K, sorted, all classes of the ground truth) and ``tious`` (N) name the axes. ``segments`` is the number
-    of ground-truth segments [K]; ``detections`` counts those that were evaluated; ``unknown_class_detections`` those
-    that were ignored because their class is not in the ground truth. ``protocol`` and its ``rules`` say which choices
-    were made; ``duplicates_removed`` and ``short_removed`` segments and ``videos_blocked`` what they took away.
+    `labels` (K, sorted, all classes of the ground truth) and `tious` (N) name the axes. `segments` is the number
+    of ground-truth segments [K]; `detections` counts the evaluated ones, `unknown_class_detections` those ignored
+    because their class is not in the ground truth. `protocol` and its `rules` are the choices made;
+    `duplicates_removed`, `short_removed` (segments) and `videos_blocked` count what they removed.
     """
 
     labels: tuple[str, ...]
@@ -47,10 +47,10 @@ class MapResult:
 
 @dataclass(frozen=True)
 class LengthResult:
-    """``map`` [L, N] over the classes that have segments of each length, NaN where no class has; ``average`` [L].
+    """`map` [L, N] over the classes that have segments of each length, NaN if no class has any; `average` [L].
 
-    Length l holds segments longer than ``bounds_seconds[l - 1]`` and at most ``bounds_seconds[l]``, the last any longer
-    ones; ``segments`` [L] counts them.
+    Length l holds segments longer than `bounds_seconds[l - 1]` and at most `bounds_seconds[l]`, the last all longer
+    ones; `segments` [L] counts them.
     """
 
     bounds_seconds: tuple[float, ...]
@@ -62,10 +62,11 @@ class LengthResult:
 
 @dataclass(frozen=True)
 class Matched:
-    """Both ``sides`` as the protocol has them, and as tables (``found`` by falling score), and what goes with what.
+    """Ground truth and detections as the protocol prepares them (`sides`), as tables, and their matching.
 
-    ``taken`` [D, N]: the row of ``truth`` that each detection takes at each threshold, or -1; ``counted`` [D, N] bool:
-    False where the protocol forgives a detection; ``unknown``: detections left out because of their class.
+    `truth` and `found` (by descending score) are the tables. `taken` [D, N]: the row of `truth` that each detection
+    matches at each threshold, or -1; `counted` [D, N] bool: False where the protocol ignores a detection; `unknown`:
+    number of detections left out because of their class.
     """
 
     sides: Prepared
@@ -85,21 +86,20 @@ def evaluate_map(
     protocol: str = "activitynet",
     blocked_videos: Collection[str] = (),
 ) -> MapResult:
-    """Mean average precision as ActivityNet's evaluation defines it, with the choices of ``protocol``.
+    """Return the mean average precision as ActivityNet's evaluation defines it, with the choices of `protocol`.
 
-    For each class the detections of all videos are taken by falling score. Each is a true positive if, of its video's
-    ground truth of the class that no earlier one has taken, the segment of highest tIoU reaches the threshold. Average
-    precision is the area under the precision made monotonous from the right (VOC 2011). Equal scores are taken in the
-    order of sorted video ids, then of the video's list; of equal tIoUs the first segment in the list.
+    Each class takes the detections of all videos by descending score. A detection looks at its video's ground truth of
+    the class that no earlier detection has matched; it is a true positive if the segment of highest tIoU reaches the
+    threshold. Average precision is the area under the precision made monotonic from the right (VOC 2011). Equal scores
+    are ordered by sorted video id, then as in the video's list; of equal tIoUs the first segment in the list counts.
 
     Args:
         ground_truth: segments of each video id; the classes are those named here.
-        detections: of each video id; on videos without ground truth they are false positives (of videos that
-            ``ground_truth`` does not name, where the protocol says so), and of unknown classes they are ignored and
-            counted.
+        detections: of each video id. On videos without ground truth they are false positives (for videos that
+            `ground_truth` does not name, if the protocol says so); those of unknown classes are ignored and counted.
         tious: thresholds, > 0 and <= 1; the protocol's own if None.
-        protocol: a name in `protocols.PROTOCOLS`, where the choices are written down.
-        blocked_videos: video ids to leave out on both sides, for protocols that know such a list.
+        protocol: a name in `protocols.PROTOCOLS`, which lists the choices.
+        blocked_videos: video ids to leave out on both sides, for protocols that use such a list.
 
     Source: Caba Heilbron et al., ActivityNet (CVPR 2015), and its published evaluation's definition.
     """
@@ -143,13 +143,13 @@ def evaluate_by_length(
     protocol: str = "activitynet",
     blocked_videos: Collection[str] = (),
 ) -> LengthResult:
-    """Mean average precision for the segments of each length.
+    """Return the mean average precision for the segments of each length.
 
-    Matching is that of `evaluate_map`, once for all lengths. For one length, detections that take a segment of another
-    are not counted, nor are those that take none and are themselves of another length.
+    Matching is that of `evaluate_map`, once for all lengths. For one length, detections that match a segment of another
+    length are not counted, nor are unmatched detections that are of another length themselves.
 
     Args:
-        bounds_seconds: rising upper bounds of all lengths but the last, e.g. `THUMOS_LENGTHS_SECONDS`.
+        bounds_seconds: ascending upper bounds of all lengths except the last, e.g. `THUMOS_LENGTHS_SECONDS`.
     """
     bounds = length_bounds(bounds_seconds)
     thresholds = _thresholds(find_protocol(protocol).tious if tious is None else tious)
@@ -157,7 +157,7 @@ def evaluate_by_length(
         ground_truth, detections, thresholds=thresholds, protocol=protocol, blocked_videos=blocked_videos
     )
     truth_length = length_index(matched.truth.segment, bounds)
-    # A detection is of the length of the segment that it takes, or else of its own.
+    # A detection has the length of the segment that it matches, else its own.
     own_length = np.repeat(length_index(matched.found.segment, bounds)[:, None], len(thresholds), axis=1)
     length = np.where(matched.taken != FREE, truth_length[matched.taken], own_length)
     result = np.full((len(bounds) + 1, len(thresholds)), np.nan)
@@ -186,7 +186,7 @@ def match_all(
     protocol: str,
     blocked_videos: Collection[str],
 ) -> Matched:
-    """Prepares both sides as the protocol says and matches them at every threshold."""
+    """Prepare both sides as the protocol says, and match them at every threshold."""
     sides = prepare(ground_truth, detections, protocol=protocol, blocked_videos=blocked_videos)
     labels = sorted({segment.label for segments in sides.ground_truth.values() for segment in segments})
     if not labels:
@@ -201,12 +201,12 @@ def match_all(
 
 
 def average_precision(positive: np.ndarray, segments: int, *, counted: np.ndarray | None = None) -> np.ndarray:
-    """Interpolated average precision [N] of detections by falling score.
+    """Return the interpolated average precision [N] of detections sorted by descending score.
 
     Args:
         positive: [D, N] bool, whether each detection is a true positive.
         segments: number of ground-truth segments, >= 1.
-        counted: [D, N] bool, False for detections that count neither way; all if None. True wherever positive.
+        counted: [D, N] bool, False for detections to ignore; None counts all. True wherever `positive` is.
     """
     hits = positive.cumsum(axis=0)
     ranks = np.ones_like(hits).cumsum(axis=0) if counted is None else counted.cumsum(axis=0)
@@ -216,7 +216,11 @@ def average_precision(positive: np.ndarray, segments: int, *, counted: np.ndarra
 
 
 def length_bounds(bounds_seconds: Sequence[float]) -> np.ndarray:
-    """The upper bounds of all lengths but the last, checked."""
+    """Return the upper bounds of all lengths except the last, checked.
+
+    Raises:
+        PipelineError: they are not ascending numbers > 0.
+    """
     bounds = np.asarray(bounds_seconds, dtype=np.float64)
     if len(bounds) == 0 or not (np.diff(bounds, prepend=0) > 0).all():
         raise PipelineError(f"bounds_seconds must be rising numbers > 0, got {bounds_seconds}")
@@ -224,18 +228,18 @@ def length_bounds(bounds_seconds: Sequence[float]) -> np.ndarray:
 
 
 def length_index(segments: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """[R] int64: into which length each segment [R, 2] falls; bounds belong to the shorter."""
+    """Return the length index of each segment [R, 2], [R] int64; a bound belongs to the shorter length."""
     return np.searchsorted(bounds, segments[:, 1] - segments[:, 0], side="left")
 
 
 def _on_ambiguous(found: Table, ambiguous: Mapping[str, Sequence[Segment]], videos: Sequence[str]) -> np.ndarray:
-    """[D] bool: detections that overlap an ambiguous segment of their video at all."""
+    """Return [D] bool: whether a detection overlaps an ambiguous segment of its video at all."""
     touches = np.zeros(len(found.score), dtype=bool)
     for index, video in enumerate(videos):
         if ambiguous.get(video):
             rows = np.flatnonzero(found.video == index)
             segments = np.array([segment.segment for segment in ambiguous[video]], dtype=np.float64)
-            touches[rows] = (tiou(found.segment[rows, None], segments) > 0).any(axis=1)
+            touches[rows] = (tiou_array(found.segment[rows, None], segments) > 0).any(axis=1)
     return touches
 
 

@@ -1,4 +1,4 @@
-"""Detections and ground truth as arrays, and the greedy matching of one to the other.
+"""Detections and ground truth as arrays, and the greedy matching between them.
 
 Letters: D detections, N thresholds, G pairs of a class and a video with ground truth, M segments of such a pair.
 """
@@ -16,7 +16,7 @@ FREE = -1
 
 @dataclass(frozen=True)
 class Table:
-    """Labeled segments as arrays: ``video``, ``label`` [R] int64, ``segment`` [R, 2] and ``score`` [R] float64."""
+    """Labeled segments as arrays: `video`, `label` [R] int64, `segment` [R, 2] and `score` [R] float64."""
 
     video: np.ndarray
     label: np.ndarray
@@ -24,7 +24,7 @@ class Table:
     score: np.ndarray
 
     def select(self, index: np.ndarray) -> "Table":
-        """The rows at ``index`` (positions, or a bool mask)."""
+        """Return the rows at `index` (positions, or a bool mask)."""
         return Table(self.video[index], self.label[index], self.segment[index], self.score[index])
 
 
@@ -33,7 +33,13 @@ def tabulate(
     videos: Sequence[str],
     labels: Sequence[str],
 ) -> tuple[Table, int]:
-    """The listing as arrays, videos in the order of ``videos``, and how many were left out for unknown labels."""
+    """Return the listing as arrays, videos in the order of `videos`, and how many rows have unknown labels.
+
+    Rows with unknown labels are left out.
+
+    Raises:
+        PipelineError: a segment or score is not finite.
+    """
     counts = [len(listing.get(video, ())) for video in videos]
     rows = [row for video in videos for row in listing.get(video, ())]
     label_index = {label: index for index, label in enumerate(labels)}
@@ -54,14 +60,14 @@ def tabulate(
 
 
 def match_greedily(truth: Table, found: Table, tious: np.ndarray) -> np.ndarray:
-    """[D, N] int64: which row of ``truth`` each detection takes at each threshold, or -1.
+    """Return the row of `truth` that each detection matches at each threshold, or -1: [D, N] int64.
 
-    In their order, detections take the segment of their video and class that has the highest tIoU with them, if it
-    reaches the threshold, among those that none before has taken; of equal tIoUs the first.
+    In their order, detections match the free segment of their video and class of the highest tIoU, if it reaches the
+    threshold; of equal tIoUs the first.
 
     Args:
         truth: ground truth in any order.
-        found: detections by falling score.
+        found: detections by descending score.
         tious: [N] thresholds.
     """
     taken = np.full((len(found.score), len(tious)), FREE)
@@ -71,9 +77,9 @@ def match_greedily(truth: Table, found: Table, tious: np.ndarray) -> np.ndarray:
     keys, truth_group, sizes = np.unique(truth.label * videos + truth.video, return_inverse=True, return_counts=True)
     found_key = found.label * videos + found.video
     found_group = np.minimum(np.searchsorted(keys, found_key), len(keys) - 1)
-    # What has no ground truth of its class in its video takes nothing at any threshold.
+    # A detection without ground truth of its class in its video matches nothing at any threshold.
     possible = np.flatnonzero(keys[found_group] == found_key)
-    # Pairs of similar size are matched together, so that padding them to one M costs at most twice.
+    # Match pairs of similar size together: padding them to one M at most doubles the cost.
     size_class = np.ceil(np.log2(sizes)).astype(int)
     for each in np.unique(size_class):
         chosen = np.flatnonzero(size_class == each)
@@ -86,7 +92,7 @@ def match_greedily(truth: Table, found: Table, tious: np.ndarray) -> np.ndarray:
 
 
 def _padded_rows(group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """[G, M]: the rows of each group in their order, then -1; rows of group -1 are left out."""
+    """Return [G, M]: the rows of each group in their order, then -1; rows of group -1 are left out."""
     order = np.flatnonzero(group >= 0)
     order = order[np.argsort(group[order], kind="stable")]
     exists = np.arange(sizes.max()) < sizes[:, None]
@@ -98,13 +104,13 @@ def _padded_rows(group: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def _match(
     segments: np.ndarray, group: np.ndarray, truth: np.ndarray, truth_rows: np.ndarray, tious: np.ndarray
 ) -> np.ndarray:
-    """Greedy matching in all groups at once: first the best detection of each group, then the second of each, ..."""
+    """Match all groups at once: first the best detection of each group, then the second of each, ..."""
     taken = np.full((len(group), len(tious)), FREE)
     free = np.repeat(truth_rows[:, :, None] >= 0, len(tious), axis=2)
     threshold = np.arange(len(tious))
     for rows in _rounds(group):
         groups = group[rows]
-        overlap = tiou(segments[rows, None], truth[truth_rows[groups]])[:, :, None]  # [R, M, 1]
+        overlap = tiou_array(segments[rows, None], truth[truth_rows[groups]])[:, :, None]  # [R, M, 1]
         allowed = free[groups] & (overlap >= tious)
         best = np.where(allowed, overlap, -1.0).argmax(axis=1)  # [R, N]
         hit = np.take_along_axis(allowed, best[:, None], axis=1)[:, 0]
@@ -114,7 +120,7 @@ def _match(
 
 
 def _rounds(group: np.ndarray) -> list[np.ndarray]:
-    """Rows in rounds: round r holds the r-th row of every group that has that many."""
+    """Return rows in rounds: round r holds the r-th row of every group that has more than r rows."""
     order = np.argsort(group, kind="stable")
     _, first, sizes = np.unique(group[order], return_index=True, return_counts=True)
     rank = np.empty(len(group), dtype=np.int64)
@@ -123,8 +129,11 @@ def _rounds(group: np.ndarray) -> list[np.ndarray]:
     return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(group) else []
 
 
-def tiou(one: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """Temporal intersection over union of segments [..., 2], broadcast; 0 where the union is empty."""
+def tiou_array(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Return the temporal intersection over union of segments [..., 2], broadcast; 0 where the union is empty.
+
+    `pipeline.heads.candidates.tiou` is the same for tensors; this one does not need torch.
+    """
     overlap = np.minimum(one[..., 1], many[..., 1]) - np.maximum(one[..., 0], many[..., 0])
     overlap = np.maximum(overlap, 0.0)
     union = (one[..., 1] - one[..., 0]) + (many[..., 1] - many[..., 0]) - overlap

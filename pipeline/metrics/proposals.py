@@ -1,4 +1,4 @@
-"""Average recall of class-agnostic proposals against their average number, and the area under that curve."""
+"""Average recall of class-agnostic proposals by their average number, and the area under that curve."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import numpy as np
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
-from pipeline.metrics.matching import tiou
+from pipeline.metrics.matching import tiou_array
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, prepare
 
 
 @dataclass(frozen=True)
 class RecallResult:
-    """``recall`` [N, A] at each threshold and each average number of proposals a video, 1 to A.
+    """`recall` [N, A] at each threshold and each average number of proposals per video, 1 to A.
 
-    ``average`` [A] is its mean over thresholds (AR@AN is ``average[AN - 1]``); ``auc`` is the area under it from 1 to A
+    `average` [A] is its mean over thresholds (AR@AN is `average[AN - 1]`); `auc` is the area under it from 1 to A
     divided by A, from 0 to 1.
     """
 
@@ -34,19 +34,19 @@ def average_recall(
     protocol: str = "activitynet",
     blocked_videos: Collection[str] = (),
 ) -> RecallResult:
-    """AR@AN as ActivityNet's proposal evaluation defines it; labels are ignored.
+    """Return AR@AN as ActivityNet's proposal evaluation defines it; labels are ignored.
 
-    The videos are those with segments. For an average number of n proposals each of them gives the same share of its
-    proposals, its best ones. A segment is recalled if one of them reaches the tIoU threshold with it; one proposal may
-    recall several. Where all videos have ``max_average`` proposals this is the best n of each.
+    The videos are those with segments. For an average number of n proposals, each video contributes the same share of
+    its proposals, the best ones. A segment is recalled if one of them reaches the tIoU threshold with it; one proposal
+    may recall several segments. If all videos have `max_average` proposals, each contributes its best n.
 
     Args:
         ground_truth: segments of each video id.
         proposals: of each video id, in any order.
         tious: thresholds.
         max_average: A.
-        protocol: a name in `protocols.PROTOCOLS`, which says what ground truth counts. Proposals of other videos count
-            for the share alone: the more of them, the fewer each video gives.
+        protocol: a name in `protocols.PROTOCOLS`, which says what ground truth counts. Proposals of other videos
+            affect only the share: the more there are, the fewer each video contributes.
         blocked_videos: as in `metrics.evaluate_map`.
 
     Source: ActivityNet Challenge 2017, task "temporal action proposals": eval_proposal.py (github
@@ -76,14 +76,15 @@ def average_recall(
 
 
 def _given(numbers: np.ndarray, *, everywhere: int, max_average: int) -> np.ndarray:
-    """[V, A]: how many proposals each video gives at each average number.
+    """Return how many proposals each video contributes at each average number, [V, A].
 
     Args:
-        numbers: [V] proposals of the videos with segments. everywhere: of all videos.
+        numbers: [V] number of proposals of each video with segments.
+        everywhere: number of proposals of all videos.
     """
     videos = len(numbers)
     # Shares are rounded down twice. The operations are those of the published code, in its order: another order
-    # rounds another way, and with it goes a proposal.
+    # rounds differently, and changes the number of proposals.
     kept = numbers
     if everywhere:
         ratio = max_average * float(videos) / everywhere
@@ -95,9 +96,9 @@ def _given(numbers: np.ndarray, *, everywhere: int, max_average: int) -> np.ndar
 
 
 def _needed(segments: Sequence[Segment], proposals: Sequence[Detection], tious: np.ndarray) -> np.ndarray:
-    """[N, G]: how many of the best proposals it takes to recall each segment; infinity if all do not."""
+    """Return how many of the best proposals recall each segment, [N, G]; infinity if all together do not."""
     order = np.argsort([-proposal.score for proposal in proposals], kind="stable")
     found = np.array([proposal.segment for proposal in proposals], dtype=np.float64)[order]
     wanted = np.array([segment.segment for segment in segments], dtype=np.float64)
-    reached = tiou(found[:, None], wanted) >= tious[:, None, None]  # [N, P, G]
+    reached = tiou_array(found[:, None], wanted) >= tious[:, None, None]  # [N, P, G]
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, np.inf)

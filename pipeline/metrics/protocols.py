@@ -1,4 +1,4 @@
-"""The choices in which published evaluations of temporal action localization differ.
+"""Protocols: the choices in which published evaluations of temporal action localization differ.
 
 Sources: activitynet: eval_detection.py and eval_proposal.py (github activitynet/ActivityNet at 82304fa); actionformer:
 libs/utils/metrics.py (github happyharrycn/actionformer_release at 61ea7eb); opentad: opentad/evaluations (github
@@ -17,20 +17,20 @@ THUMOS_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 # Segments of one video and label whose boundaries both differ by at most this are duplicates.
 DUPLICATE_SECONDS = 1e-3
-# The smallest number above 0: what is not shorter has a length.
+# The smallest number above 0: segments at least this long are not empty.
 ANY_LENGTH_SECONDS = math.ulp(0.0)
 AMBIGUOUS_LABEL = "Ambiguous"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way of evaluating.
+    """One way to evaluate.
 
-    ``tious``: thresholds when none are given. ``removes_duplicates``: of ground-truth segments within 1e-3 s only the
-    first counts. ``takes_blocked``: whether it knows a list of blocked videos. ``forgives_ambiguous``: segments
-    labeled Ambiguous are no class; detections that match nothing else and overlap one are not counted.
-    ``shortest_seconds``: shorter ground truth is left out; with 0, one of no length counts, as missed.
-    ``counts_other_videos``: detections of videos that the ground truth does not have are false positives.
+    `tious`: default thresholds. `removes_duplicates`: of ground-truth segments within 1e-3 s only the first counts.
+    `takes_blocked`: whether a list of blocked videos is accepted. `forgives_ambiguous`: segments labeled Ambiguous are
+    not a class; detections that match nothing else and overlap one are not counted. `shortest_seconds`: shorter ground
+    truth is left out; with 0, segments of length 0 count, as missed. `counts_other_videos`: detections on videos
+    outside the ground truth are false positives.
     """
 
     tious: tuple[float, ...]
@@ -42,7 +42,7 @@ class Protocol:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The choices in words, for --help and for results."""
+        """The choices in words, for --help and for reports of results."""
         return (
             "duplicate ground truth (within 1e-3 s): " + ("removed" if self.removes_duplicates else "kept"),
             "detections of classes that are not in the ground truth: ignored and counted",
@@ -61,7 +61,7 @@ class Protocol:
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    # This project's own: ActivityNet's definition, on nothing but the videos of the subset and what can be found there.
+    # This project's own: ActivityNet's definition, restricted to the videos of the subset and to non-empty segments.
     "sola": Protocol(
         ACTIVITYNET_TIOUS,
         removes_duplicates=False,
@@ -80,9 +80,9 @@ PROTOCOLS: dict[str, Protocol] = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a protocol evaluates: the ground truth and detections that count, and the ``ambiguous`` segments.
+    """What a protocol evaluates: the ground truth and detections that count, and the `ambiguous` segments.
 
-    ``duplicates_removed`` and ``short_removed`` segments, and ``videos_blocked``, say what was taken away.
+    `duplicates_removed`, `short_removed` (segments) and `videos_blocked` count what was removed.
     """
 
     ground_truth: Mapping[str, Sequence[Segment]]
@@ -94,7 +94,11 @@ class Prepared:
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name."""
+    """Return the protocol called `name`.
+
+    Raises:
+        PipelineError: there is none.
+    """
     if name not in PROTOCOLS:
         raise PipelineError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")
     return PROTOCOLS[name]
@@ -107,7 +111,11 @@ def prepare(
     protocol: str,
     blocked_videos: Collection[str] = (),
 ) -> Prepared:
-    """Ground truth and detections after the protocol's choices; the arguments stay as they are."""
+    """Return ground truth and detections after the protocol's choices; does not change the arguments.
+
+    Raises:
+        PipelineError: the protocol is unknown, or does not accept `blocked_videos`.
+    """
     chosen = find_protocol(protocol)
     if blocked_videos and not chosen.takes_blocked:
         raise PipelineError(f"blocked_videos must be empty for protocol={protocol}, got {len(blocked_videos)} videos")
@@ -145,7 +153,7 @@ def _length(segment: Segment) -> float:
 
 
 def without_duplicates(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments of one video without those that repeat an earlier one of the same label within 1e-3 s."""
+    """Return the segments of one video without those that repeat an earlier one of the same label within 1e-3 s."""
     kept: list[Segment] = []
     for segment in segments:
         if not any(_same(segment, other) for other in kept):

@@ -1,1 +1,1 @@
-"""Training of localization heads."""
+"""Train localization heads."""

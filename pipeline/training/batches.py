@@ -1,4 +1,4 @@
-"""From videos with annotations to padded training batches."""
+"""Make padded training batches from annotated videos."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from pipeline.errors import PipelineError
 from pipeline.heads.resize import rescale_snippets, resize_rows
 from pipeline.heads.targets import SegmentTargets
 
-# A segment cut by a crop stays ground truth if at least this share of it is inside (as in ActionFormer).
+# A segment cut by a crop is kept if at least this share of it is inside (as in ActionFormer).
 KEPT_SHARE = 0.5
 CROP_TRIES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainItem:
-    """One video to learn from or to validate on.
+    """One video to train or validate on.
 
-    ``features`` [T, C] float32 or float16, or a function that reads them; ``segments`` in seconds;
-    ``stride_seconds`` between rows, ``window_seconds`` what a row covers, ``duration_seconds`` of the video.
+    `features` [T, C] float32 or float16, or a function that reads them; `segments` in seconds;
+    `stride_seconds` between rows, `window_seconds` what a row covers, `duration_seconds` of the video.
     """
 
     video_id: str
@@ -33,18 +33,26 @@ class TrainItem:
     duration_seconds: float
 
     def load(self) -> np.ndarray:
-        """The features, [T, C] float32, T >= 1."""
+        """Return the features, [T, C] float32, T >= 1.
+
+        Raises:
+            PipelineError: they have another shape.
+        """
         rows = self.features() if callable(self.features) else self.features
         if rows.ndim != 2 or 0 in rows.shape:
             raise PipelineError(f"features of video {self.video_id!r} must be [T, C], got shape {rows.shape}")
         return np.asarray(rows, dtype=np.float32)
 
     def as_proposals(self) -> "TrainItem":
-        """The same with every segment labeled `PROPOSAL_LABEL`."""
+        """Return the item with every segment labeled `PROPOSAL_LABEL`."""
         return replace(self, segments=[Segment(segment.segment, PROPOSAL_LABEL) for segment in self.segments])
 
     def targets(self, labels: Sequence[str]) -> SegmentTargets:
-        """The segments in snippets and their classes as positions in ``labels``."""
+        """Return the segments in snippets, with classes as positions in `labels`.
+
+        Raises:
+            PipelineError: a segment has another label.
+        """
         unknown = sorted({segment.label for segment in self.segments} - set(labels))
         if unknown:
             raise PipelineError(f"labels of video {self.video_id!r} must be among those trained, got {unknown}")
@@ -56,14 +64,14 @@ class TrainItem:
 
 @dataclass(frozen=True)
 class Batch:
-    """``features`` [B, T, C] float32, zeros under padding; ``mask`` [B, T] bool; ``targets`` of each row."""
+    """`features` [B, T, C] float32, zeros under padding; `mask` [B, T] bool; `targets` of each row."""
 
     features: Tensor
     mask: Tensor
     targets: list[SegmentTargets]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on ``device``."""
+        """Return the batch on `device`."""
         return Batch(self.features.to(device), self.mask.to(device), [t.to(device) for t in self.targets])
 
 
@@ -75,9 +83,12 @@ def make_batch(
     rng: np.random.Generator,
     resize_snippets: int = 0,
 ) -> Batch:
-    """The items as one batch, padded to the longest.
+    """Return the items as one batch, padded to the longest.
 
-    Each is resized to ``resize_snippets`` rows if that is not 0, and cropped at random to ``max_snippets``.
+    Each item is resized to `resize_snippets` rows if that is not 0, then cropped at random to `max_snippets`.
+
+    Raises:
+        PipelineError: features differ in their number of channels.
     """
     whole = [_resized(item.load(), item.targets(labels), resize_snippets) for item in items]
     cut = [random_crop(rows, targets, limit=max_snippets, rng=rng) for rows, targets in whole]
@@ -103,9 +114,9 @@ def _resized(rows: np.ndarray, targets: SegmentTargets, length: int) -> tuple[np
 def random_crop(
     rows: np.ndarray, targets: SegmentTargets, *, limit: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, SegmentTargets]:
-    """At most ``limit`` consecutive rows, if possible with a segment, and the segments that they hold.
+    """Return at most `limit` consecutive rows, if possible with a segment, and the segments inside them.
 
-    Segments that a crop cuts are shortened to it, or dropped if less than half of them is inside.
+    Segments that the crop cuts are shortened, or dropped if less than half of them is inside.
     """
     if len(rows) <= limit:
         return rows, targets
@@ -118,8 +129,8 @@ def random_crop(
 
 
 def segments_inside(targets: SegmentTargets, *, begin: int, length: int) -> SegmentTargets:
-    """What rows ``begin`` to ``begin + length`` show of the segments, in snippets counted from ``begin``."""
-    # A row stands for half a stride to either side of its center.
+    """Return the segments inside rows `begin` to `begin + length`, in snippets counted from `begin`."""
+    # A row covers half a stride on either side of its center.
     clipped = targets.segments.clamp(begin - 0.5, begin + length - 0.5)
     share = (clipped[:, 1] - clipped[:, 0]) / (targets.segments[:, 1] - targets.segments[:, 0])
     keep = share >= KEPT_SHARE
@@ -127,10 +138,14 @@ def segments_inside(targets: SegmentTargets, *, begin: int, length: int) -> Segm
 
 
 def feature_statistics(items: Sequence[TrainItem], *, most_items: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, [C] float32 each, over a random choice of ``most_items``."""
+    """Return mean and standard deviation of each channel, [C] float32 each, over at most `most_items` random items.
+
+    Raises:
+        PipelineError: features differ in their number of channels.
+    """
     chosen = np.random.default_rng(seed).permutation(len(items))[:most_items]
     count, total, squares = 0, np.zeros(1), np.zeros(1)
-    # Sums are of differences to the first row, so that large means do not eat the variance's digits.
+    # Sum differences to the first row: with large means, plain sums would lose the digits of the variance.
     origin: np.ndarray | None = None
     for index in np.sort(chosen):
         rows = items[index].load().astype(np.float64)

@@ -1,15 +1,15 @@
-"""Training a head together with SoLa: with the module in front of it, or with the similarity loss on its first layer.
+"""Train a head together with SoLa: with the module in front of it, or with the similarity loss on its first layer.
 
-The ways that `TrainConfig.sola` names, and what they train:
+The values of `TrainConfig.sola`, and what they train:
 
     frozen              the head                                               by the head's loss
     unified             the head and a module in front of it                   by the head's loss
     unified_with_loss   the head, a module in front of it, and a predictor     by the head's and the similarity loss
     auxiliary           the head and a predictor behind its first layer        by the head's and the similarity loss
 
-The module sees the features as the encoder gives them, and the head standardizes what comes out of it: as in two
-stages, so a module trained here and a fitted one can take each other's place. The standardization is that of the plain
-features, which are what the module puts out before its first step.
+The module takes the encoder's features, and the head standardizes the module's output. This is the same as in two
+stages, so modules trained here and fitted modules are interchangeable. The head standardizes by the statistics of the
+plain features, which are the module's output before its first step.
 
 Source: Kang et al., CVPR 2023 (arXiv 2211.06023): the module, the similarity loss, and unified training.
 """
@@ -42,12 +42,12 @@ from sola.statistics import feature_statistics
 
 
 class HeadWithSola(nn.Module):
-    """All weights that are trained together; what a way does not need is None.
+    """All weights that are trained together; networks that `TrainConfig.sola` does not need are None.
 
     Args:
-        head: takes the module's output, or the features where there is no module.
-        module: sees the features; the identity before its first step.
-        predictor: of the similarity loss; not needed afterwards.
+        head: takes the module's output, or the features if there is no module.
+        module: takes the features; the identity before its first step.
+        predictor: of the similarity loss; not needed after training.
     """
 
     def __init__(self, head: Head, module: SolaModule | None, predictor: nn.Module | None) -> None:
@@ -56,7 +56,7 @@ class HeadWithSola(nn.Module):
 
 
 def module_config(config: TrainConfig, *, steps: int) -> SolaConfig:
-    """The settings of the trained module, with what it takes from the training of the head.
+    """Return the settings of the trained module, with the seed, steps and batch size of the training.
 
     Args:
         steps: optimizer steps of the whole training.
@@ -66,13 +66,13 @@ def module_config(config: TrainConfig, *, steps: int) -> SolaConfig:
 
 
 def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, device: torch.device) -> FitState:
-    """SoLa's networks with their initial weights, its targets and what it compares relative to, on ``device``.
+    """Return SoLa's networks with initial weights, its targets and its feature statistics, on `device`.
 
-    For sola=auxiliary they have the width of the head's first layer, and only the predictor is used.
+    For sola=auxiliary the networks have the width of the head's first layer, and only the predictor is used.
 
     Args:
-        items: training videos; at most ``config.statistics_videos`` of them are looked at, and only where
-            ``config.module.comparison`` asks for it.
+        items: training videos; at most `config.statistics_videos` of them are read, and only if
+            `config.module.comparison` needs statistics.
     """
     chosen = np.random.default_rng(config.seed).permutation(len(items))[: config.statistics_videos]
     source = _ItemSource([items[index] for index in np.sort(chosen)])
@@ -99,7 +99,7 @@ def _on_device(fit_state: FitState, device: torch.device) -> FitState:
 
 
 def joined(head: Head, fit_state: FitState, config: TrainConfig) -> HeadWithSola:
-    """The head with those of the learner's networks that ``config.sola`` trains."""
+    """Return the head with those of SoLa's networks that `config.sola` trains."""
     module = fit_state.module if config.trains_module else None
     predictor = fit_state.predictor if config.sola != "unified" else None
     return HeadWithSola(head, module, predictor)
@@ -115,12 +115,12 @@ def joint_losses(
     rng: np.random.Generator,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """The head's losses, and the weighted "similarity" where ``config.sola`` has it.
+    """Return the head's losses, and the weighted "similarity" if `config.sola` has it.
 
     Args:
-        batch: on the CPU; where a module is trained, of the sequences before any resizing.
-        step: optimizer steps taken before; with the seed it decides the windows drawn.
-        rng: of the crops.
+        batch: on the CPU; if a module is trained, the sequences before any resizing.
+        step: optimizer steps taken before; determines the windows drawn, with the seed.
+        rng: for the crops.
     """
     scale = fit_state.scales[step % len(fit_state.scales)]
     similarity: Tensor | None = None
@@ -139,16 +139,16 @@ def joint_losses(
 
 
 def first_layer(head: Head) -> nn.Module:
-    """The head's first layer with weights: from the features' channels to its own width."""
+    """Return the head's first layer with weights: from the features' channels to the head's width."""
     if isinstance(head, ActionnessHead):
-        # With tower_layers=0 the classifier is all there is.
+        # With tower_layers=0 the classifier is the only layer.
         return head.hidden[0] if len(head.hidden) else head.classify
     assert isinstance(head, AnchorFreeHead | GtadHead), "these are all the heads"
     return head.project
 
 
 def forward_and_first_layer(head: Head, batch: Batch) -> tuple[Any, Tensor]:
-    """What the head puts out, and what its first layer does on the way, [B, T, width]."""
+    """Return the outputs of the head and of its first layer, the latter [B, T, width]."""
     seen: list[Tensor] = []
     listening = first_layer(head).register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
     try:
@@ -159,7 +159,7 @@ def forward_and_first_layer(head: Head, batch: Batch) -> tuple[Any, Tensor]:
 
 
 def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
-    """The module's output [B, T, C] on padded sequences, each as if it stood alone; 0 under padding.
+    """Return the module's output [B, T, C] for padded sequences, independent of the padding; 0 under padding.
 
     Args:
         features: [B, T, C] float32.
@@ -169,13 +169,13 @@ def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
     x = features.masked_fill(~mask[..., None], 0.0)
     hidden = x.transpose(1, 2)
     for layer in module.conv_network:
-        # Each layer must find zeros beyond the end, as at inference; after a bias there are none.
+        # Each layer must see zeros beyond the end, as at inference; a bias makes them nonzero.
         hidden = layer(hidden).masked_fill(padding, 0.0)
     return x + module.gate() * hidden.transpose(1, 2)
 
 
 def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Generator) -> Batch:
-    """The sequences resized to ``length`` rows as by `resize_rows`, with gradients, and cropped to ``limit``."""
+    """Return the sequences resized to `length` rows like `resize_rows`, with gradients, and cropped to `limit`."""
     rows, targets = [], []
     for features, mask, target in zip(batch.features, batch.mask, batch.targets, strict=True):
         source = int(mask.sum())
@@ -190,11 +190,11 @@ def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Genera
 
 
 def windows_of(batch: Batch, scale: Scale, *, step: int) -> WindowBatch:
-    """Windows drawn at random from the batch's sequences, as the fitting of SoLa draws them from videos.
+    """Return windows drawn at random from the batch's sequences, as fitting SoLa draws them from videos.
 
     Args:
         batch: on the CPU.
-        step: decides, with ``scale.config.seed``, which windows.
+        step: determines the windows, with `scale.config.seed`.
     """
     source = _BatchSource(batch)
     return read_windows(
@@ -207,13 +207,13 @@ def windows_of(batch: Batch, scale: Scale, *, step: int) -> WindowBatch:
 
 
 def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, scale: Scale, *, step: int) -> Tensor:
-    """The similarity loss, a scalar, of windows drawn from what the head's first layer puts out.
+    """Return the similarity loss, a scalar, of windows drawn from the output of the head's first layer.
 
     Args:
-        learner: its predictor is used.
+        fit_state: holds the predictor.
         rows: [B, T, C] float, C the width of that layer.
         mask: [B, T] bool.
-        step: decides, with ``scale.config.seed``, which windows.
+        step: determines the windows, with `scale.config.seed`.
     """
     lengths = mask.sum(dim=1).cpu()
     windows = draw_epoch(lengths.numpy(), scale.config, step)
@@ -226,7 +226,7 @@ def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, scale: Scal
 
 
 class _BatchSource:
-    """The sequences of a batch on the CPU, as SoLa's sampling wants them."""
+    """The sequences of a batch on the CPU, as a source for SoLa's sampling."""
 
     def __init__(self, batch: Batch) -> None:
         self._features = batch.features.numpy()
@@ -243,7 +243,7 @@ class _BatchSource:
 
 
 class _ItemSource:
-    """The sequences of training videos, read one by one; the last is kept, for rows are asked for in order."""
+    """The sequences of training videos, read one by one. Caches the last one: sampling reads videos in order."""
 
     def __init__(self, items: Sequence[TrainItem]) -> None:
         self._items = items

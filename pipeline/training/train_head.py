@@ -1,4 +1,4 @@
-"""Training of a localization head on plain items, with validation, the best state kept, and exact resuming."""
+"""Train a localization head on plain items: validate it, keep the best weights, resume exactly."""
 
 import copy
 import sys
@@ -19,7 +19,7 @@ from pipeline.metrics.map import MapResult
 from pipeline.training.batches import TrainItem, feature_statistics, make_batch
 from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_fit
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
-from pipeline.training.validation import resolve_device, validate
+from pipeline.training.validation import training_device, validate
 from sola.config import SolaConfig
 from sola.fit_state import FitState
 from sola.module import SolaModule
@@ -27,10 +27,10 @@ from sola.module import SolaModule
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What is known after an epoch (counted from 1); ``losses`` are means over its steps.
+    """The result of an epoch (counted from 1); `losses` are means over its steps.
 
-    ``validation`` is None in epochs without one; ``is_best`` says that the kept weights are now this epoch's.
-    ``state`` makes the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
+    `validation` is None in epochs without one; `is_best` is true if the kept weights are now those of this epoch.
+    `state` returns the checkpoint: tensors and plain values in dicts and lists, loadable with weights_only=True.
     """
 
     epoch: int
@@ -44,11 +44,11 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained ``head`` with its best weights, in evaluation mode, on the CPU, and the ``labels`` of its outputs.
+    """The trained `head` with its best weights, in evaluation mode, on the CPU, and the `labels` of its outputs.
 
-    ``best_epoch`` is where they come from; ``best_map`` is their mean average precision over `validation_tious`, None
-    without validation videos; ``losses`` has one entry an epoch. ``module`` is the SoLa module that was trained in
-    front of the head, with the settings ``module_config``; both are None where none was.
+    The weights are those of `best_epoch`; `best_map` is their mean average precision over `validation_tious`, None
+    without validation videos; `losses` has one entry an epoch. `module` is the SoLa module trained in front of the
+    head, with the settings `module_config`; both are None if none was trained.
     """
 
     head: Head
@@ -69,27 +69,28 @@ def fit_head(
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
-    """Trains a head on ``train_items`` and keeps the weights that do best on ``val_items``.
+    """Train a head on `train_items` and return the weights that do best on `val_items`.
 
-    The same items, labels and config give the same result on the same device and library versions, also when it is
-    stopped after any epoch and resumed from that epoch's state. The caller's random generators are left alone.
+    The same items, labels and config give the same result on the same device and library versions, even if training
+    stops after an epoch and resumes from that epoch's state. The caller's random generators do not change.
 
     Args:
         train_items: videos with segments; videos without any are background.
         val_items: may be empty; the last epoch's weights are then kept.
-        labels: the classes, in the order of the head's outputs (with ``config.class_agnostic`` there is only one,
-            whatever these are: see the result's labels).
-        on_epoch: called after each epoch, for progress and for saving ``report.state()``.
-        resume: such a state; goes on after its epoch.
+        labels: the classes, in the order of the head's outputs (ignored with `config.class_agnostic`, which has one
+            class: see the result's labels).
+        on_epoch: called after each epoch, to show progress and save `report.state()`.
+        resume: a saved state; training continues after its epoch.
 
     Raises:
-        PipelineError: nothing to learn from, unknown labels, a diverging loss, or a device that is not there.
+        PipelineError: no segments to learn from, unknown labels, or a diverging loss.
+        SolaError: the device is cuda, and there is none.
     """
     if not any(len(item.segments) for item in train_items):
         raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
     if config.class_agnostic:
         train_items, labels = [item.as_proposals() for item in train_items], (PROPOSAL_LABEL,)
-    device = resolve_device(config.device)
+    device = training_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         run = _start(train_items, labels, config, device)
@@ -108,9 +109,9 @@ def fit_head(
 
 
 class _Run:
-    """What changes while training; all of it goes into the state.
+    """Everything that changes during training; `state` returns all of it.
 
-    ``head`` is a `Head`, or with SoLa trained beside it a `HeadWithSola`, whose ``learner`` is then not None.
+    `head` is a `Head`, or a `HeadWithSola` if SoLa is trained with it; `fit_state` is then not None.
     """
 
     def __init__(self, head: nn.Module, optimizer: torch.optim.Optimizer, fit_state: FitState | None) -> None:
@@ -146,7 +147,7 @@ def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfi
     head.to(device)
     decayed = [p for p in head.parameters() if p.ndim >= 2]
     others = [p for p in head.parameters() if p.ndim < 2]
-    # share: of the group's learning rate in the head's, which follows the schedule.
+    # share: the group's learning rate relative to the head's, which follows the schedule.
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": config.weight_decay, "share": 1.0},
         {"params": others, "weight_decay": 0.0, "share": 1.0},
@@ -173,7 +174,7 @@ def _run_epoch(
     config: TrainConfig,
     device: torch.device,
 ) -> EpochReport:
-    # Each epoch has its own seed, so that resuming needs no state of random generators.
+    # Each epoch has its own seed, so that resuming needs no saved generator state.
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))
     run.head.train()
@@ -183,7 +184,7 @@ def _run_epoch(
         items = [train_items[index] for index in chosen]
         rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
         losses = _losses(run, items, labels, config, device, rng)
-        _optimise(run, losses, rate, config)
+        _optimize(run, losses, rate, config)
         steps.append({name: value.item() for name, value in losses.items()})
     mean_losses = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
     run.losses.append(mean_losses)
@@ -211,18 +212,18 @@ def _losses(
 ) -> dict[str, Tensor]:
     limit, resized = config.head.train_limit, config.head.resize_snippets
     if resized and config.trains_module:
-        # The module comes before the resizing, so it needs whole sequences.
+        # The module runs before the resizing, so it needs whole sequences.
         limit, resized = sys.maxsize, 0
     batch = make_batch(items, labels=labels, max_snippets=limit, resize_snippets=resized, rng=rng)
     if isinstance(run.head, HeadWithSola):
-        assert run.fit_state is not None, "made together with the network"
+        assert run.fit_state is not None, "created together with the network"
         return joint_losses(run.head, run.fit_state, batch, config=config, step=run.step, rng=rng, device=device)
     head, _ = _parts(run.head)
     batch = batch.to(device)
     return head.loss(head(batch.features, batch.mask), batch.targets)
 
 
-def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: TrainConfig) -> None:
+def _optimize(run: _Run, losses: Mapping[str, Tensor], rate: float, config: TrainConfig) -> None:
     total = sum(losses.values(), start=torch.zeros((), device=next(run.head.parameters()).device))
     if not torch.isfinite(total):
         raise PipelineError(
@@ -236,7 +237,7 @@ def _optimise(run: _Run, losses: Mapping[str, Tensor], rate: float, config: Trai
         nn.utils.clip_grad_norm_(run.head.parameters(), config.max_gradient_norm)
     run.optimizer.step()
     run.step += 1
-    # Early on the average would be ruled by the random start, so its memory grows with the steps.
+    # The random initial weights would dominate the average early on, so its memory grows with the steps.
     _move_average(run.average, run.head, decay=min(config.ema_decay, run.step / (10 + run.step)))
 
 
@@ -253,7 +254,7 @@ def _copy_to_cpu(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _parts(network: nn.Module) -> tuple[Head, SolaModule | None]:
-    """The head, and the module in front of it if there is one."""
+    """Return the head, and the module in front of it or None."""
     if isinstance(network, HeadWithSola):
         return network.head, network.module
     assert isinstance(network, Head)

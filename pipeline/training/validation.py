@@ -1,15 +1,17 @@
-"""How well a head does on videos with annotations, while it is trained."""
+"""Evaluate a head on annotated videos during training."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
 from pipeline.detection.inference import detect
-from pipeline.errors import PipelineError
 from pipeline.heads.base import Head
 from pipeline.heads.config import TrainConfig
 from pipeline.metrics.map import MapResult, evaluate_map
 from pipeline.training.batches import TrainItem
+from sola.config import Device
+from sola.device import resolve_device
 from sola.enhance import enhance
 from sola.module import SolaModule
 
@@ -22,12 +24,12 @@ def validate(
     config: TrainConfig,
     module: SolaModule | None = None,
 ) -> MapResult:
-    """Mean average precision of the head, whose classes are ``labels``, on the items.
+    """Return the mean average precision of the head, whose classes are `labels`, on the items.
 
-    With ``config.class_agnostic`` the items' segments count as `PROPOSAL_LABEL`. With a ``module`` the items' features
-    go through it first, as in `localize`.
+    With `config.class_agnostic` the items' segments are relabeled `PROPOSAL_LABEL`. A `module` enhances the items'
+    features first, as in `localize`.
     """
-    device = resolve_device(config.device)
+    device = training_device(config.device)
     if config.class_agnostic:
         items = [item.as_proposals() for item in items]
     found = {
@@ -47,14 +49,12 @@ def validate(
     return evaluate_map(truth, found, tious=config.validation_tious)
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device of that name; auto is cuda where there is one.
+def training_device(name: str) -> torch.device:
+    """Return the device called `name`: auto, cpu, cuda, or cuda:N for one GPU of several.
 
     Raises:
-        PipelineError: cuda is asked for and absent.
+        SolaError: cuda is asked for and absent.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise PipelineError(f"device must be available, got {name!r} but no CUDA device is here; use device=cpu")
-    return torch.device(name)
+    kind, _, index = name.partition(":")
+    device = resolve_device(cast(Device, kind))
+    return torch.device(name) if index else device

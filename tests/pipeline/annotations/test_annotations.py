@@ -108,10 +108,10 @@ def test_small_overshoot_is_clipped_and_counted(tmp_path):
 
 
 def test_tolerance_is_half_a_second_or_one_percent_of_the_duration(tmp_path):
-    with pytest.raises(PipelineError, match=r"by 0.51 s, more than the 0.5 s"):
+    with pytest.raises(PipelineError, match=r"by 0.51 s, more than the tolerance of 0.5 s"):
         read_annotations(one_segment(tmp_path, [1, 20.51]))
     assert read_annotations(one_segment(tmp_path, [1, 201.9], duration=200)).videos["a"].segments[0].segment[1] == 200
-    with pytest.raises(PipelineError, match=r"by 2.1 s, more than the 2 s"):
+    with pytest.raises(PipelineError, match=r"by 2.1 s, more than the tolerance of 2 s"):
         read_annotations(one_segment(tmp_path, [1, 202.1], duration=200))
     wide = read_annotations(one_segment(tmp_path, [1, 25]), tolerance_seconds=5)
     assert wide.videos["a"].segments[0].segment == (1, 20)
@@ -240,7 +240,7 @@ def test_ids_that_differ_by_the_prefix_are_adopted(tmp_path):
     adopted = adopt_ids(annotations, ["v_x", "y", "z", "v_z"])
     assert list(adopted.videos) == ["v_x", "y", "z", "v_w"]
     assert adopted.videos["v_x"].id == "v_x"
-    assert adopted.problems[-1].startswith("2 videos go by the store's id")
+    assert adopted.problems[-1].startswith("2 videos use the store's id")
     assert adopt_ids(annotations, ["x"]) is annotations
     both = read_annotations(write(tmp_path, {"x": {}, "v_x": {}}))
     with pytest.raises(PipelineError, match="'v_x' and 'x' are both the video 'x'"):

@@ -6,7 +6,8 @@ import string
 import numpy as np
 import pytest
 
-from pipeline.detection.video_scores import read_video_scores, scores_for
+from pipeline.annotations.segments import Detection
+from pipeline.detection.video_scores import name_proposals, read_video_scores, scores_for
 from pipeline.errors import PipelineError
 
 SCORES = {"a": {"run": 0.25, "sit": 0.5}, "b": {"run": 1.0, "sit": 0.0}}
@@ -48,7 +49,7 @@ def test_untrimmednets_array_for_thumos14_needs_no_lists(tmp_path):
 def test_the_prefix_of_activitynet_is_no_obstacle():
     found = scores_for({"a": {"run": 1.0}, "v_b": {"run": 0.5}}, ["v_a", "b"])
     assert found == {"v_a": {"run": 1.0}, "b": {"run": 0.5}}
-    with pytest.raises(PipelineError, match=r"1 of 2 videos have none, such as c; there are scores of 1 videos \(a, …"):
+    with pytest.raises(PipelineError, match=r"1 of 2 .* none, for example c; there are scores for 1 videos \(a, …"):
         scores_for({"a": {}}, ["a", "c"])
 
 
@@ -100,3 +101,13 @@ def test_a_file_that_is_absent_or_of_another_kind_is_named(tmp_path):
         read_video_scores(tmp_path / "scores.npy")
     with pytest.raises(PipelineError, match=r"scores\.csv must be \.json or \.npy; accepted are"):
         read_video_scores(tmp_path / "scores.csv")
+
+
+def test_proposals_take_the_best_video_classes_and_the_geometric_mean() -> None:
+    proposals = [Detection((0.0, 1.0), "action", 0.25), Detection((2.0, 3.0), "action", 0.81)]
+    named = name_proposals(proposals, {"run": 0.04, "sit": 0.64, "eat": 0.01}, top_classes=2)
+    assert [(d.segment[0], d.label) for d in named] == [(2.0, "sit"), (0.0, "sit"), (2.0, "run"), (0.0, "run")]
+    assert [d.score for d in named] == pytest.approx([0.72, 0.4, 0.18, 0.1])
+    assert len(name_proposals(proposals, {"run": 0.5}, max_detections=1)) == 1
+    with pytest.raises(PipelineError, match="class_scores must be >= 0"):
+        name_proposals(proposals, {"run": -3.0})

@@ -105,14 +105,14 @@ def test_an_hdf5_item_that_is_no_array_costs_only_itself(folder):
     says(
         failed,
         {
-            "group": "a.h5, key group: /group/in is no array but a group",
+            "group": "a.h5, key group: /group/in is not an array but a group",
             "two": "has no array 'feats'; it has a, b: choose one with key",
             "empty": "has no array 'feats'; it has none",
             "nowhere": "leads nowhere: there is no absent",
             "circle": "is a link that leads in a circle",
             "round": "is a link that leads in a circle",
             "itself": "has no array 'feats'",
-            "type": "is no array but a datatype",
+            "type": "is not an array but a datatype",
             "null": two_axes,
             "scalar": two_axes,
             "text": two_axes,

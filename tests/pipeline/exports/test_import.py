@@ -38,7 +38,7 @@ def test_a_folder_of_npy_files_becomes_a_store(tmp_path, arrays):
     assert rows["stride_seconds"] == pytest.approx(4 / 30)
     assert rows["first_center_seconds"] == pytest.approx(8 / 30)
     assert store.read("a").duration_seconds == pytest.approx((6 * 4 + 16) / 30)
-    assert report.notes == ["2 videos are taken to end with their last row: give annotations with durations"]
+    assert report.notes == ["2 videos are assumed to end with their last row: give annotations with durations"]
 
 
 def test_rows_at_each_videos_own_rate_take_the_rates_from_the_annotations(tmp_path, arrays):
@@ -52,12 +52,12 @@ def test_rows_at_each_videos_own_rate_take_the_rates_from_the_annotations(tmp_pa
     }
     store, report = import_features(folder, tmp_path / "out", own, annotations=Annotations("", videos, ()))
     assert report.done == ["a", "b"]
-    assert report.failed == {"c": "the annotations do not say its rate (fps, or frame and duration)"}
+    assert report.failed == {"c": "the annotations do not give its rate (fps, or frame and duration)"}
     assert report.notes == []
     assert store.spec.plan.fps is None
     assert store.read("a").sidecar["rows"]["stride_seconds"] == 4 / 25
     assert store.read("b").sidecar["rows"]["stride_seconds"] == pytest.approx(4 * 1001 / 30000, rel=1e-12)
-    with pytest.raises(PipelineError, match="needs the annotations that say each video's rate"):
+    with pytest.raises(PipelineError, match="needs annotations with the rate of each video"):
         import_features(folder, tmp_path / "other", own)
     with pytest.raises(PipelineError, match="or 'video', got 'own'"):
         ImportConfig(fps="own", stride_frames=4, window_frames=16)
@@ -93,13 +93,13 @@ def test_features_that_were_resized_are_recognized(tmp_path):
     videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("a", 30.0), ("b", 200.0))}
     truth = Annotations("", videos, ())
     _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
-    assert "import features from before they were resized" in report.notes[0]
+    assert "import the features before resizing" in report.notes[0]
 
 
 def test_annotations_that_do_not_know_the_videos_are_told(tmp_path, arrays):
     truth = Annotations("", {"q": VideoAnnotations("q", "training", 3.0, None, ())}, ())
     _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
-    assert report.notes == ["2 videos are taken to end with their last row: the annotations have no durations of them"]
+    assert report.notes == ["2 videos are assumed to end with their last row: the annotations lack their durations"]
 
 
 def test_the_prefix_is_taken_off_and_channels_first_is_turned(tmp_path, arrays):
@@ -131,7 +131,7 @@ def test_arrays_that_seem_to_have_their_axes_changed_get_a_hint(tmp_path, capsys
         words += ["--annotations", tmp_path / "a.json"]
     hints = [line for line in lines_of(capsys, *words) if "give --channels-first and another --out" in line]
     assert len(hints) == 1 + (case == "other lengths")
-    assert ("b.npy has [T, C] = [64, 9], the rows of the store have 7 channels" in hints[-1]) == (len(hints) == 2)
+    assert ("b.npy has [T, C] = [64, 9], but the rows of the store have 7 channels" in hints[-1]) == (len(hints) == 2)
     words[2] = tmp_path / "again"
     lines = lines_of(capsys, *words, "--channels-first")
     assert f"{tmp_path}/again: 2 sequences, 0 failed" in lines
@@ -172,7 +172,7 @@ def test_pickles_are_read_only_when_asked_for_and_only_arrays(tmp_path, arrays, 
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.pkl").write_bytes(pickle.dumps(arrays["a"]))
     (tmp_path / "in/bad.pkl").write_bytes(pickle.dumps(Malicious()))
-    with pytest.raises(PipelineError, match="only when asked for"):
+    with pytest.raises(PipelineError, match="only with format pkl"):
         import_features(tmp_path / "in", tmp_path / "out", I3D)
     config = ImportConfig(fps=30, stride_frames=4, window_frames=16, format="pkl")
     store, report = import_features(tmp_path / "in", tmp_path / "out", config)

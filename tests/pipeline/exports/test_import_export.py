@@ -47,11 +47,11 @@ def test_videos_that_gtads_files_cannot_name_are_told_on_import(tmp_path):
 def test_exports_that_do_not_hold_the_rows_are_not_imported(tmp_path):
     store = make_store(tmp_path / "store")
     export(store, make_annotations(), tmp_path / "resized", ExportConfig(to="opentad", resize_snippets=8))
-    with pytest.raises(PipelineError, match="exported with resize_snippets 8, and the rows of the store cannot be"):
+    with pytest.raises(PipelineError, match="exported with resize_snippets 8, and resized rows cannot be"):
         import_export(tmp_path / "resized", tmp_path / "again")
     (tmp_path / "none").mkdir()
     (tmp_path / "none/export.json").write_text('{"to": "fiftyone"}')
-    with pytest.raises(PipelineError, match="no export for opentad, actionformer or gtad"):
+    with pytest.raises(PipelineError, match="not an export for opentad, actionformer or gtad"):
         import_export(tmp_path / "none", tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
@@ -90,7 +90,7 @@ def test_rows_that_are_not_those_exported_are_not_committed(exported):
     _, report = import_export(exported, exported.parent / "again")
     assert report.done == ["carnival"]
     assert report.failed == {
-        "b": "its features are not those that were exported",
+        "b": "its features differ from the exported ones",
         "walk_a": "has no file walk_a.npy",
     }
     assert sorted(p.name for p in (exported.parent / "again/features").iterdir()) == ["carnival.json", "carnival.npy"]

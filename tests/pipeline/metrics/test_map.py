@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
+from pipeline.heads.candidates import tiou
 from pipeline.metrics.map import average_precision, evaluate_map
+from pipeline.metrics.matching import tiou_array
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, PROTOCOLS, THUMOS_TIOUS
 from tests import ROOT
 
@@ -28,6 +31,14 @@ def direct_tiou(a: tuple[float, float], b: tuple[float, float]) -> float:
     overlap = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
     union = (a[1] - a[0]) + (b[1] - b[0]) - overlap
     return overlap / union if union > 0 else 0.0
+
+
+def test_tiou_of_arrays_and_of_tensors_is_the_same_bit_for_bit() -> None:
+    segments = np.sort(np.random.default_rng(0).integers(0, 8, size=(60, 2)) / 7, axis=1)  # some are empty
+    expected = [[direct_tiou(tuple(one), tuple(other)) for other in segments] for one in segments]
+    assert tiou_array(segments[:, None], segments).tolist() == expected
+    tensor = torch.from_numpy(segments)
+    assert tiou(tensor[:, None], tensor).tolist() == expected
 
 
 def direct_ap(ground_truth: dict, detections: dict, label: str, threshold: float) -> float:

@@ -14,6 +14,8 @@ from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import TrainItem, feature_statistics, make_batch, random_crop, segments_inside
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
 from pipeline.training.train_head import EpochReport, fit_head, validate
+from pipeline.training.validation import training_device
+from sola.errors import SolaError
 
 LABELS = ("a", "b")
 
@@ -227,9 +229,23 @@ def test_what_cannot_be_trained_is_refused() -> None:
         fit_head([tiny_items()[0], other], [], labels=LABELS, config=tiny_config())
     with pytest.raises(PipelineError, match="lower learning_rate"):
         fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(learning_rate=1e30, max_gradient_norm=0))
-    if not torch.cuda.is_available():
-        with pytest.raises(PipelineError, match="no CUDA device"):
-            fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("name", "with_cuda", "without_cuda"),
+    [("cpu", "cpu", "cpu"), ("auto", "cuda", "cpu"), ("cuda", "cuda", None), ("cuda:1", "cuda:1", None)],
+)
+def test_device_is_the_one_asked_for_or_refused(
+    name: str, with_cuda: str, without_cuda: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training_device(name) == torch.device(with_cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if without_cuda is not None:
+        assert training_device(name) == torch.device(without_cuda)
+        return
+    with pytest.raises(SolaError, match="no CUDA device"):
+        fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(device=name))
 
 
 @pytest.mark.gpu

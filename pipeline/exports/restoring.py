@@ -1,4 +1,4 @@
-"""Stage: a folder that `export` wrote → the feature store that it was made from."""
+"""Stage: a folder that `export` wrote → the feature store that it came from."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _ROWS = ("opentad", "actionformer", "gtad")  # exports that hold the rows
 
 
 def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
-    """Make the store ``out`` of a folder that :func:`export` wrote: the same rows, sidecars and hashes, bit for bit.
+    """Restore the store `out` from a folder that `export` wrote: the same rows, sidecars and hashes, bit for bit.
 
-    Exports for opentad, actionformer and gtad hold the rows (gtad's not those of videos without segments, which its
-    files cannot name; they are told). Not the way back: resized rows, and fiftyone's export, which has none.
+    Exports for opentad, actionformer and gtad hold the rows (gtad's files cannot name videos without segments; the
+    report notes them). Resized rows, and exports for fiftyone, which have no rows, cannot be restored.
 
     Returns:
-        The store, and what became of each video; one whose rows are not those that were exported has failed.
+        The store, and the result of each video; a video fails if its rows differ from the exported ones.
 
     Raises:
-        PipelineError: ``source`` is no such export, or none of its videos can be had back.
+        PipelineError: `source` is not such an export, or none of its videos can be restored.
     """
     record = _read_record(source)
     spec = _read_spec(record, source / RECORD)
@@ -71,10 +71,10 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
 
 
 def _read_record(source: Path) -> dict[str, Any]:
-    """Return what made the export in ``source``.
+    """Return the record of the export in `source`.
 
     Raises:
-        PipelineError: there is none, it holds no rows, or its fields are not what `export` writes.
+        PipelineError: there is none, the export has no rows, or the fields are not as `export` writes them.
     """
     if not (source / RECORD).is_file():
         raise PipelineError(
@@ -83,11 +83,13 @@ def _read_record(source: Path) -> dict[str, Any]:
         )
     record = read_json(source / RECORD, what="export")
     if not isinstance(record, dict) or record.get("to") not in _ROWS:
-        raise PipelineError(f"{source} is no export for opentad, actionformer or gtad: only these hold the features")
+        raise PipelineError(
+            f"{source} is not an export for opentad, actionformer or gtad: only these hold the features"
+        )
     if record.get("resize_snippets"):
         raise PipelineError(
-            f"{source} was exported with resize_snippets {record['resize_snippets']}, and the rows of the store cannot "
-            "be had back from resized ones; import an export without it"
+            f"{source} was exported with resize_snippets {record['resize_snippets']}, and resized rows cannot be "
+            "restored to those of the store; import an export without it"
         )
     for name, kind in (("prefix", str), ("spec", dict), ("sidecars", dict)):
         if not isinstance(record.get(name), kind):
@@ -104,7 +106,7 @@ def _read_spec(record: dict[str, Any], where: Path) -> StoreSpec:
 
 
 def _exported_arrays(source: Path, record: dict[str, Any], spec: StoreSpec) -> Callable[[str, str], np.ndarray | None]:
-    """Return a function that gives the rows of a video by its id and its name in the record; None: it has none."""
+    """Return a function that reads the rows of a video by its id and its name in the record, or None if absent."""
     if record["to"] == "gtad":
         try:
             names, clock = gtad.read_names(source), Clock.of_frames(spec.plan)
@@ -129,10 +131,10 @@ def _exported_arrays(source: Path, record: dict[str, Any], spec: StoreSpec) -> C
 
 
 def _check_entry(name: str, sidecar: Any, spec: StoreSpec) -> str:
-    """Return the id of a video of the record.
+    """Return the id of a video in the record.
 
     Raises:
-        BadArray: the name leads elsewhere, or the sidecar is none of a store with this spec.
+        BadArray: the name is not the file name of the id, or the sidecar does not fit a store with this spec.
     """
     with refusing(f"an entry of {RECORD}"):
         video_id, duration, plan = sidecar["id"], sidecar["duration_seconds"], plan_from_json(sidecar["rows"])
@@ -149,8 +151,12 @@ def _check_entry(name: str, sidecar: Any, spec: StoreSpec) -> str:
 
 
 def _check_hash(features: np.ndarray, sidecar: dict[str, Any], spec: StoreSpec) -> None:
-    """Raise BadArray unless these are the rows that were exported."""
+    """Check that these are the exported rows.
+
+    Raises:
+        BadArray: they are not.
+    """
     rows = np.ascontiguousarray(features, dtype=np.dtype(spec.dtype).newbyteorder("<"))
     found = [list(rows.shape), hashlib.sha256(rows.data).hexdigest()]
     if features.shape[1] != spec.channels or found != [sidecar.get("shape"), sidecar.get("sha256")]:
-        raise BadArray("its features are not those that were exported")
+        raise BadArray("its features differ from the exported ones")
