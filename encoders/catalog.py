@@ -27,7 +27,7 @@ NO_MOTION = 128 / 255
 
 
 def _network(builder: str, *given: str, **named: int) -> nn.Module:
-    """Returns the network that a function of encoders.networks builds; its code, and torch, are loaded then."""
+    """Return the network that a function of encoders.networks builds; its code, and torch, are loaded then."""
     from encoders import networks
 
     network: nn.Module = getattr(networks, builder)(*given, **named)
@@ -295,12 +295,12 @@ CATALOG: dict[str, CatalogEntry] = {
 
 
 def encoder_names() -> tuple[str, ...]:
-    """Returns the names of all encoders, in the catalog's order."""
+    """Return the names of all encoders, in the catalog's order."""
     return tuple(CATALOG)
 
 
 def flow_variant(name: str) -> str:
-    """Returns the name of the encoder that takes flow where the encoder `name` takes RGB.
+    """Return the name of the encoder that takes flow where the encoder `name` takes RGB.
 
     Raises:
         EncoderError: there is none; those that have one are named.
@@ -312,7 +312,7 @@ def flow_variant(name: str) -> str:
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """Returns the spec of an encoder.
+    """Return the spec of an encoder.
 
     Raises:
         EncoderError: there is none of that name; the nearest names are offered.
@@ -321,7 +321,7 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 
 def catalog_entry(name: str) -> CatalogEntry:
-    """Returns the entry of an encoder, of the catalog or of a user's file (path/to/file.py:name).
+    """Return the entry of an encoder, of the catalog or of a user's file (path/to/file.py:name).
 
     Raises:
         EncoderError: there is none of that name; the nearest names are offered. A user's file is absent or fails.

@@ -55,7 +55,7 @@ class Encoder:
         self._queue = GpuQueue(device) if device.type == "cuda" else None
 
     def encode(self, snippets: Tensor) -> Tensor:
-        """Returns the features float32 [B, C] of B snippets, on the CPU.
+        """Return the features float32 [B, C] of B snippets, on the CPU.
 
         A snippet's features do not depend on the others in its batch: every forward pass has the same shape.
 
@@ -68,7 +68,7 @@ class Encoder:
         return self.begin(snippets)()
 
     def begin(self, snippets: Tensor) -> Callable[[], Tensor]:
-        """Begins `encode`; what it returns waits for the features and gives them.
+        """Begin `encode`; what it returns waits for the features and gives them.
 
         On a GPU the batches are queued, and a next call's are sent there while these are computed; on a CPU the work is
         done before this returns.
@@ -103,7 +103,7 @@ class Encoder:
         return finish
 
     def _fetch(self, part: tuple[int, int, int, Callable[[], Tensor]], features: Tensor) -> None:
-        """Waits for the forward pass of `count` snippets, padded to `size`, and puts their features into place."""
+        """Wait for the forward pass of `count` snippets, padded to `size`, and puts their features into place."""
         first, count, size, wait = part
         found = wait()
         if found.shape != (size, self.spec.feature_dim):
@@ -114,7 +114,7 @@ class Encoder:
         features[first : first + count] = found[:count]
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
-        """Makes the batch half as large; EncoderError when it is one snippet already."""
+        """Make the batch half as large; EncoderError when it is one snippet already."""
         if self.batch_size == 1:
             raise EncoderError(f"{self.spec.name} does not fit into the memory of {self.device}") from error
         self.batch_size //= 2
@@ -123,7 +123,7 @@ class Encoder:
             torch.cuda.empty_cache()
 
     def _forward(self, snippets: Tensor) -> Callable[[], Tensor]:
-        """Begins one forward pass, of at most `batch_size` snippets and as many zeros as make it whole."""
+        """Begin one forward pass, of at most `batch_size` snippets and as many zeros as make it whole."""
         count = len(snippets)
         if count < self.batch_size:
             padding = snippets.new_zeros((self.batch_size - count, *snippets.shape[1:]))
@@ -145,7 +145,7 @@ def load_encoder(
     weights_sha256: str | None = None,
     compile: bool = False,
 ) -> Encoder:
-    """Returns an encoder with its weights, ready to run.
+    """Return an encoder with its weights, ready to run.
 
     Args:
         name: one of `encoder_names()`, or path/to/file.py:name for a network of one's own (see `encoders.own`).
@@ -184,7 +184,7 @@ def make_encoder(
     weights_sha256: str | None = None,
     compile: bool = False,
 ) -> Encoder:
-    """Returns an encoder of an entry that need not be in the catalog; else as `load_encoder`."""
+    """Return an encoder of an entry that need not be in the catalog; else as `load_encoder`."""
     if batch_size is not None and batch_size < 1:
         raise EncoderError(f"batch_size must be >= 1, got {batch_size}")
     target = resolve_device(device)

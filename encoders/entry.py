@@ -48,7 +48,7 @@ def pytorchvideo_entry(
     crop_size: int = 224,
     feature_dim: int = 2048,
 ) -> CatalogEntry:
-    """Returns the entry of a network from pytorchvideo's model zoo: Kinetics-400 at 30 fps, one mean and std.
+    """Return the entry of a network from pytorchvideo's model zoo: Kinetics-400 at 30 fps, one mean and std.
 
     Args:
         name: the encoder's.

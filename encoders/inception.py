@@ -35,7 +35,7 @@ class ConvUnit(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns [B, C', F', H', W'] of clips [B, C, F, H, W]."""
+        """Return [B, C', F', H', W'] of clips [B, C, F, H, W]."""
         if self.ends is not None:
             clips = functional.pad(clips, self.ends)
         return self.relu(self.norm(self.conv(clips)))
@@ -54,7 +54,7 @@ class Mixed(nn.Module):
         self.channels_out = first + second[1] + third[1] + fourth
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns the branches' channels, concatenated, [B, C', F, H, W]."""
+        """Return the branches' channels, concatenated, [B, C', F, H, W]."""
         branches = (self.branch_0, self.branch_1, self.branch_2, self.branch_3)
         return torch.cat([branch(clips) for branch in branches], dim=1)
 
@@ -82,7 +82,7 @@ class InceptionI3D(nn.Module):
         self.pool_5a = nn.MaxPool3d(2, 2, ceil_mode=True)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, 1024].
+        """Return features float32 [B, 1024].
 
         Args:
             clips: frames in [-1, 1], [B, C, F, H, W].

@@ -43,7 +43,7 @@ class Layout:
 def unwrap(
     content: object, *, where: str, is_bare: Callable[[Mapping[str, Tensor]], bool] = lambda state: False
 ) -> dict[str, Tensor]:
-    """Returns the parameters by name, out of the outer keys and without the names of what the network was wrapped in.
+    """Return the parameters by name, out of the outer keys and without the names of what the network was wrapped in.
 
     Args:
         content: what the file held.
@@ -75,7 +75,7 @@ def unwrap(
 
 
 def recognize(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where: str) -> Layout:
-    """Returns the one of `layouts` that the keys of `state` show.
+    """Return the one of `layouts` that the keys of `state` show.
 
     Raises:
         EncoderError: none does.
@@ -88,7 +88,7 @@ def recognize(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *, where: str) -> None:
-    """Copies `state` into `network`: every parameter must be there once, with its shape.
+    """Copy `state` into `network`: every parameter must be there once, with its shape.
 
     Args:
         network: changed in place.
@@ -140,13 +140,13 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
 
 
 def _few(names: list[str] | Mapping[str, Tensor]) -> str:
-    """Returns the first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(list(names)[:SHOWN]) or "none"
     return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN} more"
 
 
 def pytorchvideo_layout(head: str, stem: str = "blocks.0.conv.weight") -> Layout:
-    """Returns the layout of pytorchvideo's model zoo.
+    """Return the layout of pytorchvideo's model zoo.
 
     Args:
         head: prefix of the classifier's keys, e.g. "blocks.6.proj.".
@@ -156,14 +156,14 @@ def pytorchvideo_layout(head: str, stem: str = "blocks.0.conv.weight") -> Layout
 
 
 def _mmaction2_to_torchvision(key: str) -> str:
-    """Returns torchvision's name of an mmaction2 ResNet parameter: backbone.conv1.bn.weight is bn1.weight."""
+    """Return torchvision's name of an mmaction2 ResNet parameter: backbone.conv1.bn.weight is bn1.weight."""
     key = key.removeprefix("backbone.")
     key = key.replace("downsample.conv.", "downsample.0.").replace("downsample.bn.", "downsample.1.")
     return re.sub(r"conv(\d)\.bn\.", r"bn\1.", re.sub(r"conv(\d)\.conv\.", r"conv\1.", key))
 
 
 def _c2d_to_torchvision(key: str) -> str:
-    """Returns torchvision's name of a parameter of pytorchvideo's c2d_r50, whose convolutions are all 2D."""
+    """Return torchvision's name of a parameter of pytorchvideo's c2d_r50, whose convolutions are all 2D."""
     if key.startswith("blocks.0."):
         return key.replace("blocks.0.conv.", "conv1.").replace("blocks.0.norm.", "bn1.")
     match = re.fullmatch(r"blocks\.(\d)\.res_blocks\.(\d+)\.(.+)", key)
@@ -180,7 +180,7 @@ def _c2d_to_torchvision(key: str) -> str:
 
 
 def _without_time(tensor: Tensor) -> Tensor:
-    """Returns a convolution's weight [out, in, 1, kH, kW] as [out, in, kH, kW], others unchanged."""
+    """Return a convolution's weight [out, in, 1, kH, kW] as [out, in, kH, kW], others unchanged."""
     return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
 
 
@@ -217,7 +217,7 @@ TSP_LAYOUT = Layout(
 
 
 def _from_piergiaj(key: str) -> str:
-    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
+    """Return our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
     key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
     key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
     # The pool is place a of branch 3, without parameters.
@@ -227,7 +227,7 @@ def _from_piergiaj(key: str) -> str:
 
 
 def _from_hassony2(key: str) -> str:
-    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
+    """Return our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
     key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
     return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
 

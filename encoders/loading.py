@@ -20,7 +20,7 @@ OWN_WEIGHTS = ("own", "kinetics400")
 
 
 def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[nn.Module, EncoderSpec, WeightsInfo]:
-    """Returns the plain network in eval mode on the CPU, its spec, and which weights it holds.
+    """Return the plain network in eval mode on the CPU, its spec, and which weights it holds.
 
     Args:
         entry: of the catalog.
@@ -62,7 +62,7 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
 
 
 def _build(entry: CatalogEntry) -> nn.Module:
-    """Returns the frozen network; what building draws from the global generator is given back."""
+    """Return the frozen network; what building draws from the global generator is given back."""
     with torch.random.fork_rng(devices=[]):
         network = entry.build()
     return network.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ class PooledBlocks(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -43,7 +43,7 @@ class PooledImageNet(nn.Module):
                 self.add_module(name, child)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             frames: normalized frames [B, C, H, W].
@@ -69,7 +69,7 @@ class PooledSlowFast(nn.Module):
         self.register_buffer("slow_frames", slow_frames, persistent=False)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C], slow channels first.
+        """Return features float32 [B, C], slow channels first.
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -93,7 +93,7 @@ class PooledX3D(nn.Module):
         self.blocks = network.blocks
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -111,7 +111,7 @@ class ClassToken(nn.Module):
     """In place of a transformer's head: the class token's features."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Returns the first token [B, C] of tokens [B, N, C]."""
+        """Return the first token [B, C] of tokens [B, N, C]."""
         return tokens[:, 0]
 
 
@@ -125,7 +125,7 @@ class PooledVideoResNet(nn.Module):
         self.layer3, self.layer4 = network.layer3, network.layer4
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -136,7 +136,7 @@ class PooledVideoResNet(nn.Module):
 
 
 def _pytorchvideo(name: str) -> Any:
-    """Returns a network of pytorchvideo's hub, classifier included, without weights."""
+    """Return a network of pytorchvideo's hub, classifier included, without weights."""
     with warnings.catch_warnings():
         # pytorchvideo is no longer maintained; its use of deprecated torch functions is no news to a user.
         warnings.simplefilter("ignore")
@@ -146,7 +146,7 @@ def _pytorchvideo(name: str) -> Any:
 
 
 def build_pytorchvideo_resnet(name: str) -> nn.Module:
-    """Returns a network of ResNet kind of pytorchvideo's hub without its head.
+    """Return a network of ResNet kind of pytorchvideo's hub without its head.
 
     Args:
         name: i3d_r50, c2d_r50, slow_r50, csn_r101 or r2plus1d_r50.
@@ -155,24 +155,24 @@ def build_pytorchvideo_resnet(name: str) -> nn.Module:
 
 
 def build_slowfast_r50() -> nn.Module:
-    """Returns pytorchvideo's SlowFast ResNet-50, 8x8, without its classifier."""
+    """Return pytorchvideo's SlowFast ResNet-50, 8x8, without its classifier."""
     return PooledSlowFast(_pytorchvideo("slowfast_r50"), num_frames=32, alpha=4)
 
 
 def build_x3d(name: str) -> nn.Module:
-    """Returns pytorchvideo's x3d_s or x3d_m without its classifier."""
+    """Return pytorchvideo's x3d_s or x3d_m without its classifier."""
     return PooledX3D(_pytorchvideo(name))
 
 
 def build_mvit_base_16x4() -> nn.Module:
-    """Returns pytorchvideo's MViT-B 16x4 without its classifier: features of the class token."""
+    """Return pytorchvideo's MViT-B 16x4 without its classifier: features of the class token."""
     network: nn.Module = _pytorchvideo("mvit_base_16x4")
     network.head = ClassToken()
     return network
 
 
 def build_r2plus1d_34() -> nn.Module:
-    """Returns R(2+1)D-34 as in the Caffe2 models that TSP starts from (facebookresearch/VMZ)."""
+    """Return R(2+1)D-34 as in the Caffe2 models that TSP starts from (facebookresearch/VMZ)."""
     from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
     network = VideoResNet(block=BasicBlock, conv_makers=[Conv2Plus1D] * 4, layers=[3, 4, 6, 3], stem=R2Plus1dStem)
@@ -187,14 +187,14 @@ def build_r2plus1d_34() -> nn.Module:
 
 
 def build_resnet18() -> nn.Module:
-    """Returns torchvision's ResNet-18 without its classifier."""
+    """Return torchvision's ResNet-18 without its classifier."""
     from torchvision.models import resnet18
 
     return PooledImageNet(resnet18(weights=None))
 
 
 def build_resnet50(channels_in: int = 3) -> nn.Module:
-    """Returns torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
+    """Return torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
     from torchvision.models import resnet50
 
     network = resnet50(weights=None)
@@ -204,7 +204,7 @@ def build_resnet50(channels_in: int = 3) -> nn.Module:
 
 
 def build_inception(channels_in: int = 3) -> nn.Module:
-    """Returns I3D Inception-v1 without its classifier, for pictures of `channels_in` channels."""
+    """Return I3D Inception-v1 without its classifier, for pictures of `channels_in` channels."""
     from encoders.inception import InceptionI3D
 
     return InceptionI3D(channels_in=channels_in)

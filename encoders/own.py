@@ -22,12 +22,12 @@ PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
 def is_own(name: str) -> bool:
-    """Returns whether the name of an encoder is one of the form path/to/file.py:name."""
+    """Return whether the name of an encoder is one of the form path/to/file.py:name."""
     return PATTERN.fullmatch(name) is not None
 
 
 def own_entry(name: str) -> CatalogEntry:
-    """Returns the entry of a user's network; the file is run, as any Python module that is imported.
+    """Return the entry of a user's network; the file is run, as any Python module that is imported.
 
     Args:
         name: path/to/file.py:name, where name is a function without arguments that returns
@@ -66,7 +66,7 @@ def own_entry(name: str) -> CatalogEntry:
 
 
 def _run_file(path: Path) -> dict[str, object]:
-    """Returns what a Python file defines, by name."""
+    """Return what a Python file defines, by name."""
     if not path.is_file():
         raise EncoderError(f"encoder file {path} is not there")
     module_spec = importlib.util.spec_from_file_location(f"own_encoder_{path.stem}", path)

@@ -36,7 +36,7 @@ class PackedConvolution(nn.Module):
         self.relu = "relu" if relu else "none"
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """Returns the layer's output.
+        """Return the layer's output.
 
         Args:
             x: the convolution's input, of the shape that the weights were laid out for.
@@ -50,12 +50,12 @@ class PackedConvolution(nn.Module):
 
 
 def can_pack() -> bool:
-    """Returns whether this torch has the operators."""
+    """Return whether this torch has the operators."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def pack_convolutions(network: fx.GraphModule, inputs: Tensor) -> None:
-    """Replaces the convolutions of a traced network on the CPU, in place.
+    """Replace the convolutions of a traced network on the CPU, in place.
 
     Args:
         network: in the dtype and memory format that it runs in.
@@ -88,12 +88,12 @@ def pack_convolutions(network: fx.GraphModule, inputs: Tensor) -> None:
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
-    """Returns the one node that reads `node`, None when there are more or none."""
+    """Return the one node that reads `node`, None when there are more or none."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _following_sum(node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
-    """Returns the sum of `node`'s output and another, and that other; or `node` and None."""
+    """Return the sum of `node`'s output and another, and that other; or `node` and None."""
     user = _only_user(node)
     if user is None or user.target not in (operator.add, operator.iadd):
         return node, None
@@ -105,5 +105,5 @@ def _following_sum(node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
 
 
 def _shape(node: fx.Node) -> torch.Size | None:
-    """Returns the shape of a node's output, None where it is no tensor."""
+    """Return the shape of a node's output, None where it is no tensor."""
     return getattr(node.meta.get("tensor_meta"), "shape", None)

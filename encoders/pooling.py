@@ -18,7 +18,7 @@ class SeparableMaxPool3d(nn.Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns the pooled clips [B, C, F', H', W'].
+        """Return the pooled clips [B, C, F', H', W'].
 
         Args:
             clips: [B, C, F, H, W].
@@ -36,7 +36,7 @@ class SeparableMaxPool3d(nn.Module):
 
 
 def max_over_time(clips: Tensor, size: int, stride: int, *, padding: int, ceil_mode: bool) -> Tensor:
-    """Returns the maximum over windows of `size` frames, [B, C, F', H, W]; padding never wins.
+    """Return the maximum over windows of `size` frames, [B, C, F', H, W]; padding never wins.
 
     Args:
         clips: [B, C, F, H, W].
@@ -59,12 +59,12 @@ def max_over_time(clips: Tensor, size: int, stride: int, *, padding: int, ceil_m
 
 
 def as_separable(pool: nn.MaxPool3d) -> SeparableMaxPool3d | None:
-    """Returns the separable form of a pooling layer, None where it has none (dilation, indices)."""
+    """Return the separable form of a pooling layer, None where it has none (dilation, indices)."""
     if pool.return_indices or _triple(pool.dilation) != (1, 1, 1):
         return None
     return SeparableMaxPool3d(_triple(pool.kernel_size), _triple(pool.stride), _triple(pool.padding), pool.ceil_mode)
 
 
 def _triple(value: int | tuple[int, ...]) -> Triple:
-    """Returns one number for each of time, height and width."""
+    """Return one number for each of time, height and width."""
     return (value, value, value) if isinstance(value, int) else (value[0], value[1], value[2])

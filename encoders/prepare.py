@@ -30,7 +30,7 @@ MOST_SNIPPETS = 64  # in a batch; more fills no GPU better
 
 
 def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
-    """Returns the features float32 [B, C] of one forward pass, on the CPU."""
+    """Return the features float32 [B, C] of one forward pass, on the CPU."""
     if device.type == "cuda":
         return GpuQueue(device).begin(network, snippets)()
     with torch.inference_mode():
@@ -38,7 +38,7 @@ def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Returns the folded network, or the network itself with a note where it cannot be traced."""
+    """Return the folded network, or the network itself with a note where it cannot be traced."""
     if not any(isinstance(module, BATCH_NORMS) for module in network.modules()):
         return network, ()
     try:
@@ -50,7 +50,7 @@ def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 def at_precision(
     network: nn.Module, spec: EncoderSpec, device: torch.device, *, candidate: str, forced: bool
 ) -> tuple[SnippetNetwork, str, tuple[str, ...]]:
-    """Returns the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
+    """Return the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
     exact = SnippetNetwork(copy.deepcopy(network), spec, torch.float32).eval().to(device)
     if candidate == "fp32":
         return exact, "fp32", ()
@@ -68,7 +68,7 @@ def at_precision(
 
 
 def gpu_batch_size(network: SnippetNetwork, spec: EncoderSpec, device: torch.device) -> int:
-    """Returns the batch size for a GPU, from the memory that two snippets take; the same for every run on one card."""
+    """Return the batch size for a GPU, from the memory that two snippets take; the same for every run on one card."""
     snippets = synthetic_snippets(spec, 2)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -78,7 +78,7 @@ def gpu_batch_size(network: SnippetNetwork, spec: EncoderSpec, device: torch.dev
 
 
 def batch_that_fits(bytes_a_snippet: int, total_bytes: int) -> int:
-    """Returns the largest power of two, at most `MOST_SNIPPETS`, of snippets that take a third of the memory or less.
+    """Return the largest power of two, at most `MOST_SNIPPETS`, of snippets that take a third of the memory or less.
 
     The rest is for the network, other processes and the workspace of convolutions; where even that does not suffice,
     the encoder halves its batch.
@@ -90,7 +90,7 @@ def batch_that_fits(bytes_a_snippet: int, total_bytes: int) -> int:
 
 
 def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tuple[SnippetNetwork, tuple[str, ...]]:
-    """Returns the network with its convolutions packed for this CPU, or as it is where that cannot be done.
+    """Return the network with its convolutions packed for this CPU, or as it is where that cannot be done.
 
     Args:
         network: on the CPU.
@@ -118,7 +118,7 @@ def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tu
 def compiled(
     network: nn.Module, spec: EncoderSpec, device: torch.device, *, batch_size: int
 ) -> tuple[Forward, tuple[str, ...]]:
-    """Returns the network compiled and warmed up for one batch size, and a note of how long that took.
+    """Return the network compiled and warmed up for one batch size, and a note of how long that took.
 
     Raises:
         EncoderError: it cannot be compiled here, or computes something else.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class GpuQueue:
-    """Sends batches to one GPU, queues the network there, and fetches the features.
+    """Send batches to one GPU, queues the network there, and fetches the features.
 
     Main memory for transfers is pinned and comes from torch's own pool, which gives it out again only when its
     transfer is done: two batches or so are in use by turns.
@@ -20,7 +20,7 @@ class GpuQueue:
         self._uploads = torch.cuda.Stream(device)
 
     def begin(self, network: Callable[[Tensor], Tensor], snippets: Tensor) -> Callable[[], Tensor]:
-        """Queues one forward pass and returns at once; what it returns waits for the features [B, C] and gives them.
+        """Queue one forward pass and returns at once; what it returns waits for the features [B, C] and gives them.
 
         Args:
             network: on the device.

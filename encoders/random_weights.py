@@ -17,7 +17,7 @@ RESIDUAL_SCALE = 0.25
 
 
 def fill_random(network: nn.Module, *, seed: int) -> None:
-    """Overwrites every parameter and buffer of `network` in place; the global generator is left alone.
+    """Overwrite every parameter and buffer of `network` in place; the global generator is left alone.
 
     Weights are uniform with the variance of He et al. 2015, 2 / fan_in, and are made of integer draws and
     exactly rounded products only: every machine with the same torch gets the same bits.
@@ -44,7 +44,7 @@ def fill_random(network: nn.Module, *, seed: int) -> None:
 
 
 def _reset_norm(norm: nn.Module, scale: float) -> None:
-    """Makes a normalization the identity times `scale`."""
+    """Make a normalization the identity times `scale`."""
     for key, parameter in norm.named_parameters(recurse=False):
         parameter.fill_(scale if key == "weight" else 0.0)
     for key, buffer in norm.named_buffers(recurse=False):
@@ -52,7 +52,7 @@ def _reset_norm(norm: nn.Module, scale: float) -> None:
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Returns the SHA-256 of named tensors: names in order, each with dtype, shape and little-endian values."""
+    """Return the SHA-256 of named tensors: names in order, each with dtype, shape and little-endian values."""
     digest = hashlib.sha256()
     for name in sorted(state):
         array = state[name].detach().cpu().contiguous().numpy()

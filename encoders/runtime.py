@@ -47,7 +47,7 @@ class SnippetNetwork(nn.Module):
         self.register_buffer("offset", offset.float(), persistent=False)
 
     def forward(self, snippets: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             snippets: uint8 [B, F * L, H, W, C].
@@ -59,7 +59,7 @@ class SnippetNetwork(nn.Module):
         return self.network(inputs).float().view(batch, frames // self.stack, -1).mean(dim=1)
 
     def normalized(self, snippets: Tensor) -> Tensor:
-        """Returns the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
+        """Return the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
 
         Args:
             snippets: uint8 [B, F * L, H, W, C].
@@ -76,7 +76,7 @@ class SnippetNetwork(nn.Module):
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Returns the network with every batch norm that follows a convolution folded into it.
+    """Return the network with every batch norm that follows a convolution folded into it.
 
     Activations then work in place where nothing else reads their input. The given network is left as it is.
 
@@ -112,7 +112,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def _ease(graph_module: fx.GraphModule) -> None:
-    """Lets ReLUs overwrite an input that nothing else reads, and pools the fast way."""
+    """Let ReLUs overwrite an input that nothing else reads, and pools the fast way."""
     modules = dict(graph_module.named_modules())
     for node in graph_module.graph.nodes:
         if node.op != "call_module":
@@ -128,7 +128,7 @@ def _ease(graph_module: fx.GraphModule) -> None:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Returns the device: "auto" is cuda where there is one, else cpu.
+    """Return the device: "auto" is cuda where there is one, else cpu.
 
     Raises:
         EncoderError: the name is unknown, or the device is not there.
@@ -149,7 +149,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def has_fast_bf16() -> bool:
-    """Returns whether the CPU computes in bfloat16 by itself, not by emulation."""
+    """Return whether the CPU computes in bfloat16 by itself, not by emulation."""
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -160,7 +160,7 @@ def has_fast_bf16() -> bool:
 
 
 def candidate_precision(precision: str, device: torch.device) -> str:
-    """Returns the precision to try on `device`: what was asked for, or for "auto" the fastest one there.
+    """Return the precision to try on `device`: what was asked for, or for "auto" the fastest one there.
 
     Raises:
         EncoderError: unknown, or the device has no such arithmetic.
@@ -186,7 +186,7 @@ def candidate_precision(precision: str, device: torch.device) -> str:
 
 
 def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
-    """Returns smooth moving patterns with some noise, uint8 [count, F * L, H, W, C], the same every time."""
+    """Return smooth moving patterns with some noise, uint8 [count, F * L, H, W, C], the same every time."""
     generator = torch.Generator().manual_seed(0)
     *size, channels = spec.snippet_shape
     coarse = torch.rand((count, channels, 4, 8, 8), generator=generator)
@@ -197,7 +197,7 @@ def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
 
 
 def lowest_cosine(features: Tensor, reference: Tensor) -> float:
-    """Returns the smallest cosine similarity of any snippet's two features; -1 when one is not finite.
+    """Return the smallest cosine similarity of any snippet's two features; -1 when one is not finite.
 
     Args:
         features: [B, C].

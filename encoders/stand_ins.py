@@ -10,7 +10,7 @@ _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 
 
 def stand_in(head: bytes) -> str | None:
-    """Returns what a file is that begins with `head`, in words that follow "it is", and the remedy; None: no stand-in.
+    """Return what a file is that begins with `head`, in words that follow "it is", and the remedy; None: no stand-in.
 
     Args:
         head: the first `HEAD_BYTES` bytes, or all where the file is shorter.
@@ -24,7 +24,7 @@ def stand_in(head: bytes) -> str | None:
 
 
 def stand_in_of(path: Path) -> str | None:
-    """Returns what `stand_in` says of a regular file; None where it cannot be read."""
+    """Return what `stand_in` says of a regular file; None where it cannot be read."""
     try:
         with path.open("rb") as file:
             return stand_in(file.read(HEAD_BYTES))

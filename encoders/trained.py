@@ -19,7 +19,7 @@ FORMAT = "sola-pipeline encoder 1"
 
 
 def save_trained(path: Path, network: nn.Module, spec: EncoderSpec, *, about: Mapping[str, Any]) -> None:
-    """Writes the network's weights with the spec that they were trained for.
+    """Write the network's weights with the spec that they were trained for.
 
     Args:
         path: a .safetensors file.
@@ -34,7 +34,7 @@ def save_trained(path: Path, network: nn.Module, spec: EncoderSpec, *, about: Ma
 
 
 def carried_spec(path: Path) -> EncoderSpec | None:
-    """Returns the spec that a weight file carries, None where it carries none.
+    """Return the spec that a weight file carries, None where it carries none.
 
     Raises:
         EncoderError: it is damaged.
@@ -54,5 +54,5 @@ def carried_spec(path: Path) -> EncoderSpec | None:
 
 
 def own_layout(state: Mapping[str, object]) -> Layout:
-    """Returns the layout of such a file: the network's own names, no classifier."""
+    """Return the layout of such a file: the network's own names, no classifier."""
     return Layout("weights trained here", next(iter(state), ""), ())

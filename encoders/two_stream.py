@@ -47,26 +47,26 @@ class StreamEncoder:
 
     @property
     def feature_dim(self) -> int:
-        """Returns C, the length of one feature vector."""
+        """Return C, the length of one feature vector."""
         return sum(encoder.spec.feature_dim for encoder in self.streams.values())
 
     @property
     def snippet_shape(self) -> tuple[int, int, int, int]:
-        """Returns (F * L, H, W, 5): the shape of one snippet of pictures."""
+        """Return (F * L, H, W, 5): the shape of one snippet of pictures."""
         return *self.spec.snippet_shape[:3], max(place.stop for place in PLACES.values())
 
     @property
     def batch_size(self) -> int:
-        """Returns the smallest batch size of the streams; it falls where memory does not suffice."""
+        """Return the smallest batch size of the streams; it falls where memory does not suffice."""
         return min(encoder.batch_size for encoder in self.streams.values())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Returns what the user should know about how the streams run."""
+        """Return what the user should know about how the streams run."""
         return tuple(f"{stream}: {note}" for stream, encoder in self.streams.items() for note in encoder.notes)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Returns the features float32 [B, C] of B snippets, on the CPU, the streams side by side.
+        """Return the features float32 [B, C] of B snippets, on the CPU, the streams side by side.
 
         Args:
             pictures: RGB and flow of each frame, scaled and cropped, uint8 [B, F * L, H, W, 5]; any B, also 0.
@@ -74,19 +74,19 @@ class StreamEncoder:
         return self.begin(pictures)()
 
     def begin(self, pictures: Tensor) -> Callable[[], Tensor]:
-        """Begins `encode`; what it returns waits for the features and gives them."""
+        """Begin `encode`; what it returns waits for the features and gives them."""
         begun = [encoder.begin(self._part(stream, pictures)) for stream, encoder in self.streams.items()]
         return lambda: torch.cat([wait() for wait in begun], 1)
 
     def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
-        """Returns what a stream takes: its channels, and of a stack its middle where it takes one frame only."""
+        """Return what a stream takes: its channels, and of a stack its middle where it takes one frame only."""
         stack, own = self.spec.stack, self.streams[stream].spec.stack
         taken = pictures if own == stack else pictures[:, stack // 2 :: stack]
         return taken[..., PLACES[stream]].contiguous()
 
 
 def _refuse_other_frames(spec: EncoderSpec, flow: EncoderSpec) -> None:
-    """Raises EncoderError when two streams take different frames, or frames of another size."""
+    """Raise EncoderError when two streams take different frames, or frames of another size."""
     differing = [name for name in SHARED if getattr(spec, name) != getattr(flow, name)]
     if differing or spec.stack not in (1, flow.stack):
         raise EncoderError(f"{spec.name} and {flow.name} do not go together: they differ in {differing or 'stack'}")

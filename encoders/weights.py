@@ -40,12 +40,12 @@ class PublishedWeights:
 
     @property
     def file_name(self) -> str:
-        """Returns the name of the file in the cache."""
+        """Return the name of the file in the cache."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def promised(self) -> str | None:
-        """Returns what the file's SHA-256 must start with, as torch.hub's names say it; None: nobody knows."""
+        """Return what the file's SHA-256 must start with, as torch.hub's names say it; None: nobody knows."""
         named = re.search(r"-([0-9a-f]{8,})\.\w+$", self.file_name)
         return self.sha256 or (named[1] if named else None)
 
@@ -72,19 +72,19 @@ class WeightsInfo:
 
 
 def cache_folder() -> Path:
-    """Returns torch.hub's folder of weight files, which TORCH_HOME moves, or XDG_CACHE_HOME."""
+    """Return torch.hub's folder of weight files, which TORCH_HOME moves, or XDG_CACHE_HOME."""
     # By torch's own rule: asking torch would load it, which takes seconds.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
 
 
 def is_url(weights: str) -> bool:
-    """Returns whether weights are given by their address in the net."""
+    """Return whether weights are given by their address in the net."""
     return weights.startswith(("https://", "http://"))
 
 
 def from_url(weights: str) -> PublishedWeights:
-    """Returns the weights at an address that promises the start of the file's SHA-256, at least 8 digits of it.
+    """Return the weights at an address that promises the start of the file's SHA-256, at least 8 digits of it.
 
     Args:
         weights: https://…/name-<hex>.pth, as torch.hub names files, or https://…/name.pth#sha256=<hex>.
@@ -106,7 +106,7 @@ def from_url(weights: str) -> PublishedWeights:
 
 
 def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Path, PublishedWeights | None]:
-    """Returns the weight file's path, and for one of the net, fetched when it is not there yet, where it is from.
+    """Return the weight file's path, and for one of the net, fetched when it is not there yet, where it is from.
 
     Args:
         weights: a name in `published`, an address as in `from_url`, or a path.
@@ -135,7 +135,7 @@ def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Pat
 
 
 def download(source: PublishedWeights, path: Path) -> None:
-    """Fetches a weight file into `path`; the file appears there whole or not at all.
+    """Fetch a weight file into `path`; the file appears there whole or not at all.
 
     Raises:
         EncoderError: it could not be fetched, or is not the promised one; says what to do by hand.
@@ -161,7 +161,7 @@ def download(source: PublishedWeights, path: Path) -> None:
 
 
 def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
-    """Raises EncoderError when a file has another SHA-256 than its name or address promises."""
+    """Raise EncoderError when a file has another SHA-256 than its name or address promises."""
     promised = source.promised
     if promised and not sha256.startswith(promised):
         raise EncoderError(
@@ -171,7 +171,7 @@ def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
 
 
 def _fetch(url: str, path: Path) -> str:
-    """Writes what `url` gives to `path` and returns its SHA-256; OSError when the answer is cut short."""
+    """Write what `url` gives to `path` and returns its SHA-256; OSError when the answer is cut short."""
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
         expected = answer.headers.get("Content-Length")
@@ -185,7 +185,7 @@ def _fetch(url: str, path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes, as hexadecimal."""
+    """Return the SHA-256 of a file's bytes, as hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -194,12 +194,12 @@ def file_sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Returns what an error of torch says before its stack and its advice."""
+    """Return what an error of torch says before its stack and its advice."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def read_file(path: Path) -> object:
-    """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
+    """Return what a weight file holds: tensors and plain containers only, nothing in it is run.
 
     Args:
         path: a .safetensors file, or one written by torch.save.

@@ -1,4 +1,4 @@
-"""Fitting the SoLa module to a data set by similarity matching, without labels."""
+"""Fit the SoLa module to a data set by similarity matching, without labels."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,13 +29,13 @@ from sola.sampling import (
 )
 from sola.statistics import feature_statistics
 
-# From so many optimizer steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
+# A fit of at least this many optimizer steps warns half-way already.
 LONG_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What an optimizer step showed before its update; `step` counts from 1, `epoch` from 0.
+    """The measures of an optimizer step before its update; `step` counts from 1, `epoch` from 0.
 
     The measures are those of `sola.fit_state.StepMeasures`.
     """
@@ -72,27 +72,27 @@ def fit(
     should_stop: Callable[[], bool] | None = None,
     team: Team = ALONE,
 ) -> FitResult:
-    """The module fitted to the source, going on from the checkpoint where there is one.
+    """Fit a module to the source, resuming from the checkpoint if there is one.
 
-    Seeded; a fit that was interrupted and goes on ends with the same bits as one that was not, on one device and
-    number of threads. On KeyboardInterrupt the checkpoint is written before it propagates.
+    Seeded: a resumed fit ends with the same bits as an uninterrupted one, on one device and number of threads. On
+    KeyboardInterrupt the checkpoint is written before it propagates.
 
-    In a team all processes call this with the same arguments, each computes its share of every step, and the first
-    writes the checkpoint. The steps see the windows that one process sees, so that the curve is the same to rounding.
+    With several processes, all ranks call this with the same arguments. Each computes its shard of every step, and
+    rank 0 writes the checkpoint. A step sees the same windows as with one process, so the curve is equal to rounding.
 
     Args:
-        source: feature sequences of any lengths >= 1; asked by `config.readers` threads at once.
+        source: feature sequences of any lengths >= 1; read by `config.readers` threads at once.
         config: all settings.
         channels: C of the features.
         checkpoint: file of the unfinished state; written every `checkpoint_every_steps` and at the end.
         on_step: called after every step with its record and the number of all steps.
-        on_warning: told what speaks against the fit, at its end and, where it is long, already half-way.
-        should_stop: asked after every step; True ends the fit there, with the checkpoint written.
+        on_warning: called with each warning about the fit, at its end and, if it is long, already half-way.
+        should_stop: called after every step; True ends the fit there, with the checkpoint written.
         team: the processes that share the work.
 
     Raises:
-        SolaError: the data do not suit the settings, the checkpoint is of another fit, the loss is not finite, or a
-            process of the team has ended.
+        SolaError: the data do not suit the settings, the checkpoint is of another fit, the loss is not finite, or
+            another rank has ended.
     """
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
@@ -124,7 +124,7 @@ def fit(
     on_gpu = fit_state.module.alpha.device.type == "cuda"
     batches = _batches(source, lengths, fit_state.scales, config, channels, range(done, total), team, pinned=on_gpu)
     consistent, stopped = True, False
-    # Alone, Ctrl-C takes effect at once. In a team, all must hear of it, and end after the same step.
+    # With one process, Ctrl-C takes effect at once. With several, all ranks must learn of it and end after one step.
     held = ExitStack()
     noted: list[int] = held.enter_context(interrupts_noted()) if team.size > 1 else []
     try:
@@ -166,7 +166,7 @@ def fit(
 
 
 def _refuse_idle(videos: int, config: SolaConfig, team: Team) -> None:
-    """Refuses a team that has more processes than a step has windows."""
+    """Raise SolaError if there are more ranks than windows in a step."""
     fewest = videos * config.windows_per_video // steps_in_epoch(videos, config)
     if fewest < team.size:
         raise SolaError(
@@ -186,10 +186,10 @@ def _batches(
     *,
     pinned: bool,
 ) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
-    """Epoch, scale and the team member's windows of each step; the next ones' are read while this one is computed.
+    """Yield epoch, scale and this rank's windows of each step; the next are read while this one is computed.
 
     Args:
-        pinned: whether the windows are to lie in pinned memory, from where a GPU takes them without waiting.
+        pinned: whether to put the windows into pinned memory, from which a GPU copies without waiting.
     """
 
     def read(windows: Windows, scale: Scale) -> WindowBatch:
@@ -218,7 +218,7 @@ def _batches(
                     yield oldest()
             while pending:
                 yield oldest()
-        finally:  # of a fit that ends early nobody wants the rest
+        finally:  # a fit that ends early does not need the rest
             readers.shutdown(wait=False, cancel_futures=True)
 
 
@@ -230,7 +230,7 @@ def _schedule(
     for step in steps:
         epoch, place = divmod(step, per_epoch)
         if drawn is None or drawn[0] != epoch:
-            # The order of the videos is the same at every scale, so each video is seen once whatever the turns.
+            # The order of the videos is the same at every scale, so each video is seen once an epoch.
             epochs = [draw_epoch(lengths, scale.config, epoch) for scale in scales]
             drawn = epoch, [split_into_steps(windows, config.batch_size) for windows in epochs]
         turn = step % len(scales)

@@ -34,8 +34,8 @@ STEP = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """A network: ``parameters`` that are trained, ``per_snippet`` operations of a forward pass (a multiplication and an
-    addition are two), ``training`` operations of its whole training."""
+    """A network: `parameters` that are trained, `per_snippet` operations of a forward pass (a multiplication and an
+    addition are two), `training` operations of its whole training."""
 
     name: str
     parameters: int
@@ -52,7 +52,7 @@ class Comparison:
 
 
 def costs_of(out: Path, annotations: Path, heads_file: Path) -> tuple[list[Cost], Comparison]:
-    """The cost of the encoder, of SoLa and of each head in ``heads_file``, and what SoLa saves.
+    """The cost of the encoder, of SoLa and of each head in `heads_file`, and what SoLa saves.
 
     Args:
         out: the folder of an experiment whose stages are done.
@@ -87,7 +87,7 @@ def costs_of(out: Path, annotations: Path, heads_file: Path) -> tuple[list[Cost]
 
 
 def operations(work: Callable[[], object]) -> float:
-    """Of matrix products and convolutions, in the forward and the backward pass, that ``work`` makes."""
+    """Of matrix products and convolutions, in the forward and the backward pass, that `work` makes."""
     counter = FlopCounterMode(display=False)
     with counter:
         work()

@@ -15,7 +15,7 @@ from pipeline.storage.read_files import read_json
 
 
 def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict[str, dict[str, Any]]) -> None:
-    """Writes OUT/evidence.md, costs.csv and stages.csv.
+    """Write OUT/evidence.md, costs.csv and stages.csv.
 
     Args:
         out: the folder of an experiment whose stages are done.

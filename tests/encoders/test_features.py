@@ -25,7 +25,7 @@ def small(name: str, size: int) -> CatalogEntry:
 
 
 def stir(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives every batch norm statistics of its own, so that folding them wrongly shows."""
+    """Give every batch norm statistics of its own, so that folding them wrongly shows."""
     generator = torch.Generator().manual_seed(5)
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
@@ -165,7 +165,7 @@ def test_folding_spares_a_batch_norm_whose_convolution_is_read_twice():
 
 
 class Cancelling(torch.nn.Module):
-    """Adds and takes away a large number: what is left of the signal differs between precisions."""
+    """Add and takes away a large number: what is left of the signal differs between precisions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ hub = pytest.importorskip("pytorchvideo.models.hub")
 
 
 def stir(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives every batch norm statistics of its own, so that folding them wrongly shows."""
+    """Give every batch norm statistics of its own, so that folding them wrongly shows."""
     for name, module in network.named_modules():
         if isinstance(module, BATCH_NORMS):
             last = name.endswith(("norm_c", "conv2.1"))
@@ -206,7 +206,7 @@ def hassony2_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
-    """Pads with zeros as TensorFlow's SAME does, from its formula."""
+    """Pad with zeros as TensorFlow's SAME does, from its formula."""
     pads: list[int] = []
     for n, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         total = max((-(-n // s) - 1) * s + k - n, 0)

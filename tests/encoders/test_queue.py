@@ -21,7 +21,7 @@ WAITING = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "
 
 
 class Waits(TorchFunctionMode):
-    """Counts calls that make the processor wait for a GPU, were the tensor there."""
+    """Count calls that make the processor wait for a GPU, were the tensor there."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ def measure(
     options: argparse.Namespace,
     **more: Any,
 ) -> None:
-    """Times the work that ``begin`` gives, of ``count`` snippets, and writes the row."""
+    """Times the work that `begin` gives, of `count` snippets, and writes the row."""
     reset_peak(device)
     try:
         seconds = seconds_of(begin(), device, **({"least": 1, "budget": 0, "warm_up": 0} if options.quick else {}))

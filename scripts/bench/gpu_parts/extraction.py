@@ -34,7 +34,7 @@ TOP_LINES = 6
 
 @dataclass(frozen=True)
 class Scene:
-    """What is extracted; ``seconds``: about how long decoding alone may take."""
+    """What is extracted; `seconds`: about how long decoding alone may take."""
 
     encoder: str
     stride_frames: int
@@ -127,7 +127,7 @@ _encoders: dict[str, Encoder] = {}
 
 
 def _opened(config: ExtractConfig) -> tuple[Encoder, StoreSpec]:
-    """The encoder of ``config``, loaded once, and the spec of its features."""
+    """The encoder of `config`, loaded once, and the spec of its features."""
     if config.encoder not in _encoders:
         encoder, _ = open_encoder(config)
         assert isinstance(encoder, Encoder)

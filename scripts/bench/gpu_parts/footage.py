@@ -29,7 +29,7 @@ def write_video(path: Path, seconds: float, *, size: tuple[int, int], fps: int =
 
 
 def videos_for(options, folder: Path) -> list[Path]:
-    """The videos of --videos, or one that is made in ``folder``."""
+    """The videos of --videos, or one that is made in `folder`."""
     if options.videos:
         return sorted(path for path in options.videos.iterdir() if path.is_file())
     write_video(folder / "made.mp4", seconds=4 if options.quick else 20, size=(240, 320))
@@ -37,7 +37,7 @@ def videos_for(options, folder: Path) -> list[Path]:
 
 
 def copies(videos: list[Path], folder: Path, count: int) -> list[Path]:
-    """The videos ``count`` times under names of their own; links take no room."""
+    """The videos `count` times under names of their own; links take no room."""
     folder.mkdir(parents=True)
     linked = []
     for number in range(count):

@@ -28,7 +28,7 @@ GLIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", 
 
 
 def pack(folder: Path) -> None:
-    """Makes the folder anew, with pip and an index."""
+    """Make the folder anew, with pip and an index."""
     (folder / WHEELS).mkdir(parents=True, exist_ok=True)
     for wheel in (folder / WHEELS).glob("*.whl"):
         wheel.unlink()
@@ -96,7 +96,7 @@ def _call(command: list[str]) -> None:
 
 
 def install(folder: Path, site: Path) -> None:
-    """Puts the wheels that this machine lacks into ``site``, without a network; what it has in a version that will do
+    """Put the wheels that this machine lacks into `site`, without a network; what it has in a version that will do
     is left to it, torch and NumPy above all."""
     wheels = sorted((folder / WHEELS).glob("*.whl"))
     if not wheels:

@@ -8,19 +8,19 @@ FILE, TABLE = "results.jsonl", "results.md"
 
 
 class Rows:
-    """Writes the rows of one part."""
+    """Write the rows of one part."""
 
     def __init__(self, out: Path, part: str) -> None:
         self._file, self._part = out / FILE, part
 
     def add(self, row: str, **values: Any) -> None:
-        """Writes a row at once: its name and what was measured; None values are left out."""
+        """Write a row at once: its name and what was measured; None values are left out."""
         kept = {name: _rounded(value) for name, value in values.items() if value is not None}
         with self._file.open("a") as file:
             file.write(json.dumps({"part": self._part, "row": row, **kept}) + "\n")
 
     def failed(self, row: str, reason: object) -> None:
-        """Writes a row that could not be measured."""
+        """Write a row that could not be measured."""
         words = str(reason).strip().splitlines() or [type(reason).__name__]
         kind = f"{type(reason).__name__}: " if isinstance(reason, BaseException) else ""
         self.add(row, failed=f"{kind}{words[0]}"[:300])
@@ -40,7 +40,7 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def write_table(out: Path) -> None:
-    """Writes the Markdown of all rows: a table for each part."""
+    """Write the Markdown of all rows: a table for each part."""
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in read_rows(out):
         parts.setdefault(row.pop("part"), []).append(row)

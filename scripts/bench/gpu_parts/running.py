@@ -1,4 +1,4 @@
-"""Runs the parts one after the other, each in a process that can be ended."""
+"""Run the parts one after the other, each in a process that can be ended."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ LEAST_SECONDS = 10  # no part says anything in less
 
 
 def run_all(options: argparse.Namespace, *, script: Path) -> int:
-    """Runs the parts that ``options`` name; the exit code: 1 if a row failed."""
+    """Run the parts that `options` name; the exit code: 1 if a row failed."""
     started = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / FILE).unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def _run_part(
     options: argparse.Namespace,
     seconds_left: float,
 ) -> None:
-    """Runs one part, and writes a row if it fails, takes too long or says nothing."""
+    """Run one part, and writes a row if it fails, takes too long or says nothing."""
     rows, before = Rows(options.out, part.name), len(read_rows(options.out))
     limit = min(part.quick_seconds if options.quick else part.seconds, seconds_left)
     started = time.monotonic()

@@ -15,7 +15,7 @@ SECONDS = 0.003
 
 
 class Sampler:
-    """Counts which line of the project the main thread is at; a context manager."""
+    """Count which line of the project the main thread is at; a context manager."""
 
     def __init__(self) -> None:
         self.lines: Counter[str] = Counter()

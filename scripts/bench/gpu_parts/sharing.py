@@ -47,7 +47,7 @@ def _rates(code: str, count: int) -> list[float]:
 
 
 def child(device: str, batch: int, seconds: float) -> None:
-    """Encodes for some seconds after a word on standard input, and prints the snippets a second."""
+    """Encode for some seconds after a word on standard input, and prints the snippets a second."""
     encoder = load_encoder("i3d_r50", weights="random", device=device, batch_size=batch or None)
     snippets = torch.zeros((encoder.batch_size, *encoder.spec.snippet_shape), dtype=torch.uint8)
     encoder.encode(snippets)

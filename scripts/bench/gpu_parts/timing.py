@@ -33,10 +33,10 @@ def synchronize(device: torch.device) -> None:
 def seconds_of(
     work: Callable[[], Any], device: torch.device, *, least: int = 3, budget: float = 1.5, warm_up: int = 2
 ) -> float:
-    """The median of wall seconds of ``work``, each from an idle device to an idle device.
+    """The median of wall seconds of `work`, each from an idle device to an idle device.
 
     Args:
-        least: times at least; more are taken until ``budget`` seconds have gone.
+        least: times at least; more are taken until `budget` seconds have gone.
         warm_up: times before, which do not count.
     """
     for _ in range(warm_up):

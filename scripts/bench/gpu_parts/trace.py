@@ -17,7 +17,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def summary(events: list[dict[str, Any]], *, wall_seconds: float, batches: int) -> dict[str, Any]:
-    """What happened in ``batches`` batches within ``wall_seconds``; milliseconds and numbers are of one batch."""
+    """What happened in `batches` batches within `wall_seconds`; milliseconds and numbers are of one batch."""
     kernels = _intervals(events, "kernel")
     uploads = _intervals(events, "gpu_memcpy", "HtoD")
     calls = Counter(event["name"] for event in events if event.get("cat") in ("cuda_runtime", "cuda_driver"))

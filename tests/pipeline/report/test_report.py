@@ -137,7 +137,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """Opens a page and collects what its console says."""
+    """Open a page and collects what its console says."""
     pages = []
 
     def open_page(file: Path, width: int = 1200):
