@@ -22,11 +22,11 @@ MIXED = {
 
 
 class ConvUnit(nn.Module):
-    """Convolution, batch norm, ReLU, padded as TensorFlow's SAME does for even sizes."""
+    """Convolution, batch norm, ReLU, with TensorFlow's SAME padding for even sizes."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1) -> None:
         super().__init__()
-        # Of the size - stride padded places, the odd one goes to the end.
+        # If the number of padded places, size - stride, is odd, the end gets one more.
         total = size - stride
         self.ends = (total // 2, total - total // 2) * 3 if total % 2 else None
         padding = 0 if self.ends else total // 2
@@ -76,7 +76,7 @@ class InceptionI3D(nn.Module):
             mixed = Mixed(channels, name)
             self.mixed[name] = mixed
             channels = mixed.channels_out
-        # SAME padding at the end only, which is what ceil_mode is for even sizes.
+        # SAME padding at the end only, which for even sizes equals ceil_mode.
         self.pool_space = nn.MaxPool3d((1, 3, 3), (1, 2, 2), ceil_mode=True)
         self.pool_4a = nn.MaxPool3d(3, 2, ceil_mode=True)
         self.pool_5a = nn.MaxPool3d(2, 2, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""Networks that turn normalized frames into features; built without weights, classifiers left out."""
+"""Networks that turn normalized frames into features; built without weights and without classifiers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class PooledBlocks(nn.Module):
     """A chain of blocks whose last feature map is averaged over time and space.
 
-    The blocks keep their index, so that parameter names equal those of the network they come from.
+    The blocks keep their index, so that parameter names equal those of the original network.
     """
 
     def __init__(self, blocks: list[nn.Module]) -> None:
@@ -28,7 +28,7 @@ class PooledBlocks(nn.Module):
         features = clips
         for block in self.blocks:
             features = block(features)
-        # The mean is accumulated in float32 also for half precision, where avg_pool3d has no CPU kernel.
+        # The mean is accumulated in float32 even in half precision, for which avg_pool3d has no CPU kernel.
         return features.mean(dim=(2, 3, 4), dtype=torch.float32)
 
 
@@ -37,7 +37,7 @@ class PooledImageNet(nn.Module):
 
     def __init__(self, resnet: nn.Module) -> None:
         super().__init__()
-        # The children under their own names, so that parameter names equal torchvision's.
+        # The children keep their names, so that parameter names equal torchvision's.
         for name, child in resnet.named_children():
             if name not in ("avgpool", "fc"):
                 self.add_module(name, child)
@@ -108,7 +108,7 @@ class PooledX3D(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """In place of a transformer's head: the class token's features."""
+    """Replacement of a transformer's head that returns the class token's features."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the first token [B, C] of tokens [B, N, C]."""
@@ -138,7 +138,7 @@ class PooledVideoResNet(nn.Module):
 def _pytorchvideo(name: str) -> Any:
     """Return a network of pytorchvideo's hub, classifier included, without weights."""
     with warnings.catch_warnings():
-        # pytorchvideo is no longer maintained; its use of deprecated torch functions is no news to a user.
+        # pytorchvideo is no longer maintained; users need no warnings about its deprecated torch functions.
         warnings.simplefilter("ignore")
         from pytorchvideo.models import hub
 
@@ -146,7 +146,7 @@ def _pytorchvideo(name: str) -> Any:
 
 
 def build_pytorchvideo_resnet(name: str) -> nn.Module:
-    """Return a network of ResNet kind of pytorchvideo's hub without its head.
+    """Return a ResNet of pytorchvideo's hub without its head.
 
     Args:
         name: i3d_r50, c2d_r50, slow_r50, csn_r101 or r2plus1d_r50.

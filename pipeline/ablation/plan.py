@@ -153,7 +153,7 @@ def _cell(
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
-    # Where the data lie does not matter here; what they are is compared when the cell is looked up.
+    # The path of the data does not matter here; the data themselves are compared when the cell is looked up.
     settled = settings_of_results(config)
     facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()

@@ -153,20 +153,21 @@ def estimate_with(
     for number, video in enumerate(videos, start=1):
         if not config.is_mine(video.id):
             continue
-        standing = video_status_of(video, store, config) if store else VideoStatus("new")
-        if standing.to_do:
+        status = video_status_of(video, store, config) if store else VideoStatus("new")
+        if status.to_do:
             to_do.append(video)
             sizes.append(size_of(video.path))
-            changed += standing.state == "changed"
-        elif standing.state == "done":
+            changed += status.state == "changed"
+        elif status.state == "done":
             done.append(video.id)
         else:
-            failed[video.id] = standing.reason
+            failed[video.id] = status.reason
         report(number / len(videos), f"{number}/{len(videos)} videos compared")
     chosen = sorted(Random(0).sample(range(len(to_do)), min(sample, len(to_do))))
-    probed = [_looked_up(to_do[i]) for i in chosen]
-    seconds = [0.0 if isinstance(found, str) else float(found.duration) for found in probed]
-    rows = [0.0 if isinstance(found, str) else float(spec.plan.at(found.fps).count(found.duration)) for found in probed]
+    probed = [_probe(to_do[i]) for i in chosen]
+    infos = [found.info for found in probed]
+    seconds = [float(info.duration) if info else 0.0 for info in infos]
+    rows = [float(spec.plan.at(info.fps).count(info.duration)) if info else 0.0 for info in infos]
     measured = [sizes[i] for i in chosen]
     snippets, margin = extrapolate(rows, measured, total=sum(sizes), population=len(to_do))
     bytes_a_row = spec.channels * np.dtype(spec.dtype).itemsize
@@ -176,7 +177,7 @@ def estimate_with(
         to_do=tuple(video.id for video in to_do),
         changed=changed,
         probed=len(chosen),
-        unusable={to_do[i].id: found for i, found in zip(chosen, probed, strict=True) if isinstance(found, str)},
+        unusable={to_do[i].id: found.problem for i, found in zip(chosen, probed, strict=True) if not found.info},
         video_seconds=extrapolate(seconds, measured, total=sum(sizes), population=len(to_do))[0],
         snippets=snippets,
         margin=margin,
@@ -238,8 +239,15 @@ def _store(out: AnyPath | None, spec: StoreSpec) -> FeatureStore | None:
     return store
 
 
-def _looked_up(video: VideoFile) -> VideoInfo | str:
-    """What the video is, or why it will fail."""
+@dataclass(frozen=True)
+class _Probed:
+    """A probed video: its metadata, or None and the reason why it will fail."""
+
+    info: VideoInfo | None
+    problem: str = ""
+
+
+def _probe(video: VideoFile) -> _Probed:
     deadline = time.monotonic() + _PROBE_SECONDS
 
     def give_up_late() -> None:
@@ -248,9 +256,9 @@ def _looked_up(video: VideoFile) -> VideoInfo | str:
 
     try:
         with temporary_copy(video.path) as file:
-            return probe(file, progress=give_up_late)
+            return _Probed(probe(file, progress=give_up_late))
     except (VideoError, StorageError) as error:
-        return str(error)
+        return _Probed(None, str(error))
 
 
 def _student_t(freedom: int) -> float:

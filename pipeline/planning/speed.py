@@ -32,9 +32,9 @@ from pipeline.video.flow import estimators
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
-_SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
+_SPEED_SECONDS = 1.0  # how long the encoder is timed, after one batch to warm up
 _MOST_BATCHES = 20
-_PUBLISHED = 64  # sequences that are published for the measurement
+_PUBLISHED = 64  # sequences to publish for the measurement
 
 
 def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:

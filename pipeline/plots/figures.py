@@ -63,7 +63,7 @@ def save_figure(figure: Figure, files: Sequence[AnyPath]) -> None:
         kind = file.suffix.lower()[1:]
         # Dates would differ.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        # As would the names of an SVG's parts, which are random where no salt is given.
+        # So would the names of an SVG's parts, which are random without a salt.
         with rc_context({"svg.hashsalt": "sola-pipeline"}), whole_file(file) as partial:
             figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
 

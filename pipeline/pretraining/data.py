@@ -23,9 +23,9 @@ from pipeline.storage.atomic_files import whole_file
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 
-_LEAST_AREA = 0.4  # of the picture, that a random crop keeps
+_LEAST_AREA = 0.4  # share of the picture that a random crop keeps at least
 _BATCHES_AHEAD = 2
-_JITTER = 0.3  # most change of brightness and contrast
+_JITTER = 0.3  # largest change of brightness and contrast
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 Draw = Callable[[np.ndarray, float], None]
-"""Draw an action into a picture, uint8 [H, W, 3] RGB, as it is so many seconds after its start."""
+"""Draw an action into a picture, uint8 [H, W, 3] RGB, in its state a number of seconds after its start."""
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> Callable[[float], np.ndarray]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.catalog import CATALOG, encoder_names
+from encoders.catalog import CATALOG
 from encoders.encoder import make_encoder
 from encoders.entry import CatalogEntry
 from encoders.layouts import INCEPTION_LAYOUTS
@@ -280,7 +280,7 @@ def test_pooling_with_dilation_or_indices_is_left_as_it_is():
     assert as_separable(torch.nn.MaxPool3d(2, return_indices=True)) is None
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CATALOG)
 def test_no_batch_norm_is_left_after_folding(name):
     network = CATALOG[name].build().eval()
     if any(isinstance(m, BATCH_NORMS) for m in network.modules()):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.catalog import catalog_entry, encoder_spec
+from encoders.catalog import catalog_entry
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.trained import carried_spec, save_trained
@@ -137,7 +137,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(clips, tmp_path):
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_trained(path, torch.nn.Linear(2, 2), replace(encoder_spec("tsn_r18"), crop_size=64), about={})
+    save_trained(path, torch.nn.Linear(2, 2), replace(catalog_entry("tsn_r18").spec, crop_size=64), about={})
     with pytest.raises(EncoderError, match="was trained for encoder tsn_r18, got encoder tsn_r50"):
         load_encoder("tsn_r50", weights=str(path), device="cpu")
     with pytest.raises(EncoderError, match="does not fit the network"):
