@@ -17,7 +17,7 @@ NAME = "sola-pipeline"
 
 
 def reference() -> str:
-    """The text of docs/commands.md."""
+    """Return the text of docs/commands.md."""
     assert COMMANDS
     text = app.generate_docs(output_format="markdown", recursive=True)
     text = re.sub(r"## Table of Contents\n.*?(?=\n\*\*Commands\*\*)", "", text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Networks of one's own, running out of memory, and compilation."""
+"""Users' own networks, out-of-memory errors, and compilation."""
 
 from dataclasses import replace
 
@@ -95,7 +95,7 @@ def test_features_of_another_dimension_than_the_spec_says_are_an_error(own_file)
 
 
 def encoder_with_room_for(snippets: int, batch_size: int) -> Encoder:
-    """An encoder whose device holds so many snippets at a time."""
+    """Return an encoder whose device holds a limited number of snippets at a time."""
 
     def network(batch: torch.Tensor) -> torch.Tensor:
         if len(batch) > snippets:

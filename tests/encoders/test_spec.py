@@ -1,4 +1,4 @@
-"""What an encoder expects of its input."""
+"""Specs: the format of an encoder's input."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Flow encoders against the networks written out, and two streams against each stream alone."""
+"""Flow encoders compared with written-out networks, and two streams compared with each stream alone."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def close(features: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def mmaction2_flow_state() -> dict[str, torch.Tensor]:
-    """A TSN of flow as mmaction2 saves it, made from torchvision's ResNet-50 with a stem of ten channels."""
+    """Return a TSN of flow in mmaction2's format, made from torchvision's ResNet-50 with a stem of ten channels."""
     from torchvision.models import resnet50
 
     with torch.random.fork_rng():
@@ -139,7 +139,7 @@ def test_an_encoder_without_flow_names_those_that_have_it():
     [
         ({"modality": "flow"}, "mean and std must be 2 numbers each for flow"),
         ({"stack": 2}, "stack must be 1 with layout clip"),
-        ({"stack": 0}, "stack must be > 0"),
+        ({"stack": 0}, "stack must be a number > 0"),
         ({"stack": 3, "layout": "frames", "window_frames": 23}, r"window_frames must be >= num_frames \* stack"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Training an encoder on clips: what it is fed, that it learns, goes on where it was, and carries its spec."""
+"""Training an encoder on clips: its input, that it learns and resumes, and that its weights carry the spec."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ QUICK = PretrainConfig(size=32, epochs=4, batch_size=4, precision="fp32", device
 
 
 def bars(upright: bool):
-    """Bars that move: upright ones, or lying ones."""
+    """Write a video of moving bars, upright or lying."""
 
     def draw(index: int, height: int, width: int) -> np.ndarray:
         line = np.arange(width if upright else height)
