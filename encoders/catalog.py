@@ -238,7 +238,7 @@ def flow_variant(name: str) -> str:
     if f"{name}_flow" in CATALOG:
         return f"{name}_flow"
     having = ", ".join(other.removesuffix("_flow") for other in CATALOG if other.endswith("_flow"))
-    raise EncoderError(f"encoder {name} has no flow stream, those that have one are {having}; or use streams rgb")
+    raise EncoderError(f"encoder {name} has no flow stream; choose one of {having}, or use streams rgb")
 
 
 def encoder_spec(name: str) -> EncoderSpec:

@@ -148,7 +148,7 @@ def load_encoder(
     """Return an encoder with its weights, ready to run.
 
     Args:
-        name: a name in `CATALOG`, or path/to/file.py:name for a network of one's own (see `encoders.own`).
+        name: a name in `CATALOG`, or path/to/file.py:name for a custom network (see `encoders.own`).
         weights: a published name (e.g. "kinetics400"), a file, or "random".
         seed: of random weights.
         device: "auto", "cpu", "cuda" or "cuda:N".

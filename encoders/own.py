@@ -1,4 +1,4 @@
-"""Networks of one's own as encoders: path/to/file.py:name names a function that returns a spec and a module.
+"""Custom networks as encoders: path/to/file.py:name names a function that returns a spec and a module.
 
 def mine():
     network = MyNetwork()                                   # takes [B, 3, F, H, W], returns [B, C]
@@ -40,7 +40,7 @@ def own_entry(name: str) -> CatalogEntry:
 
     match = PATTERN.fullmatch(name)
     if match is None:
-        raise EncoderError(f"an encoder of one's own must be path/to/file.py:name, got {name!r}")
+        raise EncoderError(f"a custom encoder must be path/to/file.py:name, got {name!r}")
     path, function_name = Path(match["file"]).expanduser(), match["name"]
     content = _run_file(path)
     function = content.get(function_name)
@@ -68,7 +68,7 @@ def own_entry(name: str) -> CatalogEntry:
 def _run_file(path: Path) -> dict[str, object]:
     """Return the definitions of a Python file, by name."""
     if not path.is_file():
-        raise EncoderError(f"encoder file {path} is not there")
+        raise EncoderError(f"encoder file {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"own_encoder_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise EncoderError(f"encoder file {path} cannot be imported")

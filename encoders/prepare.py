@@ -136,8 +136,8 @@ def compiled(
     except Exception as error:
         # Compilers fail in many ways: no C++ compiler, no Triton, an unsupported operation.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EncoderError(f"compile failed for {spec.name} ({reason}); go without it") from error
+        raise EncoderError(f"compile failed for {spec.name} ({reason}); run without it") from error
     cosine = lowest_cosine(features, expected)
     if cosine < MIN_COSINE:
-        raise EncoderError(f"{spec.name} compiled gives features of cosine {cosine:.5f}; go without compile")
+        raise EncoderError(f"{spec.name} compiled gives features of cosine {cosine:.5f}; run without compile")
     return fast, (f"compiled in {time.monotonic() - started:.0f} s",)

@@ -12,7 +12,7 @@ class GpuQueue:
     """Transfers of batches to one GPU, its queued forward passes, and transfers of features back.
 
     Transfers use pinned memory from torch's own pool, which reuses it only after the transfer is done. So about two
-    batches are in use by turns.
+    batches are in use at a time.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -144,7 +144,7 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (resolved.index or 0) >= count:
-            raise EncoderError(f"device {device} was asked for, but {count} CUDA devices are there; use cpu or auto")
+            raise EncoderError(f"device {device} is not available: there are {count} CUDA devices; use cpu or auto")
     return resolved
 
 
@@ -174,14 +174,14 @@ def candidate_precision(precision: str, device: torch.device) -> str:
             # against float32 verifies this each time.
             return "fp16"
         if precision == "bf16" and not has_bf16:
-            raise EncoderError("precision bf16 is not there on this GPU; use auto, fp16 or fp32")
+            raise EncoderError("precision bf16 is not available on this GPU; use auto, fp16 or fp32")
         return precision
     if precision == "auto":
         return "bf16" if has_fast_bf16() else "fp32"
     if precision == "bf16" and not has_fast_bf16():
-        raise EncoderError("precision bf16 is not there on this CPU (no bfloat16 instructions); use auto or fp32")
+        raise EncoderError("precision bf16 is not available on this CPU (no bfloat16 instructions); use auto or fp32")
     if precision == "fp16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        raise EncoderError("precision fp16 is not there on this CPU; use auto, bf16 or fp32")
+        raise EncoderError("precision fp16 is not available on this CPU; use auto, bf16 or fp32")
     return precision
 
 

@@ -1,4 +1,4 @@
-"""Weight files that carry their spec: training on one's own clips writes them, and `--weights` reads them."""
+"""Weight files that carry their spec: training on custom clips writes them, and `--weights` reads them."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ def from_url(weights: str) -> PublishedWeights:
         raise EncoderError(f"weights must end in the name of a {', '.join(SUFFIXES)} file, got {weights}")
     if source.promised is None or (fragment and not stated):
         raise EncoderError(
-            f"weights from the net must promise their SHA-256 (its first 8 digits or more): in the file's name, "
-            f"name-0123abcd.pth, or behind the address, {url}#sha256=0123abcd…; got {weights}"
+            f"weights from a URL must promise their SHA-256 (at least its first 8 digits): in the file's name, "
+            f"name-0123abcd.pth, or after the URL, {url}#sha256=0123abcd…; got {weights}"
         )
     return source
 
@@ -130,7 +130,7 @@ def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Pat
     close = difflib.get_close_matches(weights, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise EncoderError(
-        f"weights must be one of {', '.join(names)}, an existing file, or an address https://…, got {weights!r}{hint}"
+        f"weights must be one of {', '.join(names)}, an existing file, or a URL https://…, got {weights!r}{hint}"
     )
 
 

@@ -51,18 +51,18 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         SolaError: the file is not a checkpoint, or belongs to other settings or data; all differences are named.
     """
     if not path.is_file():
-        raise SolaError(f"{path} is no file: delete it to start anew")
+        raise SolaError(f"{path} is not a file: delete it to start over")
     try:
         # weights_only: tensors and plain values, so that no checkpoint can run code.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler and zip reader raise many types
         reason = first_line(error)
-        raise SolaError(f"{path} is not a readable checkpoint ({reason}): delete it to start anew") from error
+        raise SolaError(f"{path} is not a readable checkpoint ({reason}): delete it to start over") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file")
+        raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start over, or name another file")
     saved = content.get("identity")
     if not isinstance(saved, dict) or not isinstance(content.get("state"), dict):
-        raise SolaError(f"{path} is a damaged checkpoint: delete it to start anew")
+        raise SolaError(f"{path} is a damaged checkpoint: delete it to start over")
     differing = [
         f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"
         for name in sorted(saved.keys() | identity.keys())
@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     if differing:
         raise SolaError(
             f"the checkpoint {path} belongs to another fit; these differ: {', '.join(differing)}. "
-            "Use its settings and data to go on, or delete it to start anew"
+            "Use its settings and data to resume, or delete it to start over"
         )
     state: dict[str, Any] = content["state"]
     return state

@@ -13,7 +13,7 @@ def resolve_device(device: Device) -> torch.device:
         SolaError: cuda is requested but absent.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise SolaError("device cuda was asked for, but torch sees no CUDA device: use device cpu or auto")
+        raise SolaError("device cuda is not available: torch sees no CUDA device; use device cpu or auto")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,8 @@ from sola.errors import SolaError
 
 # Ranks wait while one of them enhances a long video. torchrun itself reports a rank that dies, at once.
 _PATIENCE = timedelta(hours=24)
+
+_Value = TypeVar("_Value")
 
 Total = Callable[[Tensor], Tensor]
 """All-reduce with SUM: returns the sum of a tensor over the ranks that share a batch, without gradient."""
@@ -70,7 +72,7 @@ class Team:
         counts = self.total(torch.tensor(list(wishes), dtype=torch.int64, device=device))
         return [count > 0 for count in counts.tolist()]
 
-    def broadcast(self, value: Any) -> Any:
+    def broadcast(self, value: _Value) -> _Value:
         """Return rank 0's value on every rank; the values of the others are ignored."""
         box = [value]
         if self.size > 1:
@@ -78,7 +80,7 @@ class Team:
                 dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def all_gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: _Value) -> list[_Value]:
         """Return the values of all ranks, by rank; blocks until all ranks call it."""
         values = [value] * self.size
         if self.size > 1:
@@ -107,9 +109,9 @@ class Team:
             if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
             raise SolaError(
-                f"process {self.rank} of {self.size} stops, since another one has ended or cannot be reached, and that "
-                f"one's message says why ({str(error).splitlines()[0][:200]}). The same command goes on from the last "
-                "checkpoint"
+                f"process {self.rank} of {self.size} stops because another one has ended or cannot be reached; the "
+                f"message of that one says why ({str(error).splitlines()[0][:200]}). The same command resumes from the "
+                "last checkpoint"
             ) from error
 
 

@@ -15,7 +15,16 @@ from sola.config import SolaConfig
 from sola.diagnostics import fit_warnings
 from sola.distributed import ALONE, Team, interrupts_noted
 from sola.errors import SolaError
-from sola.fit_state import FitState, Scale, fit_state_dict, new_fit_state, restore_fit, shared_loss, train_step
+from sola.fit_state import (
+    FitState,
+    LossFunction,
+    Scale,
+    fit_state_dict,
+    new_fit_state,
+    restore_fit,
+    shared_loss,
+    train_step,
+)
 from sola.interrupt import interrupt_held_back
 from sola.module import SolaModule
 from sola.sampling import (
@@ -164,7 +173,7 @@ class _Progress:
             state |= {"step": self.done, "history": [astuple(record) for record in self.history]}
             save_checkpoint(self._checkpoint, self._identity, state)
 
-    def step(self, epoch: int, scale: Scale, batch: WindowBatch, loss_of: Callable[..., Any]) -> StepRecord:
+    def step(self, epoch: int, scale: Scale, batch: WindowBatch, loss_of: LossFunction) -> StepRecord:
         """Take a step, which Ctrl-C cannot interrupt half-way, and return its record."""
         with interrupt_held_back():
             self.consistent = False

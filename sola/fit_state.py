@@ -180,7 +180,11 @@ class BatchLoss(nn.Module):
         return batch_loss(fit_state, batch, scale)
 
 
-def shared_loss(fit_state: FitState) -> nn.Module:
+LossFunction = Callable[[FitState, WindowBatch, Scale], tuple[Tensor, StepMeasures]]
+"""`batch_loss`, or `shared_loss(fit_state)` with several ranks."""
+
+
+def shared_loss(fit_state: FitState) -> LossFunction:
     """Return `batch_loss` with gradients averaged over the ranks; call it once the weights have their values."""
     unused = fit_state.module.gate_form == "open"
     return fit_state.team.wrap_ddp(BatchLoss(fit_state), unused=unused)
@@ -198,7 +202,7 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 
 
 def train_step(
-    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: Callable[..., Any] = batch_loss
+    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: LossFunction = batch_loss
 ) -> StepMeasures:
     """Take one optimizer step and return the measures from before its update.
 

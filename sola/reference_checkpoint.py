@@ -69,7 +69,7 @@ def check_reference(gate: str, kernel_sizes: Sequence[int], dilations: Sequence[
     It has three convolutions, the last one of kernel size 1, and the gate tanh(alpha).
     """
     if gate != "tanh":
-        raise SolaError(f"the reference's form knows only the gate tanh, this module has {gate}")
+        raise SolaError(f"the reference's form has only the gate tanh, this module has {gate}")
     if len(kernel_sizes) != 3 or (kernel_sizes[-1], dilations[-1]) != (1, 1):
         raise SolaError(
             "the reference's form has three convolutions, the last one of kernel size 1; this module has kernel_sizes "

@@ -177,7 +177,7 @@ def _result_of(future: Future[tuple[CellResult, float]], cell: Cell) -> tuple[Ce
     try:
         return future.result()
     except BrokenProcessPool:
-        reason = "a process was killed, perhaps for want of memory: run the same command again with fewer --jobs"
+        reason = "a process was killed, perhaps out of memory: run the same command again with fewer --jobs"
         return CellResult(cell, {}, reason), 0.0
 
 

@@ -93,12 +93,12 @@ def tsm_view(
     title = f"target of SoLa by time alone: K = {settings.k:g}, step {settings.step}"
     notes = []
     if settings.input_weight > 0:
-        notes.append("the target that this module was fitted to also listened to the input; drawn is the one by time")
+        notes.append("this module was fitted to an input-aware target; the picture shows the target by time alone")
     low = min(float(np.percentile(tsm.matrix, 1)) for tsm in tsms)
     if config.comparison == "raw" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
         notes.append(
             f"99 of 100 similarities are over {low:.4f}: the features are nearly parallel, and the picture shows "
-            "differences in the last digits; --comparison centred shows what sets snippets apart"
+            "differences in the last digits; --comparison centred shows how snippets differ"
         )
     segments: tuple[Segment, ...] = ()
     if annotations_file is not None:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.annotations import summary
 from pipeline.config import ReportConfig
@@ -16,10 +16,13 @@ from pipeline.plots.errors import length_names
 from pipeline.report.facts import WITH, RunFacts, read_run
 from pipeline.report.pictures import PICTURE_FOLDER, draw_errors, draw_map, draw_tsms
 from pipeline.report.text import duration, percent, script_json, shown
-from pipeline.report.timelines import VIDEO_FOLDER, class_places, video_entries, write_timelines
+from pipeline.report.timelines import VIDEO_FOLDER, VideoEntry, class_places, video_entries, write_timelines
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import probe_rows
 from pipeline.storage.atomic_files import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PAGE = "index.html"
 _ASSETS = ("report.css", "report.js")
@@ -67,7 +70,7 @@ def _foreign(out: Path) -> bool:
     return any(path.name not in known and not path.name.startswith(".") for path in out.iterdir())
 
 
-def _template() -> Any:
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -77,7 +80,7 @@ def _template() -> Any:
     return environment.from_string(files("pipeline.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
 
 
-def _content(facts: RunFacts, out: Path, entries: list[dict[str, Any]], config: ReportConfig) -> dict[str, Any]:
+def _content(facts: RunFacts, out: Path, entries: list[VideoEntry], config: ReportConfig) -> dict[str, Any]:
     """Return the variables of the template."""
     labels = list(class_places(facts))
     recorded = facts.settings.get("annotations")
@@ -110,12 +113,12 @@ def _tsm_videos(facts: RunFacts, most: int) -> list[str]:
     return sorted(ids, key=lambda i: -len({s.label for s in known[i].segments}) if i in known else 0)[:most]
 
 
-def _cards(facts: RunFacts, entries: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _cards(facts: RunFacts, entries: list[VideoEntry]) -> list[tuple[str, str]]:
     """Return the few numbers at the top: (value, description)."""
     done = [entry for entry in entries if entry["file"]]
     cards = [
         (f"{len(done):,}", "videos"),
-        (duration(sum(entry["seconds"] for entry in done)), "of video"),
+        (duration(sum(entry["seconds"] or 0 for entry in done)), "of video"),
         (f"{sum(entry['rows'] for entry in done):,}", "snippets"),
         (f"{len(facts.failures):,}", "failed"),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.report.facts import RunFacts
@@ -19,14 +19,30 @@ VIDEO_FOLDER = "videos"
 _DIGITS = 3  # milliseconds
 
 
-def video_entries(facts: RunFacts) -> list[dict[str, Any]]:
-    """Return a small entry for each video, in the order of their ids, for the list on the page.
+class VideoEntry(TypedDict):
+    """A video in the list on the page.
 
-    Each has `id`, `file` (of its script; none for a failed video), `subset`, `seconds`, `rows`, `truth` (number of
-    segments by class index), `best` (best score by class index of each way) and `failure`.
+    Keys:
+        file: its script; None for a failed video.
+        truth: number of segments by class index.
+        best: best score by class index, of each way.
+        failure: "kind: reason" of a failed video, otherwise None.
     """
+
+    id: str
+    file: str | None
+    subset: str
+    seconds: float | None
+    rows: int
+    truth: dict[int, int]
+    best: dict[str, dict[int, float]]
+    failure: str | None
+
+
+def video_entries(facts: RunFacts) -> list[VideoEntry]:
+    """Return an entry for each video, in the order of their ids."""
     places = class_places(facts)
-    entries = []
+    entries: list[VideoEntry] = []
     for number, video_id in enumerate(sorted({*facts.store.ids(), *facts.failures}), start=1):
         sidecar = facts.store.sidecar(video_id)
         failure = facts.failures.get(video_id)
@@ -54,7 +70,7 @@ def class_places(facts: RunFacts) -> dict[str, int]:
     return {label: place for place, label in enumerate([*labels, *sorted(found - set(labels))])}
 
 
-def write_timelines(facts: RunFacts, out: Path, entries: list[dict[str, Any]], *, most_detections: int) -> None:
+def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, most_detections: int) -> None:
     """Write the script of each video into `out`.
 
     Args:

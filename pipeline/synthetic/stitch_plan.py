@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pipeline.pretraining.clips import Clip
 from pipeline.pretraining.config import StitchConfig
 from pipeline.snippets import exact
 
+_Item = TypeVar("_Item")
 Footage = Literal["as it is", "still", "shuffled", "reversed"]
 
 
@@ -174,7 +175,7 @@ class _Source:
             left -= frames
 
 
-def _dealt(items: list[Any], rng: np.random.Generator) -> Iterator[Any]:
+def _dealt(items: list[_Item], rng: np.random.Generator) -> Iterator[_Item]:
     """Yield the items without end, in a new random order for each pass."""
     while True:
         yield from (items[place] for place in rng.permutation(len(items)))

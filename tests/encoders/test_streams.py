@@ -130,7 +130,7 @@ def test_streams_of_one_family_see_the_same_frames():
 
 
 def test_an_encoder_without_flow_names_those_that_have_it():
-    with pytest.raises(EncoderError, match="x3d_s has no flow stream, those that have one are tsn_r50, i3d_inception"):
+    with pytest.raises(EncoderError, match="x3d_s has no flow stream; choose one of tsn_r50, i3d_inception"):
         flow_variant("x3d_s")
 
 

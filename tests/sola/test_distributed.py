@@ -125,7 +125,7 @@ def test_an_interruption_of_one_ends_all_after_the_same_step_and_they_go_on_to_t
 
 def test_when_one_dies_the_other_says_what_happened(told):
     _, (first, second) = told
-    assert first["lost"].startswith("process 0 of 2 stops, since another one has ended")
+    assert first["lost"].startswith("process 0 of 2 stops because another one has ended")
     assert "lost" not in second
 
 
@@ -208,7 +208,7 @@ def test_a_team_that_is_ended_goes_on_from_its_checkpoint(store, tmp_path, end):
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     if end == signal.SIGKILL:
-        assert "stops, since another one has ended" in errors
+        assert "stops because another one has ended" in errors
     steps = torch.load(out / ".sola_checkpoint", weights_only=True)["state"]["step"]
     assert steps >= 20
     process = torchrun(store.path, out, "--steps", str(steps + 5))
