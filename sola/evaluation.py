@@ -50,11 +50,11 @@ class EvaluationConfig:
     """Seeds of the initial weights and of the order of the snippets."""
 
     weighting: Literal["none", "balanced"] = "none"
-    """What a training snippet counts: each the same, or so that foreground and background count alike in all.
-    Where nearly all is foreground, without it every classifier says foreground always."""
+    """Weights of training snippets: equal (none), or such that foreground and background have equal total weight.
+    If nearly all snippets are foreground, equal weights make every classifier always answer foreground."""
 
     distances: tuple[int, ...] = (1, 2, 4, 8)
-    """Snippets within which of a boundary the accuracy is taken; away is beyond the largest."""
+    """Distances from a boundary, in snippets, within which to measure the accuracy; away is beyond the largest."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "least_steps", "counted_epochs"):
@@ -72,7 +72,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class LabeledSequence:
-    """Features [T, C] of a video, float16 or float32, and which snippets are foreground, [T] bool."""
+    """Features [T, C] of a video, float16 or float32, and whether each snippet is foreground, [T] bool."""
 
     features: np.ndarray
     foreground: np.ndarray
