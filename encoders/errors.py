@@ -1,7 +1,7 @@
-"""The errors that a user of an encoder can cause and mend."""
+"""The errors that a user of an encoder can cause and fix."""
 
 from pipeline.errors import SolaPipelineError
 
 
 class EncoderError(SolaPipelineError, ValueError):
-    """A setting, a weight file or an input does not fit; the message says which, what is accepted, what to do."""
+    """A setting, weight file or input does not fit; the message says which, what is accepted, and what to do."""

@@ -22,11 +22,11 @@ MIXED = {
 
 
 class ConvUnit(nn.Module):
-    """Convolution, batch norm, ReLU, padded as TensorFlow's SAME does for even sizes."""
+    """Convolution, batch norm, ReLU, with TensorFlow's SAME padding for even sizes."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1) -> None:
         super().__init__()
-        # Of the size - stride padded places, the odd one goes to the end.
+        # If the number of padded places, size - stride, is odd, the end gets one more.
         total = size - stride
         self.ends = (total // 2, total - total // 2) * 3 if total % 2 else None
         padding = 0 if self.ends else total // 2
@@ -35,7 +35,7 @@ class ConvUnit(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns [B, C', F', H', W'] of clips [B, C, F, H, W]."""
+        """Return [B, C', F', H', W'] of clips [B, C, F, H, W]."""
         if self.ends is not None:
             clips = functional.pad(clips, self.ends)
         return self.relu(self.norm(self.conv(clips)))
@@ -54,7 +54,7 @@ class Mixed(nn.Module):
         self.channels_out = first + second[1] + third[1] + fourth
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns the branches' channels, concatenated, [B, C', F, H, W]."""
+        """Return the branches' channels, concatenated, [B, C', F, H, W]."""
         branches = (self.branch_0, self.branch_1, self.branch_2, self.branch_3)
         return torch.cat([branch(clips) for branch in branches], dim=1)
 
@@ -76,13 +76,13 @@ class InceptionI3D(nn.Module):
             mixed = Mixed(channels, name)
             self.mixed[name] = mixed
             channels = mixed.channels_out
-        # SAME padding at the end only, which is what ceil_mode is for even sizes.
+        # SAME padding at the end only, which for even sizes equals ceil_mode.
         self.pool_space = nn.MaxPool3d((1, 3, 3), (1, 2, 2), ceil_mode=True)
         self.pool_4a = nn.MaxPool3d(3, 2, ceil_mode=True)
         self.pool_5a = nn.MaxPool3d(2, 2, ceil_mode=True)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, 1024].
+        """Return features float32 [B, 1024].
 
         Args:
             clips: frames in [-1, 1], [B, C, F, H, W].

@@ -1,4 +1,4 @@
-"""The layouts that weight files come in: recognized by their keys, renamed to the network's own names."""
+"""The layouts of weight files: recognized by their keys, renamed to the network's own names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from encoders.errors import EncoderError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Training scripts wrap the parameters in one of these keys, or in some, beside optimizer state and settings; and the
-# network in others (DataParallel, torch.compile, Lightning), which shows in the parameters' names.
+# Training scripts wrap the parameters in one or more of these keys, beside optimizer state and settings. They also wrap
+# the network (DataParallel, torch.compile, Lightning), which adds prefixes to the parameters' names.
 OUTER_KEYS = ("model_state", "model_state_dict", "state_dict", "model", "module", "net")
 WRAPPERS = re.compile(r"(?:module|_orig_mod|model|net)\.")
 SHOWN = 4
@@ -24,11 +24,11 @@ class Layout:
     """One way of naming a network's parameters in a weight file.
 
     Args:
-        name: how the layout is called in messages, with an example of its keys.
+        name: its name in messages, with an example of its keys.
         marker: a key that every file of this layout has, and no file of the encoder's other layouts.
-        classifier: prefixes of keys that belong to the classifier, which an encoder does without.
-        rename: gives the network's own name for a key; the identity by default.
-        reshape: gives the tensor as the network holds it; the identity by default.
+        classifier: prefixes of the classifier's keys, which an encoder does not need.
+        rename: returns the network's own name for a key; the identity by default.
+        reshape: returns the tensor in the network's shape; the identity by default.
         spec_changes: fields of the encoder's spec that differ for networks trained in this layout.
     """
 
@@ -43,15 +43,15 @@ class Layout:
 def unwrap(
     content: object, *, where: str, is_bare: Callable[[Mapping[str, Tensor]], bool] = lambda state: False
 ) -> dict[str, Tensor]:
-    """Returns the parameters by name, out of the outer keys and without the names of what the network was wrapped in.
+    """Return the parameters by name, taken out of the outer keys and without the prefixes of wrappers.
 
     Args:
-        content: what the file held.
+        content: of the file.
         where: the file, for messages.
-        is_bare: tells the network's own names: then no more of them is taken for a wrapping.
+        is_bare: returns whether names are the network's own; then no further prefix is removed.
 
     Raises:
-        EncoderError: there is no mapping of names to tensors, or two names become one.
+        EncoderError: there is no mapping of names to tensors, or two names become equal.
     """
     from torch import Tensor
 
@@ -75,10 +75,10 @@ def unwrap(
 
 
 def recognize(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where: str) -> Layout:
-    """Returns the one of `layouts` that the keys of `state` show.
+    """Return the one of `layouts` whose marker is a key of `state`.
 
     Raises:
-        EncoderError: none does.
+        EncoderError: there is none.
     """
     for layout in layouts:
         if layout.marker in state:
@@ -88,17 +88,17 @@ def recognize(state: Mapping[str, Tensor], layouts: tuple[Layout, ...], *, where
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *, where: str) -> None:
-    """Copies `state` into `network`: every parameter must be there once, with its shape.
+    """Copy `state` into `network`: every parameter must be present once, with its shape.
 
     Args:
         network: changed in place.
         state: named tensors in `layout`.
-        layout: how they are named.
+        layout: of the names.
         where: the file, for messages.
 
     Raises:
-        EncoderError: keys are missing or unexpected (the classifier's aside), shapes differ, or tensors are of a kind
-            that the network's are not.
+        EncoderError: keys are missing or unexpected (except the classifier's), shapes differ, or tensors are not
+            floating-point where the network's are.
     """
     given = {
         layout.rename(key): layout.reshape(tensor)
@@ -106,7 +106,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
         if not key.startswith(layout.classifier)
     }
     wanted = network.state_dict()
-    # The counter of batches is of no use to a frozen network, and older files lack it.
+    # A frozen network does not need the counter of batches, and older files lack it.
     missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in given if k not in wanted]
     if missing or unexpected:
@@ -123,7 +123,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
         raise EncoderError(f"{where} does not fit the network: {_few(shapes)}; expected format: {layout.name}")
     from torch import no_grad
 
-    # A copy would take quantized numbers for weights, and leave out imaginary parts, without a word.
+    # A copy would silently accept quantized numbers as weights, and drop imaginary parts.
     kinds = [
         f"{k} is {given[k].dtype}" for k in given if wanted[k].is_floating_point() and not given[k].is_floating_point()
     ]
@@ -140,13 +140,13 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], layout: Layout, *
 
 
 def _few(names: list[str] | Mapping[str, Tensor]) -> str:
-    """Returns the first few names, and how many more there are."""
+    """Return the first few names, and the number of the others."""
     shown = ", ".join(list(names)[:SHOWN]) or "none"
     return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN} more"
 
 
 def pytorchvideo_layout(head: str, stem: str = "blocks.0.conv.weight") -> Layout:
-    """Returns the layout of pytorchvideo's model zoo.
+    """Return the layout of pytorchvideo's model zoo.
 
     Args:
         head: prefix of the classifier's keys, e.g. "blocks.6.proj.".
@@ -156,14 +156,14 @@ def pytorchvideo_layout(head: str, stem: str = "blocks.0.conv.weight") -> Layout
 
 
 def _mmaction2_to_torchvision(key: str) -> str:
-    """Returns torchvision's name of an mmaction2 ResNet parameter: backbone.conv1.bn.weight is bn1.weight."""
+    """Return torchvision's name of an mmaction2 ResNet parameter: backbone.conv1.bn.weight is bn1.weight."""
     key = key.removeprefix("backbone.")
     key = key.replace("downsample.conv.", "downsample.0.").replace("downsample.bn.", "downsample.1.")
     return re.sub(r"conv(\d)\.bn\.", r"bn\1.", re.sub(r"conv(\d)\.conv\.", r"conv\1.", key))
 
 
 def _c2d_to_torchvision(key: str) -> str:
-    """Returns torchvision's name of a parameter of pytorchvideo's c2d_r50, whose convolutions are all 2D."""
+    """Return torchvision's name of a parameter of pytorchvideo's c2d_r50, whose convolutions are all 2D."""
     if key.startswith("blocks.0."):
         return key.replace("blocks.0.conv.", "conv1.").replace("blocks.0.norm.", "bn1.")
     match = re.fullmatch(r"blocks\.(\d)\.res_blocks\.(\d+)\.(.+)", key)
@@ -180,7 +180,7 @@ def _c2d_to_torchvision(key: str) -> str:
 
 
 def _without_time(tensor: Tensor) -> Tensor:
-    """Returns a convolution's weight [out, in, 1, kH, kW] as [out, in, kH, kW], others unchanged."""
+    """Return a convolution's weight [out, in, 1, kH, kW] as [out, in, kH, kW], others unchanged."""
     return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
 
 
@@ -217,7 +217,7 @@ TSP_LAYOUT = Layout(
 
 
 def _from_piergiaj(key: str) -> str:
-    """Returns our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
+    """Return our name of a parameter: Mixed_3b.b1a.conv3d.weight is mixed.3b.branch_1.0.conv.weight."""
     key = re.sub(r"^Conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key)
     key = re.sub(r"^Mixed_(\w+)\.b0\.", r"mixed.\1.branch_0.", key)
     # The pool is place a of branch 3, without parameters.
@@ -227,7 +227,7 @@ def _from_piergiaj(key: str) -> str:
 
 
 def _from_hassony2(key: str) -> str:
-    """Returns our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
+    """Return our name of a parameter: conv3d_1a_7x7.batch3d.bias is conv_1a.norm.bias."""
     key = re.sub(r"^conv3d_(\d\w)_\dx\d\.", r"conv_\1.", key.replace("mixed_", "mixed."))
     return key.replace(".conv3d.", ".conv.").replace(".batch3d.", ".norm.")
 

@@ -1,4 +1,4 @@
-"""From a catalog entry to the plain network with its weights."""
+"""Load the plain network of a catalog entry with its weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from encoders.spec import EncoderSpec
 from encoders.trained import carried_spec, own_layout
 from encoders.weights import WeightsInfo, check_promised, file_sha256, locate, read_file
 
-# What the default name stands for where a network is the user's own.
+# The meaning of the default name for a user's own network.
 OWN_WEIGHTS = ("own", "kinetics400")
 
 
 def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[nn.Module, EncoderSpec, WeightsInfo]:
-    """Returns the plain network in eval mode on the CPU, its spec, and which weights it holds.
+    """Return the plain network in eval mode on the CPU, its spec, and its weights' origin.
 
     Args:
         entry: of the catalog.
-        weights: a published name, a file, an address, or "random"; "own" for what a user's own network was built with.
+        weights: a published name, a file, a URL, or "random"; "own" keeps the weights of a user's own network.
         seed: of random weights.
 
     Raises:
@@ -62,7 +62,7 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
 
 
 def _build(entry: CatalogEntry) -> nn.Module:
-    """Returns the frozen network; what building draws from the global generator is given back."""
+    """Return the frozen network; the state of the global random generator is restored after building."""
     with torch.random.fork_rng(devices=[]):
         network = entry.build()
     return network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Networks that turn normalized frames into features; built without weights, classifiers left out."""
+"""Networks that turn normalized frames into features; built without weights and without classifiers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class PooledBlocks(nn.Module):
     """A chain of blocks whose last feature map is averaged over time and space.
 
-    The blocks keep their index, so that parameter names equal those of the network they come from.
+    The blocks keep their index, so that parameter names equal those of the original network.
     """
 
     def __init__(self, blocks: list[nn.Module]) -> None:
@@ -20,7 +20,7 @@ class PooledBlocks(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -28,7 +28,7 @@ class PooledBlocks(nn.Module):
         features = clips
         for block in self.blocks:
             features = block(features)
-        # The mean is accumulated in float32 also for half precision, where avg_pool3d has no CPU kernel.
+        # The mean is accumulated in float32 even in half precision, for which avg_pool3d has no CPU kernel.
         return features.mean(dim=(2, 3, 4), dtype=torch.float32)
 
 
@@ -37,13 +37,13 @@ class PooledImageNet(nn.Module):
 
     def __init__(self, resnet: nn.Module) -> None:
         super().__init__()
-        # The children under their own names, so that parameter names equal torchvision's.
+        # The children keep their names, so that parameter names equal torchvision's.
         for name, child in resnet.named_children():
             if name not in ("avgpool", "fc"):
                 self.add_module(name, child)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             frames: normalized frames [B, C, H, W].
@@ -69,7 +69,7 @@ class PooledSlowFast(nn.Module):
         self.register_buffer("slow_frames", slow_frames, persistent=False)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C], slow channels first.
+        """Return features float32 [B, C], slow channels first.
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -93,7 +93,7 @@ class PooledX3D(nn.Module):
         self.blocks = network.blocks
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -108,10 +108,10 @@ class PooledX3D(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """In place of a transformer's head: the class token's features."""
+    """Replacement of a transformer's head that returns the class token's features."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Returns the first token [B, C] of tokens [B, N, C]."""
+        """Return the first token [B, C] of tokens [B, N, C]."""
         return tokens[:, 0]
 
 
@@ -125,7 +125,7 @@ class PooledVideoResNet(nn.Module):
         self.layer3, self.layer4 = network.layer3, network.layer4
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             clips: normalized frames [B, 3, F, H, W].
@@ -136,9 +136,9 @@ class PooledVideoResNet(nn.Module):
 
 
 def _pytorchvideo(name: str) -> Any:
-    """Returns a network of pytorchvideo's hub, classifier included, without weights."""
+    """Return a network of pytorchvideo's hub, classifier included, without weights."""
     with warnings.catch_warnings():
-        # pytorchvideo is no longer maintained; its use of deprecated torch functions is no news to a user.
+        # pytorchvideo is no longer maintained; users need no warnings about its deprecated torch functions.
         warnings.simplefilter("ignore")
         from pytorchvideo.models import hub
 
@@ -146,7 +146,7 @@ def _pytorchvideo(name: str) -> Any:
 
 
 def build_pytorchvideo_resnet(name: str) -> nn.Module:
-    """Returns a network of ResNet kind of pytorchvideo's hub without its head.
+    """Return a ResNet of pytorchvideo's hub without its head.
 
     Args:
         name: i3d_r50, c2d_r50, slow_r50, csn_r101 or r2plus1d_r50.
@@ -155,24 +155,24 @@ def build_pytorchvideo_resnet(name: str) -> nn.Module:
 
 
 def build_slowfast_r50() -> nn.Module:
-    """Returns pytorchvideo's SlowFast ResNet-50, 8x8, without its classifier."""
+    """Return pytorchvideo's SlowFast ResNet-50, 8x8, without its classifier."""
     return PooledSlowFast(_pytorchvideo("slowfast_r50"), num_frames=32, alpha=4)
 
 
 def build_x3d(name: str) -> nn.Module:
-    """Returns pytorchvideo's x3d_s or x3d_m without its classifier."""
+    """Return pytorchvideo's x3d_s or x3d_m without its classifier."""
     return PooledX3D(_pytorchvideo(name))
 
 
 def build_mvit_base_16x4() -> nn.Module:
-    """Returns pytorchvideo's MViT-B 16x4 without its classifier: features of the class token."""
+    """Return pytorchvideo's MViT-B 16x4 without its classifier: features of the class token."""
     network: nn.Module = _pytorchvideo("mvit_base_16x4")
     network.head = ClassToken()
     return network
 
 
 def build_r2plus1d_34() -> nn.Module:
-    """Returns R(2+1)D-34 as in the Caffe2 models that TSP starts from (facebookresearch/VMZ)."""
+    """Return R(2+1)D-34 as in the Caffe2 models that TSP starts from (facebookresearch/VMZ)."""
     from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
     network = VideoResNet(block=BasicBlock, conv_makers=[Conv2Plus1D] * 4, layers=[3, 4, 6, 3], stem=R2Plus1dStem)
@@ -187,14 +187,14 @@ def build_r2plus1d_34() -> nn.Module:
 
 
 def build_resnet18() -> nn.Module:
-    """Returns torchvision's ResNet-18 without its classifier."""
+    """Return torchvision's ResNet-18 without its classifier."""
     from torchvision.models import resnet18
 
     return PooledImageNet(resnet18(weights=None))
 
 
 def build_resnet50(channels_in: int = 3) -> nn.Module:
-    """Returns torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
+    """Return torchvision's ResNet-50 without its classifier, for pictures of `channels_in` channels."""
     from torchvision.models import resnet50
 
     network = resnet50(weights=None)
@@ -204,7 +204,7 @@ def build_resnet50(channels_in: int = 3) -> nn.Module:
 
 
 def build_inception(channels_in: int = 3) -> nn.Module:
-    """Returns I3D Inception-v1 without its classifier, for pictures of `channels_in` channels."""
+    """Return I3D Inception-v1 without its classifier, for pictures of `channels_in` channels."""
     from encoders.inception import InceptionI3D
 
     return InceptionI3D(channels_in=channels_in)

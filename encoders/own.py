@@ -1,4 +1,4 @@
-"""Networks of one's own as encoders: path/to/file.py:name names a function that gives a spec and a module.
+"""Custom networks as encoders: path/to/file.py:name names a function that returns a spec and a module.
 
 def mine():
     network = MyNetwork()                                   # takes [B, 3, F, H, W], returns [B, C]
@@ -22,25 +22,25 @@ PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
 def is_own(name: str) -> bool:
-    """Returns whether the name of an encoder is one of the form path/to/file.py:name."""
+    """Return whether the name of an encoder has the form path/to/file.py:name."""
     return PATTERN.fullmatch(name) is not None
 
 
 def own_entry(name: str) -> CatalogEntry:
-    """Returns the entry of a user's network; the file is run, as any Python module that is imported.
+    """Return the entry of a user's network; the file is run like an imported Python module.
 
     Args:
         name: path/to/file.py:name, where name is a function without arguments that returns
             (EncoderSpec, torch.nn.Module), the module with its weights.
 
     Raises:
-        EncoderError: the file or the name is not there, it fails, or it gives something else.
+        EncoderError: the file or the function is absent, it fails, or it returns something else.
     """
     from torch import nn
 
     match = PATTERN.fullmatch(name)
     if match is None:
-        raise EncoderError(f"an encoder of one's own must be path/to/file.py:name, got {name!r}")
+        raise EncoderError(f"a custom encoder must be path/to/file.py:name, got {name!r}")
     path, function_name = Path(match["file"]).expanduser(), match["name"]
     content = _run_file(path)
     function = content.get(function_name)
@@ -66,9 +66,9 @@ def own_entry(name: str) -> CatalogEntry:
 
 
 def _run_file(path: Path) -> dict[str, object]:
-    """Returns what a Python file defines, by name."""
+    """Return the definitions of a Python file, by name."""
     if not path.is_file():
-        raise EncoderError(f"encoder file {path} is not there")
+        raise EncoderError(f"encoder file {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"own_encoder_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise EncoderError(f"encoder file {path} cannot be imported")

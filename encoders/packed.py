@@ -1,7 +1,7 @@
-"""Convolutions on a CPU with their weights laid out once for oneDNN, and the sum and ReLU behind them fused in.
+"""Convolutions on a CPU with weights packed once for oneDNN, fused with the sum and ReLU that follow them.
 
-torch.compile does the same with frozen weights, after a minute of compiling; here the operators that it uses are
-called directly. They are internal to torch: where they are absent, networks run without them.
+torch.compile does the same with frozen weights, after a minute of compiling; this module calls its operators directly.
+They are internal to torch: if they are absent, networks run without them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
 class PackedConvolution(nn.Module):
-    """relu(convolution(x) + other), the sum and the ReLU each where there is one."""
+    """relu(convolution(x) + other); the sum and the ReLU are optional."""
 
     def __init__(self, convolution: nn.Conv2d | nn.Conv3d, *, input_size: torch.Size, relu: bool) -> None:
         super().__init__()
@@ -30,16 +30,16 @@ class PackedConvolution(nn.Module):
             convolution.groups,
         )
         weight = convolution.weight.detach()
-        # An opaque tensor, no parameter: it cannot be converted, moved or saved any more.
+        # An opaque tensor, not a parameter: it can no longer be converted, moved or saved.
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, list(input_size))
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         self.relu = "relu" if relu else "none"
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """Returns the layer's output.
+        """Return the layer's output.
 
         Args:
-            x: the convolution's input, of the shape that the weights were laid out for.
+            x: the convolution's input, of the shape that the weights were packed for.
             other: added to its output.
         """
         arguments = (self.weight, self.bias, *self.geometry)
@@ -50,12 +50,12 @@ class PackedConvolution(nn.Module):
 
 
 def can_pack() -> bool:
-    """Returns whether this torch has the operators."""
+    """Return whether this torch has the operators."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def pack_convolutions(network: fx.GraphModule, inputs: Tensor) -> None:
-    """Replaces the convolutions of a traced network on the CPU, in place.
+    """Replace the convolutions of a traced network on the CPU, in place.
 
     Args:
         network: in the dtype and memory format that it runs in.
@@ -88,12 +88,12 @@ def pack_convolutions(network: fx.GraphModule, inputs: Tensor) -> None:
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
-    """Returns the one node that reads `node`, None when there are more or none."""
+    """Return the only node that reads `node`; None if there are several or none."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _following_sum(node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
-    """Returns the sum of `node`'s output and another, and that other; or `node` and None."""
+    """Return the sum of `node`'s output and another node, and that other; or `node` and None."""
     user = _only_user(node)
     if user is None or user.target not in (operator.add, operator.iadd):
         return node, None
@@ -105,5 +105,5 @@ def _following_sum(node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
 
 
 def _shape(node: fx.Node) -> torch.Size | None:
-    """Returns the shape of a node's output, None where it is no tensor."""
+    """Return the shape of a node's output; None if it is not a tensor."""
     return getattr(node.meta.get("tensor_meta"), "shape", None)

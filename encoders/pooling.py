@@ -1,4 +1,4 @@
-"""Max pooling in 3D as a 2D pooling and a maximum over time: equal values, several times as fast on a CPU."""
+"""Max pooling in 3D as a 2D pooling and a maximum over time: the same values, several times as fast on a CPU."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class SeparableMaxPool3d(nn.Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Returns the pooled clips [B, C, F', H', W'].
+        """Return the pooled clips [B, C, F', H', W'].
 
         Args:
             clips: [B, C, F, H, W].
         """
         if max(self.kernel_size[1:]) > 1 or max(self.stride[1:]) > 1:
             batch = clips.shape[0]
-            frames = clips.permute(0, 2, 1, 3, 4).flatten(0, 1)  # a view where the channels are last in memory
+            frames = clips.permute(0, 2, 1, 3, 4).flatten(0, 1)  # a view if the channels are last in memory
             pooled = functional.max_pool2d(
                 frames, self.kernel_size[1:], self.stride[1:], self.padding[1:], ceil_mode=self.ceil_mode
             )
@@ -36,14 +36,14 @@ class SeparableMaxPool3d(nn.Module):
 
 
 def max_over_time(clips: Tensor, size: int, stride: int, *, padding: int, ceil_mode: bool) -> Tensor:
-    """Returns the maximum over windows of `size` frames, [B, C, F', H, W]; padding never wins.
+    """Return the maximum over windows of `size` frames, [B, C, F', H, W]; padding never wins.
 
     Args:
         clips: [B, C, F, H, W].
         size: frames of a window.
         stride: frames from one window to the next.
         padding: frames added at each end.
-        ceil_mode: whether frames that fill no whole window still give one.
+        ceil_mode: whether a last, partial window counts.
     """
     if size == 1 and stride == 1 and padding == 0:
         return clips
@@ -59,12 +59,12 @@ def max_over_time(clips: Tensor, size: int, stride: int, *, padding: int, ceil_m
 
 
 def as_separable(pool: nn.MaxPool3d) -> SeparableMaxPool3d | None:
-    """Returns the separable form of a pooling layer, None where it has none (dilation, indices)."""
+    """Return the separable form of a pooling layer; None if it has none (dilation, indices)."""
     if pool.return_indices or _triple(pool.dilation) != (1, 1, 1):
         return None
     return SeparableMaxPool3d(_triple(pool.kernel_size), _triple(pool.stride), _triple(pool.padding), pool.ceil_mode)
 
 
 def _triple(value: int | tuple[int, ...]) -> Triple:
-    """Returns one number for each of time, height and width."""
+    """Return one number for each of time, height and width."""
     return (value, value, value) if isinstance(value, int) else (value[0], value[1], value[2])

@@ -1,4 +1,4 @@
-"""From the plain network to the one that runs: folded, in its precision, checked, compiled on demand."""
+"""Prepare the plain network to run: fold it, choose its precision, check it, compile it on request."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from encoders.spec import EncoderSpec
 
 Forward = Callable[[Tensor], Tensor]
 
-MOST_SNIPPETS = 64  # in a batch; more fills no GPU better
+MOST_SNIPPETS = 64  # in a batch; a larger one is not faster on any GPU
 
 
 def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
-    """Returns the features float32 [B, C] of one forward pass, on the CPU."""
+    """Return the features float32 [B, C] of one forward pass, on the CPU."""
     if device.type == "cuda":
         return GpuQueue(device).begin(network, snippets)()
     with torch.inference_mode():
@@ -38,7 +38,7 @@ def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Returns the folded network, or the network itself with a note where it cannot be traced."""
+    """Return the folded network, or the network itself with a note if it cannot be traced."""
     if not any(isinstance(module, BATCH_NORMS) for module in network.modules()):
         return network, ()
     try:
@@ -50,7 +50,7 @@ def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 def at_precision(
     network: nn.Module, spec: EncoderSpec, device: torch.device, *, candidate: str, forced: bool
 ) -> tuple[SnippetNetwork, str, tuple[str, ...]]:
-    """Returns the network ready to run, its precision, and notes; checked against fp32 if it is not fp32."""
+    """Return the network ready to run, its precision, and notes; another precision than fp32 is checked against it."""
     exact = SnippetNetwork(copy.deepcopy(network), spec, torch.float32).eval().to(device)
     if candidate == "fp32":
         return exact, "fp32", ()
@@ -68,7 +68,7 @@ def at_precision(
 
 
 def gpu_batch_size(network: SnippetNetwork, spec: EncoderSpec, device: torch.device) -> int:
-    """Returns the batch size for a GPU, from the memory that two snippets take; the same for every run on one card."""
+    """Return the batch size for a GPU, from the memory that two snippets take; equal for all runs on one card."""
     snippets = synthetic_snippets(spec, 2)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -78,10 +78,10 @@ def gpu_batch_size(network: SnippetNetwork, spec: EncoderSpec, device: torch.dev
 
 
 def batch_that_fits(bytes_a_snippet: int, total_bytes: int) -> int:
-    """Returns the largest power of two, at most `MOST_SNIPPETS`, of snippets that take a third of the memory or less.
+    """Return the largest power of two, at most `MOST_SNIPPETS`, of snippets that take a third of the memory or less.
 
-    The rest is for the network, other processes and the workspace of convolutions; where even that does not suffice,
-    the encoder halves its batch.
+    The rest is for the network, other processes and the workspace of convolutions. If that is still too little, the
+    encoder halves its batch.
     """
     batch = MOST_SNIPPETS
     while batch > 1 and batch * bytes_a_snippet > total_bytes // 3:
@@ -90,7 +90,7 @@ def batch_that_fits(bytes_a_snippet: int, total_bytes: int) -> int:
 
 
 def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tuple[SnippetNetwork, tuple[str, ...]]:
-    """Returns the network with its convolutions packed for this CPU, or as it is where that cannot be done.
+    """Return the network with its convolutions packed for this CPU, or unchanged with a note if that fails.
 
     Args:
         network: on the CPU.
@@ -118,10 +118,10 @@ def packed(network: SnippetNetwork, spec: EncoderSpec, *, batch_size: int) -> tu
 def compiled(
     network: nn.Module, spec: EncoderSpec, device: torch.device, *, batch_size: int
 ) -> tuple[Forward, tuple[str, ...]]:
-    """Returns the network compiled and warmed up for one batch size, and a note of how long that took.
+    """Return the network compiled and warmed up for one batch size, and a note with the seconds that it took.
 
     Raises:
-        EncoderError: it cannot be compiled here, or computes something else.
+        EncoderError: compiling fails, or the compiled network computes something else.
     """
     from torch._inductor import config
 
@@ -134,10 +134,10 @@ def compiled(
         with config.patch(freezing=device.type == "cpu"):
             features = run(fast, snippets, device)
     except Exception as error:
-        # Compilers fail in many ways: no C++ compiler, no Triton, an operation that is not supported.
+        # Compilers fail in many ways: no C++ compiler, no Triton, an unsupported operation.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EncoderError(f"compile failed for {spec.name} ({reason}); go without it") from error
+        raise EncoderError(f"compile failed for {spec.name} ({reason}); run without it") from error
     cosine = lowest_cosine(features, expected)
     if cosine < MIN_COSINE:
-        raise EncoderError(f"{spec.name} compiled gives features of cosine {cosine:.5f}; go without compile")
+        raise EncoderError(f"{spec.name} compiled gives features of cosine {cosine:.5f}; run without compile")
     return fast, (f"compiled in {time.monotonic() - started:.0f} s",)

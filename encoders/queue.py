@@ -1,4 +1,4 @@
-"""Batches on their way through a GPU: sent on a stream of their own while the one before is computed; nothing waits."""
+"""A queue of batches on a GPU: each is sent on a stream of its own while the one before is computed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class GpuQueue:
-    """Sends batches to one GPU, queues the network there, and fetches the features.
+    """Transfers of batches to one GPU, its queued forward passes, and transfers of features back.
 
-    Main memory for transfers is pinned and comes from torch's own pool, which gives it out again only when its
-    transfer is done: two batches or so are in use by turns.
+    Transfers use pinned memory from torch's own pool, which reuses it only after the transfer is done. So about two
+    batches are in use at a time.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -20,14 +20,14 @@ class GpuQueue:
         self._uploads = torch.cuda.Stream(device)
 
     def begin(self, network: Callable[[Tensor], Tensor], snippets: Tensor) -> Callable[[], Tensor]:
-        """Queues one forward pass and returns at once; what it returns waits for the features [B, C] and gives them.
+        """Queue one forward pass, and return at once a function that waits for the features [B, C] and returns them.
 
         Args:
             network: on the device.
-            snippets: on the CPU; pinned ones are not copied once more.
+            snippets: on the CPU; pinned ones are not copied again.
         """
         work = torch.cuda.current_stream(self._device)
-        # Shapes are fixed, so that searching for the fastest kernels pays; without TF32 fp32 means fp32.
+        # Shapes are fixed, so searching for the fastest kernels pays off; without TF32, fp32 is real fp32.
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
@@ -36,7 +36,7 @@ class GpuQueue:
             with torch.cuda.stream(self._uploads):
                 there = here.to(self._device, non_blocking=True)
             work.wait_stream(self._uploads)
-            there.record_stream(work)  # else the next batch could take its memory while the network reads it
+            there.record_stream(work)  # otherwise the next batch could reuse its memory while the network reads it
             features = network(there)
             fetched = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
             fetched.copy_(features, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Random weights for encoders: the same on every machine, and with features that tell inputs apart."""
+"""Random weights for encoders: the same on every machine, with features that differ between inputs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 # Normalizations that end a residual branch, in pytorchvideo and torchvision.
 RESIDUAL_END = ("norm_c", "bn3", "conv2.1")
-# A branch that starts at full strength would multiply the features' power by about three in every block (they
-# overflow fp16 in deep networks), one that starts at zero would be dead; a quarter does neither.
+# A branch at full strength would multiply the features' power by about three in every block, which overflows fp16 in
+# deep networks; a branch at zero would be dead. A quarter avoids both.
 RESIDUAL_SCALE = 0.25
 
 
 def fill_random(network: nn.Module, *, seed: int) -> None:
-    """Overwrites every parameter and buffer of `network` in place; the global generator is left alone.
+    """Overwrite every parameter and buffer of `network` in place, without the global random generator.
 
-    Weights are uniform with the variance of He et al. 2015, 2 / fan_in, and are made of integer draws and
-    exactly rounded products only: every machine with the same torch gets the same bits.
+    Weights are uniform with the variance of He et al. 2015, 2 / fan_in. They come from integer draws and exactly
+    rounded products only, so every machine with the same torch gets the same bits.
 
     Args:
         network: changed in place.
@@ -44,7 +44,7 @@ def fill_random(network: nn.Module, *, seed: int) -> None:
 
 
 def _reset_norm(norm: nn.Module, scale: float) -> None:
-    """Makes a normalization the identity times `scale`."""
+    """Set a normalization to the identity times `scale`."""
     for key, parameter in norm.named_parameters(recurse=False):
         parameter.fill_(scale if key == "weight" else 0.0)
     for key, buffer in norm.named_buffers(recurse=False):
@@ -52,7 +52,7 @@ def _reset_norm(norm: nn.Module, scale: float) -> None:
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Returns the SHA-256 of named tensors: names in order, each with dtype, shape and little-endian values."""
+    """Return the SHA-256 of named tensors: names in order, each with dtype, shape and little-endian values."""
     digest = hashlib.sha256()
     for name in sorted(state):
         array = state[name].detach().cpu().contiguous().numpy()

@@ -1,4 +1,4 @@
-"""How a network is run: batch norm folded, channels last, half precision where it is fast and close enough."""
+"""Run a network: batch norm folded, channels last, half precision if it is fast and close enough."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SnippetNetwork(nn.Module):
     """From bytes to features: normalization, the network, and the mean over frames for 2D networks.
 
     Args:
-        network: takes normalized frames as `spec.layout` says, returns [B, C].
+        network: takes normalized frames in `spec.layout`, returns [B, C].
         spec: the encoder's.
-        dtype: that the network computes in.
+        dtype: of the network's arithmetic.
     """
 
     scale: Tensor
@@ -47,7 +47,7 @@ class SnippetNetwork(nn.Module):
         self.register_buffer("offset", offset.float(), persistent=False)
 
     def forward(self, snippets: Tensor) -> Tensor:
-        """Returns features float32 [B, C].
+        """Return features float32 [B, C].
 
         Args:
             snippets: uint8 [B, F * L, H, W, C].
@@ -59,12 +59,12 @@ class SnippetNetwork(nn.Module):
         return self.network(inputs).float().view(batch, frames // self.stack, -1).mean(dim=1)
 
     def normalized(self, snippets: Tensor) -> Tensor:
-        """Returns the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
+        """Return the network's input: [B, C, F, H, W], or [B * F, L * C, H, W] for 2D networks.
 
         Args:
             snippets: uint8 [B, F * L, H, W, C].
         """
-        # Bytes come with the channels last in memory, and the views below keep them there.
+        # The bytes have the channels last in memory, and the views below keep this.
         pixels = (snippets.to(torch.float32) * self.scale + self.offset).to(self.dtype)
         if self.stack > 1:
             batch, frames, height, width, channels = pixels.shape
@@ -76,9 +76,9 @@ class SnippetNetwork(nn.Module):
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Returns the network with every batch norm that follows a convolution folded into it.
+    """Return the network with every batch norm that follows a convolution folded into it.
 
-    Activations then work in place where nothing else reads their input. The given network is left as it is.
+    Activations then work in place if nothing else reads their input. The given network is not changed.
 
     Args:
         network: in eval mode.
@@ -112,7 +112,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def _ease(graph_module: fx.GraphModule) -> None:
-    """Lets ReLUs overwrite an input that nothing else reads, and pools the fast way."""
+    """Make ReLUs in place if nothing else reads their input, and replace max pooling by its separable form."""
     modules = dict(graph_module.named_modules())
     for node in graph_module.graph.nodes:
         if node.op != "call_module":
@@ -123,15 +123,15 @@ def _ease(graph_module: fx.GraphModule) -> None:
         elif isinstance(module, nn.MaxPool3d):
             graph_module.set_submodule(node.target, as_separable(module) or module)
         elif isinstance(module, CONVOLUTIONS):
-            # pytorchvideo computes strides with numpy, whose integers torch.compile takes for tensors.
+            # pytorchvideo computes strides with numpy, and torch.compile treats numpy's integers as tensors.
             module.stride = tuple(int(step) for step in module.stride)
 
 
 def resolve_device(device: str) -> torch.device:
-    """Returns the device: "auto" is cuda where there is one, else cpu.
+    """Return the device: "auto" is cuda if there is one, otherwise cpu.
 
     Raises:
-        EncoderError: the name is unknown, or the device is not there.
+        EncoderError: the name is unknown, or the device is absent.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -144,49 +144,49 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (resolved.index or 0) >= count:
-            raise EncoderError(f"device {device} was asked for, but {count} CUDA devices are there; use cpu or auto")
+            raise EncoderError(f"device {device} is not available: there are {count} CUDA devices; use cpu or auto")
     return resolved
 
 
 def has_fast_bf16() -> bool:
-    """Returns whether the CPU computes in bfloat16 by itself, not by emulation."""
+    """Return whether the CPU computes in bfloat16 natively, not by emulation."""
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
-    # oneDNN says yes to every AVX-512 machine and emulates bfloat16 on the older ones, slower than float32.
+    # oneDNN reports support on every AVX-512 machine, but emulates bfloat16 on older ones, slower than float32.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
 
 
 def candidate_precision(precision: str, device: torch.device) -> str:
-    """Returns the precision to try on `device`: what was asked for, or for "auto" the fastest one there.
+    """Return the precision to try on `device`: the requested one, or for "auto" the fastest one.
 
     Raises:
-        EncoderError: unknown, or the device has no such arithmetic.
+        EncoderError: the precision is unknown, or the device does not support it.
     """
     if precision not in PRECISIONS:
         raise EncoderError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         if precision == "auto":
-            # float16 has three more bits of mantissa; activations of these networks stay within its range,
-            # which the check against float32 proves each time.
+            # float16 has three more bits of mantissa. Activations of these networks stay within its range; the check
+            # against float32 verifies this each time.
             return "fp16"
         if precision == "bf16" and not has_bf16:
-            raise EncoderError("precision bf16 is not there on this GPU; use auto, fp16 or fp32")
+            raise EncoderError("precision bf16 is not available on this GPU; use auto, fp16 or fp32")
         return precision
     if precision == "auto":
         return "bf16" if has_fast_bf16() else "fp32"
     if precision == "bf16" and not has_fast_bf16():
-        raise EncoderError("precision bf16 is not there on this CPU (no bfloat16 instructions); use auto or fp32")
+        raise EncoderError("precision bf16 is not available on this CPU (no bfloat16 instructions); use auto or fp32")
     if precision == "fp16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        raise EncoderError("precision fp16 is not there on this CPU; use auto, bf16 or fp32")
+        raise EncoderError("precision fp16 is not available on this CPU; use auto, bf16 or fp32")
     return precision
 
 
 def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
-    """Returns smooth moving patterns with some noise, uint8 [count, F * L, H, W, C], the same every time."""
+    """Return smooth moving patterns with some noise, uint8 [count, F * L, H, W, C], the same every time."""
     generator = torch.Generator().manual_seed(0)
     *size, channels = spec.snippet_shape
     coarse = torch.rand((count, channels, 4, 8, 8), generator=generator)
@@ -197,7 +197,7 @@ def synthetic_snippets(spec: EncoderSpec, count: int) -> Tensor:
 
 
 def lowest_cosine(features: Tensor, reference: Tensor) -> float:
-    """Returns the smallest cosine similarity of any snippet's two features; -1 when one is not finite.
+    """Return the smallest cosine similarity of any snippet's two features; -1 if one is not finite.
 
     Args:
         features: [B, C].

@@ -1,4 +1,4 @@
-"""Files that came in the place of the file that was wanted: what a failed download leaves."""
+"""Recognize files that a failed download leaves in place of the real one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 
 
 def stand_in(head: bytes) -> str | None:
-    """Returns what a file is that begins with `head`, in words that follow "it is", and the remedy; None: no stand-in.
+    """Return what a file that begins with `head` is, in words that follow "it is", and the remedy; None if it is real.
 
     Args:
-        head: the first `HEAD_BYTES` bytes, or all where the file is shorter.
+        head: the first `HEAD_BYTES` bytes, or all if the file is shorter.
     """
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(_LFS):
@@ -24,7 +24,7 @@ def stand_in(head: bytes) -> str | None:
 
 
 def stand_in_of(path: Path) -> str | None:
-    """Returns what `stand_in` says of a regular file; None where it cannot be read."""
+    """Return `stand_in` of a regular file; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             return stand_in(file.read(HEAD_BYTES))

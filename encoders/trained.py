@@ -1,4 +1,4 @@
-"""Weights that carry their spec: what training on one's own clips writes, and `--weights` takes."""
+"""Weight files that carry their spec: training on custom clips writes them, and `--weights` reads them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ FORMAT = "sola-pipeline encoder 1"
 
 
 def save_trained(path: Path, network: nn.Module, spec: EncoderSpec, *, about: Mapping[str, Any]) -> None:
-    """Writes the network's weights with the spec that they were trained for.
+    """Write the network's weights with the spec that they were trained for.
 
     Args:
         path: a .safetensors file.
         network: as its entry in the catalog builds it, without a classifier.
         spec: the preprocessing of the training, under the name of that entry.
-        about: how the weights came about, as JSON values.
+        about: facts about the training, as JSON values.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     facts = {"format": FORMAT, "spec": spec.as_dict(), "about": dict(about)}
-    # One key: safetensors writes several in any order, and equal weights shall be equal files.
+    # One key: safetensors writes several in random order, and equal weights must give equal files.
     save_file(weights, path, metadata={"sola_pipeline": json.dumps(facts, sort_keys=True)})
 
 
 def carried_spec(path: Path) -> EncoderSpec | None:
-    """Returns the spec that a weight file carries, None where it carries none.
+    """Return the spec that a weight file carries, or None.
 
     Raises:
-        EncoderError: it is damaged.
+        EncoderError: the file is damaged.
     """
     if path.suffix != ".safetensors":
         return None
@@ -54,5 +54,5 @@ def carried_spec(path: Path) -> EncoderSpec | None:
 
 
 def own_layout(state: Mapping[str, object]) -> Layout:
-    """Returns the layout of such a file: the network's own names, no classifier."""
+    """Return the layout of a file that `save_trained` wrote: the network's own names, no classifier."""
     return Layout("weights trained here", next(iter(state), ""), ())

@@ -1,4 +1,4 @@
-"""Encoders of flow, and of RGB and flow together: pictures of five channels in, the streams' features side by side."""
+"""Encoders of flow, and of RGB and flow together: pictures of five channels in, concatenated features out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHARED = ("fps", "window_frames", "num_frames", "short_side", "crop_size", "fixe
 
 
 class StreamEncoder:
-    """One encoder for each stream, "flow" among them, used as one; their features stand side by side in their order.
+    """One encoder for each stream, "flow" among them, used as one; their features are concatenated in their order.
 
     Attributes:
         streams: the encoders by stream, in the order of the features.
-        spec: of the flow stream: how frames are chosen, stacked, scaled and cropped is the same for all.
-        weights: of the first stream, or of one whose weights are random; those of each are with it.
-        device: where they run.
+        spec: of the flow stream; all streams choose, stack, scale and crop frames in the same way.
+        weights: of the first stream, or of one with random weights; each stream has its own.
+        device: of all streams.
         precision: of the first stream.
         batch_size: B of the forward passes.
     """
@@ -47,26 +47,26 @@ class StreamEncoder:
 
     @property
     def feature_dim(self) -> int:
-        """Returns C, the length of one feature vector."""
+        """Return C, the length of one feature vector."""
         return sum(encoder.spec.feature_dim for encoder in self.streams.values())
 
     @property
     def snippet_shape(self) -> tuple[int, int, int, int]:
-        """Returns (F * L, H, W, 5): the shape of one snippet of pictures."""
+        """Return (F * L, H, W, 5): the shape of one snippet of pictures."""
         return *self.spec.snippet_shape[:3], max(place.stop for place in PLACES.values())
 
     @property
     def batch_size(self) -> int:
-        """Returns the smallest batch size of the streams; it falls where memory does not suffice."""
+        """Return the smallest batch size of the streams; it falls when memory runs out."""
         return min(encoder.batch_size for encoder in self.streams.values())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Returns what the user should know about how the streams run."""
+        """Return remarks for the user on how the streams run."""
         return tuple(f"{stream}: {note}" for stream, encoder in self.streams.items() for note in encoder.notes)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Returns the features float32 [B, C] of B snippets, on the CPU, the streams side by side.
+        """Return the features float32 [B, C] of B snippets, on the CPU, with the streams concatenated.
 
         Args:
             pictures: RGB and flow of each frame, scaled and cropped, uint8 [B, F * L, H, W, 5]; any B, also 0.
@@ -74,19 +74,19 @@ class StreamEncoder:
         return self.begin(pictures)()
 
     def begin(self, pictures: Tensor) -> Callable[[], Tensor]:
-        """Begins `encode`; what it returns waits for the features and gives them."""
+        """Start `encode`, and return a function that waits for the features and returns them."""
         begun = [encoder.begin(self._part(stream, pictures)) for stream, encoder in self.streams.items()]
         return lambda: torch.cat([wait() for wait in begun], 1)
 
     def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
-        """Returns what a stream takes: its channels, and of a stack its middle where it takes one frame only."""
+        """Return a stream's input: its channels, and only the middle of each stack if it takes single frames."""
         stack, own = self.spec.stack, self.streams[stream].spec.stack
         taken = pictures if own == stack else pictures[:, stack // 2 :: stack]
         return taken[..., PLACES[stream]].contiguous()
 
 
 def _refuse_other_frames(spec: EncoderSpec, flow: EncoderSpec) -> None:
-    """Raises EncoderError when two streams take different frames, or frames of another size."""
+    """Raise EncoderError if two streams take different frames, or frames of another size."""
     differing = [name for name in SHARED if getattr(spec, name) != getattr(flow, name)]
     if differing or spec.stack not in (1, flow.stack):
         raise EncoderError(f"{spec.name} and {flow.name} do not go together: they differ in {differing or 'stack'}")

@@ -1,4 +1,4 @@
-"""Where weights come from: a published name, a file, or a seed; and which bytes they were."""
+"""Locate, download and read weights: a published name, a file or a URL; and record their bytes' SHA-256."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from encoders.stand_ins import stand_in_of
 SUFFIXES = (".pth", ".pyth", ".pt", ".tar", ".safetensors")
 TIMEOUT_SECONDS = 10.0
 CHUNK_BYTES = 1 << 20
-_ABANDONED_AFTER_SECONDS = 3600.0  # without a byte: a download that lives gives up much earlier
+_ABANDONED_AFTER_SECONDS = 3600.0  # without a new byte; a running download gives up much earlier
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """Weights that can be had by name.
+    """Weights available by name.
 
     Args:
         url: of the file; a name that ends in -<hex> promises the start of the file's SHA-256.
         description: what they were trained on and by whom, one line.
-        sha256: the file's SHA-256, or its start, where the name does not promise it.
+        sha256: the file's SHA-256, or its start, if the name does not promise it.
     """
 
     url: str
@@ -40,27 +40,27 @@ class PublishedWeights:
 
     @property
     def file_name(self) -> str:
-        """Returns the name of the file in the cache."""
+        """Return the name of the file in the cache."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def promised(self) -> str | None:
-        """Returns what the file's SHA-256 must start with, as torch.hub's names say it; None: nobody knows."""
+        """Return the required start of the file's SHA-256, by torch.hub's naming rule; None if unknown."""
         named = re.search(r"-([0-9a-f]{8,})\.\w+$", self.file_name)
         return self.sha256 or (named[1] if named else None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
-    """Which weights an encoder holds.
+    """The origin of an encoder's weights.
 
     Args:
-        name: as asked for: a published name, "random", or the file's name.
-        path: of the file, None for random ones.
-        url: where a published file comes from, else None.
+        name: as requested: a published name, "random", or the file's name.
+        path: of the file; None for random ones.
+        url: of a published file, otherwise None.
         sha256: of the file's bytes, or of the tensors' canonical bytes for random ones.
         random: whether they were drawn, not trained.
-        seed: of random weights, else None.
+        seed: of random weights, otherwise None.
     """
 
     name: str
@@ -72,25 +72,25 @@ class WeightsInfo:
 
 
 def cache_folder() -> Path:
-    """Returns torch.hub's folder of weight files, which TORCH_HOME moves, or XDG_CACHE_HOME."""
-    # By torch's own rule: asking torch would load it, which takes seconds.
+    """Return torch.hub's folder of weight files, which TORCH_HOME or XDG_CACHE_HOME can change."""
+    # Torch's own rule, repeated here because importing torch takes seconds.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
 
 
 def is_url(weights: str) -> bool:
-    """Returns whether weights are given by their address in the net."""
+    """Return whether weights are given by a URL."""
     return weights.startswith(("https://", "http://"))
 
 
 def from_url(weights: str) -> PublishedWeights:
-    """Returns the weights at an address that promises the start of the file's SHA-256, at least 8 digits of it.
+    """Return the weights at a URL that promises the start of the file's SHA-256, at least 8 digits.
 
     Args:
         weights: https://…/name-<hex>.pth, as torch.hub names files, or https://…/name.pth#sha256=<hex>.
 
     Raises:
-        EncoderError: it promises nothing, or its last part is no name of a weight file.
+        EncoderError: the URL promises no SHA-256, or its last part is not the name of a weight file.
     """
     url, _, fragment = weights.partition("#")
     stated = re.fullmatch(r"sha256=([0-9a-f]{8,64})", fragment)
@@ -99,21 +99,21 @@ def from_url(weights: str) -> PublishedWeights:
         raise EncoderError(f"weights must end in the name of a {', '.join(SUFFIXES)} file, got {weights}")
     if source.promised is None or (fragment and not stated):
         raise EncoderError(
-            f"weights from the net must promise their SHA-256 (its first 8 digits or more): in the file's name, "
-            f"name-0123abcd.pth, or behind the address, {url}#sha256=0123abcd…; got {weights}"
+            f"weights from a URL must promise their SHA-256 (at least its first 8 digits): in the file's name, "
+            f"name-0123abcd.pth, or after the URL, {url}#sha256=0123abcd…; got {weights}"
         )
     return source
 
 
 def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Path, PublishedWeights | None]:
-    """Returns the weight file's path, and for one of the net, fetched when it is not there yet, where it is from.
+    """Return the weight file's path, downloaded if necessary, and its source if it is published or a URL.
 
     Args:
-        weights: a name in `published`, an address as in `from_url`, or a path.
+        weights: a name in `published`, a URL as in `from_url`, or a path.
         published: the encoder's published weights by name.
 
     Raises:
-        EncoderError: neither a name nor a file; or the file is absent and cannot be fetched.
+        EncoderError: it is neither a name nor a file, or the file is absent and cannot be downloaded.
     """
     if weights in published or is_url(weights):
         source = published[weights] if weights in published else from_url(weights)
@@ -130,15 +130,15 @@ def locate(weights: str, published: Mapping[str, PublishedWeights]) -> tuple[Pat
     close = difflib.get_close_matches(weights, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise EncoderError(
-        f"weights must be one of {', '.join(names)}, an existing file, or an address https://…, got {weights!r}{hint}"
+        f"weights must be one of {', '.join(names)}, an existing file, or a URL https://…, got {weights!r}{hint}"
     )
 
 
 def download(source: PublishedWeights, path: Path) -> None:
-    """Fetches a weight file into `path`; the file appears there whole or not at all.
+    """Download a weight file to `path`, where it appears complete or not at all.
 
     Raises:
-        EncoderError: it could not be fetched, or is not the promised one; says what to do by hand.
+        EncoderError: the download failed, or its SHA-256 is wrong; the message says what to do by hand.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -161,7 +161,7 @@ def download(source: PublishedWeights, path: Path) -> None:
 
 
 def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
-    """Raises EncoderError when a file has another SHA-256 than its name or address promises."""
+    """Raise EncoderError if a file has another SHA-256 than its name or URL promises."""
     promised = source.promised
     if promised and not sha256.startswith(promised):
         raise EncoderError(
@@ -171,7 +171,7 @@ def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
 
 
 def _fetch(url: str, path: Path) -> str:
-    """Writes what `url` gives to `path` and returns its SHA-256; OSError when the answer is cut short."""
+    """Download `url` to `path` and return the SHA-256; raise OSError if the response is cut short."""
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
         expected = answer.headers.get("Content-Length")
@@ -185,7 +185,7 @@ def _fetch(url: str, path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes, as hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -194,12 +194,12 @@ def file_sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Returns what an error of torch says before its stack and its advice."""
+    """Return the first line of an error of torch, before its stack and its advice."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def read_file(path: Path) -> object:
-    """Returns what a weight file holds: tensors and plain containers only, nothing in it is run.
+    """Return the content of a weight file: tensors and plain containers only; none of it is run.
 
     Args:
         path: a .safetensors file, or one written by torch.save.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by quickstart, test, docs and .ci/run. Gives $project, and $python: an interpreter in whose environment the
-# project is installed. An active environment is reused; without one, .venv in the project is.
+# Sourced by quickstart, test, docs and .ci/run. Sets $project, and $python: the interpreter of an environment in which
+# the project is installed. It uses the active environment, or else .venv in the project.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -20,7 +20,7 @@ new_environment() { # FOLDER
     for candidate in python3.12 python3.11 python3.10 python3 python; do
         is_supported "$candidate" || continue
         say "making $1 with $("$candidate" --version)"
-        # Debian and Ubuntu ship venv apart from Python.
+        # Debian and Ubuntu package venv separately from Python.
         "$candidate" -m venv --clear "$1" || die "$candidate cannot make an environment; on Debian and Ubuntu:" \
             "sudo apt install $("$candidate" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
         return
@@ -31,7 +31,7 @@ new_environment() { # FOLDER
 
 choose_python() {
     local environment=${VIRTUAL_ENV:-}
-    # conda's base is active in every shell and shared by everything; it is no place for this project.
+    # conda's base is active in every shell and shared by all projects, so do not install there.
     if [[ -z $environment && ${CONDA_DEFAULT_ENV:-base} != base ]]; then
         environment=${CONDA_PREFIX:-}
     fi
@@ -45,8 +45,8 @@ choose_python() {
         "activate another environment, or remove .venv and run this again"
 }
 
-# An installed torch stays as it is: pip is held to its version. In an environment that somebody else made, a build
-# from another index (2.13.0+cpu) without torchvision is refused, since only that index has the torchvision for it.
+# Keep an installed torch: constrain pip to its version. In an environment that this script did not make, reject a build
+# from another index (2.13.0+cpu) without torchvision, since only that index has the matching torchvision.
 torch_constraints() {
     "$python" - "$project/.venv" <<'PY'
 import sys
@@ -73,7 +73,7 @@ for name, found in (("torch", torch), ("torchvision", torchvision)):
 PY
 }
 
-# What an installation depends on, and the extra; compared with what the last one in this environment left.
+# Print what an installation depends on, and the extra; compared with the stamp of the last one in this environment.
 wanted_stamp() { # EXTRA
     "$python" - "$project" "$1" <<'PY'
 import hashlib, pathlib, sys
@@ -87,7 +87,7 @@ is_installed() { # STAMP_FILE EXTRA
     [[ -f $1 ]] || return 1
     local found
     found=$(<"$1")
-    # An environment with the extra has all that is needed without it.
+    # An environment with the extra has everything that is needed without it.
     [[ $found == "$(wanted_stamp "$2")" || $found == "$(wanted_stamp dev)" ]] || return 1
     "$python" -c 'from importlib.metadata import version; version("sola-pipeline")' 2>/dev/null
 }

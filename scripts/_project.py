@@ -1,4 +1,4 @@
-"""For scripts that a person starts with any Python: go on in an environment of the project, or say what to run."""
+"""Re-run a script in the project's environment if the current Python lacks packages, or say what to run."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def enter(*packages: str) -> None:
-    """Return where the project's packages and these are there; else start again in .venv, or end with one line.
+    """Return if the project's packages and these are installed; otherwise re-run in .venv, or exit with one line.
 
     Args:
-        packages: what the script needs beside what the project itself does.
+        packages: what the script needs beyond the project's own dependencies.
     """
     missing = [name for name in ("numpy", "torch", "av", *packages) if find_spec(name) is None]
     if not missing:

@@ -16,7 +16,7 @@ FILE = ROOT / "docs" / "commands.md"
 
 
 def reference() -> str:
-    """The text of docs/commands.md."""
+    """Return the text of docs/commands.md."""
     assert COMMANDS
     text = app.generate_docs(output_format="markdown", recursive=True)
     text = re.sub(r"## Table of Contents\n.*?(?=\n\*\*Commands\*\*)", "", text, flags=re.DOTALL)

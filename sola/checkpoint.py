@@ -1,4 +1,4 @@
-"""The state of an unfinished fit on disk, and the refusal of one that belongs to another fit."""
+"""Checkpoints of an unfinished fit; a checkpoint of another fit is refused."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from sola.sampling import FeatureSource
 
 FORMAT = "sola-checkpoint-2"
 
-# These say how long and where to train and how much to report. They do not change what a step does, so a fit may
-# go on with others: with more steps, for one.
+# These say how long and where to train and how much to report. They do not change what a step does, so a resumed fit
+# may have others: more steps, for example.
 FREE_OPTIONS = ("epochs", "steps", "device", "readers", "checkpoint_every_steps", "log_every_steps")
 
 
 def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int) -> dict[str, Any]:
-    """What a checkpoint must share with the fit that goes on from it, by name.
+    """Return what a checkpoint must share with the fit that resumes from it, by name.
 
-    The data are known by their number, lengths, channels, and by the values of a few rows: enough to tell other
-    data apart without reading it all.
+    The data are identified by their number, lengths, channels, and the values of a few rows: enough to recognize
+    other data without reading it all.
     """
     identity = {name: value for name, value in config_to_dict(config).items() if name not in FREE_OPTIONS}
     identity["data: channels"] = channels
@@ -39,30 +39,30 @@ def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig,
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Writes the state (tensors and plain values) and whose it is; a reader sees the old one or the whole new one."""
+    """Write the state (tensors and plain values) and its identity; readers see the old file or the whole new one."""
     content = {"format": FORMAT, "identity": dict(identity), "state": dict(state)}
     write_atomically(path, lambda temporary: torch.save(content, temporary))
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The state saved for a fit of this identity, on the CPU.
+    """Return the state saved for a fit of this identity, on the CPU.
 
     Raises:
-        SolaError: the file is not a checkpoint, or belongs to other settings or other data; all differences are named.
+        SolaError: the file is not a checkpoint, or belongs to other settings or data; all differences are named.
     """
     if not path.is_file():
-        raise SolaError(f"{path} is no file: delete it to start anew")
+        raise SolaError(f"{path} is not a file: delete it to start over")
     try:
         # weights_only: tensors and plain values, so that no checkpoint can run code.
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader meet
+    except Exception as error:  # torch's unpickler and zip reader raise many types
         reason = first_line(error)
-        raise SolaError(f"{path} is not a readable checkpoint ({reason}): delete it to start anew") from error
+        raise SolaError(f"{path} is not a readable checkpoint ({reason}): delete it to start over") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start anew, or name another file")
+        raise SolaError(f"{path} is not a checkpoint of a SoLa fit: delete it to start over, or name another file")
     saved = content.get("identity")
     if not isinstance(saved, dict) or not isinstance(content.get("state"), dict):
-        raise SolaError(f"{path} is a damaged checkpoint: delete it to start anew")
+        raise SolaError(f"{path} is a damaged checkpoint: delete it to start over")
     differing = [
         f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"
         for name in sorted(saved.keys() | identity.keys())
@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     if differing:
         raise SolaError(
             f"the checkpoint {path} belongs to another fit; these differ: {', '.join(differing)}. "
-            "Use its settings and data to go on, or delete it to start anew"
+            "Use its settings and data to resume, or delete it to start over"
         )
     state: dict[str, Any] = content["state"]
     return state

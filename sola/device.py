@@ -1,4 +1,4 @@
-"""Which device and arithmetic "auto" means on this machine."""
+"""The device and the arithmetic that "auto" means on this machine."""
 
 import torch
 
@@ -7,20 +7,20 @@ from sola.errors import SolaError
 
 
 def resolve_device(device: Device) -> torch.device:
-    """The torch device.
+    """Return the torch device.
 
     Raises:
-        SolaError: cuda is asked for and absent.
+        SolaError: cuda is requested but absent.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise SolaError("device cuda was asked for, but torch sees no CUDA device: use device cpu or auto")
+        raise SolaError("device cuda is not available: torch sees no CUDA device; use device cpu or auto")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of the matrix products: bfloat16 for bf16, and for auto where the hardware computes in it."""
+    """Return the dtype of the matrix products: bfloat16 for bf16, and for auto if the hardware has it."""
     if precision == "bf16" or (precision == "auto" and _has_bf16(device)):
         return torch.bfloat16
     return torch.float32

@@ -1,4 +1,4 @@
-"""Is a fit healthy: measures of collapse, and what to tell the user before, during and after it."""
+"""Measures of collapse, and warnings for the user before, during and after a fit."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,9 +10,9 @@ from torch import Tensor
 from sola.config import SolaConfig
 from sola.distributed import Total, no_reduction
 
-# Of what a fit can gain over a constant prediction: less than this share is a plateau, not progress.
+# Share of the possible gain over a constant prediction; less than this is a plateau, not progress.
 CLEAR_GAIN = 0.05
-_FLAT = 5e-4  # of a spread from 0 to 1, and of a rank above 1
+_FLAT = 5e-4  # for a spread from 0 to 1, and for the part of a rank above 1
 
 
 class Curve(Protocol):
@@ -41,12 +41,12 @@ class Curve(Protocol):
 
 
 def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> Tensor:
-    """The variance of unit vectors over a batch, a scalar: 0 when all are the same, 1 when they cancel out.
+    """Return the variance of unit vectors over a batch, a scalar: 0 if all are the same, 1 if they cancel out.
 
     Args:
         z: unit vectors [B, S, C].
-        valid: [B, S] bool, the vectors that count; all when None.
-        total: adds up over the processes that share the batch.
+        valid: [B, S] bool, the vectors that count; all if None.
+        total: sums over the processes that share the batch (all-reduce).
     """
     vectors = z.flatten(0, 1) if valid is None else z[valid]
     sums = total(torch.cat([vectors.sum(dim=0), vectors.new_tensor([len(vectors)])]))
@@ -54,12 +54,12 @@ def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reductio
 
 
 def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> Tensor:
-    """The effective rank of the windows' cosine matrices, a scalar from 1 to S, averaged over the windows.
+    """Return the effective rank of the windows' cosine matrices, a scalar from 1 to S, averaged over the windows.
 
     Args:
         z: unit vectors [B, S, C].
-        valid: [B, S] bool, the vectors that count; all when None.
-        total: adds up over the processes that share the batch.
+        valid: [B, S] bool, the vectors that count; all if None.
+        total: sums over the processes that share the batch (all-reduce).
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007: exp of the entropy of the normalized spectrum.
     """
@@ -75,7 +75,7 @@ def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = no_
 
 
 def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
-    """What about the data's number and lengths makes a fit unpromising, one sentence each; empty when nothing does.
+    """Return warnings about the number and lengths of the videos, one sentence each; empty if there are none.
 
     Args:
         lengths: [V] int64, snippets of each video.
@@ -110,27 +110,27 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _either(ways: Sequence[str]) -> str:
-    """``a``, ``a, or b``, ``a, b, or c``."""
+    """`a`, `a, or b`, `a, b, or c`."""
     return ", or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
 
 
 def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
-    """What the training curve so far says against the fit, one sentence each with a suggestion; empty when nothing.
+    """Return warnings about the training curve so far, one sentence with a suggestion each; empty if there are none.
 
     Args:
         history: points of the training curve in order.
-        config: of the fit.
+        config: settings of the fit.
     """
     if len(history) < 2:
         return []
     collapse = _collapse(history[0], history[-1], config)
-    # One cause, one warning: after a collapse the loss is that of a constant prediction too, and a gate that is
-    # closed is one of the reasons for it.
+    # One cause, one warning: after a collapse the loss is also that of a constant prediction, and a closed gate is
+    # one of the reasons for such a loss.
     return _no_variation(history[0]) or collapse or _plateau(history, config) or _stuck_gate(history[-1], config)
 
 
 def _no_variation(first: Curve) -> list[str]:
-    """What is as flat from the first step on cannot collapse, nor can anything be learned from it."""
+    """Warn about features that are flat from the first step on: they cannot collapse, and nothing can be learned."""
     if first.spread >= _FLAT and first.rank - 1 >= _FLAT:
         return []
     which = "all features" if first.spread < _FLAT else "the features of a window"
@@ -148,7 +148,7 @@ def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
             f"{first.spread:.3f} to {max(0.0, last.spread):.3f}; "
             f"{_either([*center, *([] if config.predictor else ['turn the predictor on']), 'lower learning_rate'])}"
         ]
-    # Over 1, the part of the rank that says anything.
+    # Only the part of the rank above 1 says anything.
     if last.rank - 1 < 0.1 * (first.rank - 1):
         return [
             f"at step {last.step} the snippets of a window have become alike: the rank of their self-similarity fell "
@@ -159,9 +159,9 @@ def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
 
 
 def gain(history: Sequence[Curve]) -> float | None:
-    """How far the loss came from that of the best constant prediction (0) towards that of the target itself (1).
+    """Return how far the loss came from that of the best constant prediction (0) to that of the target itself (1).
 
-    None where the target does not vary, because no two positions are ever compared, or the curve is empty.
+    None if the curve is empty, or if the target does not vary because no two positions are ever compared.
     """
     if not history:
         return None
@@ -170,12 +170,12 @@ def gain(history: Sequence[Curve]) -> float | None:
 
 
 def at_end(values: Sequence[float]) -> float:
-    """The mean over the last tenth of a curve: single batches differ more than what is looked for."""
+    """Return the mean over the last tenth of a curve, since single batches vary more than the effect in question."""
     return float(np.mean(values[-max(1, len(values) // 10) :]))
 
 
 def _losses(history: Sequence[Curve]) -> tuple[float, float, float]:
-    """At the end of the curve: the loss, that of the best constant prediction, that of the target itself."""
+    """Return three losses at the end of the curve: the fit's, the best constant prediction's, the target's own."""
     return (
         at_end([point.loss for point in history]),
         at_end([point.constant_loss for point in history]),
@@ -185,7 +185,7 @@ def _losses(history: Sequence[Curve]) -> tuple[float, float, float]:
 
 def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     share = gain(history)
-    if share is None or share >= CLEAR_GAIN:  # of a target that does not vary `data_warnings` has told
+    if share is None or share >= CLEAR_GAIN:  # None: `data_warnings` reports a target that does not vary
         return []
     loss, constant, least = _losses(history)
     gate = history[-1].gate

@@ -1,7 +1,7 @@
-"""Several processes that fit one module together: torchrun starts them, this joins them.
+"""Data-parallel fitting with torch.distributed, in processes that torchrun starts.
 
-Each process reads and computes its share of a step's windows. What is a mean over all windows of the step (the loss,
-its gradient, the measures) is added up over the processes, so that a fit does what one process does, to rounding.
+Each rank reads and computes its shard of a step's windows. Means over all windows of the step (the loss, its gradient,
+the measures) are all-reduced over the ranks. So a fit on several ranks equals one on a single process, up to rounding.
 """
 
 import os
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,36 +23,41 @@ from sola.config import Device
 from sola.device import resolve_device
 from sola.errors import SolaError
 
-# Processes wait for one another while one of them enhances a long video. Who has died is told by torchrun, at once.
+# Ranks wait while one of them enhances a long video. torchrun itself reports a rank that dies, at once.
 _PATIENCE = timedelta(hours=24)
 
+_Value = TypeVar("_Value")
+
 Total = Callable[[Tensor], Tensor]
-"""The sum of a tensor over all that share a batch, without gradient."""
+"""All-reduce with SUM: returns the sum of a tensor over the ranks that share a batch, without gradient."""
 
 
 def no_reduction(values: Tensor) -> Tensor:
-    """The `Total` of a batch that nobody shares."""
+    """Return the values unchanged, without gradient: the `Total` of a single process."""
     return values.detach()
 
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that work together: the number of this one, from 0, and how many there are; 1: it is alone."""
+    """A process group: the rank of this process, from 0, and the world size; 1 means no other process.
+
+    All ranks must call the collectives (`total`, `any`, `broadcast`, `all_gather`, `wrap_ddp`) in the same order.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and reports what all have found."""
+        """Return whether this is rank 0, which writes files and reports."""
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Which of so many things in a row are this process's: each is somebody's, all have nearly equally many."""
+        """Return this rank's shard of `count` items: contiguous, disjoint, and of nearly equal size on all ranks."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes of tensors of one shape, without gradient."""
+        """Return the sum over all ranks (all-reduce) of tensors of one shape, without gradient."""
         values = values.detach()
         if self.size > 1:
             values = values.clone()
@@ -61,22 +66,22 @@ class Team:
         return values
 
     def any(self, wishes: Sequence[bool], device: torch.device) -> list[bool]:
-        """Of each wish, whether at least one process has it; the device is where the team's tensors are."""
+        """Return for each flag whether it is true on at least one rank; `device` holds the exchanged tensor."""
         if self.size == 1:
             return list(wishes)
         counts = self.total(torch.tensor(list(wishes), dtype=torch.int64, device=device))
         return [count > 0 for count in counts.tolist()]
 
-    def broadcast(self, value: Any) -> Any:
-        """The value that the first process has; of the others only the type counts."""
+    def broadcast(self, value: _Value) -> _Value:
+        """Return rank 0's value on every rank; the values of the others are ignored."""
         box = [value]
         if self.size > 1:
             with self.together():
                 dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def all_gather(self, value: Any) -> list[Any]:
-        """The values that the processes have, in their order; comes back when all have come here."""
+    def all_gather(self, value: _Value) -> list[_Value]:
+        """Return the values of all ranks, by rank; blocks until all ranks call it."""
         values = [value] * self.size
         if self.size > 1:
             with self.together():
@@ -84,10 +89,11 @@ class Team:
         return values
 
     def wrap_ddp(self, network: nn.Module, *, unused: bool = False) -> nn.Module:
-        """The network, with gradients that are the mean of those of all processes; its weights become the first's.
+        """Return the network in DistributedDataParallel: gradients are averaged, weights are copied from rank 0.
 
         Args:
-            unused: whether parameters may take no part in what is differentiated.
+            network: returned as it is if there is one process only.
+            unused: whether some parameters may get no gradient (`find_unused_parameters`).
         """
         if self.size == 1:
             return network
@@ -96,16 +102,16 @@ class Team:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Turns the failure of an exchange with the others into an error that tells what to do."""
+        """Turn the failure of a collective into a SolaError that says what to do."""
         try:
             yield
         except RuntimeError as error:
             if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
             raise SolaError(
-                f"process {self.rank} of {self.size} stops, since another one has ended or cannot be reached, and that "
-                f"one's message says why ({str(error).splitlines()[0][:200]}). The same command goes on from the last "
-                "checkpoint"
+                f"process {self.rank} of {self.size} stops because another one has ended or cannot be reached; the "
+                f"message of that one says why ({str(error).splitlines()[0][:200]}). The same command resumes from the "
+                "last checkpoint"
             ) from error
 
 
@@ -114,12 +120,12 @@ ALONE = Team()
 
 @contextmanager
 def joined_team(device: Device) -> Iterator[Team]:
-    """The team for which torchrun has started this process, by its environment; without it, a team of one.
+    """Join the process group of torchrun's environment variables, and leave it at the end; without them, be `ALONE`.
 
-    Processes on GPUs talk by NCCL, each with the GPU of its number on its machine; others by gloo.
+    GPUs use the NCCL backend, each rank the GPU of its local rank. CPUs use gloo.
 
     Raises:
-        SolaError: torchrun has started more processes on this machine than there are GPUs.
+        SolaError: torchrun started more processes on this machine than there are GPUs.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     if not all(name in os.environ for name in names):
@@ -143,9 +149,9 @@ def joined_team(device: Device) -> Iterator[Team]:
 
 @contextmanager
 def interrupts_noted() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are put into the list, and do nothing else: what a team does, all do at the same step."""
+    """Put Ctrl-C and SIGTERM into the list instead of acting on them, so that all ranks stop after the same step."""
     noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # signals do not come here
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield noted
         return
 

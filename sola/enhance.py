@@ -1,4 +1,4 @@
-"""Running a fitted module over feature sequences of any length, in memory that does not depend on the length."""
+"""Run a fitted module over feature sequences of any length, in memory that does not depend on the length."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,10 +16,10 @@ BLOCK_SNIPPETS = 1024
 
 
 def enhance(module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Precision = "fp32") -> Iterator[np.ndarray]:
-    """The enhanced sequence [T, C] of one video in blocks of 1024 rows (the last shorter), of the input's dtype.
+    """Yield the enhanced sequence [T, C] of one video in blocks of 1024 rows (the last shorter), in the input's dtype.
 
-    What each block is computed from depends on the sequence alone: any chunking of the same rows gives the same
-    bits. The module computes on its own device.
+    Each block depends on the sequence alone: any chunking of the same rows gives the same bits. The module computes
+    on its own device.
 
     Args:
         module: a fitted module.
@@ -35,7 +35,7 @@ def enhance(module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Prec
     block = _BlockEnhancer(module, precision)
     for chunk in chunks:
         reader.append(chunk)
-        # A block is ready when its right halo has come.
+        # A block is ready once its right halo has arrived.
         while reader.end >= start + BLOCK_SNIPPETS + radius:
             yield block.enhance(reader, start, BLOCK_SNIPPETS)
             start += BLOCK_SNIPPETS
@@ -47,10 +47,10 @@ def enhance(module: SolaModule, chunks: Iterable[np.ndarray], *, precision: Prec
 
 
 def enhance_array(module: SolaModule, features: np.ndarray, *, precision: Precision = "fp32") -> np.ndarray:
-    """The enhanced features [T, C] of one video, of the input's dtype.
+    """Return the enhanced features [T, C] of one video, in the input's dtype.
 
     Raises:
-        SolaError: the features are not [T >= 1, C] floats of the module's channels.
+        SolaError: the features are not [T >= 1, C] floats with the module's channels.
     """
     blocks = list(enhance(module, [features], precision=precision))
     if not blocks:
@@ -59,7 +59,7 @@ def enhance_array(module: SolaModule, features: np.ndarray, *, precision: Precis
 
 
 class _BlockEnhancer:
-    """Enhances blocks of a sequence with weights that are converted once."""
+    """The module with its weights converted once, for the blocks of a sequence."""
 
     def __init__(self, module: SolaModule, precision: Precision) -> None:
         self.module = module
@@ -74,7 +74,7 @@ class _BlockEnhancer:
         radius = self.module.receptive_radius
         if size not in self._plans:
             self._plans[size] = plan_gather(self.module, range(size)).to(self.device)
-        # Always the same shape, zeros beyond the sequence: what is computed cannot depend on what has arrived.
+        # Always the same shape, with zeros beyond the sequence: the result cannot depend on the chunks so far.
         rows = torch.zeros(1, size + 2 * radius, self.module.channels, dtype=self.module.alpha.dtype)
         first, end = max(start - radius, 0), min(start + size + radius, reader.end)
         rows[0, first - start + radius : end - start + radius] = torch.from_numpy(reader.rows(first, end))
@@ -92,7 +92,7 @@ class _BlockEnhancer:
 
 
 class _RowBuffer:
-    """The rows of a sequence that are still needed, addressed by their place in the sequence."""
+    """The rows of a sequence that are still needed, indexed by their position in the sequence."""
 
     def __init__(self, channels: int) -> None:
         self.channels = channels

@@ -1,6 +1,6 @@
-"""Linear evaluation: how well a linear classifier of single snippets tells foreground from background.
+"""Linear evaluation: how well a linear classifier of single snippets separates foreground from background.
 
-It measures features without a head: in all, near the boundaries of actions, and away from them.
+It measures features without a head: over all snippets, near the boundaries of actions, and away from them.
 """
 
 import math
@@ -50,11 +50,11 @@ class EvaluationConfig:
     """Seeds of the initial weights and of the order of the snippets."""
 
     weighting: Literal["none", "balanced"] = "none"
-    """What a training snippet counts: each the same, or so that foreground and background count alike in all.
-    Where nearly all is foreground, without it every classifier says foreground always."""
+    """Weights of training snippets: equal (none), or such that foreground and background have equal total weight.
+    If nearly all snippets are foreground, equal weights make every classifier always answer foreground."""
 
     distances: tuple[int, ...] = (1, 2, 4, 8)
-    """Snippets within which of a boundary the accuracy is taken; away is beyond the largest."""
+    """Distances from a boundary, in snippets, within which to measure the accuracy; away is beyond the largest."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "least_steps", "counted_epochs"):
@@ -72,7 +72,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class LabeledSequence:
-    """Features [T, C] of a video, float16 or float32, and which snippets are foreground, [T] bool."""
+    """Features [T, C] of a video, float16 or float32, and whether each snippet is foreground, [T] bool."""
 
     features: np.ndarray
     foreground: np.ndarray
@@ -80,7 +80,7 @@ class LabeledSequence:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean and standard deviation over the seeds, and the number of snippets that it is taken over."""
+    """Mean and standard deviation over the seeds, and the number of snippets scored."""
 
     mean: float
     deviation: float
@@ -91,8 +91,8 @@ class Score:
 class EvaluationResult:
     """Scores on the test videos; `near[n]` is the accuracy within n snippets of a boundary.
 
-    `near[n]` and `away` are None where no snippet is. `majority` is the accuracy of always guessing the class
-    that is more frequent in the test videos: what an accuracy must be compared with.
+    `near[n]` and `away` are None if no snippet lies there. `majority` is the accuracy of always guessing the more
+    frequent class of the test videos: compare an accuracy with it.
     """
 
     accuracy: Score
@@ -110,16 +110,16 @@ def linear_evaluation(
     *,
     stream_channels: Sequence[int] = (),
 ) -> EvaluationResult:
-    """The scores on the test videos of linear classifiers that were trained on the training videos.
+    """Train linear classifiers on the training videos and return their scores on the test videos.
 
     Deterministic: the same input gives the same scores on one machine.
 
     Args:
-        train: at least one snippet of foreground and of background.
+        train: at least one snippet of foreground and one of background.
         test: likewise; features of the same channels.
-        config: the paper's when None.
-        stream_channels: channels of each stream, where RGB and flow lie one after the other; each stream is then
-            brought to unit length by itself, so that the longer vectors do not decide alone.
+        config: the paper's if None.
+        stream_channels: channels of each stream, if RGB and flow are concatenated; each stream is then scaled to unit
+            length by itself, so that the longer vectors do not dominate.
 
     Raises:
         SolaError: a class is missing, shapes disagree, or features are not finite.
@@ -151,18 +151,19 @@ def sgd_epoch(
     counts: Tensor,
     config: EvaluationConfig,
 ) -> None:
-    """Descends the cross-entropy of a linear classifier with two outputs for one epoch, in place.
+    """Train a linear classifier with two outputs on the cross-entropy for one epoch of SGD, in place.
 
-    Only the difference of its outputs matters, and their gradients are opposite at every step. So what is kept
-    is the difference of the two weight vectors, which moves by twice the gradient of one.
+    Only the difference of its outputs matters, and their gradients are opposite at every step. So `weight` is the
+    difference of the two weight vectors, which moves by twice the gradient of one.
 
     Args:
-        weight: [C + 1], foreground less background, the last entry is the bias.
+        weight: [C + 1], foreground minus background; the last entry is the bias.
         velocity: [C + 1], momentum.
         rows: [N, C].
         foreground: [N], 1 or 0, of the dtype of the rows.
-        order: [N], the order in which rows are seen.
-        counts: [N], what each row counts, 1 on the average.
+        order: [N], the order of the rows.
+        counts: [N], the weight of each row, 1 on average.
+        config: learning rate, momentum, batch size.
     """
     buffer = rows.new_empty(config.batch_size, rows.shape[1])
     for chosen in order.split(config.batch_size):
@@ -176,8 +177,8 @@ def sgd_epoch(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # The steps are so small that threads wait for each other: measured 10 to 60 times as slow with two on two
-    # busy cores. One thread also makes the scores independent of their number.
+    # The steps are so small that threads wait for each other: measured 10 to 60 times slower with two threads on two
+    # busy cores. One thread also makes the scores independent of the number of threads.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -189,7 +190,7 @@ def _one_thread() -> Iterator[None]:
 def _counted_epochs(
     rows: Tensor, foreground: np.ndarray, config: EvaluationConfig, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weight [C] and bias of foreground against background after each of the last epochs."""
+    """Yield weight [C] and bias of foreground against background after each of the last epochs."""
     random = np.random.default_rng(seed)
     count, channels = rows.shape
     labels, counts = torch.from_numpy(foreground).to(rows), torch.from_numpy(_counts(foreground, config)).to(rows)
@@ -207,7 +208,7 @@ def _counted_epochs(
 
 
 def _counts(foreground: np.ndarray, config: EvaluationConfig) -> np.ndarray:
-    """What each snippet counts, [N] float64 of mean 1."""
+    """Return the weight of each snippet, [N] float64 of mean 1."""
     if config.weighting == "none":
         return np.ones(len(foreground))
     share = foreground.mean()

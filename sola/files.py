@@ -1,4 +1,4 @@
-"""The fitted module on disk: one safetensors file with its configuration inside."""
+"""The fitted module on disk: one safetensors file that holds its configuration too."""
 
 import json
 import os
@@ -22,18 +22,18 @@ _MOST = 1_000_000  # of channels
 
 
 def save_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
-    """Writes the module as :func:`write_module` does; a reader sees the old file or the whole new one."""
+    """Write the module as `write_module` does; readers see the old file or the whole new one."""
     write_atomically(path, lambda temporary: write_module(temporary, module, config, extra))
 
 
 def write_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
-    """Writes the module and its configuration.
+    """Write the module and its configuration.
 
     Args:
-        path: the file, by custom *.safetensors.
+        path: the file, usually *.safetensors.
         module: its weights are written in float32.
-        config: what it was built and fitted with.
-        extra: more to keep with it, such as where its features come from.
+        config: the settings that it was built and fitted with.
+        extra: further facts to store with it, such as where its features come from.
     """
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()}
     facts = {
@@ -49,7 +49,7 @@ def write_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapp
 
 
 def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
-    """The module, its configuration and the extras of a file that `save_module` wrote; on the CPU, float32.
+    """Return the module, configuration and extras of a file that `save_module` wrote; on the CPU, float32.
 
     Raises:
         SolaError: the file is absent, of another kind or version, or its weights do not fit its configuration.
@@ -65,7 +65,7 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
         extra = {str(name): str(value) for name, value in json.loads(metadata["extra"]).items()}
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SolaError(f"{path} has a configuration that this program cannot read: {error}") from error
-    # Without memory at first: a configuration may claim any width, and the file must have weights of it.
+    # Built without memory first: a configuration may claim any width, and the file's weights must have it.
     if not 1 <= channels <= _MOST or max(config.hidden, *config.kernel_sizes, *config.dilations) > _MOST:
         raise SolaError(f"{path} claims sizes that no module has: {channels} channels, {_sizes(config)}")
     with torch.device("meta"):
@@ -76,7 +76,7 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of torch says before its stack and its advice."""
+    """Return the first line of an error of torch, before its stack and its advice."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -85,10 +85,10 @@ def _sizes(config: SolaConfig) -> str:
 
 
 def fill_weights(module: SolaModule, weights: Mapping[str, object], *, where: str) -> None:
-    """Puts the weights into the module.
+    """Copy the weights into the module.
 
     Raises:
-        SolaError: a name is missing or unknown, a shape differs, or numbers are of another kind; all of them are named.
+        SolaError: a name is missing or unknown, a shape differs, or numbers are not floating-point; all are named.
     """
     _refuse_other(module, weights, where=where)
     module.load_state_dict(weights)
@@ -109,9 +109,9 @@ def _refuse_other(module: SolaModule, weights: Mapping[str, object], *, where: s
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls write(temporary), then gives the temporary file its name; nothing half-written can be seen.
+    """Call write(temporary), then rename the temporary file to `path`; no half-written file is ever visible.
 
-    The temporary name tells its process, so that whoever works in the folder knows what a killed one has left.
+    The temporary name holds the process, so that others who use the folder can recognize leftovers of killed ones.
     """
     temporary = path.with_name(f".{path.name}.{_this_process()}-{uuid.uuid4().hex}.partial")
     try:
@@ -124,7 +124,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _this_process() -> str:
-    """Host, space of process numbers (on Linux), and number."""
+    """Return the host, the namespace of process ids (on Linux), and the process id."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (the link's target is no path)
     except OSError:
@@ -138,12 +138,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, object]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return _facts(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # what it raises depends on what is wrong: SafetensorError, OSError, RuntimeError, ...
+    except Exception as error:  # many types, by what is wrong: SafetensorError, OSError, RuntimeError, ...
         raise SolaError(f"{path} is not a readable safetensors file: {first_line(error)}") from error
 
 
 def _facts(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What `save_module` wrote about the module; empty for any other file."""
+    """Return the facts that `save_module` wrote about the module; empty for any other file."""
     try:
         facts = json.loads(metadata.get(METADATA_KEY, "{}"))
     except (ValueError, RecursionError):

@@ -1,11 +1,12 @@
-"""Fitting the SoLa module to a data set by similarity matching, without labels."""
+"""Fit the SoLa module to a data set by similarity matching, without labels."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,16 @@ from sola.config import SolaConfig
 from sola.diagnostics import fit_warnings
 from sola.distributed import ALONE, Team, interrupts_noted
 from sola.errors import SolaError
-from sola.fit_state import Scale, fit_state_dict, new_fit_state, restore_fit, shared_loss, train_step
+from sola.fit_state import (
+    FitState,
+    LossFunction,
+    Scale,
+    fit_state_dict,
+    new_fit_state,
+    restore_fit,
+    shared_loss,
+    train_step,
+)
 from sola.interrupt import interrupt_held_back
 from sola.module import SolaModule
 from sola.sampling import (
@@ -29,13 +39,13 @@ from sola.sampling import (
 )
 from sola.statistics import feature_statistics
 
-# From so many optimizer steps on, a fit is long enough that its user wants to hear half-way that it gets nowhere.
+# A fit of at least this many optimizer steps warns half-way already.
 LONG_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What an optimizer step showed before its update; `step` counts from 1, `epoch` from 0.
+    """The measures of an optimizer step before its update; `step` counts from 1, `epoch` from 0.
 
     The measures are those of `sola.fit_state.StepMeasures`.
     """
@@ -72,27 +82,27 @@ def fit(
     should_stop: Callable[[], bool] | None = None,
     team: Team = ALONE,
 ) -> FitResult:
-    """The module fitted to the source, going on from the checkpoint where there is one.
+    """Fit a module to the source, resuming from the checkpoint if there is one.
 
-    Seeded; a fit that was interrupted and goes on ends with the same bits as one that was not, on one device and
-    number of threads. On KeyboardInterrupt the checkpoint is written before it propagates.
+    Seeded: a resumed fit ends with the same bits as an uninterrupted one, on one device and number of threads. On
+    KeyboardInterrupt the checkpoint is written before it propagates.
 
-    In a team all processes call this with the same arguments, each computes its share of every step, and the first
-    writes the checkpoint. The steps see the windows that one process sees, so that the curve is the same to rounding.
+    With several processes, all ranks call this with the same arguments. Each computes its shard of every step, and
+    rank 0 writes the checkpoint. A step sees the same windows as with one process, so the curve is equal to rounding.
 
     Args:
-        source: feature sequences of any lengths >= 1; asked by `config.readers` threads at once.
+        source: feature sequences of any lengths >= 1; read by `config.readers` threads at once.
         config: all settings.
         channels: C of the features.
         checkpoint: file of the unfinished state; written every `checkpoint_every_steps` and at the end.
         on_step: called after every step with its record and the number of all steps.
-        on_warning: told what speaks against the fit, at its end and, where it is long, already half-way.
-        should_stop: asked after every step; True ends the fit there, with the checkpoint written.
+        on_warning: called with each warning about the fit, at its end and, if it is long, already half-way.
+        should_stop: called after every step; True ends the fit there, with the checkpoint written.
         team: the processes that share the work.
 
     Raises:
-        SolaError: the data do not suit the settings, the checkpoint is of another fit, the loss is not finite, or a
-            process of the team has ended.
+        SolaError: the data do not suit the settings, the checkpoint is of another fit, the loss is not finite, or
+            another rank has ended.
     """
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
@@ -100,73 +110,124 @@ def fit(
     statistics = feature_statistics(source, lengths, channels, config.comparison)
     fit_state = new_fit_state(channels, config, statistics=statistics, team=team)
     identity = fit_identity(source, lengths, config, channels)
-    done = 0
-    history: list[StepRecord] = []
-    if checkpoint is not None and team.broadcast(checkpoint.exists()):
-        state = load_checkpoint(checkpoint, identity)
-        restore_fit(fit_state, state)
-        done = state["step"]
-        history = [StepRecord(*values) for values in state["history"]]
-    if done > total:
-        raise SolaError(f"{checkpoint} has taken {done} steps, but steps (or epochs) ask for {total}: raise them")
-
-    def save() -> None:
-        if checkpoint is not None and team.is_first:
-            curve = [astuple(record) for record in history]
-            save_checkpoint(checkpoint, identity, fit_state_dict(fit_state) | {"step": done, "history": curve})
+    progress = _Progress(fit_state, config, total, checkpoint, identity)
+    progress.resume()
 
     def warn() -> None:
-        for warning in fit_warnings(history, config):
+        for warning in fit_warnings(progress.history, config):
             if on_warning is not None:
                 on_warning(warning)
 
-    loss_of = shared_loss(fit_state)
     on_gpu = fit_state.module.alpha.device.type == "cuda"
-    batches = _batches(source, lengths, fit_state.scales, config, channels, range(done, total), team, pinned=on_gpu)
-    consistent, stopped = True, False
-    # Alone, Ctrl-C takes effect at once. In a team, all must hear of it, and end after the same step.
-    held = ExitStack()
-    noted: list[int] = held.enter_context(interrupts_noted()) if team.size > 1 else []
+    steps = range(progress.done, total)
+    batches = _batches(source, lengths, fit_state.scales, config, channels, steps, team, pinned=on_gpu)
     try:
-        for epoch, scale, batch in batches:
-            with interrupt_held_back():
-                consistent = False
-                measures = train_step(fit_state, batch, scale, step=done + 1, loss_of=loss_of)
-                done += 1
-                record = StepRecord(done, epoch, **asdict(measures))
-                if done % config.log_every_steps == 0 or done in (1, total):
-                    history.append(record)
-                consistent = True
-            if done % config.checkpoint_every_steps == 0 and done < total:
-                save()
-            if on_step is not None:
-                on_step(record, total)
-            if done == total // 2 and total >= LONG_STEPS:
-                warn()
-            wishes = (bool(noted), should_stop is not None and should_stop())
-            interrupted, stop = team.any(wishes, fit_state.module.alpha.device)
-            if interrupted:
-                raise KeyboardInterrupt
-            if stop:
-                stopped = done < total
-                break
-        save()
-    except KeyboardInterrupt:
-        if consistent:
-            save()
-        raise
+        finished = _take_steps(progress, batches, on_step=on_step, warn=warn, should_stop=should_stop)
     finally:
-        held.close()
         batches.close()
+    if finished:
+        warn()
+    return FitResult(fit_state.module.cpu().eval(), tuple(progress.history), progress.done, finished=finished)
+
+
+class _Progress:
+    """The steps taken so far, their curve, and their checkpoint.
+
+    Attributes:
+        done: number of steps taken.
+        total: number of all steps.
+        history: the curve so far.
+        consistent: False while a step is half done, and afterwards if it failed: there is nothing to save then.
+    """
+
+    def __init__(
+        self, fit_state: FitState, config: SolaConfig, total: int, checkpoint: Path | None, identity: dict[str, Any]
+    ) -> None:
+        self.fit_state = fit_state
+        self.config = config
+        self.total = total
+        self.done = 0
+        self.history: list[StepRecord] = []
+        self.consistent = True
+        self._checkpoint = checkpoint
+        self._identity = identity
+        self._team = fit_state.team
+
+    def resume(self) -> None:
+        """Load the checkpoint, if there is one; raise SolaError if it does not suit this fit."""
+        if self._checkpoint is not None and self._team.broadcast(self._checkpoint.exists()):
+            state = load_checkpoint(self._checkpoint, self._identity)
+            restore_fit(self.fit_state, state)
+            self.done = state["step"]
+            self.history = [StepRecord(*values) for values in state["history"]]
+        if self.done > self.total:
+            raise SolaError(
+                f"{self._checkpoint} has taken {self.done} steps, but steps (or epochs) ask for {self.total}: "
+                "raise them"
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint, on rank 0."""
+        if self._checkpoint is not None and self._team.is_first:
+            state = fit_state_dict(self.fit_state)
+            state |= {"step": self.done, "history": [astuple(record) for record in self.history]}
+            save_checkpoint(self._checkpoint, self._identity, state)
+
+    def step(self, epoch: int, scale: Scale, batch: WindowBatch, loss_of: LossFunction) -> StepRecord:
+        """Take a step, which Ctrl-C cannot interrupt half-way, and return its record."""
+        with interrupt_held_back():
+            self.consistent = False
+            measures = train_step(self.fit_state, batch, scale, step=self.done + 1, loss_of=loss_of)
+            self.done += 1
+            record = StepRecord(self.done, epoch, **asdict(measures))
+            if self.done % self.config.log_every_steps == 0 or self.done in (1, self.total):
+                self.history.append(record)
+            self.consistent = True
+        return record
+
+
+def _take_steps(
+    progress: _Progress,
+    batches: Iterator[tuple[int, Scale, WindowBatch]],
+    *,
+    on_step: Callable[[StepRecord, int], None] | None,
+    warn: Callable[[], None],
+    should_stop: Callable[[], bool] | None,
+) -> bool:
+    """Take the remaining steps, and return whether all are taken; False if `should_stop` ended the fit."""
+    fit_state, total = progress.fit_state, progress.total
+    team, device = fit_state.team, fit_state.module.alpha.device
+    loss_of = shared_loss(fit_state)
+    # With one process, Ctrl-C takes effect at once. With several, all ranks must learn of it and end after one step.
+    nothing_noted: list[int] = []
+    with interrupts_noted() if team.size > 1 else nullcontext(nothing_noted) as noted:
+        try:
+            for epoch, scale, batch in batches:
+                record = progress.step(epoch, scale, batch, loss_of)
+                if progress.done % progress.config.checkpoint_every_steps == 0 and progress.done < total:
+                    progress.save()
+                if on_step is not None:
+                    on_step(record, total)
+                if progress.done == total // 2 and total >= LONG_STEPS:
+                    warn()
+                wishes = (bool(noted), should_stop is not None and should_stop())
+                interrupted, stop = team.any(wishes, device)
+                if interrupted:
+                    raise KeyboardInterrupt
+                if stop:
+                    break
+            progress.save()
+        except KeyboardInterrupt:
+            if progress.consistent:
+                progress.save()
+            raise
     if noted:  # after the last step
         raise KeyboardInterrupt
-    if not stopped:
-        warn()
-    return FitResult(fit_state.module.cpu().eval(), tuple(history), done, finished=not stopped)
+    return progress.done == total
 
 
 def _refuse_idle(videos: int, config: SolaConfig, team: Team) -> None:
-    """Refuses a team that has more processes than a step has windows."""
+    """Raise SolaError if there are more ranks than windows in a step."""
     fewest = videos * config.windows_per_video // steps_in_epoch(videos, config)
     if fewest < team.size:
         raise SolaError(
@@ -186,10 +247,10 @@ def _batches(
     *,
     pinned: bool,
 ) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
-    """Epoch, scale and the team member's windows of each step; the next ones' are read while this one is computed.
+    """Yield epoch, scale and this rank's windows of each step; the next are read while this one is computed.
 
     Args:
-        pinned: whether the windows are to lie in pinned memory, from where a GPU takes them without waiting.
+        pinned: whether to put the windows into pinned memory, from which a GPU copies without waiting.
     """
 
     def read(windows: Windows, scale: Scale) -> WindowBatch:
@@ -218,7 +279,7 @@ def _batches(
                     yield oldest()
             while pending:
                 yield oldest()
-        finally:  # of a fit that ends early nobody wants the rest
+        finally:  # a fit that ends early does not need the rest
             readers.shutdown(wait=False, cancel_futures=True)
 
 
@@ -230,7 +291,7 @@ def _schedule(
     for step in steps:
         epoch, place = divmod(step, per_epoch)
         if drawn is None or drawn[0] != epoch:
-            # The order of the videos is the same at every scale, so each video is seen once whatever the turns.
+            # The order of the videos is the same at every scale, so each video is seen once an epoch.
             epochs = [draw_epoch(lengths, scale.config, epoch) for scale in scales]
             drawn = epoch, [split_into_steps(windows, config.batch_size) for windows in epochs]
         turn = step % len(scales)

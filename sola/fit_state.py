@@ -1,4 +1,4 @@
-"""The networks that are fitted, their optimizer, and one step of similarity matching."""
+"""The networks being fitted, their optimizer, and one step of similarity matching."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from sola.statistics import FeatureStatistics
 
 @dataclass(frozen=True)
 class Scale:
-    """The configuration of one of the scales that take turns, the plan of its positions and their target."""
+    """One of the scales that take turns: its configuration, the plan of its positions, and their target [S, S]."""
 
     config: SolaConfig
     plan: GatherPlan
@@ -33,7 +33,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class FitState:
-    """Everything that an optimizer step changes, and what it computes with."""
+    """Networks and optimizer, which a step changes, and the constants that it computes with."""
 
     module: SolaModule
     predictor: nn.Module
@@ -46,13 +46,13 @@ class FitState:
 
 @dataclass(frozen=True)
 class StepMeasures:
-    """What a step showed before its update.
+    """The measures of a step before its update.
 
     `gate` is the weight of the correction; `correction_ratio` the length of the correction divided by that of the
     input, over the compared positions; `spread` the variance of the compared unit vectors, from 0 (all the same)
-    to 1; `rank` the effective rank of a window's self-similarity, from 1 (all positions the same) to S. The loss is to
-    be read between `constant_loss`, that of the best constant prediction, and `least_loss`, that of the target itself.
-    All are of the whole batch, whoever computed which share of it.
+    to 1; `rank` the effective rank of a window's self-similarity, from 1 (all positions the same) to S. Read the loss
+    between `constant_loss`, that of the best constant prediction, and `least_loss`, that of the target itself.
+    All are of the whole batch, over all ranks.
     """
 
     loss: float
@@ -67,7 +67,7 @@ class StepMeasures:
 def new_fit_state(
     channels: int, config: SolaConfig, *, statistics: FeatureStatistics | None = None, team: Team = ALONE
 ) -> FitState:
-    """A learner at step 0, with the seed's initial weights, on the configured device.
+    """Return the state at step 0, with the seed's initial weights, on the configured device.
 
     Args:
         channels: C of the features.
@@ -101,7 +101,7 @@ def new_fit_state(
 
 def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.device) -> Scale:
     scaled = config.at_scale(factor)
-    # The interval counts in the unscaled step, so that the same time apart means the same at every scale.
+    # Intervals count in the unscaled step, so that the same distance in time means the same at every scale.
     k = config.k / factor**2
     return Scale(
         config=replace(scaled, k=k),
@@ -111,15 +111,15 @@ def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.de
 
 
 def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
-    """The similarity-matching loss of a batch, a scalar, and what the batch showed.
+    """Return the similarity-matching loss of a batch, a scalar, and the measures of the whole batch.
 
-    In a team the scalar is this process's share of the loss, times the size of the team: the mean of these over the
-    processes, as DistributedDataParallel takes it of their gradients, is the loss of the whole batch.
+    With several ranks the scalar is this rank's share of the loss, times the world size. DistributedDataParallel
+    averages gradients over the ranks, so the mean of these scalars must be the loss of the whole batch.
 
     Args:
-        learner: networks and comparison.
-        batch: rows at `scale.plan.positions[0]`; in a team, the windows of this process.
-        scale: one of the learner's.
+        fit_state: networks and statistics.
+        batch: rows at `scale.plan.positions[0]`: this rank's shard of the windows.
+        scale: one of `fit_state.scales`.
     """
     module, config, team = fit_state.module, scale.config, fit_state.team
     device = module.alpha.device
@@ -137,7 +137,7 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         p = fit_state.predictor(z)
     inside = batch.inside(scale.plan.positions[-1])
-    # In a team others may have shorter videos: then all count what they have.
+    # Other ranks may have shorter videos, so with several ranks each counts its valid positions.
     valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
     target = scale.target
     if config.input_weight > 0:
@@ -150,7 +150,7 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
             total=team.total,
         )
     loss = similarity_loss(z, p.to(z.dtype), target, valid)
-    # The mean is over the pairs of positions that count, and of these processes have more or fewer.
+    # The mean is over the valid pairs of positions, and their number differs by rank.
     pairs = inside.sum(dim=1).square().sum().double().to(device)
     with torch.no_grad():
         whole_loss, whole_pairs = team.total(torch.stack([loss.double() * pairs, pairs]))
@@ -164,13 +164,13 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
             constant_loss,
             least_loss,
         )
-        # In the order of the fields; fetched together, since each fetch waits for the GPU.
+        # In the order of the fields; copied together, since each copy waits for the GPU.
         measures = StepMeasures(*torch.stack([value.double() for value in measured]).tolist())
     return loss * (team.size * pairs / whole_pairs).to(loss.dtype), measures
 
 
 class BatchLoss(nn.Module):
-    """`batch_loss` in the form that DistributedDataParallel takes: a module that holds the weights."""
+    """`batch_loss` as a module that holds the weights, which DistributedDataParallel needs."""
 
     def __init__(self, fit_state: FitState) -> None:
         super().__init__()
@@ -180,8 +180,12 @@ class BatchLoss(nn.Module):
         return batch_loss(fit_state, batch, scale)
 
 
-def shared_loss(fit_state: FitState) -> nn.Module:
-    """`batch_loss` whose gradients are averaged over the learner's team; made when the weights have their values."""
+LossFunction = Callable[[FitState, WindowBatch, Scale], tuple[Tensor, StepMeasures]]
+"""`batch_loss`, or `shared_loss(fit_state)` with several ranks."""
+
+
+def shared_loss(fit_state: FitState) -> LossFunction:
+    """Return `batch_loss` with gradients averaged over the ranks; call it once the weights have their values."""
     unused = fit_state.module.gate_form == "open"
     return fit_state.team.wrap_ddp(BatchLoss(fit_state), unused=unused)
 
@@ -198,19 +202,18 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 
 
 def train_step(
-    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: Callable[..., Any] = batch_loss
+    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: LossFunction = batch_loss
 ) -> StepMeasures:
-    """Takes one optimizer step; what the batch showed before it.
+    """Take one optimizer step and return the measures from before its update.
 
     Args:
-        learner: what takes the step.
+        fit_state: networks and optimizer, updated in place.
         batch, scale: as for `batch_loss`.
-        step: its number, for the error.
-        loss_of: in a team, its `shared_loss`.
+        step: its number, for the error message.
+        loss_of: `shared_loss(fit_state)` with several ranks.
 
     Raises:
-        SolaError: the loss is not finite, or another process of the team has ended; the weights are then left as they
-            were.
+        SolaError: the loss is not finite, or another rank has ended; the weights are then unchanged.
     """
     with fit_state.team.together():
         loss, measures = loss_of(fit_state, batch, scale)
@@ -232,7 +235,7 @@ def train_step(
 
 
 def fit_state_dict(fit_state: FitState) -> dict[str, Any]:
-    """All that its steps have changed. Nothing else is random: windows are drawn anew from the seed and the epoch."""
+    """Return what the steps have changed. No random state is needed: windows depend on the seed and the epoch alone."""
     return {
         "module": fit_state.module.state_dict(),
         "predictor": fit_state.predictor.state_dict(),
@@ -241,7 +244,7 @@ def fit_state_dict(fit_state: FitState) -> dict[str, Any]:
 
 
 def restore_fit(fit_state: FitState, state: dict[str, Any]) -> None:
-    """Puts a saved state into a learner of the same settings."""
+    """Load a saved state into a `FitState` of the same settings."""
     fit_state.module.load_state_dict(state["module"])
     fit_state.predictor.load_state_dict(state["predictor"])
     fit_state.optimizer.load_state_dict(state["optimizer"])

@@ -1,7 +1,7 @@
-"""A target that listens to the input: beyond the paper, off by default.
+"""A target that depends on the input: beyond the paper, off by default.
 
-The published target knows time only. Two snippets on either side of a boundary are asked to be alike as much as two
-inside a segment, and the module learns to smooth boundaries away. Here an interval is longer where the input changes.
+The published target depends on time only. It asks two snippets on either side of a boundary to be as similar as two
+inside a segment, so the module learns to smooth boundaries away. Here an interval is longer where the input changes.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sola.distributed import Total, no_reduction
 
-# Compared positions to each side of a gap whose means are told apart: single snippets differ by their noise.
+# Compared positions on each side of a gap, whose means are compared: single snippets differ by noise.
 SIDE = 3
 
 
@@ -23,20 +23,20 @@ def input_aware_target(
     valid: Tensor | None = None,
     total: Total = no_reduction,
 ) -> Tensor:
-    """A target [B, S, S] in [0, 1] whose intervals are measured along the input.
+    """Return a target [B, S, S] in [0, 1] whose intervals are measured along the input.
 
-    The way from one compared position to the next counts (1 - weight) + weight * c / mean(c), and the interval of two
-    positions is the way between them. c is the change there to the power of the contrast; the change is 1 - cos of
-    the means of up to three unit vectors before and after; mean(c) is over the batch, so that intervals keep their
-    length on average. With weight 0 the target is that of time alone.
+    The distance from one compared position to the next is (1 - weight) + weight * c / mean(c), and the interval of two
+    positions is the sum of the distances between them. c is the change there to the power of the contrast; the change
+    is 1 - cos of the means of up to three unit vectors before and after; mean(c) is over the batch, so that intervals
+    keep their length on average. With weight 0 the target depends on time alone.
 
     Args:
         x: input features [B, S, C] of the compared positions.
         k: sharpness of the target, > 0.
         weight: 0 to 1.
         contrast: > 0; the larger, the more the largest changes stand out.
-        valid: [B, S] bool, positions inside the video; all when None.
-        total: adds up over the processes that share the batch.
+        valid: [B, S] bool, positions inside the video; all if None.
+        total: sums over the processes that share the batch (all-reduce).
     """
     with torch.no_grad():
         inside = x.new_ones(x.shape[:2]) if valid is None else valid.to(x)
@@ -47,12 +47,12 @@ def input_aware_target(
         way = (1 - weight) + weight * change / mean.clamp_min(torch.finfo(x.dtype).tiny)
         place = torch.cat([way.new_zeros(len(x), 1), way.cumsum(dim=1)], dim=1)
         interval = place[:, :, None] - place[:, None, :]
-        # At no interval at all k / 0 is infinite, and its sigmoid the wanted 1.
+        # At interval 0, k / 0 is infinite, and its sigmoid is 1, as wanted.
         return torch.sigmoid(k / interval.square())
 
 
 def _changes(unit: Tensor) -> Tensor:
-    """1 - cos between the sums before and after each gap, [B, S - 1]; a sum points as its mean does."""
+    """Return 1 - cos between the sums before and after each gap, [B, S - 1]; a sum has the direction of its mean."""
     size = unit.shape[1]
     gaps = range(1, size)
     before = torch.stack([unit[:, max(0, g - SIDE) : g].sum(dim=1) for g in gaps], dim=1)

@@ -1,4 +1,4 @@
-"""Holding Ctrl-C and SIGTERM back while a step is half done."""
+"""Delay Ctrl-C and SIGTERM until the current step is complete."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ from types import FrameType
 
 @contextmanager
 def interrupt_held_back() -> Iterator[None]:
-    """Lets a Ctrl-C or SIGTERM that arrives inside take effect only when the block is left.
+    """Delay a Ctrl-C or SIGTERM that arrives inside the block until its end.
 
-    Between half an update of the weights and the other half there is no state worth saving. A second signal takes
-    effect at once. What a signal does is up to the program's handlers, which are called then; a signal without one
-    (SIGTERM, unless the program handles it) is not held back, and nothing is outside the main thread.
+    Half an update of the weights is no state worth saving. A second signal takes effect at once. The delayed signal
+    calls the program's own handler. A signal without a handler (SIGTERM, unless the program handles it) is not
+    delayed, and outside the main thread none is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

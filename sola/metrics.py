@@ -1,10 +1,10 @@
-"""Scores of a classifier of snippets into foreground and background."""
+"""Scores of a classifier that separates foreground from background snippets."""
 
 import numpy as np
 
 
 def distance_to_boundary(foreground: np.ndarray) -> np.ndarray:
-    """How many snippets each snippet is from the nearest change of foreground and background, [T] int64.
+    """Return each snippet's distance to the nearest change between foreground and background, in snippets, [T] int64.
 
     The two snippets at a change have distance 1; without any change all have the largest int64.
 
@@ -19,7 +19,7 @@ def distance_to_boundary(foreground: np.ndarray) -> np.ndarray:
 
 
 def balanced_accuracy(foreground: np.ndarray, scores: np.ndarray) -> float:
-    """The mean of the shares of foreground and of background that are told right.
+    """Return the mean of the shares of foreground and of background that are classified correctly.
 
     Args:
         foreground: [N] bool, both classes present.
@@ -30,7 +30,7 @@ def balanced_accuracy(foreground: np.ndarray, scores: np.ndarray) -> float:
 
 
 def average_precision(foreground: np.ndarray, scores: np.ndarray) -> float:
-    """The sum of precision times gain of recall over all thresholds; snippets of one score enter together.
+    """Return the sum over all thresholds of precision times gain in recall; snippets of equal score enter together.
 
     Args:
         foreground: [N] bool, at least one True.

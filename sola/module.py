@@ -36,33 +36,33 @@ class SolaModule(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(()))
         self.gate_form = config.gate
         if config.gate == "open":
-            # Without a closed gate it is the last layer that makes the untrained module the identity.
+            # Without a closed gate, the zero last layer makes the untrained module the identity.
             nn.init.zeros_(self.convolutions[-1].weight)
             nn.init.zeros_(bias_of(self.convolutions[-1]))
 
     @property
     def channels(self) -> int:
-        """C, the channels of input and output."""
+        """Return C, the channels of input and output."""
         return self.convolutions[0].in_channels
 
     @property
     def convolutions(self) -> list[nn.Conv1d]:
-        """The convolutions in the order in which they are applied; a ReLU stands between two of them."""
+        """Return the convolutions in the order in which they are applied, with a ReLU between each two."""
         return [layer for layer in self.conv_network if isinstance(layer, nn.Conv1d)]
 
     @property
     def receptive_radius(self) -> int:
-        """Snippets to either side that an output depends on."""
+        """Return how many snippets on each side an output depends on."""
         return sum(layer.dilation[0] * (layer.kernel_size[0] - 1) // 2 for layer in self.convolutions)
 
     def gate(self) -> Tensor:
-        """The weight of the correction, a scalar: tanh(alpha) unless the configuration says otherwise."""
+        """Return the weight of the correction, a scalar: tanh(alpha) unless the configuration says otherwise."""
         if self.gate_form == "tanh":
             return torch.tanh(self.alpha)
         return self.alpha if self.gate_form == "linear" else torch.ones_like(self.alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The enhanced features, shaped as the input.
+        """Return the enhanced features, shaped like the input.
 
         Args:
             x: features [B, T, C], T >= 1, of the module's own dtype.
@@ -74,7 +74,7 @@ class SolaModule(nn.Module):
 
 
 class SimilarityPredictor(nn.Module):
-    """Linear, ReLU, Linear over the channels; sits behind the module during fitting and is then dropped.
+    """Linear, ReLU, Linear over the channels; follows the module during fitting and is dropped afterwards.
 
     Source: Kang et al., CVPR 2023, section 3.3, after the predictor of SimSiam (Chen and He, CVPR 2021).
     """
@@ -88,19 +88,19 @@ class SimilarityPredictor(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Predictions [..., C] for unit vectors z [..., C]."""
+        """Return predictions [..., C] for unit vectors z [..., C]."""
         predictions: Tensor = self.network(z)
         return predictions
 
 
 def bias_of(layer: nn.Conv1d) -> Tensor:
-    """The bias [out] of one of the module's convolutions."""
+    """Return the bias [out] of one of the module's convolutions."""
     assert layer.bias is not None, "the module builds every convolution with a bias"
     return layer.bias
 
 
 def initial_networks(channels: int, config: SolaConfig) -> tuple[SolaModule, nn.Module]:
-    """The module and the predictor (an identity when the configuration has none) with the seed's initial weights.
+    """Return the module and the predictor (identity if the configuration has none) with the seed's initial weights.
 
     The caller's random state is neither used nor changed.
     """

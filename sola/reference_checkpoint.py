@@ -1,4 +1,4 @@
-"""The form in which the method's authors save a fitted module: a state dict of `conv_network.*` and `alpha`.
+"""Checkpoints in the format of the method's authors: a state dict of `conv_network.*` and `alpha`.
 
 Source: github.com/musicalOffering/sola at bf88bb2.
 """
@@ -32,7 +32,7 @@ def load_reference(path: Path, *, dilations: tuple[int, ...] | None = None) -> t
 
     Args:
         path: the file.
-        dilations: of its convolutions, which the file does not tell; all 1 when None.
+        dilations: of its convolutions, which the file does not hold; all 1 if None.
 
     Raises:
         SolaError: the file is absent, unreadable, or not of this form.
@@ -69,7 +69,7 @@ def check_reference(gate: str, kernel_sizes: Sequence[int], dilations: Sequence[
     It has three convolutions, the last one of kernel size 1, and the gate tanh(alpha).
     """
     if gate != "tanh":
-        raise SolaError(f"the reference's form knows only the gate tanh, this module has {gate}")
+        raise SolaError(f"the reference's form has only the gate tanh, this module has {gate}")
     if len(kernel_sizes) != 3 or (kernel_sizes[-1], dilations[-1]) != (1, 1):
         raise SolaError(
             "the reference's form has three convolutions, the last one of kernel size 1; this module has kernel_sizes "
@@ -111,7 +111,7 @@ def _read(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual files, which are refused below in our own words
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader meet
+    except Exception as error:  # torch's unpickler and zip reader raise many types
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         with path.open("rb") as file:
             start = file.read(8)
@@ -120,14 +120,14 @@ def _read(path: Path) -> Any:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the module's tensors by their names, out of what a checkpoint may have around them."""
+    """Return the module's tensors by name, without what a checkpoint may wrap around them."""
     if not isinstance(content, Mapping):
         raise SolaError(f"{path} is not a state dict but a {type(content).__name__}")
     candidates = [content, *(value for value in content.values() if isinstance(value, Mapping))]
     tensors = [{str(k): v for k, v in values.items() if isinstance(v, Tensor)} for values in candidates]
     for values in tensors:
         if any(_WEIGHT.search(name) for name in values):
-            # A module that was wrapped has "module." and the like before every name.
+            # A wrapped module has "module." or the like before every name.
             return {match[1] if (match := _OURS.fullmatch(name)) else name: value for name, value in values.items()}
     return tensors[0]
 

@@ -1,7 +1,7 @@
-"""Which windows of which videos a training step sees, and reading them.
+"""Draw the windows of each training step, and read them.
 
-What an epoch draws depends on the seed, the epoch's number and the videos' lengths alone, never on what was drawn
-before. That is why an interrupted fit can go on exactly where it stopped without saving a random state.
+The windows of an epoch depend on the seed, the epoch's number and the videos' lengths alone, never on earlier draws.
+So an interrupted fit can resume exactly where it stopped without saving a random state.
 """
 
 from collections.abc import Sequence
@@ -17,38 +17,38 @@ from sola.errors import SolaError
 
 
 class FeatureSource(Protocol):
-    """Feature sequences by number; memory-mapped files do, so that a window reads only its own rows.
+    """Feature sequences by number; memory-mapped files will do, so that a window reads only its own rows.
 
-    Rows may be asked for by several threads at once.
+    Several threads may read rows at once.
     """
 
     def __len__(self) -> int:
-        """Number of videos."""
+        """Return the number of videos."""
         ...
 
     def length(self, index: int) -> int:
-        """T, the snippets of a video."""
+        """Return T, the number of snippets of a video."""
         ...
 
     def rows(self, index: int, start: int, stop: int) -> np.ndarray:
-        """Features [stop - start, C] of the snippets [start, stop) of a video, float16 or float32."""
+        """Return features [stop - start, C] of the snippets [start, stop) of a video, float16 or float32."""
         ...
 
 
 @runtime_checkable
 class PrefetchingSource(FeatureSource, Protocol):
-    """A source that is told what will be asked of it next, so that it can read it all at once."""
+    """A source that can read several windows at once, before they are requested."""
 
     def prefetch(self, windows: Sequence[tuple[int, int, int]]) -> None:
-        """The next calls of `rows` are (index, start, stop) of these."""
+        """Prefetch these (index, start, stop), which the next calls of `rows` request."""
         ...
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows by video and by the snippet of the video at the window's position 0.
+    """Windows: the video of each, and the snippet of the video at the window's position 0.
 
-    `firsts` is negative where a window begins before a short video does.
+    `firsts` is negative if a window begins before a short video does.
     """
 
     videos: np.ndarray
@@ -60,7 +60,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Rows [B, R, C] of windows at the positions asked for, and where in the window the video lies.
+    """Rows [B, R, C] of windows at the requested positions, and where in the window the video lies.
 
     `first` and `end` [B] bound the video's positions, half-open; rows outside are zero.
     """
@@ -70,15 +70,15 @@ class WindowBatch:
     end: Tensor
 
     def inside(self, positions: Tensor) -> Tensor:
-        """Whether each position [S] lies in the video, [B, S] bool."""
+        """Return whether each position [S] lies in the video, [B, S] bool."""
         return (positions >= self.first[:, None]) & (positions < self.end[:, None])
 
 
 def lengths_of(source: FeatureSource) -> np.ndarray:
-    """The snippets of every video, int64.
+    """Return the number of snippets of every video, int64.
 
     Raises:
-        SolaError: there is no video, or one without snippets.
+        SolaError: there is no video, or one has no snippets.
     """
     lengths = np.array([source.length(index) for index in range(len(source))], dtype=np.int64)
     if len(lengths) == 0:
@@ -90,12 +90,12 @@ def lengths_of(source: FeatureSource) -> np.ndarray:
 
 
 def draw_epoch(lengths: np.ndarray, config: SolaConfig, epoch: int) -> Windows:
-    """The windows of an epoch, shuffled: `windows_per_video` of each video.
+    """Return the windows of an epoch, shuffled: `windows_per_video` of each video.
 
-    A video of at least the window's length gets a window inside it, all equally likely. A shorter one lies
-    whole inside its window, at any place that puts one of its snippets at a compared position, all equally
-    likely: so it is seen as at inference, with the convolution's own padding at its ends, and its snippets take
-    turns at being compared instead of always the first ones. What is compared beyond its ends does not count.
+    A window lies inside a video of at least the window's length, all places equally likely. A shorter video lies whole
+    inside its window, at any place that puts one of its snippets at a compared position, all equally likely. So the
+    module sees it as at inference, with the convolution's own padding at its ends, and all its snippets are compared
+    in turn instead of always the first ones. Positions beyond its ends do not count.
 
     Args:
         lengths: [V] int64, snippets of each video.
@@ -105,7 +105,7 @@ def draw_epoch(lengths: np.ndarray, config: SolaConfig, epoch: int) -> Windows:
     random = np.random.default_rng([config.seed, epoch])
     videos = np.tile(np.arange(len(lengths)), config.windows_per_video)
     videos = videos[random.permutation(len(videos))]
-    # One number for each window, whatever its kind, so that one video's length does not move another's draw.
+    # One random number for each window of any kind, so that one video's length does not change another's draw.
     fractions = random.random(len(videos))
     lengths = lengths[videos]
     firsts = np.floor(fractions * (lengths - config.window_snippets + 1)).astype(np.int64)
@@ -124,7 +124,7 @@ def _places_of_short_video(length: int, config: SolaConfig) -> np.ndarray:
 
 
 def split_into_steps(windows: Windows, batch_size: int) -> list[Windows]:
-    """The windows in steps of nearly equal size, at most batch_size, so that no step is left with a few."""
+    """Split the windows into steps of nearly equal size, at most batch_size, so that no step is left with a few."""
     parts = -(-len(windows) // batch_size)
     return [
         Windows(videos, firsts)
@@ -135,7 +135,7 @@ def split_into_steps(windows: Windows, batch_size: int) -> list[Windows]:
 
 
 def steps_in_epoch(videos: int, config: SolaConfig) -> int:
-    """Optimizer steps in an epoch over this many videos."""
+    """Return the number of optimizer steps in an epoch over this many videos."""
     return -(-videos * config.windows_per_video // config.batch_size)
 
 
@@ -148,15 +148,15 @@ def read_windows(
     window_snippets: int,
     dtype: type[np.floating] = np.float32,
 ) -> WindowBatch:
-    """The rows of the windows at ascending positions, read in one piece for each window.
+    """Read the rows of the windows at ascending positions, in one piece for each window.
 
     Args:
         source: the videos.
         windows: what to read.
-        positions: of the window; those outside [0, window_snippets) give zeros, as padding does.
+        positions: in the window; those outside [0, window_snippets) give zeros, as padding does.
         channels: C.
         window_snippets: the window's length.
-        dtype: of the rows given back.
+        dtype: of the returned rows.
 
     Raises:
         SolaError: a video does not have C channels.

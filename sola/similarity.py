@@ -9,9 +9,9 @@ from sola.errors import SolaError
 
 
 def target_tsm(size: int, k: float) -> Tensor:
-    """The similarity [S, S] in [0, 1] that two snippets should have by their interval alone, float64.
+    """Return the similarity [S, S] in [0, 1] that two snippets should have by their interval alone, float64.
 
-    1 on the diagonal, else sigmoid(k / d²) with d = |i - j|: near snippets alike, far ones towards 0.5,
+    1 on the diagonal, else sigmoid(k / d²) with d = |i - j|: near snippets are similar; far ones approach 0.5,
     which is cosine 0: unrelated, not opposed.
 
     Args:
@@ -22,24 +22,24 @@ def target_tsm(size: int, k: float) -> Tensor:
     """
     position = torch.arange(size, dtype=torch.float64)
     interval = (position[:, None] - position[None, :]).abs()
-    # On the diagonal k / 0 is infinite, and its sigmoid the wanted 1.
+    # On the diagonal k / 0 is infinite, and its sigmoid is 1, as wanted.
     return torch.sigmoid(k / interval.square())
 
 
 def predicted_tsm(z: Tensor, p: Tensor) -> Tensor:
-    """The similarity [B, S, S] in [0, 1] between fixed features and predictions: (1 + cos(z_i, p_j)) / 2.
+    """Return the similarity [B, S, S] in [0, 1] between fixed features and predictions: (1 + cos(z_i, p_j)) / 2.
 
-    No gradient flows into z here; that and the predictor keep similarity matching from collapsing.
+    No gradient flows into z. This and the predictor keep similarity matching from collapsing.
 
     Args:
         z: features [B, S, C] of the compared positions.
         p: their predictions [B, S, C].
     """
     z = z.detach()
-    # Divided by the lengths after the product: S numbers a row instead of C. Zero vectors get cosine 0.
+    # Dividing by the lengths after the product costs S divisions a row instead of C. Zero vectors get cosine 0.
     lengths = _lengths(z)[:, :, None] * _lengths(p)[:, None, :]
     cosine = z @ p.transpose(-1, -2) / lengths
-    # Rounding can carry a cosine past 1 by some 1e-7.
+    # Rounding can push a cosine past 1 by about 1e-7.
     return ((1 + cosine) / 2).clamp(0, 1)
 
 
@@ -48,9 +48,9 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """The mean binary cross-entropy between predicted and target TSM, a scalar.
+    """Return the mean binary cross-entropy between predicted and target TSM, a scalar.
 
-    Every pair of valid positions counts the same, so a short video weighs as much as the pairs that it has.
+    Every pair of valid positions counts the same, so a short video has the weight of its pairs.
 
     Args:
         z: features [B, S, C] of the compared positions.
@@ -68,16 +68,16 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
 
 
 def loss_bounds(target: Tensor, valid: Tensor | None = None, *, total: Total = no_reduction) -> tuple[Tensor, Tensor]:
-    """The loss of the best prediction that is the same for all pairs, and of the target itself; scalars, float64.
+    """Return the loss of the best constant prediction, and of the target itself; scalars, float64.
 
-    The first is the plateau on which a fit rests that has learned nothing from the intervals: with q the mean of the
-    target over the pairs, the mean cross-entropy of a constant c is that of c and q, least at c = q. The second, the
-    entropy of the target, is the least that any prediction can reach.
+    The first is the plateau of a fit that has learned nothing from the intervals: with q the mean of the target over
+    the pairs, the mean cross-entropy of a constant c is that of c and q, minimal at c = q. The second, the entropy of
+    the target, is the minimum over all predictions.
 
     Args:
         target: [S, S] or [B, S, S] in [0, 1].
-        valid: [B, S] bool, positions inside the video; all when None.
-        total: adds up over the processes that share the batch.
+        valid: [B, S] bool, positions inside the video; all if None.
+        total: sums over the processes that share the batch (all-reduce).
     """
     target = target.double()
     if valid is not None:
@@ -90,7 +90,7 @@ def loss_bounds(target: Tensor, valid: Tensor | None = None, *, total: Total = n
 
 
 def _binary_cross_entropy(predicted: Tensor, target: Tensor) -> Tensor:
-    # Not torch's function: on NaN that one aborts with no step named, on CUDA together with the whole process.
+    # Not torch's function: on NaN it aborts without naming the step, and on CUDA it takes the whole process down.
     # The bound keeps the logarithms finite; at 0 and 1 the cosine has an extremum, so no gradient is lost there.
     least = torch.finfo(predicted.dtype).eps
     bounded = predicted.clamp(least, 1 - least)
@@ -98,9 +98,9 @@ def _binary_cross_entropy(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def self_similarity(features: np.ndarray) -> np.ndarray:
-    """The temporal self-similarity matrix [T, T] in [0, 1] of a feature sequence, float32, for looking at.
+    """Return the temporal self-similarity matrix [T, T] in [0, 1] of a feature sequence, float32, for display.
 
-    Entry (i, j) is (1 + cos(x_i, x_j)) / 2: symmetric, 1 on the diagonal, blind to the length of the vectors.
+    Entry (i, j) is (1 + cos(x_i, x_j)) / 2: symmetric, 1 on the diagonal, independent of the length of the vectors.
     A row of zeros has no direction and counts as unrelated (0.5) to the others.
 
     Args:
@@ -109,7 +109,7 @@ def self_similarity(features: np.ndarray) -> np.ndarray:
     if features.ndim != 2:
         raise SolaError(f"features must be [T, C], got {list(features.shape)}")
     rows = features.astype(np.float64)
-    # Two divisions: a row's largest value first, so that squaring can neither overflow nor vanish.
+    # Two divisions: by a row's largest value first, so that squares neither overflow nor underflow.
     rows /= np.maximum(np.abs(rows).max(axis=1, keepdims=True, initial=0.0), np.finfo(np.float64).tiny)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     matrix = (1 + rows @ rows.T) / 2

@@ -1,7 +1,7 @@
-"""The module's output at chosen positions only, from the inputs and hidden rows which these depend on.
+"""Compute the module's output at chosen positions only, from the inputs and hidden rows that these depend on.
 
 Training compares 8 of a window's 23 positions; a whole convolution would compute the rest for nothing. The same
-function serves long sequences block by block: there the positions are a block, and what it depends on its halo.
+function enhances long sequences block by block: there the positions are a block, and the other inputs its halo.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ class GatherPlan:
     centers: Tensor
 
     def to(self, device: torch.device) -> "GatherPlan":
-        """The same plan with its indices on a device; positions stay on the CPU, where masks are decided."""
+        """Return the plan with its indices on a device; positions stay on the CPU, where masks are computed."""
         return GatherPlan(self.positions, tuple(t.to(device) for t in self.taps), self.centers.to(device))
 
 
 def plan_gather(module: SolaModule, positions: Sequence[int]) -> GatherPlan:
-    """The plan that computes the module's output at ascending positions."""
+    """Return the plan that computes the module's output at ascending positions."""
     needed = [list(positions)]
     offsets: list[list[int]] = []
     for layer in reversed(module.convolutions):
@@ -61,7 +61,7 @@ class LayerWeights:
 
 
 def layer_weights(module: SolaModule, dtype: torch.dtype | None = None) -> list[LayerWeights]:
-    """The module's weights in the form of `gathered_forward`, with gradients, in a dtype (None: their own)."""
+    """Return the module's weights in the form of `gathered_forward`, with gradients, in a dtype (None: their own)."""
     weights = []
     for layer in module.convolutions:
         matrix = layer.weight.transpose(1, 2).reshape(layer.out_channels, -1)
@@ -78,10 +78,10 @@ def gathered_forward(
     first: Tensor,
     end: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The input and the module's correction tanh(alpha) * h(x) at the plan's positions, [B, S, C] each.
+    """Return the input and the module's correction tanh(alpha) * h(x) at the plan's positions, [B, S, C] each.
 
-    Their sum is what the module gives when it runs on the sequence [first, end) with "same" padding. The matrix
-    products are computed in the dtype of the weights; input and correction have the dtype of the rows.
+    Their sum equals the module's output on the sequence [first, end) with "same" padding. The matrix products are
+    computed in the dtype of the weights; input and correction have the dtype of the rows.
 
     Args:
         weights: of the module, from `layer_weights`.
@@ -91,16 +91,16 @@ def gathered_forward(
         first: [B] int64 on the CPU, the sequence's first position.
         end: [B] int64 on the CPU, one past the sequence's last position.
     """
-    # Converted before rows are repeated for the taps, so that in bf16 half the bytes are moved.
+    # Converted before rows are repeated for the taps, so that bf16 moves half the bytes.
     hidden = rows.to(weights[0].matrix.dtype)
     for index, (weight, taps) in enumerate(zip(weights, plan.taps, strict=True)):
         if index > 0:
             hidden = F.relu(hidden)
         if taps.shape[1] > 1:
-            # What a layer's padding would hold: without a mask a hidden row outside would hold its bias.
+            # As a layer's padding: without the mask, a hidden row outside the sequence would hold its bias.
             hidden = _zero_outside(hidden, plan.positions[index], first, end)
             # One matrix product over all taps: measured 1.6 to 2 times as fast on a CPU as a strided
-            # convolution, and the same for every kernel size and dilation.
+            # convolution, for every kernel size and dilation.
             hidden = hidden[:, taps.flatten()].reshape(len(rows), len(taps), -1)
         hidden = F.linear(hidden, weight.matrix, weight.bias)
     return rows[:, plan.centers], gate * hidden.to(rows.dtype)

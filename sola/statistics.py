@@ -1,9 +1,9 @@
-"""What is known about a data set's features as a whole, and comparing features relative to it.
+"""Statistics of a data set's features, and comparing features relative to them.
 
 Features after a ReLU and pooling are all positive: any two have a large cosine, whatever they show, while the
 target asks for cosine 0 between unrelated snippets. Relative to the data set's mean, unrelated snippets do have
-cosine near 0. Dividing by the deviations keeps a few strong channels from deciding alone; whitening also takes
-out what channels say twice.
+cosine near 0. Dividing by the standard deviations keeps a few strong channels from dominating; whitening also removes
+the correlation between channels.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from torch import Tensor
 from sola.config import Comparison
 from sola.sampling import FeatureSource, PrefetchingSource
 
-# Enough rows for the covariance of 2048 channels with some to spare; read one by one, in seconds.
+# More than enough rows for the covariance of 2048 channels; reading them one by one takes seconds.
 MOST_ROWS = 16384
-# Share of the mean variance that is added to every direction: those with next to none are not blown up.
+# Share of the mean variance that is added to every direction, so that directions with almost none are not blown up.
 SHRINKAGE = 0.01
 _ROWS_AT_ONCE = 512
 
@@ -30,11 +30,11 @@ class FeatureStatistics:
     scale: Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "FeatureStatistics":
-        """The same on a device."""
+        """Return the statistics on a device, in a dtype."""
         return FeatureStatistics(self.origin.to(device, dtype), self.scale.to(device, dtype))
 
     def apply(self, features: Tensor) -> Tensor:
-        """The features [..., C] relative to the data set."""
+        """Return the features [..., C] relative to the data set."""
         shifted = features - self.origin
         return shifted * self.scale if self.scale.ndim == 1 else shifted @ self.scale
 
@@ -42,9 +42,9 @@ class FeatureStatistics:
 def feature_statistics(
     source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison
 ) -> FeatureStatistics | None:
-    """What the comparison needs to know about the data, float64; None for raw features.
+    """Return the statistics that the comparison needs, float64; None for raw features.
 
-    From at most 16,384 rows, spread evenly over all snippets of all videos.
+    They come from at most 16,384 rows, spread evenly over all snippets of all videos.
     """
     if comparison == "raw":
         return None

@@ -1,1 +1,1 @@
-"""Ablations: what is varied, the cells, and their results."""
+"""Ablations: the options that vary, the cells, and their results."""

@@ -1,9 +1,9 @@
-"""Working through an ablation: what is to be extracted once, then the cells, several side by side.
+"""Run an ablation: extract the features once, then run the cells, several at a time.
 
-OUT/features/<encoder>-<hash>/    a store for each setting of [extract], where the ablation starts from videos
-OUT/cells/<name>/                 a folder for each cell; finished ones are not done again. Cells with the same SoLa
-                                  (settings, seed, features) fit it once: the first one, and the others take its module
-OUT/results.csv, summary.csv      see ``pipeline.ablation.results``
+OUT/features/<encoder>-<hash>/    a store for each setting of [extract], if the ablation starts from videos
+OUT/cells/<name>/                 a folder for each cell; finished cells are not run again. Cells with the same SoLa
+                                  (settings, seed, features) fit it once: the others use the module of the first
+OUT/results.csv, summary.csv      see `pipeline.ablation.results`
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ Say = Callable[[str], None]
 
 
 def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[CellResult]:
-    """Works through the ablation in ``file``; the results in the order of the cells.
+    """Run the ablation in `file` and return the results in the order of the cells.
 
-    A cell that fails costs only itself. Interrupted, the same call goes on where it was.
+    A failed cell does not stop the others. After an interruption, the same call resumes.
 
     Args:
-        file: what is varied; see ``pipeline.ablation.plan``.
+        file: the options that vary; see `pipeline.ablation.plan`.
         out: the folder of results.
-        say: told what is done.
+        config: data, jobs and what to keep.
+        say: called with each line of progress.
 
     Raises:
-        PipelineError, SolaError, EncoderError: the file is not accepted, or there are no features to work on.
+        PipelineError, SolaError, EncoderError: the file is not accepted, or there are no features.
     """
     cells = read_plan(file, config)
     stores = _stores(cells, out, config, say)
@@ -74,7 +75,7 @@ def _scores_text(scores: dict[str, float]) -> str:
 
 
 def default_jobs() -> int:
-    """How many cells this machine can work on at a time: one with a GPU, else half as many as there are cores."""
+    """Return how many cells this machine runs at a time: one with a GPU, else half the number of cores."""
     return 1 if torch.cuda.is_available() else max(1, _cores() // 2)
 
 
@@ -83,7 +84,7 @@ def _cores() -> int:
 
 
 def _stores(cells: list[Cell], out: Path, config: AblateConfig, say: Say) -> dict[str, Path]:
-    """The folder of the plain features of each cell, by its name; extracted here where the cells name videos."""
+    """Return the folder of each cell's plain features, by the cell's name; extract them if the cells name videos."""
     stores: dict[str, Path] = {}
     extracted: set[Path] = set()
     for cell in cells:
@@ -114,9 +115,9 @@ def _stores(cells: list[Cell], out: Path, config: AblateConfig, say: Say) -> dic
 def _work(
     cells: list[Cell], stores: dict[str, Path], out: Path, config: AblateConfig, jobs: int
 ) -> Iterator[tuple[CellResult, float]]:
-    """Each cell's result and the seconds it took, as they come.
+    """Yield each cell's result and its seconds, in the order in which cells finish.
 
-    Of cells that share their SoLa the first one fits it, and the others begin when it is done.
+    Among cells that share their SoLa, the first one fits it, and the others start afterwards.
     """
     groups = share_sola(cells, stores)
 
@@ -140,12 +141,12 @@ def _work(
         initializer=_start_process,
         initargs=(max(1, _cores() // jobs),),
     )
-    running: dict[Future[tuple[CellResult, float]], list[Cell]] = {}  # a cell, and those that wait for its module
+    running: dict[Future[tuple[CellResult, float]], list[Cell]] = {}  # a cell, and the cells that wait for its module
 
     def start(cell: Cell, module: Path | None, waiting: list[Cell]) -> None:
         try:
             future = pool.submit(try_cell, *arguments(cell, module))
-        except BrokenProcessPool as error:  # told as the cell's failure, as of those that ran
+        except BrokenProcessPool as error:  # reported as the cell's failure, as for running cells
             future = Future()
             future.set_exception(error)
         running[future] = [cell, *waiting]
@@ -161,11 +162,11 @@ def _work(
                 if module := fitted_by(result):
                     for other in waiting:
                         start(other, module, [])
-                elif waiting:  # the next one fits it for the rest
+                elif waiting:  # the next cell fits it for the rest
                     start(waiting[0], None, waiting[1:])
         pool.shutdown()
     except BaseException:
-        # Cells that run are ended; what their stages have saved is gone on with next time.
+        # End running cells; the next run resumes from what their stages have saved.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
@@ -176,12 +177,12 @@ def _result_of(future: Future[tuple[CellResult, float]], cell: Cell) -> tuple[Ce
     try:
         return future.result()
     except BrokenProcessPool:
-        reason = "a process was killed, perhaps for want of memory: run the same command again with fewer --jobs"
+        reason = "a process was killed, perhaps out of memory: run the same command again with fewer --jobs"
         return CellResult(cell, {}, reason), 0.0
 
 
 def _start_process(threads: int) -> None:
-    """Gives a process its share of the cores; Ctrl-C is the parent's affair, and bars would overwrite each other."""
+    """Give a process its share of the cores, and leave Ctrl-C and progress bars to the parent process."""
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)

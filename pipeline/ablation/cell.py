@@ -1,9 +1,9 @@
 """One cell of an ablation: the stages of `run` after extraction, and the linear evaluation, in a folder of its own.
 
-With --no-head there are enhanced features and the linear evaluation only.
+With --no-head, a cell has enhanced features and the linear evaluation only.
 
-CELL/run.json, enhanced/, model/, detections.json, evaluation.json    as `run` leaves them
-CELL/cell.json                                                        the scores; written last: the cell is done
+CELL/run.json, enhanced/, model/, detections.json, evaluation.json    as `run` writes them
+CELL/cell.json                                                        the scores; written last, it marks a finished cell
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from sola.fit import StepRecord
 def work_cell(
     cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool, module: Path | None = None
 ) -> dict[str, float]:
-    """The scores of a cell by name, from 0 to 1; taken from its folder when it is finished there.
+    """Run a cell and return its scores by name, from 0 to 1; a finished cell's scores are read from its folder.
 
     Args:
         cell: its settings.
         store: plain features.
-        folder: of the cell; a started one is gone on with.
-        keep_features: keep the enhanced features when the cell is finished.
-        module: of a cell that shares this one's SoLa, see :func:`share_sola`.
+        folder: of the cell; an unfinished cell resumes.
+        keep_features: keep the enhanced features of the finished cell.
+        module: of a cell that shares this one's SoLa, see `share_sola`.
 
     Raises:
-        PipelineError, SolaError: a stage cannot be done.
+        PipelineError, SolaError: a stage fails.
     """
     given = _identity(cell, store)
     if (scores := finished(folder, given)) is not None:
         return scores
     started = time.perf_counter()
-    (folder / "cell.json").unlink(missing_ok=True)  # it is of other features or annotations
+    (folder / "cell.json").unlink(missing_ok=True)  # it belongs to other features or annotations
     folder.mkdir(parents=True, exist_ok=True)
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
@@ -82,7 +82,7 @@ def work_cell(
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell with its scores by name, from 0 to 1, or with the reason why there are none."""
+    """A cell with its scores by name, from 0 to 1, or with the reason of its failure."""
 
     cell: Cell
     scores: dict[str, float]
@@ -92,7 +92,7 @@ class CellResult:
 def try_cell(
     cell: Cell, store: Path, folder: Path, keep_features: bool, module: Path | None
 ) -> tuple[CellResult, float]:
-    """The scores of a cell as :func:`work_cell` gives them, or why there are none, and the seconds it took."""
+    """Return the result of `work_cell`, scores or failure, and the seconds that it took."""
     started = time.perf_counter()
     try:
         scores = work_cell(cell, FeatureStore.open(store), folder, keep_features=keep_features, module=module)
@@ -103,12 +103,13 @@ def try_cell(
 
 
 def share_sola(cells: Sequence[Cell], stores: Mapping[str, Path]) -> list[list[Cell]]:
-    """The cells in groups whose SoLa is one: same settings, seed and store, so the first one's module serves all.
+    """Group cells that can share a fitted module: same settings, seed and store.
 
-    A cell that fits no SoLa before its head is a group of its own. The order is that of each group's first cell.
+    A cell that fits no SoLa before its head is a group of its own. Groups are in the order of their first cells.
 
     Args:
-        stores: the folder of the plain features of each cell, by its name.
+        cells: all cells.
+        stores: the folder of each cell's plain features, by the cell's name.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -118,24 +119,24 @@ def share_sola(cells: Sequence[Cell], stores: Mapping[str, Path]) -> list[list[C
 
 
 def module_of(cell: Cell, folder: Path) -> Path | None:
-    """The SoLa module in the folder of a finished cell; None where none was fitted or it was removed."""
+    """Return the file of the SoLa module in a finished cell's folder; None if none was fitted or it was removed."""
     file = folder / "enhanced" / MODULE_FILE
     return file if cell.config.use_sola and file.is_file() else None
 
 
 def _seen_by_head(config: RunConfig, store: FeatureStore) -> FeatureStore:
-    """The features that the head works on: plain, after SoLa, or after the module that was trained in front of it."""
+    """Return the head's input features: plain, after SoLa, or after the module that was trained with the head."""
     enhanced = config.out / "enhanced"
     if config.use_sola:
         return FeatureStore.open(enhanced)
     if not config.train.trains_module:
         return store
-    shutil.rmtree(enhanced, ignore_errors=True)  # of another training
+    shutil.rmtree(enhanced, ignore_errors=True)  # it may be of another training
     return enhance_store(store, enhanced, config.sola, module_file=config.out / "model" / MODULE_FILE)[0]
 
 
 def finished(folder: Path, given: str) -> dict[str, float] | None:
-    """The scores of a finished cell with the same settings, features and annotations, or None."""
+    """Return the scores of a finished cell with the same settings, features and annotations, or None."""
     try:
         value = read_json(folder / "cell.json", what="cell")
         return dict(value["scores"]) if value["given"] == given else None
@@ -158,7 +159,7 @@ def _map_of(evaluation: Path) -> dict[str, float]:
 
 
 def _gain_of(fitted_in: Path) -> dict[str, float]:
-    """What the fit in that folder gained, see :func:`sola.diagnostics.gain`; nothing where its curve is not there."""
+    """Return the gain of the fit in that folder (see `sola.diagnostics.gain`); empty if it has no training curve."""
     if not (fitted_in / HISTORY_FILE).is_file():
         return {}
     curve = [StepRecord(**record) for record in read_json(fitted_in / HISTORY_FILE, what="history of a fit")]
@@ -167,13 +168,13 @@ def _gain_of(fitted_in: Path) -> dict[str, float]:
 
 
 def _remove_features(enhanced: Path) -> None:
-    """Removes the rows and leaves the module, its history and its curve.
+    """Remove the rows and keep the module, its history and its curve.
 
-    The store's head goes first: what is left does not pass for a store without videos.
+    `store.json` goes first, so that the rest does not look like a store without videos.
     """
     (enhanced / "store.json").unlink(missing_ok=True)
     shutil.rmtree(enhanced / "features", ignore_errors=True)
 
 
 def _silent(text: str) -> None:
-    """What stages say of themselves stands in the cell's run.json."""
+    """Print nothing: the cell's run.json holds what its stages report."""

@@ -1,4 +1,4 @@
-"""An ablation's file and the cells that it asks for: every variant, every choice of the grid, every seed.
+"""Read an ablation's file into cells: one for every variant, combination of the grid, and seed.
 
 annotations = "annotations.json"      # or --annotations
 store = "features/"                   # or --store; or videos = ["videos/"], or --videos
@@ -39,14 +39,14 @@ _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One training to do.
+    """One training of an ablation.
 
     Args:
         name: of its folder: readable, and unique to its settings.
-        options: what varies, and its value here; shown in tables.
+        options: the options that vary, with their values here; shown in tables.
         seed: of SoLa, of the head and of the linear evaluation.
-        store: to work on; None: extract ``config.videos`` first.
-        config: the settings of all stages; its ``out`` is not used.
+        store: its features; None: extract `config.videos` first.
+        config: the settings of all stages; its `out` is not used.
     """
 
     name: str
@@ -57,32 +57,32 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What varies, as one line."""
+        """Return the options that vary, as one line."""
         return label_of(self.options)
 
 
 def label_of(options: dict[str, Any]) -> str:
-    """Options as a person writes them: the variant's name, then name=value."""
+    """Return options as a person writes them: the variant's name, then name=value."""
     parts = [value if name == "variant" else f"{name}={value_text(value)}" for name, value in options.items()]
     return ", ".join(parts) or "as it is"
 
 
 def value_text(value: Any) -> str:
-    """A value of an option as text: lists with commas, true and false as in the file."""
+    """Return an option's value as text: lists with commas, true and false as in the file."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(value_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
-    """The cells of an ablation, in the order of the file; equal ones once.
+    """Return the cells of an ablation, in the order of the file; equal cells appear once.
 
     Args:
         file: TOML, as described above.
-        given: what the command line says; it wins over the file.
+        given: the command line's options, which override the file.
 
     Raises:
-        PipelineError: the file is absent or not TOML, an option does not exist or is not accepted.
+        PipelineError: the file is absent or not TOML, or an option is unknown or not accepted.
     """
     values = read_toml(file)
     if unknown := sorted(set(values) - {*_STAGES, *_OWN, "use_sola"}):
@@ -107,7 +107,7 @@ def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
 
 
 def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each variant with each choice of the grid: what tables show of it, and its options."""
+    """Yield each variant with each combination of the grid: the options shown in tables, and all options."""
     variants: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for number, table in enumerate(_list(file, "variants", values.get("variants", [{}]))):
         options = _flat(table)
@@ -124,7 +124,7 @@ def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str
 
 
 def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[str, Any]]:
-    """What cells work on: one of the stores, or the videos."""
+    """Return the data that cells work on: each of the stores, or the videos."""
     stores = list(given.store) or _paths(values.get("store", [])) if not given.videos else []
     videos = list(given.videos) or _paths(values.get("videos", [])) if not stores else []
     if stores:
@@ -137,7 +137,7 @@ def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[
 def _cell(
     file: Path, common: dict[str, Any], shown: dict[str, Any], options: dict[str, Any], annotations: Path, seed: int
 ) -> Cell:
-    """The cell of some options; ``common`` holds the settings of all cells and what they work on."""
+    """Return the cell with some options; `common` holds the settings of all cells and their data."""
     settings = deepcopy(common)
     store = settings.pop("store", None)
     for name, value in options.items():
@@ -153,7 +153,7 @@ def _cell(
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
-    # Where the data lie does not matter here; what they are is compared when the cell is looked up.
+    # The path of the data does not matter here; the data themselves are compared when the cell is looked up.
     settled = settings_of_results(config)
     facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
@@ -179,7 +179,7 @@ def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
 
 
 def _settings(values: dict[str, Any], file: Path) -> CellConfig:
-    """The settings as `run` understands them, by the same rules and with the same errors."""
+    """Return the settings of `run`, parsed by the same rules and with the same errors."""
     app = App(config=(Dict(values, source=str(file)),), default_parameter=Parameter(consume_multiple=True))
 
     @app.default

@@ -1,7 +1,7 @@
-"""The results of an ablation: a line for each cell, mean and deviation over the seeds, a table, a plot.
+"""The results of an ablation: a line for each cell, mean and standard deviation over the seeds, a table, a plot.
 
-OUT/results.csv     one line a cell: what varies, the seed, all scores (0 to 1), the cell's folder
-OUT/summary.csv     one line a setting: mean and deviation of each score over its seeds
+OUT/results.csv     a line for each cell: the options that vary, the seed, all scores (0 to 1), the cell's folder
+OUT/summary.csv     a line for each setting: mean and standard deviation of each score over its seeds
 OUT/results.png, results.svg
 """
 
@@ -42,19 +42,19 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The cells of one setting: ``scores`` of each measure, one for each seed that is done."""
+    """The cells of one setting: `scores` of each measure, one for each finished seed."""
 
     options: dict[str, Any]
     scores: dict[str, list[float]]
 
     @property
     def label(self) -> str:
-        """What varies, as one line."""
+        """Return the options that vary, as one line."""
         return label_of(self.options)
 
 
 def settings_of(results: Sequence[CellResult]) -> list[Setting]:
-    """The cells that are done, gathered by setting, in the order of the first cell of each."""
+    """Return the finished cells, grouped by setting, in the order of the first cell of each."""
     found: dict[str, Setting] = {}
     for result in results:
         if result.failure:
@@ -66,7 +66,7 @@ def settings_of(results: Sequence[CellResult]) -> list[Setting]:
 
 
 def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
-    """Writes the two tables and the two pictures; returns their files (none where no cell is done)."""
+    """Write the two tables and the two pictures, and return their files (none if no cell is finished)."""
     settings = settings_of(results)
     if not settings:
         return []
@@ -92,7 +92,7 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
 
 
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table for people: mean and deviation in percent; of the loss's gain as it is."""
+    """Return header and rows of a table: mean and deviation in percent; the gain of the loss from 0 to 1."""
     measured = dict.fromkeys(name for setting in settings for name in setting.scores)
     shown = {name: title for name, title in SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
@@ -104,9 +104,9 @@ def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
 
 
 def draw_results(settings: Sequence[Setting]) -> Figure:
-    """A figure of the linear evaluation's accuracy and of mAP for each setting: seeds, mean and deviation.
+    """Return a figure of the linear evaluation's accuracy and of mAP for each setting: seeds, mean and deviation.
 
-    Without a head the accuracy near boundaries takes the place of mAP.
+    Without a head, the accuracy near boundaries replaces mAP.
     """
     candidates = ("map_own", "map_activitynet", "accuracy_within_1")
     second = next((name for name in candidates if all(name in s.scores for s in settings)), "average_precision")
@@ -150,7 +150,7 @@ def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
 def _text(name: str, values: list[float] | None) -> str:
     if not values:
         return "-"
-    if name == "gain":  # of the loss, no percentage of anything that is counted
+    if name == "gain":  # a share of the loss, not a percentage of counted things
         return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
     return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}"
 

@@ -1,1 +1,1 @@
-"""What a job will take, before it runs, and how it is getting on while it does."""
+"""Estimates of a job before it runs, and its status while it runs."""

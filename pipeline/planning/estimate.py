@@ -1,4 +1,4 @@
-"""What a run of `extract` would do, and about how long it would take: nothing is written."""
+"""Estimate what a run of `extract` would do and how long it would take; nothing is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.videos import VideoFile, VideoList
 
 _PROBE_SECONDS = 60.0
-_BYTES_BESIDE_ROWS = 128 + 3 * 1024  # header of the array, and about what a sidecar takes
+_BYTES_BESIDE_ROWS = 128 + 3 * 1024  # the array's header, and about the size of a sidecar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +37,23 @@ class Estimate:
     """What `extract` would do.
 
     Args:
-        done: ids of the videos that are done.
-        failed: id → "kind: reason" of those that failed and are left alone.
-        to_do: ids of those to be encoded, in order.
-        changed: how many of these are done before, from files that have changed since.
-        probed: number of videos, of those to do, whose duration was looked up.
-        unusable: id → reason of those among the probed that will fail; the estimate takes them for as frequent
-            among the others.
+        done: ids of the finished videos.
+        failed: id → "kind: reason" of the videos that failed earlier and are skipped.
+        to_do: ids of the videos to encode, in order.
+        changed: how many of these were finished before, but their files have changed since.
+        probed: how many of the videos to do were probed for their duration.
+        unusable: id → reason of the probed videos that will fail; the estimate assumes the same share of the others.
         video_seconds: of the videos to do.
         snippets: of the videos to do.
         margin: of seconds and snippets, relative: with 95% confidence they are within ± this share. 0: all
-            were probed; infinite: a single one of several was.
+            were probed; infinite: only one of several was.
         snippets_per_second: of the encoder alone.
-        flow_fields: of all snippets, estimated once for each pair of frames; 0 without flow.
+        flow_fields: of all snippets, counting each pair of frames once; 0 without flow.
         flow_fields_per_second: of all cores together.
-        megabytes: 10^6 bytes that the features will take.
+        megabytes: size of the features, in 10^6 bytes.
         sizes: bytes of each video to do.
-        sampled: the videos that were probed.
-        longest: snippets of the longest video among them.
+        sampled: the probed videos.
+        longest: snippets of the longest probed video.
     """
 
     done: tuple[str, ...]
@@ -76,16 +75,16 @@ class Estimate:
 
     @property
     def encode_seconds(self) -> float:
-        """Of the encoder; the whole time, as long as decoding keeps up with it and there is no flow."""
+        """Return the encoder's seconds: the whole time, if decoding keeps up and there is no flow."""
         return self.snippets / self.snippets_per_second
 
     @property
     def flow_seconds(self) -> float:
-        """Of all cores, for the flow."""
+        """Return the seconds that the flow takes on all cores."""
         return self.flow_fields / self.flow_fields_per_second
 
     def lines(self) -> list[str]:
-        """For people: one line for each failed video and each to do, then the sums."""
+        """Return the estimate as text: one line for each failed video and each video to do, then the sums."""
         listed = [f"failed: {video_id}: {reason}" for video_id, reason in sorted(self.failed.items())]
         listed += [f"would fail: {video_id}: {reason}" for video_id, reason in sorted(self.unusable.items())]
         listed += [f"to do: {video_id}" for video_id in self.to_do]
@@ -114,19 +113,20 @@ class Estimate:
 def estimate(
     inputs: Sequence[AnyPath], out: AnyPath | None, config: ExtractConfig, *, sample: int = 8, report: Report = silent
 ) -> Estimate:
-    """What ``extract(inputs, out, config)`` would do.
+    """Estimate what `extract(inputs, out, config)` would do.
 
     Seconds and snippets are extrapolated by bytes from a random sample (the same each time) of the videos to do:
     a ratio estimate with the margin of its standard error.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths.
-        out: the feature store; None or not there yet: everything is to do.
-        sample: number of videos whose durations are looked up.
-        report: told the share of the videos that have been compared with the store, 0 to 1.
+        inputs: video files, folders (searched recursively), text files of paths.
+        out: the feature store; if None or absent, all videos are to do.
+        config: of `extract`.
+        sample: number of videos to probe for their duration.
+        report: called with the share of the videos compared with the store, 0 to 1.
 
     Raises:
-        PipelineError, EncoderError: `extract` would refuse as well (no videos, no weights, another store, …).
+        PipelineError, EncoderError: `extract` would fail as well (no videos, no weights, another store, …).
 
     Source: W. G. Cochran, Sampling Techniques, 3rd ed., 1977, chapter 6 (ratio estimator and its variance).
     """
@@ -147,26 +147,27 @@ def estimate_with(
     sample: int,
     report: Report = silent,
 ) -> Estimate:
-    """The same, of videos that are found and with what :func:`pipeline.extraction.encode.open_encoder` gives."""
+    """Estimate as `estimate` does, for given videos and the encoder and spec of `open_encoder`."""
     store = _store(out, spec)
     done, failed, to_do, sizes, changed = [], {}, [], [], 0
     for number, video in enumerate(videos, start=1):
         if not config.is_mine(video.id):
             continue
-        standing = video_status_of(video, store, config) if store else VideoStatus("new")
-        if standing.to_do:
+        status = video_status_of(video, store, config) if store else VideoStatus("new")
+        if status.to_do:
             to_do.append(video)
             sizes.append(size_of(video.path))
-            changed += standing.state == "changed"
-        elif standing.state == "done":
+            changed += status.state == "changed"
+        elif status.state == "done":
             done.append(video.id)
         else:
-            failed[video.id] = standing.reason
+            failed[video.id] = status.reason
         report(number / len(videos), f"{number}/{len(videos)} videos compared")
     chosen = sorted(Random(0).sample(range(len(to_do)), min(sample, len(to_do))))
-    probed = [_looked_up(to_do[i]) for i in chosen]
-    seconds = [0.0 if isinstance(found, str) else float(found.duration) for found in probed]
-    rows = [0.0 if isinstance(found, str) else float(spec.plan.at(found.fps).count(found.duration)) for found in probed]
+    probed = [_probe(to_do[i]) for i in chosen]
+    infos = [found.info for found in probed]
+    seconds = [float(info.duration) if info else 0.0 for info in infos]
+    rows = [float(spec.plan.at(info.fps).count(info.duration)) if info else 0.0 for info in infos]
     measured = [sizes[i] for i in chosen]
     snippets, margin = extrapolate(rows, measured, total=sum(sizes), population=len(to_do))
     bytes_a_row = spec.channels * np.dtype(spec.dtype).itemsize
@@ -176,7 +177,7 @@ def estimate_with(
         to_do=tuple(video.id for video in to_do),
         changed=changed,
         probed=len(chosen),
-        unusable={to_do[i].id: found for i, found in zip(chosen, probed, strict=True) if isinstance(found, str)},
+        unusable={to_do[i].id: found.problem for i, found in zip(chosen, probed, strict=True) if not found.info},
         video_seconds=extrapolate(seconds, measured, total=sum(sizes), population=len(to_do))[0],
         snippets=snippets,
         margin=margin,
@@ -192,7 +193,7 @@ def estimate_with(
 def _flow(config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec, snippets: float) -> dict[str, float]:
     if not spec.plan.flow:
         return {}
-    # Cells of different snippets that are the same cell of the grid share a field: within a stride none repeats.
+    # Different snippets share the field of a grid cell that they have in common: within a stride none repeats.
     fields = len({cell % spec.plan.stride_frames for cell in spec.plan.cells}) * snippets
     return {"flow_fields": fields, "flow_fields_per_second": flow_speed(config, encoder)}
 
@@ -200,7 +201,7 @@ def _flow(config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec, snippets:
 def extrapolate(
     values: Sequence[float], sizes: Sequence[float], *, total: float, population: int
 ) -> tuple[float, float]:
-    """The sum of a quantity over a population, from a sample, by its ratio to a size that is known of all.
+    """Estimate the sum of a quantity over a population from a sample, by its ratio to a size known for all members.
 
     Args:
         values: of the sample, [n].
@@ -224,7 +225,7 @@ def extrapolate(
     if n == 1:
         return ratio * total, math.inf
     residual = sum((value - ratio * size) ** 2 for value, size in zip(values, sizes, strict=True)) / (n - 1)
-    # A sample of the smaller members understates the spread: hence the ratio of the mean sizes.
+    # A sample of the smaller members underestimates the spread: hence the ratio of the mean sizes.
     smaller = (total / population) / (sum(sizes) / n)
     error = population * smaller * math.sqrt((1 - n / population) * residual / n)
     return ratio * total, _student_t(n - 1) * error / (ratio * total)
@@ -238,8 +239,15 @@ def _store(out: AnyPath | None, spec: StoreSpec) -> FeatureStore | None:
     return store
 
 
-def _looked_up(video: VideoFile) -> VideoInfo | str:
-    """What the video is, or why it will fail."""
+@dataclass(frozen=True)
+class _Probed:
+    """A probed video: its metadata, or None and the reason why it will fail."""
+
+    info: VideoInfo | None
+    problem: str = ""
+
+
+def _probe(video: VideoFile) -> _Probed:
     deadline = time.monotonic() + _PROBE_SECONDS
 
     def give_up_late() -> None:
@@ -248,13 +256,13 @@ def _looked_up(video: VideoFile) -> VideoInfo | str:
 
     try:
         with temporary_copy(video.path) as file:
-            return probe(file, progress=give_up_late)
+            return _Probed(probe(file, progress=give_up_late))
     except (VideoError, StorageError) as error:
-        return str(error)
+        return _Probed(None, str(error))
 
 
 def _student_t(freedom: int) -> float:
-    """The 0.975 quantile of Student's t; too small by 24% for 1 degree of freedom, by 3% for 2, right for more."""
+    """Return the 0.975 quantile of Student's t; 24% too small for 1 degree of freedom, 3% for 2, right for more."""
     z = 1.959963984540054
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
@@ -263,6 +271,6 @@ def _student_t(freedom: int) -> float:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
+    """Return hours, minutes and seconds: 1:02:03."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

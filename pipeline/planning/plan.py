@@ -1,4 +1,4 @@
-"""How long a collection of videos will take on n machines like this one, from a sample measured here."""
+"""Predict how long a collection of videos takes on n machines like this one, from a sample measured here."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from pipeline.video.pool import default_workers
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a collection of videos takes.
+    """The time and work that a collection of videos takes.
 
     Args:
         collection: the videos planned for; margin: 95% of its snippets and seconds, as a share of them.
         machine: this one, as measured.
-        shared: what all machines share, as assumed.
+        shared: the assumed limits of what all machines share.
         forecasts: for each number of machines.
     """
 
@@ -48,7 +48,7 @@ class Plan:
     forecasts: tuple[Forecast, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """All figures, and the bottleneck of each forecast."""
+        """Return all figures, and the bottleneck of each forecast."""
         forecasts = [{**asdict(one), "bottleneck": one.bottleneck} for one in self.forecasts]
         return {**asdict(self), "files": FILES_A_VIDEO * self.collection.videos, "forecasts": forecasts}
 
@@ -56,15 +56,15 @@ class Plan:
 def plan(
     inputs: Sequence[Path], out: Path | None, config: ExtractConfig, settings: PlanConfig, *, report: Report = silent
 ) -> Plan:
-    """What ``extract(inputs, out, config)`` will take on machines like this one.
+    """Predict what `extract(inputs, out, config)` takes on machines like this one.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths.
-        out: the feature store: what is done there is left out, and its disk is tried. None: everything is to do.
-        report: told the share of the measurements that are made, 0 to 1.
+        inputs: video files, folders (searched recursively), text files of paths.
+        out: the feature store: its finished videos are left out, and its disk is measured. None: all videos are to do.
+        report: called with the share of the finished measurements, 0 to 1.
 
     Raises:
-        PipelineError, EncoderError: `extract` would refuse as well, nothing is left to do, or no video of the sample
+        PipelineError, EncoderError: `extract` would fail as well, nothing is left to do, or no video of the sample
             can be decoded.
     """
     start = time.perf_counter()
@@ -107,7 +107,7 @@ def plan(
 
 
 def _collection(found: Estimate) -> Collection:
-    """The videos to do; of those that were not looked into, the length goes by the bytes."""
+    """Return the videos to do; the lengths of those that were not probed are estimated by their bytes."""
     total, videos = sum(found.sizes), len(found.to_do)
     a_byte = found.snippets / max(1, total)
     return Collection(
@@ -123,5 +123,5 @@ def _collection(found: Estimate) -> Collection:
 
 
 def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest existing parent."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())

@@ -1,4 +1,4 @@
-"""How long a collection of videos takes on n machines: plain formulas, in seconds.
+"""Formulas for how long a collection of videos takes on n machines, in seconds.
 
 One machine. Its decoder processes give S snippets in S / (decode * decoders) seconds, its encoder in S / encode; files
 are hashed by the way, B / hash seconds of a core, and published, N * publish. An encoder on a GPU works beside the
@@ -34,7 +34,7 @@ import math
 from dataclasses import dataclass, replace
 
 FILES_A_VIDEO = 2  # array and sidecar
-# What a process of `extract` keeps on disk of each of all videos: its id and path, and their indices.
+# What a process of `extract` keeps on disk for each of all videos: its id and path, and their indices.
 LISTED_BYTES = 300
 
 
@@ -63,7 +63,7 @@ class Collection:
     flow_seconds: float = 0.0
 
     def of_hours(self, hours: float) -> Collection:
-        """So many hours of videos like these; the longest is as long, and their lengths vary as much."""
+        """Return a collection of `hours` hours of such videos, with the same longest one and variation of lengths."""
         times = hours * 3600 / self.seconds
         names = ("videos", "seconds", "snippets", "video_bytes", "feature_bytes", "flow_seconds")
         return replace(self, **{name: getattr(self, name) * times for name in names})
@@ -81,8 +81,8 @@ class Machine:
         encode: snippets a second of the encoder.
         hash: bytes a second that one core hashes.
         publish: seconds to publish a video's features.
-        slowdown: of decoding and encoding side by side, against what their times alone tell; 1 or more.
-        start: seconds until the first video is begun, of a single one.
+        slowdown: of decoding and encoding side by side, relative to their times alone; 1 or more.
+        start: seconds until the first video starts, for a single one.
         find: seconds to find one of many videos.
         look_up: seconds to look one up in the store.
     """
@@ -102,7 +102,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What all machines share: bytes a second of the network, files a second of the file system."""
+    """The limits that all machines share: bytes a second of the network, files a second of the file system."""
 
     network: float
     files: float
@@ -110,14 +110,14 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What n machines take.
+    """The time that n machines take.
 
     Args:
         machines: n.
-        seconds: of the clock, where videos are dealt out one by one.
+        seconds: of the clock, if videos are dealt out one by one.
         sharded_seconds: the same, with `--shard`.
-        machine_seconds: of all machines together, where videos are dealt out one by one.
-        limits: seconds that each part of the work takes by itself; the largest holds the job up.
+        machine_seconds: of all machines together, if videos are dealt out one by one.
+        limits: seconds that each part of the work takes by itself; the largest is the bottleneck.
     """
 
     machines: int
@@ -128,12 +128,12 @@ class Forecast:
 
     @property
     def bottleneck(self) -> str:
-        """The part of the work that takes longest."""
+        """Return the part of the work that takes longest."""
         return max(self.limits, key=lambda name: self.limits[name])
 
 
 def stations(videos: Collection, machine: Machine) -> dict[str, float]:
-    """Seconds of one machine for each part of its work that goes on beside the others."""
+    """Return one machine's seconds for each part of its work; the parts run in parallel."""
     cores_used = videos.snippets / machine.decode + videos.video_bytes / machine.hash
     decode = cores_used / machine.decoders + videos.flow_seconds
     encode = videos.snippets / machine.encode
@@ -144,11 +144,12 @@ def stations(videos: Collection, machine: Machine) -> dict[str, float]:
 
 
 def with_slowdown(machine: Machine, videos: Collection, *, joint: float) -> Machine:
-    """The machine with its slowdown, from the snippets a second of its decoders and encoder side by side.
+    """Return the machine with its slowdown, from the snippets a second of its decoders and encoder side by side.
 
     Args:
-        videos: of which they were some.
-        joint: 0: not known.
+        machine: as measured part by part.
+        videos: the collection that the measured videos belong to.
+        joint: snippets a second, as measured side by side; 0 if unknown.
     """
     if not joint:
         return machine
@@ -157,12 +158,12 @@ def with_slowdown(machine: Machine, videos: Collection, *, joint: float) -> Mach
 
 
 def longest_video(videos: Collection, machine: Machine) -> float:
-    """Seconds of the longest video on a machine that has nothing else left to do."""
+    """Return the seconds of the longest video on a machine that has nothing else left to do."""
     return videos.longest_snippets * max(1 / machine.decode, 1 / machine.encode)
 
 
 def fixed_limits(videos: Collection, machine: Machine, shared: Shared) -> dict[str, float]:
-    """Seconds that no number of machines can fall below."""
+    """Return the lower bounds in seconds for any number of machines, by their cause."""
     return {
         "longest video": longest_video(videos, machine),
         "network": videos.video_bytes / shared.network,
@@ -171,13 +172,13 @@ def fixed_limits(videos: Collection, machine: Machine, shared: Shared) -> dict[s
 
 
 def most_machines(videos: Collection, machine: Machine, shared: Shared) -> dict[str, float]:
-    """For each of the fixed limits, the number of machines whose work takes as long: more gain nothing."""
+    """Return for each fixed limit the number of machines that reaches it; more machines gain nothing."""
     busy = max(stations(videos, machine).values())
     return {name: busy / seconds for name, seconds in fixed_limits(videos, machine, shared).items() if seconds > 0}
 
 
 def forecast(videos: Collection, machine: Machine, shared: Shared, *, machines: int) -> Forecast:
-    """What ``machines`` machines take for the videos."""
+    """Return the time that `machines` machines take for the videos."""
     n, parts = machines, stations(videos, machine)
     busy, longest = max(parts.values()), longest_video(videos, machine)
     limits = {name: seconds / n for name, seconds in parts.items()}

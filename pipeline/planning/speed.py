@@ -1,4 +1,4 @@
-"""How fast this machine does each part of `extract`, measured in seconds on the parts themselves."""
+"""Measure how fast this machine does each part of `extract`, in seconds, on the parts themselves."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from pipeline.video.flow import estimators
 from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
-_SPEED_SECONDS = 1.0  # for which the encoder is timed, after one batch to warm up
+_SPEED_SECONDS = 1.0  # how long the encoder is timed, after one batch to warm up
 _MOST_BATCHES = 20
-_PUBLISHED = 64  # sequences that are published for the measurement
+_PUBLISHED = 64  # sequences to publish for the measurement
 
 
 def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
-    """Flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
+    """Return flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
     settings = flow_settings(config, encoder.device, threads=usable_cores())
     estimate_flow = estimators(settings)()
     height, width = encoder.spec.resized(9, 16)
@@ -53,7 +53,7 @@ def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
 
 
 def encoder_speed(encoder: AnyEncoder) -> float:
-    """Snippets a second of the encoder alone, on noise, after a batch to warm up."""
+    """Return snippets a second of the encoder alone, on noise, after a batch to warm up."""
     random = np.random.default_rng(0)
     one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
     shape = (encoder.batch_size, *one)
@@ -69,13 +69,13 @@ def encoder_speed(encoder: AnyEncoder) -> float:
 def decode_speed(
     videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
 ) -> float:
-    """Snippets a second of one decoder process over real videos, opening them included, without flow.
+    """Return snippets a second of one decoder process over real videos, opening them included, without flow.
 
-    The clock runs from the first snippet, which the start of the process precedes, to the last.
+    The clock runs from the first snippet, so without the start of the process, to the last.
 
     Args:
         videos: decoded one after the other.
-        seconds: after which the rest is left.
+        seconds: time limit; the remaining videos are skipped.
 
     Raises:
         PipelineError: none of the videos can be decoded.
@@ -104,12 +104,13 @@ def decode_speed(
 def joint_speed(
     videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
 ) -> float:
-    """Snippets a second of decoders, flow and encoder side by side, as `extract` runs them; 0 if there are too few to
-    tell. The clock runs from the first rows to the last.
+    """Return snippets a second of decoders, flow and encoder side by side, as `extract` runs them.
+
+    0 if there are too few to tell. The clock runs from the first rows to the last.
 
     Args:
-        videos: of which those that fail are left out.
-        seconds: after which the rest is left.
+        videos: those that fail are left out.
+        seconds: time limit; the remaining videos are skipped.
     """
     began = start = last = time.perf_counter()
     first = rows = 0
@@ -128,11 +129,11 @@ def joint_speed(
 def store_seconds(
     spec: StoreSpec, rows: int, videos: Sequence[VideoFile], config: ExtractConfig, *, where: Path | None = None
 ) -> tuple[float, float]:
-    """Seconds to publish a sequence of so many rows, as `extract` does it, several at once; and to look a video up.
+    """Return the seconds to publish a sequence, as `extract` does it, several at once; and to look a video up.
 
     Args:
-        where: a folder on the file system that is meant; a new one in it is written to, and removed. Default: the
-            system's for temporary files.
+        where: a folder on the file system to measure; a new folder in it is written and removed. Default: the
+            system's folder for temporary files.
     """
     features = np.zeros((rows, spec.channels), np.float32)
     with temporary_folder((where or Path(tempfile.gettempdir())) / "plan") as folder:
@@ -155,7 +156,7 @@ def store_seconds(
 
 
 def hash_speed(path: Path) -> float:
-    """Bytes a second that one core hashes, the file being in memory."""
+    """Return bytes a second that one core hashes, with the file in memory."""
     size, start = path.stat().st_size, time.perf_counter()
     sha256_of_file(path)
     begun, start = start, time.perf_counter()
@@ -164,7 +165,7 @@ def hash_speed(path: Path) -> float:
 
 
 def import_seconds() -> float:
-    """Seconds for which a process loads its libraries, the files being in memory."""
+    """Return the seconds that a process takes to load its libraries, with the files in memory."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import pipeline.commandline.commands"], check=True)
     return time.perf_counter() - start

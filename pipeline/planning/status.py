@@ -1,4 +1,4 @@
-"""How a job is getting on, from the logs and the listings of its store: nothing is asked of the job itself."""
+"""The status of a job, from the logs and the listings of its store; the job itself is not contacted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipeline.storage.location import local
 from pipeline.storage.temporary_names import process_has_ended
 from pipeline.store.feature_store import FeatureStore
 
-RATE_SECONDS = 600.0  # the time over which rates are taken
-_TAIL_BYTES = 8 << 20  # of a log: some ten thousand videos, and at least one line of sums
+RATE_SECONDS = 600.0  # rates are averaged over this time
+_TAIL_BYTES = 8 << 20  # end of a log to read: some ten thousand videos, and at least one line of sums
 _SUMS = ("done", "skipped", "failed", "snippets", "bytes", "bytes_skipped")
 
 State = Literal["working", "ended", "interrupted", "silent", "dead"]
@@ -24,17 +24,17 @@ State = Literal["working", "ended", "interrupted", "silent", "dead"]
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process of a job, as its log tells.
+    """One process of a job, read from its log.
 
     Args:
-        name: host and process, as its log is called.
+        name: host and process, as in the log's name.
         shard: its part of the videos, "i/n".
         state: "silent": no line for longer than a video may take without progress; "dead": on this machine, and gone.
         started, last: seconds since 1970 of its first and its last line.
-        videos, total_bytes: what it was given.
+        videos, total_bytes: number and bytes of its videos.
         sums: since its start: videos done, skipped (done before) and failed, snippets, the bytes of all these videos
             and those of the skipped ones.
-        rates: of the sums, a second, over the last ten minutes; 0 where it is not at work.
+        rates: of the sums, a second, over the last ten minutes; 0 if it is not at work.
     """
 
     name: str
@@ -53,21 +53,21 @@ class Worker:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until it has passed all its videos, by their bytes; None: not known yet."""
+        """Return the estimated seconds left for its videos, by their bytes; None if unknown."""
         rate = self.rates["bytes"] - self.rates["bytes_skipped"]
         return max(0.0, self.total_bytes - self.sums["bytes"]) / rate if rate > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """How a job is getting on.
+    """The status of a job.
 
     Args:
         store: its folder.
-        videos: that the workers were given, all together.
-        done, failed: videos in the store, whoever has made them.
-        workers: those of the latest job, the first started first.
-        now: seconds since 1970 for which this holds.
+        videos: number of videos given to all workers together.
+        done, failed: videos in the store, from any job.
+        workers: those of the latest job, in the order of their start.
+        now: time of the status, seconds since 1970.
     """
 
     store: Path
@@ -87,10 +87,10 @@ class JobStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until all is done; None: not known yet, or nobody is at work.
+        """Return the estimated seconds left; None if unknown or if no worker is at work.
 
-        Workers with parts of their own go by the bytes of their videos. Several at work on the same videos skip what
-        the others have done: they go by the number of videos left.
+        Workers with shards of their own are estimated by the bytes of their videos. Workers on the same videos skip
+        what others have done, so they are estimated by the number of videos left.
         """
         working = [worker for worker in self.workers if worker.at_work]
         if working and len({worker.shard for worker in working}) == len(working):
@@ -101,9 +101,10 @@ class JobStatus:
 
 
 def status_of(store: FeatureStore, *, now: float) -> JobStatus:
-    """How the latest job on a store is getting on.
+    """Return the status of the latest job on a store.
 
     Args:
+        store: of the job.
         now: seconds since 1970.
     """
     logs = (local(store.path) / "logs").glob("*.jsonl")
@@ -122,9 +123,9 @@ def status_of(store: FeatureStore, *, now: float) -> JobStatus:
 
 
 def latest(workers: Iterable[Worker]) -> tuple[Worker, ...]:
-    """Those of the latest job: the last started, and all that were at work at the same time as one of these.
+    """Return the workers of the latest job: the last started, and all whose work overlaps in time with one of these.
 
-    Who was killed and has a successor, with the same part of the videos, is left out.
+    A killed worker whose shard a successor has taken over is left out.
     """
     job: list[Worker] = []
     begun = float("inf")
@@ -138,7 +139,7 @@ def latest(workers: Iterable[Worker]) -> tuple[Worker, ...]:
 
 
 def read_worker(log: Path, *, now: float) -> Worker | None:
-    """What a log tells; None where it has not even its first line, or is none of `extract`."""
+    """Read a worker from its log; None if the log has no first line, or is not of `extract`."""
     lines = list(_lines(log))
     if not lines or lines[0].get("event") != "start":
         return None
@@ -163,7 +164,7 @@ def read_worker(log: Path, *, now: float) -> Worker | None:
 
 
 def _sums(lines: Sequence[dict[str, Any]]) -> tuple[dict[str, float], list[tuple[float, dict[str, float]]]]:
-    """The sums at the end of a log, and at each line that states them, with its time."""
+    """Return the sums at the end of a log, and those of each line that has them, with its time."""
     sums = dict.fromkeys(_SUMS, 0.0)
     points = [(_time(lines[0]), dict(sums))]
     for line in lines[1:]:
@@ -183,13 +184,13 @@ def _state(start: dict[str, Any], last: dict[str, Any], *, now: float) -> State:
         return "ended" if last["event"] == "end" else "interrupted"
     if process_has_ended(str(start.get("process", ""))):
         return "dead"
-    # A decoder that makes no progress is given up after its limit, which is a line of the log.
+    # A decoder without progress is ended after its limit, which adds a line to the log.
     patience = float(start.get("settings", {}).get("timeout_seconds", 120.0)) + 6 * PROGRESS_SECONDS
     return "silent" if now - _time(last) > patience else "working"
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The first line of a log, and those in its last part; what is just being written is left out."""
+    """Yield the first line of a log, and those in its last part, without a line that is still being written."""
     try:
         with log.open("rb") as file:
             first = file.readline()

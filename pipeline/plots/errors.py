@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def plot_errors(analysis: ErrorAnalysis) -> "Figure":
-    """A figure of the kinds along the ranking, what each error costs, and the share of missed segments by length."""
+    """Return a figure of the kinds along the ranking, the cost of each error, and the missed segments by length."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -45,6 +45,6 @@ def plot_errors(analysis: ErrorAnalysis) -> "Figure":
 
 
 def length_names(bounds_seconds: tuple[float, ...]) -> list[str]:
-    """Names of the lengths: "<= 3", "3-6", ..., "> 18"."""
+    """Return the names of the lengths: "<= 3", "3-6", ..., "> 18"."""
     middle = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(bounds_seconds)]
     return [f"<= {bounds_seconds[0]:g}", *middle, f"> {bounds_seconds[-1]:g}"]

@@ -1,6 +1,6 @@
-"""What all pictures share: figures without pyplot's global state, files of both kinds, colors and marks.
+"""Helpers of all pictures: figures without pyplot's global state, files in both formats, colors and marks.
 
-Matplotlib is loaded when a picture is drawn, not before.
+Matplotlib is loaded only when a picture is drawn.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _DOTS_PER_INCH = 150
 
 
 def new_figure(width_inches: float, height_inches: float, *, margin_inches: float = 0.04) -> Figure:
-    """An empty figure that lays itself out; it is drawn in memory and needs no screen.
+    """Return an empty figure with automatic layout; it is drawn in memory and needs no screen.
 
     Args:
-        margin_inches: left free around each panel.
+        width_inches, height_inches: of the figure.
+        margin_inches: free space around each panel.
 
     Raises:
         PipelineError: matplotlib is not installed.
@@ -40,10 +41,10 @@ def new_figure(width_inches: float, height_inches: float, *, margin_inches: floa
 
 
 def picture_files(out: Path) -> list[Path]:
-    """The files to write for ``out``: itself where it ends in .png, .svg or .pdf; PNG and SVG where it has no suffix.
+    """Return the files to write for `out`: itself if it ends in .png, .svg or .pdf; PNG and SVG if it has no suffix.
 
     Raises:
-        PipelineError: any other suffix.
+        PipelineError: `out` has another suffix.
     """
     if out.suffix.lower() in _KINDS:
         return [out]
@@ -55,19 +56,21 @@ def picture_files(out: Path) -> list[Path]:
 
 
 def save_figure(figure: Figure, files: Sequence[AnyPath]) -> None:
-    """Writes the figure to each file in one step; the suffix says in which form. Equal figures are equal files."""
+    """Write the figure to each file atomically, in the format of the suffix. Equal figures give equal files."""
     from matplotlib import rc_context
 
     for file in files:
         kind = file.suffix.lower()[1:]
         # Dates would differ.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        # As would the names of an SVG's parts, which are random where no salt is given.
+        # So would the names of an SVG's parts, which are random without a salt.
         with rc_context({"svg.hashsalt": "sola-pipeline"}), whole_file(file) as partial:
             figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
 
 
 def literal(text: str) -> str:
-    """The text as matplotlib shows it unchanged: no formulas between dollar signs, no hidden legend entries, none of
-    the control characters that XML does not allow."""
+    """Escape a text so that matplotlib shows it unchanged.
+
+    No formulas between dollar signs, no hidden legend entries, and no control characters, which XML does not allow.
+    """
     return (" " if text.startswith("_") else "") + plain(text).replace("$", r"\$")

@@ -14,12 +14,12 @@ GATES = {"tanh": "gate tanh(alpha)", "linear": "gate alpha", "open": "gate alway
 
 
 def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
-    """A figure of the loss, of the gate, and of the length of the correction divided by that of the input, by step.
+    """Return a figure of the loss, of the gate, and of the length of the correction relative to the input, by step.
 
-    Dashed: the loss of the best prediction that is the same for every interval, below which there is something learned.
+    The dashed line is the loss of the best constant prediction for every interval; only a lower loss shows learning.
 
     Args:
-        history: records with step, loss, constant_loss, gate and correction_ratio, as `sola_history.json` holds them.
+        history: records with step, loss, constant_loss, gate and correction_ratio, as in `sola_history.json`.
         gate: the kind of gate, for its name.
     """
     figure = new_figure(6.0, 6.5)

@@ -1,6 +1,6 @@
-"""The temporal self-similarity matrix (TSM) of one video in one store or two, and what SoLa wants it to be.
+"""The temporal self-similarity matrix (TSM) of a video in one or two stores, and SoLa's target for it.
 
-Read what the picture needs; ``pipeline.plots.tsm_figure`` draws it. A long video is binned first, which bounds memory.
+This module computes the matrices; `pipeline.plots.tsm_figure` draws them. Long videos are binned to bound memory.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Tsm:
         title: the store, and whether its features went through SoLa.
         matrix: [B, B] float32 in [0, 1]; cell (i, j) compares the mean directions of bins i and j.
         bin_snippets: snippets in a bin; the last bin may have fewer.
-        start_seconds: where the first cell begins: half a stride before the center of snippet 0.
-        end_seconds: where the last snippet's cell ends; it may lie inside the last bin.
+        start_seconds: begin of the first cell: half a stride before the center of snippet 0.
+        end_seconds: end of the last snippet's cell; it may lie inside the last bin.
         bin_seconds: length of a cell.
     """
 
@@ -47,16 +47,17 @@ class Tsm:
 
 @dataclass(frozen=True)
 class TsmView:
-    """All that the picture shows.
+    """Everything that the picture shows.
 
     Args:
         video_id: the video.
         tsms: of one store, or of two.
-        target: [B, B] float32, the similarity that SoLa asks for, in the bins of the last of ``tsms``.
+        target: [B, B] float32, SoLa's target similarity, in the bins of the last of `tsms`.
         target_title: its settings.
-        comparison: what was compared: the features as they are (raw), or less their mean over the video (centred).
+        comparison: what was compared: the plain features (raw), or the features minus their mean over the video
+            (centred).
         segments: of the video; empty without annotations.
-        notes: what to know about the video and its annotations.
+        notes: remarks on the video and its annotations.
     """
 
     video_id: str
@@ -71,12 +72,13 @@ class TsmView:
 def tsm_view(
     stores: list[FeatureStore], video_id: str, config: TsmConfig, *, annotations_file: Path | None = None
 ) -> TsmView:
-    """The self-similarity of a video before and after SoLa, the target, and the video's segments.
+    """Return the self-similarity of a video before and after SoLa, the target, and the video's segments.
 
     Args:
-        stores: one, or two to set side by side.
-        video_id: a video of all of them.
+        stores: one, or two to compare.
+        video_id: a video in all stores.
         annotations_file: ground truth, for the segments.
+        config: of the picture.
 
     Raises:
         PipelineError: the video is not in a store (the nearest ids are named), or has no snippets.
@@ -91,12 +93,12 @@ def tsm_view(
     title = f"target of SoLa by time alone: K = {settings.k:g}, step {settings.step}"
     notes = []
     if settings.input_weight > 0:
-        notes.append("the target that this module was fitted to also listened to the input; drawn is the one by time")
+        notes.append("this module was fitted to an input-aware target; the picture shows the target by time alone")
     low = min(float(np.percentile(tsm.matrix, 1)) for tsm in tsms)
     if config.comparison == "raw" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
         notes.append(
             f"99 of 100 similarities are over {low:.4f}: the features are nearly parallel, and the picture shows "
-            "differences in the last digits; --comparison centred shows what sets snippets apart"
+            "differences in the last digits; --comparison centred shows how snippets differ"
         )
     segments: tuple[Segment, ...] = ()
     if annotations_file is not None:
@@ -106,7 +108,7 @@ def tsm_view(
 
 
 def find_sequence(store: FeatureStore, video_id: str) -> FeatureSequence:
-    """The sequence of a video.
+    """Return the sequence of a video.
 
     Raises:
         PipelineError: the store does not have it (the nearest ids are named), or it has no snippets.
@@ -125,12 +127,12 @@ def find_sequence(store: FeatureStore, video_id: str) -> FeatureSequence:
 
 
 def bin_rows(features: np.ndarray, bin_snippets: int, *, centred: bool = False) -> np.ndarray:
-    """The mean direction of each bin, [ceil(T / bin_snippets), C] float32: the mean of its rows at unit length.
+    """Return the mean direction of each bin, [ceil(T / bin_snippets), C] float32: the mean of its unit rows.
 
     Args:
         features: [T, C], memory-mapped or not; read some thousand rows at a time.
         bin_snippets: rows in a bin, >= 1.
-        centred: take the mean of all rows from each row first.
+        centred: subtract the mean of all rows first.
     """
     mean = np.mean(features, axis=0, dtype=np.float64).astype(np.float32) if centred else np.float32(0)
     rows_at_once = max(1, _CHUNK_ROWS // bin_snippets) * bin_snippets
@@ -161,7 +163,7 @@ def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> T
 
 
 def _sola_settings(stores: list[FeatureStore]) -> SolaConfig:
-    """Those that the last enhanced store was fitted with, else the published ones."""
+    """Return the settings of the last enhanced store's module, or else the published ones."""
     fitted = [store.spec.sola["settings"] for store in stores if store.spec.sola is not None]
     return config_from_dict(fitted[-1]) if fitted else SolaConfig()
 

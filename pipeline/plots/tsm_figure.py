@@ -1,4 +1,4 @@
-"""The picture of a :class:`pipeline.plots.tsm.TsmView`: matrices side by side, segments along both axes."""
+"""Draw a `pipeline.plots.tsm.TsmView`: matrices side by side, segments along both axes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _END_CELLS = 4
 
 
 def draw_tsm(view: TsmView) -> Figure:
-    """The figure: each store's matrix, where there are two their difference, and the target."""
+    """Return the figure: each store's matrix, the difference if there are two stores, and the target."""
     panels: list[tuple[str, np.ndarray, Tsm, dict[str, Any]]] = []
     shared = _color_range([tsm.matrix for tsm in view.tsms])
     for tsm in view.tsms:
@@ -71,7 +71,7 @@ def _comparable(one: Tsm, two: Tsm) -> bool:
 
 
 def _color_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
-    """One range for all, from the values off the diagonal: the diagonal is always 1, and the rest may lie close."""
+    """Return one range for all, from the values off the diagonal: the diagonal is always 1, the rest may lie close."""
     values = np.concatenate([inner[np.triu_indices(len(inner), 1)] for inner in map(_inner, matrices)])
     if len(values) == 0:
         return {"vmin": 0.0, "vmax": 1.0}
@@ -80,7 +80,7 @@ def _color_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def _inner(matrix: np.ndarray) -> np.ndarray:
-    """Without the cells at both ends, which see the padding of SoLa's convolutions and would take the whole range."""
+    """Return the matrix without the cells at both ends: SoLa's padding affects them, so they would widen the range."""
     return matrix[_END_CELLS:-_END_CELLS, _END_CELLS:-_END_CELLS] if len(matrix) > 5 * _END_CELLS else matrix
 
 
@@ -95,7 +95,7 @@ def _draw_matrix(axes: Axes, matrix: np.ndarray, tsm: Tsm, style: dict[str, Any]
 
 
 def _draw_segments(axes: Axes, segments: Sequence[Segment], colors: dict[str, Any]) -> None:
-    """Bars above and to the right of the matrix; segments that overlap lie in lanes beside each other."""
+    """Draw bars above and to the right of the matrix; overlapping segments lie in separate lanes."""
     if not segments:
         return
     lanes = _lanes(segments)
@@ -114,7 +114,7 @@ def _draw_segments(axes: Axes, segments: Sequence[Segment], colors: dict[str, An
 
 
 def _lanes(segments: Sequence[Segment]) -> list[int]:
-    """For each segment the first lane in which nothing overlaps it."""
+    """Return for each segment the first lane in which nothing overlaps it."""
     ends: list[float] = []
     lanes = [0] * len(segments)
     for number in sorted(range(len(segments)), key=lambda i: segments[i].segment):
@@ -126,7 +126,7 @@ def _lanes(segments: Sequence[Segment]) -> list[int]:
 
 
 def _colors(segments: Sequence[Segment]) -> dict[str, Any]:
-    """A color for each label; beyond twenty labels they repeat."""
+    """Return a color for each label; beyond twenty labels they repeat."""
     from matplotlib import colormaps
 
     labels = sorted({segment.label for segment in segments})

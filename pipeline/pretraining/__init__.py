@@ -1,1 +1,1 @@
-"""What is made from trimmed clips: untrimmed videos with known segments, and encoders."""
+"""Training data for encoders: trimmed clips, and annotated segments of untrimmed videos."""

@@ -1,4 +1,4 @@
-"""Annotated segments of untrimmed videos as clips: which there are, and their frames in one pass over each video."""
+"""Annotated segments of untrimmed videos as clips, and their frames in one pass over each video."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ BACKGROUND = "background"
 def segment_clips(
     source: Path, annotations_file: Path, config: PretrainConfig, *, shortest_seconds: float
 ) -> tuple[list[Clip], list[Clip]]:
-    """The segments of the training subset and those of the validation subset; a clip's group is its video.
+    """Return the segments of the training subset and of the validation subset; a clip's group is its video.
 
-    Segments of the validation subset whose class the training subset does not have are left out: nothing could be
-    said of them.
+    Segments of the validation subset whose class the training subset lacks are left out: the encoder cannot learn
+    their class.
 
     Args:
         source: videos, as for `extract`; those without annotations are not used.
         annotations_file: ground truth.
         config: subsets, the longest stretch of a segment, and whether the gaps are clips too.
-        shortest_seconds: of a gap that is taken for background.
+        shortest_seconds: minimum length of a gap that counts as background.
 
     Raises:
         PipelineError: bad annotations, a subset without segments, or one class only.
@@ -66,7 +66,7 @@ def segment_clips(
 
 
 def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, shortest: float) -> Iterator[Clip]:
-    """Each once, ordered by time: the same segment may stand twice in a file."""
+    """Yield each clip once, ordered by time: a file may hold the same segment twice."""
     spans = {(segment.segment, segment.label): None for segment in video.segments}
     if config.background:
         spans |= {(gap, BACKGROUND): None for gap in gaps(video) if gap[1] - gap[0] >= shortest}
@@ -76,7 +76,7 @@ def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, 
 
 
 def gaps(video: VideoAnnotations) -> Iterator[tuple[float, float]]:
-    """The stretches (start, end) in seconds that no segment covers, not even an ambiguous one."""
+    """Yield the stretches (start, end) in seconds that no segment covers, not even an ambiguous one."""
     reached = 0.0
     for start, end in sorted(segment.segment for segment in (*video.segments, *video.ambiguous)):
         if start > reached:
@@ -89,15 +89,15 @@ def gaps(video: VideoAnnotations) -> Iterator[tuple[float, float]]:
 def span_frames(
     path: Path, spans: Sequence[tuple[float, float]], *, fps: float, height: int, width: int
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The frames of parts of a video on a grid of ``fps`` a second, in one pass that stops after the last part.
+    """Yield the frames of parts of a video on a grid of `fps` a second, in one pass that stops after the last part.
 
     A part has the grid cells whose middle lies in [start, end), and at least one. Only its frames are converted.
 
     Args:
-        spans: (start, end) of each part in seconds, start < end; what lies beyond the video's end is left out.
+        spans: (start, end) of each part in seconds, start < end; the rest beyond the video's end is left out.
 
     Yields:
-        The place in ``spans`` and the frames, uint8 [F, height, width, 3], as soon as the part is over.
+        The index in `spans` and the frames, uint8 [F, height, width, 3], as soon as the part is complete.
 
     Raises:
         VideoError: the video cannot be decoded, or it ends before a part begins.
@@ -110,7 +110,7 @@ def span_frames(
     kept: dict[int, list[NDArray[np.uint8]]] = {}
 
     def is_over(cell: int, end: int | None) -> bool:
-        """Whether the frame shown until ``end`` is no longer there in the middle of the cell."""
+        """Return whether the frame shown until `end` has gone by the middle of the cell."""
         return end is not None and tick_of((cell + Fraction(1, 2)) / rate, info.time_base) >= end
 
     for shown in shown_frames(path, info, Geometry.of(info, Whole(height, width)), tally):

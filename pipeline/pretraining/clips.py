@@ -1,4 +1,4 @@
-"""Trimmed clips: which there are, what each shows, and which belong together."""
+"""Trimmed clips: their files, labels and groups."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_CORRUPT = 0.05
 
 @dataclass(frozen=True)
 class Clip:
-    """A trimmed clip: ``label`` is what it shows from its first to its last frame.
+    """A trimmed clip: it shows `label` from its first to its last frame.
 
-    Clips of one ``group`` share a scene or a person: they must not be on both sides of a split. ``span`` is its
-    (start, end) in seconds where the clip is a part of an untrimmed video, None where it is the whole file.
+    Clips of one `group` share a scene or a person, so they must be on the same side of a split. `span` is its
+    (start, end) in seconds if the clip is a part of an untrimmed video, None if it is the whole file.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Whole:
-    """Scales a picture so that it covers ``height`` x ``width`` pixels and keeps all of it."""
+    """A size rule: scale a picture to cover `height` x `width` pixels, and keep all of it."""
 
     height: int
     width: int
@@ -59,13 +59,13 @@ class Whole:
 
 
 def find_clips(source: Path, *, group_pattern: str) -> list[Clip]:
-    """The clips in class folders, or in a CSV file, ordered by path.
+    """Return the clips in class folders, or in a CSV file, ordered by path.
 
     Args:
-        source: a folder with one folder of videos for each class; or a CSV file with the columns path (from the file's
-            own folder), label, and if wanted group.
-        group_pattern: regular expression whose first group, found in the file's name, is the clip's group; where it is
-            not found each clip is a group of its own.
+        source: a folder with one folder of videos for each class; or a CSV file with the columns path (relative to the
+            file's own folder), label, and optionally group.
+        group_pattern: regular expression whose first group, found in the file's name, is the clip's group; a clip
+            without a match is a group of its own.
 
     Raises:
         PipelineError: no clips, one class only, or a bad file or pattern.
@@ -120,12 +120,12 @@ def _group_of(path: Path, pattern: re.Pattern[str]) -> str:
 
 
 def split_by_group(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """The clips for training and those for validation; no group is in both.
+    """Return the clips for training and those for validation; no group is in both.
 
-    Groups are dealt out in random order until validation has ``share`` of the clips; each class must end up in both.
+    Groups go to validation in random order until it has `share` of the clips; each class must end up in both.
 
     Raises:
-        PipelineError: the share is no share, or a class has too few groups.
+        PipelineError: the share is not between 0 and 1, or a class has too few groups.
     """
     if not 0 < share < 1:
         raise PipelineError(f"validation_share must be > 0 and < 1, got {share}")
@@ -144,10 +144,10 @@ def split_by_group(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[l
 
 
 def refuse_one_sided(clips: Sequence[Clip], training: Sequence[Clip], validation: Sequence[Clip]) -> None:
-    """Refuses a split in which a class of ``clips`` is not on both sides.
+    """Reject a split in which a class of `clips` is not on both sides.
 
     Raises:
-        PipelineError: naming the classes.
+        PipelineError: it names the classes.
     """
     lacking = {clip.label for clip in clips} - ({c.label for c in training} & {c.label for c in validation})
     if lacking:
@@ -158,9 +158,9 @@ def refuse_one_sided(clips: Sequence[Clip], training: Sequence[Clip], validation
 
 
 def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[np.uint8]:
-    """All frames of a clip on a grid of ``fps`` a second, uint8 [F, height, width, 3], RGB; F = ceil(seconds * fps).
+    """Return a clip's frames on a grid of `fps` a second, uint8 [F, height, width, 3], RGB; F = ceil(seconds * fps).
 
-    Pictures are scaled to cover the size and cut to it around their center.
+    Pictures are scaled to cover the size and cropped to it around their center.
 
     Raises:
         VideoError: the clip cannot be decoded.
@@ -183,7 +183,7 @@ def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[n
 
 
 def count_frames(path: Path, *, fps: float) -> int:
-    """F of :func:`clip_frames`, without decoding.
+    """Return F of `clip_frames`, without decoding.
 
     Raises:
         VideoError: the clip cannot be read.
@@ -193,6 +193,6 @@ def count_frames(path: Path, *, fps: float) -> int:
 
 
 def cut(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The middle of a picture, [height, width, 3], as a view."""
+    """Return the middle of a picture, [height, width, 3], as a view."""
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]

@@ -1,4 +1,4 @@
-"""Trimmed clips as training input: a cache of small frames, windows drawn from it, augmentation that repeats itself."""
+"""Trimmed clips as training input: a cache of small frames, random windows from it, reproducible augmentation."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from pipeline.storage.atomic_files import whole_file
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 
-_LEAST_AREA = 0.4  # of the picture, that a random crop keeps
+_LEAST_AREA = 0.4  # share of the picture that a random crop keeps at least
 _BATCHES_AHEAD = 2
-_JITTER = 0.3  # most change of brightness and contrast
+_JITTER = 0.3  # largest change of brightness and contrast
 
 
 @dataclass(frozen=True)
 class CachedClip:
-    """A clip whose frames lie in a file: uint8 [frames, h, w, 3] on the spec's grid, the short side scaled."""
+    """A clip with its frames in a file: uint8 [frames, h, w, 3] on the spec's grid, with the short side scaled."""
 
     file: Path
-    place: int  # of its label
+    place: int  # index of its label
     frames: int
 
 
 def cache_clips(
     clips: Sequence[Clip], labels: Sequence[str], spec: EncoderSpec, folder: Path, report: Callable[[int], None]
 ) -> tuple[list[CachedClip], dict[str, str]]:
-    """The clips with their frames in ``folder``, made where they are not there yet, and those that failed, by path.
+    """Cache the clips' frames in `folder`, and return the cached clips and the failures by path.
 
-    A video of which several parts are clips is decoded once.
+    A video with several clips is decoded once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {clip: _frames_file(clip, spec, folder) for clip in clips}
@@ -71,7 +71,7 @@ def _frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
 
 
 def _frames_of(clips: Sequence[Clip], spec: EncoderSpec) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
-    """The small frames, uint8 [F, h, w, 3], of clips of one file, all of it or parts, each as soon as it ends."""
+    """Yield the small frames, uint8 [F, h, w, 3], of the clips of one file, whole or parts, each as soon as it ends."""
     if not clips:
         return
     path = clips[0].path
@@ -89,7 +89,7 @@ def _length(file: Path) -> int:
 
 
 def cells_of(spec: EncoderSpec) -> tuple[int, ...]:
-    """The frames of a window that the network takes, as extraction takes them."""
+    """Return the frames of a window that the network uses, the same as in extraction."""
     window = Fraction(spec.window_frames)
     plan = SnippetPlan(fps=exact(spec.fps), window_frames=window, stride_frames=window, num_frames=spec.num_frames)
     return plan.cells
@@ -98,11 +98,11 @@ def cells_of(spec: EncoderSpec) -> tuple[int, ...]:
 def training_batches(
     clips: Sequence[CachedClip], spec: EncoderSpec, *, batch_size: int, seed: int, epoch: int, threads: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, every clip once, in random order; the same again for the same seed and epoch.
+    """Yield the batches of an epoch, every clip once, in random order; reproducible by seed and epoch.
 
     Yields:
-        Pixels uint8 [B, F, S, S, 3], a random window, crop, mirroring, brightness and contrast of each clip; label
-        indices int64 [B]. The last batch is left out when it has a single clip, which batch norm cannot use.
+        Pixels uint8 [B, F, S, S, 3], with a random window, crop, mirroring, brightness and contrast of each clip; label
+        indices int64 [B]. A last batch of a single clip is left out, since batch norm cannot use it.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -138,7 +138,7 @@ def _augmented(clip: CachedClip, spec: EncoderSpec, seeds: list[int]) -> Tensor:
 
 
 def held_out_windows(clip: CachedClip, spec: EncoderSpec, *, count: int) -> Tensor:
-    """``count`` windows spread evenly over a clip, cropped at the center as in extraction, [count, F, S, S, 3]."""
+    """Return `count` windows spread evenly over a clip, center-cropped as in extraction, [count, F, S, S, 3]."""
     last = max(0, clip.frames - spec.window_frames)
     starts = [round(last * (2 * k + 1) / (2 * count)) for k in range(count)]
     pictures = torch.stack([window(clip, spec, start) for start in starts])
@@ -147,8 +147,10 @@ def held_out_windows(clip: CachedClip, spec: EncoderSpec, *, count: int) -> Tens
 
 
 def window(clip: CachedClip, spec: EncoderSpec, start: int) -> Tensor:
-    """The frames that the network takes of the window from frame ``start`` on, uint8 [F, h, w, 3]; the last frame is
-    repeated where the clip is shorter."""
+    """Return the network's frames of the window that begins at frame `start`, uint8 [F, h, w, 3].
+
+    If the clip is shorter than the window, its last frame is repeated.
+    """
     frames = np.load(clip.file, mmap_mode="r", allow_pickle=False)
     places = [min(start + cell, len(frames) - 1) for cell in cells_of(spec)]
     return torch.from_numpy(np.ascontiguousarray(frames[places]))

@@ -1,4 +1,4 @@
-"""What a report tells, read from the folder of a run."""
+"""The facts of a report, read from the folder of a run."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ WITH, WITHOUT = "with SoLa", "without SoLa"
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run, as far as it has come.
+    """A finished or unfinished run.
 
     Args:
         folder: of the run.
-        settings: what the run was given, by stage; empty where run.json has none.
+        settings: of the run, by stage; empty if run.json has none.
         stages: seconds, memory and one line of text of each stage, in the order in which they ran.
         store: the plain features.
         enhanced: the features after SoLa; None without it.
         annotations: the ground truth under the store's ids; None without it.
         detections: of each way ("with SoLa", "without SoLa"), by video id.
         evaluations: of each way.
-        linear: the linear evaluation of the stores; None where it was not asked for or cannot be made.
-        failures: of extraction, by video id: what is recorded.
+        linear: the linear evaluation of the stores; None if not requested or impossible.
+        failures: the recorded failures of extraction, by video id.
         notes: what is missing from the report, and why.
     """
 
@@ -53,10 +53,11 @@ class RunFacts:
 
 
 def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
-    """What is known about the run in ``folder``; evaluations are computed anew, with all details.
+    """Read the run in `folder`; evaluations are computed again, with all details.
 
     Args:
-        linear_evaluation: also make the linear evaluation of the features, with and without SoLa: seconds to minutes.
+        folder: of the run.
+        linear_evaluation: also run the linear evaluation of the features, with and without SoLa: seconds to minutes.
 
     Raises:
         PipelineError: the folder holds no run, or its annotations are no longer where they were.
@@ -72,7 +73,7 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
     annotations_file = _annotations_file(folder, settings)
     annotations = None
     if annotations_file is not None:
-        # The stages have judged what they use: nothing stops the report.
+        # The stages have checked their inputs already, so the report accepts everything.
         annotations = adopt_ids(read_annotations(annotations_file, subsets=()), [*store.ids(), *store.failed_ids()])
     folders = _detection_folders(folder, has_sola=enhanced is not None)
     detections = {way: read_detections(path / "detections.json") for way, path in folders.items()}
@@ -114,7 +115,7 @@ def _annotations_file(folder: Path, settings: Mapping[str, Any]) -> Path | None:
 
 
 def _detection_folders(folder: Path, *, has_sola: bool) -> dict[str, Path]:
-    """The folder of detections.json of each way, the one with SoLa first."""
+    """Return the folder of detections.json of each way, the one with SoLa first."""
     folders = {WITH if has_sola else WITHOUT: folder}
     if has_sola:
         folders[WITHOUT] = folder / "baseline"
@@ -124,7 +125,7 @@ def _detection_folders(folder: Path, *, has_sola: bool) -> dict[str, Path]:
 def _evaluate_config(settings: Mapping[str, Any]) -> EvaluateConfig:
     values: dict[str, Any] = settings.get("evaluate") or {}
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    if given.get("tious") in (ACTIVITYNET_TIOUS, THUMOS_TIOUS):  # shown anyway: once is enough
+    if given.get("tious") in (ACTIVITYNET_TIOUS, THUMOS_TIOUS):  # these are always shown
         del given["tious"]
     return EvaluateConfig(**given)
 

@@ -1,4 +1,4 @@
-"""Stage: the folder of a run → a folder of HTML."""
+"""Stage: turn the folder of a run into a folder of HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.annotations import summary
 from pipeline.config import ReportConfig
@@ -16,10 +16,13 @@ from pipeline.plots.errors import length_names
 from pipeline.report.facts import WITH, RunFacts, read_run
 from pipeline.report.pictures import PICTURE_FOLDER, draw_errors, draw_map, draw_tsms
 from pipeline.report.text import duration, percent, script_json, shown
-from pipeline.report.timelines import VIDEO_FOLDER, class_places, video_entries, write_timelines
+from pipeline.report.timelines import VIDEO_FOLDER, VideoEntry, class_places, video_entries, write_timelines
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import probe_rows
 from pipeline.storage.atomic_files import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PAGE = "index.html"
 _ASSETS = ("report.css", "report.js")
@@ -28,7 +31,7 @@ _SHOWN_FAILURES = 200
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page: ``header``, ``rows``, and how many rows at the end are sums."""
+    """A table of the page: `header`, `rows`, and how many rows at the end are sums."""
 
     title: str
     header: list[str]
@@ -37,10 +40,10 @@ class Table:
 
 
 def write_report(run: Path, out: Path, config: ReportConfig) -> Path:
-    """Writes the report of the run in folder ``run`` into folder ``out``; returns its page.
+    """Write the report of the run in folder `run` into folder `out`, and return its page.
 
     Raises:
-        PipelineError: ``run`` is no run, or ``out`` holds something else.
+        PipelineError: `run` is not a run, or `out` holds something else.
     """
     if out.exists() and (not out.is_dir() or _foreign(out)):
         raise PipelineError(f"{out} exists and is not a report; choose another --out")
@@ -52,12 +55,12 @@ def write_report(run: Path, out: Path, config: ReportConfig) -> Path:
         write_text(out / name, files("pipeline.report").joinpath(name).read_text(encoding="utf-8"))
     shutil.rmtree(out / PICTURE_FOLDER, ignore_errors=True)
     page = _template().render(**_content(facts, out, entries, config))
-    write_text(out / PAGE, page)  # last: a page that is there is whole
+    write_text(out / PAGE, page)  # last, so that an existing page is complete
     return out / PAGE
 
 
 def _has_random_weights(weights: dict[str, Any]) -> bool:
-    """Whether the weights of the encoder, or of one of its streams, are random."""
+    """Return whether the weights of the encoder, or of one of its streams, are random."""
     streams = [value for value in weights.values() if isinstance(value, dict)] or [weights]
     return any(bool(stream.get("random")) for stream in streams)
 
@@ -67,7 +70,7 @@ def _foreign(out: Path) -> bool:
     return any(path.name not in known and not path.name.startswith(".") for path in out.iterdir())
 
 
-def _template() -> Any:
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -77,8 +80,8 @@ def _template() -> Any:
     return environment.from_string(files("pipeline.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
 
 
-def _content(facts: RunFacts, out: Path, entries: list[dict[str, Any]], config: ReportConfig) -> dict[str, Any]:
-    """What the template is given."""
+def _content(facts: RunFacts, out: Path, entries: list[VideoEntry], config: ReportConfig) -> dict[str, Any]:
+    """Return the variables of the template."""
     labels = list(class_places(facts))
     recorded = facts.settings.get("annotations")
     shown = _tsm_videos(facts, config.tsm_videos)
@@ -104,18 +107,18 @@ def _content(facts: RunFacts, out: Path, entries: list[dict[str, Any]], config: 
 
 
 def _tsm_videos(facts: RunFacts, most: int) -> list[str]:
-    """Some videos to draw: those with most kinds of actions first, since they show most."""
+    """Return some videos to draw, those with the most kinds of actions first."""
     ids = [video_id for video_id in facts.store.ids() if (facts.store.sidecar(video_id) or {"shape": [0]})["shape"][0]]
     known = facts.annotations.videos if facts.annotations else {}
     return sorted(ids, key=lambda i: -len({s.label for s in known[i].segments}) if i in known else 0)[:most]
 
 
-def _cards(facts: RunFacts, entries: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The few numbers at the top: (value, what it is)."""
+def _cards(facts: RunFacts, entries: list[VideoEntry]) -> list[tuple[str, str]]:
+    """Return the few numbers at the top: (value, description)."""
     done = [entry for entry in entries if entry["file"]]
     cards = [
         (f"{len(done):,}", "videos"),
-        (duration(sum(entry["seconds"] for entry in done)), "of video"),
+        (duration(sum(entry["seconds"] or 0 for entry in done)), "of video"),
         (f"{sum(entry['rows'] for entry in done):,}", "snippets"),
         (f"{len(facts.failures):,}", "failed"),
     ]
@@ -143,7 +146,7 @@ def _stage_table(facts: RunFacts) -> Table:
 
 
 def _settings(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Groups of (name, value): what the run was given, then what the stores say of the features."""
+    """Return groups of (name, value): the run's settings, then the stores' description of the features."""
     spec = facts.store.spec.as_json()
     groups: dict[str, Any] = {
         "features: what a row means": spec["rows"],
@@ -203,7 +206,7 @@ def _linear_table(facts: RunFacts) -> Table | None:
 
 
 def _map_tables(way: str, evaluation: Evaluation) -> list[Table]:
-    """AP by class and tIoU, for each set of thresholds."""
+    """Return tables of AP by class and tIoU, one for each set of thresholds."""
     tables = []
     for name, result in evaluation.results.items():
         header = ["class", "segments", *(f"{tiou:g}" for tiou in result.tious), "mean"]

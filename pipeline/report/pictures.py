@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE_FOLDER = "pictures"
-_TSM_BINS = 300  # a page shows no more
+_TSM_BINS = 300  # as many as a page can show
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file beside the page, and what it shows in words (for those who cannot see it)."""
+    """A file beside the page, and its description in words (for readers who cannot see it)."""
 
     file: str
     text: str
 
 
 def draw_map(facts: RunFacts, out: Path) -> Picture:
-    """mAP by tIoU, one line for each way."""
+    """Draw mAP by tIoU, one line for each way."""
     figure = new_figure(6.5, 3.2)
     axes = figure.subplots()
     for way, evaluation in facts.evaluations.items():
@@ -44,7 +44,7 @@ def draw_map(facts: RunFacts, out: Path) -> Picture:
 
 
 def draw_errors(facts: RunFacts, out: Path) -> list[Picture]:
-    """The kinds of errors of each way."""
+    """Draw the kinds of errors of each way."""
     pictures = []
     for number, (way, evaluation) in enumerate(facts.evaluations.items()):
         if evaluation.errors is not None:
@@ -54,11 +54,11 @@ def draw_errors(facts: RunFacts, out: Path) -> list[Picture]:
 
 
 def draw_tsms(facts: RunFacts, out: Path, video_ids: Sequence[str], annotations_file: Path | None) -> list[Picture]:
-    """Temporal self-similarity before and after SoLa, of some videos."""
+    """Draw the temporal self-similarity of some videos before and after SoLa."""
     stores = [facts.store] if facts.enhanced is None else [facts.store, facts.enhanced]
     pictures = []
     for number, video_id in enumerate(video_ids):
-        # Centered: features after a ReLU are all positive, and as they are nearly everything looks alike.
+        # Centered: features after a ReLU are all positive, so without centering nearly everything looks alike.
         config = TsmConfig(max_bins=_TSM_BINS, comparison="centred")
         view = tsm_view(stores, video_id, config, annotations_file=annotations_file)
         text = f"Temporal self-similarity of {video_id}, before and after SoLa, and the target"

@@ -1,15 +1,15 @@
 "use strict";
-// The page's data stand in it; the times of a video come from a script of its own when the video is chosen.
+// The page holds its data; each video's times come from a script of its own, loaded when a reader chooses the video.
 const data = JSON.parse(document.getElementById("data").textContent);
 const LISTED = 200; // entries of the list drawn at once
-const PICTURED = 40; // most lanes of detections
+const PICTURED = 40; // maximum number of lanes of detections
 const at = (id) => document.getElementById(id);
 const player = at("player");
 let chosen = null; // entry of the list
-let times = null; // what the chosen video's script told
+let times = null; // data from the chosen video's script
 let listed = LISTED;
 
-const colour = (place) => `hsl(${(place * 137.508) % 360} 65% 68%)`;
+const color = (place) => `hsl(${(place * 137.508) % 360} 65% 68%)`;
 const clock = (seconds) => {
   const whole = Math.floor(seconds), rest = String(whole % 60).padStart(2, "0");
   const minutes = Math.floor(whole / 60);
@@ -68,7 +68,7 @@ function choose(entry) {
 
 // Called by the script of a video.
 function showVideo(value) {
-  if (!chosen || value.id !== chosen.id) return; // another one was chosen meanwhile
+  if (!chosen || value.id !== chosen.id) return; // the reader has chosen another one since
   times = value;
   at("player-note").hidden = true;
   if (value.address) player.src = value.address;
@@ -77,7 +77,7 @@ function showVideo(value) {
 }
 
 function lanesOf(items) {
-  // Items that overlap lie in lanes below each other: each in the first lane that is free.
+  // Overlapping items lie in lanes below each other, each in the first free lane.
   const ends = [];
   return items.map((item) => {
     let lane = ends.findIndex((end) => end <= item[0]);
@@ -99,7 +99,7 @@ function drawLanes(parent, items, kind) {
     button.style.left = `${(100 * start) / chosen.seconds}%`;
     button.style.width = `${(100 * (end - start)) / chosen.seconds}%`;
     button.style.top = `${lanes[index] * 1.4 + 0.15}rem`;
-    button.style.background = colour(place);
+    button.style.background = color(place);
     if (score !== undefined) button.style.opacity = 0.45 + 0.55 * score;
     button.title = `${label}, ${start.toFixed(2)} to ${end.toFixed(2)} s` + (score === undefined ? "" : `, score ${score.toFixed(3)}`);
     button.dataset.start = start;
@@ -128,7 +128,7 @@ function drawTimeline() {
   const places = [...new Set([...truth, ...found].map((item) => item[2]))].sort((a, b) => a - b);
   at("legend").replaceChildren(...places.map((place) => {
     const entry = document.createElement("span");
-    element("i", undefined, entry).style.background = colour(place);
+    element("i", undefined, entry).style.background = color(place);
     entry.append(data.classes[place]);
     return entry;
   }));
@@ -137,7 +137,7 @@ function drawTimeline() {
 
 function seek(seconds) {
   player.currentTime = seconds;
-  player.dataset.asked = seconds; // also where the file cannot be played
+  player.dataset.asked = seconds; // kept even if the file cannot be played
   movePlayhead(seconds);
 }
 

@@ -1,4 +1,4 @@
-"""Values as text on a page, safe whatever a video or a label is called."""
+"""Values as text on a page, safe for any name of a video or a label."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def script_json(value: Any) -> str:
-    """The value as JSON that may stand in a script, inside a page or in a file of its own."""
+    """Return the value as JSON that is safe in a script, inside a page or in a file of its own."""
     text = safe_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
     return "".join(_UNSAFE.get(character, character) for character in text)
 
 
 def shown(value: Any) -> Any:
-    """What the page shows of a value: of a text that is no part of the page itself, no control characters."""
+    """Return the value as the page shows it: text from outside the page loses its control characters."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def percent(value: float | None) -> str:
-    """A share from 0 to 1 as "12.3"; "–" where there is none."""
+    """Return a share from 0 to 1 as "12.3"; "–" for None."""
     return "–" if value is None or value != value else f"{100 * value:.1f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "1.5 s", "2 min 5 s" or "3 h 2 min"."""
+    """Return seconds as "1.5 s", "2 min 5 s" or "3 h 2 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,7 +1,7 @@
-"""What the page shows of each video: its file, its ground truth, its detections; small enough to open at once.
+"""The page's data for each video: its file, its ground truth, its detections.
 
-The page lists all videos and loads one video's times when it is chosen, from a script of its own: pages that are
-opened from disk may run scripts beside them but not read files.
+The page lists all videos, and loads one video's times from a script of its own when a reader chooses it. So it opens
+at once. Scripts, because pages opened from disk may run scripts beside them but not read files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.report.facts import RunFacts
@@ -19,14 +19,30 @@ VIDEO_FOLDER = "videos"
 _DIGITS = 3  # milliseconds
 
 
-def video_entries(facts: RunFacts) -> list[dict[str, Any]]:
-    """One small entry for each video, in the order of their ids, for the list on the page.
+class VideoEntry(TypedDict):
+    """A video in the list on the page.
 
-    Each has ``id``, ``file`` (of its script; none where it failed), ``subset``, ``seconds``, ``rows``, ``truth``
-    (number of segments by class index), ``best`` (best score by class index of each way) and ``failure``.
+    Keys:
+        file: its script; None for a failed video.
+        truth: number of segments by class index.
+        best: best score by class index, of each way.
+        failure: "kind: reason" of a failed video, otherwise None.
     """
+
+    id: str
+    file: str | None
+    subset: str
+    seconds: float | None
+    rows: int
+    truth: dict[int, int]
+    best: dict[str, dict[int, float]]
+    failure: str | None
+
+
+def video_entries(facts: RunFacts) -> list[VideoEntry]:
+    """Return an entry for each video, in the order of their ids."""
     places = class_places(facts)
-    entries = []
+    entries: list[VideoEntry] = []
     for number, video_id in enumerate(sorted({*facts.store.ids(), *facts.failures}), start=1):
         sidecar = facts.store.sidecar(video_id)
         failure = facts.failures.get(video_id)
@@ -48,18 +64,20 @@ def video_entries(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def class_places(facts: RunFacts) -> dict[str, int]:
-    """The index of each class: those of the annotations in their order, then those that only detections have."""
+    """Return the index of each class: those of the annotations in order, then those that only detections have."""
     labels = list(facts.annotations.labels) if facts.annotations else []
     found = {d.label for videos in facts.detections.values() for items in videos.values() for d in items}
     return {label: place for place, label in enumerate([*labels, *sorted(found - set(labels))])}
 
 
-def write_timelines(facts: RunFacts, out: Path, entries: list[dict[str, Any]], *, most_detections: int) -> None:
-    """Writes the script of each video into ``out``.
+def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, most_detections: int) -> None:
+    """Write the script of each video into `out`.
 
     Args:
-        entries: of :func:`video_entries`.
-        most_detections: of one video and way; the best are kept.
+        facts: of the run.
+        out: the report's folder.
+        entries: of `video_entries`.
+        most_detections: maximum for one video and way; the best are kept.
     """
     (out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     for old in (out / VIDEO_FOLDER).glob("*.js"):
@@ -83,7 +101,7 @@ def write_timelines(facts: RunFacts, out: Path, entries: list[dict[str, Any]], *
 
 
 def _address(path: str | None, out: Path) -> str | None:
-    """Where the page finds the video: relative to it where both lie in one place, so that they can move together."""
+    """Return the video's address for the page: relative if both lie in one place, so that they can move together."""
     if path is None:
         return None
     video, page = Path(path), out.resolve()
@@ -100,7 +118,7 @@ def _truth(facts: RunFacts, video_id: str) -> tuple[Segment, ...]:
 
 
 def _item(item: Segment | Detection, places: Mapping[str, int]) -> list[float]:
-    """[start, end, class index]"""
+    """Return [start, end, class index], with times in seconds."""
     start, end = item.segment
     return [round(start, _DIGITS), round(end, _DIGITS), places[item.label]]
 
@@ -113,7 +131,7 @@ def _counts(segments: tuple[Segment, ...], places: Mapping[str, int]) -> dict[in
 
 
 def _best(detections: list[Detection], places: Mapping[str, int]) -> dict[int, float]:
-    """The best score of each class; detections come by falling score."""
+    """Return the best score of each class; `detections` are in descending order of score."""
     best: dict[int, float] = {}
     for detection in detections:
         best.setdefault(places[detection.label], round(detection.score, 4))

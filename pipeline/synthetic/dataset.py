@@ -34,14 +34,14 @@ def make_synthetic_dataset(
     fps: int | str | Fraction = 30,
     visibility: float = 1.0,
 ) -> Path:
-    """Path of the annotations of a synthetic data set in ``folder``, which is made as far as it is not yet there.
+    """Make a synthetic data set in `folder`, or complete it, and return the path of its annotations.
 
-    The folder gets one ``<id>.mp4`` a video, the settings (``synthetic.json``) and, when all videos are whole, the
-    annotations (``annotations.json``, ActivityNet dialect). The same settings give the same videos.
+    The folder gets one `<id>.mp4` for each video, the settings (`synthetic.json`) and, once all videos are complete,
+    the annotations (`annotations.json`, ActivityNet dialect). The same settings give the same videos.
 
     Args:
-        folder: made where absent; one with a set of the same settings is completed, a complete one is kept.
-        videos, seed, seconds, height, width, fps, visibility: see :class:`SyntheticSettings`.
+        folder: created if absent; an unfinished set with the same settings is completed, a complete one is kept.
+        videos, seed, seconds, height, width, fps, visibility: see `SyntheticSettings`.
 
     Raises:
         PipelineError: a setting is out of range, or the folder holds a set with other settings.
@@ -58,7 +58,7 @@ def make_synthetic_dataset(
     _claim_folder(folder, settings)
     plans = plan_videos(settings)
     missing = [plan for plan in plans if not _video_path(folder, plan).exists()]
-    # Drawing and encoding release Python's lock, so threads are enough; map cancels what is left when one fails.
+    # Drawing and encoding release Python's lock, so threads are enough; map cancels the rest if one fails.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for _ in pool.map(lambda plan: _make_video(_video_path(folder, plan), plan, settings), missing):
             pass
@@ -78,10 +78,10 @@ def _claim_folder(folder: Path, settings: SyntheticSettings) -> None:
     if not path.exists():
         if folder.exists() and any(folder.glob("*.mp4")):
             raise PipelineError(f"{folder} holds videos already; choose another folder for the synthetic ones")
-        write_new_json(path, wanted)  # unless another process does it at this moment
+        write_new_json(path, wanted)  # unless another process writes it at this moment
     found = read_json(path, what="settings of synthetic videos")
     if isinstance(found, dict):
-        found = {"visibility": 1.0, **found}  # which older sets do not state
+        found = {"visibility": 1.0, **found}  # older sets lack it
     if found != wanted:
         differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
         raise PipelineError(
@@ -91,7 +91,7 @@ def _claim_folder(folder: Path, settings: SyntheticSettings) -> None:
 
 
 def draw_frames(plan: SyntheticVideo, settings: SyntheticSettings) -> Iterator[np.ndarray]:
-    """The pictures of a video, one after another: uint8 [H, W, 3] RGB."""
+    """Yield the pictures of a video, uint8 [H, W, 3] RGB."""
     rng = np.random.default_rng([settings.seed, plan.index, 1])
     fps = float(exact(settings.fps))
     picture_at = background(rng, settings.height, settings.width)
@@ -110,7 +110,7 @@ def draw_frames(plan: SyntheticVideo, settings: SyntheticSettings) -> Iterator[n
 
 
 def _mixed(behind: np.ndarray, shown: np.ndarray, visibility: float) -> np.ndarray:
-    """Two pictures, uint8 [H, W, 3], one shining through the other."""
+    """Blend two pictures, uint8 [H, W, 3]; `visibility` is the weight of `shown`."""
     if visibility == 1:
         return shown
     return np.rint(behind + visibility * (shown.astype(np.float32) - behind)).astype(np.uint8)

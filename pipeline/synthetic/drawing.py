@@ -1,4 +1,4 @@
-"""The pixels of synthetic videos: a swaying background and one drawing function an action."""
+"""The pixels of synthetic videos: a swaying background and one drawing function for each action."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 Draw = Callable[[np.ndarray, float], None]
-"""Draws an action into a picture, uint8 [H, W, 3] RGB, as it is so many seconds after its start."""
+"""Draw an action into a picture, uint8 [H, W, 3] RGB, in its state a number of seconds after its start."""
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> Callable[[float], np.ndarray]:
-    """The picture, uint8 [H, W, 3] RGB, at a time in seconds: a camera sways over a dull, larger texture."""
+    """Return a function of the time in seconds that gives the picture, uint8 [H, W, 3] RGB.
+
+    A camera sways over a dull, larger texture.
+    """
     margin = min(height, width) // 4
     tall, wide = height + margin, width + margin
     brightness = np.full((tall, wide), rng.uniform(90, 130))
@@ -30,7 +33,7 @@ def background(rng: np.random.Generator, height: int, width: int) -> Callable[[f
 
 
 def _smooth_noise(rng: np.random.Generator, height: int, width: int, *, cell: int) -> np.ndarray:
-    """Random values in [-1, 1] every ``cell`` pixels, linear in between; float64 [H, W]."""
+    """Return random values in [-1, 1] every `cell` pixels, linear in between; float64 [H, W]."""
     rows, columns = height // cell + 2, width // cell + 2
     values = rng.uniform(-1, 1, size=(rows, columns))
     y, x = np.arange(height) / cell, np.arange(width) / cell
@@ -41,7 +44,7 @@ def _smooth_noise(rng: np.random.Generator, height: int, width: int, *, cell: in
 
 
 def _grid(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Coordinates around a random place near the middle, float32 [H, 1] and [1, W], and the short side in pixels."""
+    """Return coordinates around a random place near the middle, float32 [H, 1] and [1, W], and the short side."""
     size = min(height, width)
     y0, x0 = (side / 2 + rng.uniform(-0.08, 0.08) * size for side in (height, width))
     return (

@@ -1,4 +1,4 @@
-"""What synthetic videos will show, before a pixel is drawn: lengths, subsets, actions and their times."""
+"""The plan of synthetic videos, before a pixel is drawn: lengths, subsets, actions and their times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import exact
 from pipeline.synthetic.drawing import ACTIONS
 
-PROCEDURE = 1  # raised whenever the same settings would give other videos
+PROCEDURE = 1  # raise it when the same settings would give other videos
 _ACTION_SECONDS = (2, 8)
 _GAP_SECONDS = (1, 4)  # background before, between and after actions
 _TRAINING_PART = 0.6
@@ -21,7 +21,7 @@ _TRAINING_PART = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticAction:
-    """An action in frames ``[first_frame, end_frame)`` of its video."""
+    """An action in frames `[first_frame, end_frame)` of its video."""
 
     label: str
     first_frame: int
@@ -30,7 +30,7 @@ class SyntheticAction:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticVideo:
-    """What a video will show, before a pixel is drawn."""
+    """The plan of a video: its length, subset and actions."""
 
     id: str
     index: int
@@ -41,7 +41,7 @@ class SyntheticVideo:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSettings:
-    """All that decides what a synthetic data set shows.
+    """The settings that determine a synthetic data set.
 
     Args:
         videos: number of videos, >= 2; the first 60 % (rounded) are for training, the rest for validation.
@@ -49,7 +49,7 @@ class SyntheticSettings:
         seconds: mean duration of a video, >= 6; the durations vary by a fifth around it.
         height, width: of the pictures in pixels, even, >= 64.
         fps: frames a second, a fraction as text ("30", "30000/1001").
-        visibility: share of an action's colors in the pixels that show it, over 0 to 1; the rest is the background's.
+        visibility: weight of an action's colors in its pixels, > 0 and <= 1; the background has the rest.
     """
 
     videos: int = 16
@@ -75,9 +75,9 @@ class SyntheticSettings:
 
 
 def plan_videos(settings: SyntheticSettings) -> list[SyntheticVideo]:
-    """The videos of a data set: their lengths, subsets and actions."""
+    """Return the videos of a data set: their lengths, subsets and actions."""
     training = min(settings.videos - 1, max(1, round(_TRAINING_PART * settings.videos)))
-    # Both subsets draw from the same sequence of labels, so validation meets no class that training lacks.
+    # Both subsets draw from the same sequence of labels, so validation has no class that training lacks.
     labels = {"training": _labels(settings.seed), "validation": _labels(settings.seed)}
     plans = []
     for index in range(settings.videos):
@@ -95,14 +95,14 @@ def plan_videos(settings: SyntheticSettings) -> list[SyntheticVideo]:
 
 
 def _labels(seed: int) -> Iterator[str]:
-    """Endless labels; each run of four holds every class once, in random order."""
+    """Yield labels without end; each run of four holds every class once, in random order."""
     rng = np.random.default_rng([seed, 2**31])
     while True:
         yield from (str(label) for label in rng.permutation(list(ACTIONS)))
 
 
 def _place_actions(rng: np.random.Generator, frames: int, *, fps: float) -> Iterator[tuple[int, int]]:
-    """``[first, end)`` in frames of one action after another, at least one, with background around each."""
+    """Yield `[first, end)` in frames of one action after another, at least one, with background around each."""
     shortest, longest = (round(seconds * fps) for seconds in _ACTION_SECONDS)
     least_gap, most_gap = (round(seconds * fps) for seconds in _GAP_SECONDS)
     cursor = 0
@@ -114,7 +114,7 @@ def _place_actions(rng: np.random.Generator, frames: int, *, fps: float) -> Iter
 
 
 def annotations_of(plans: list[SyntheticVideo], *, fps: Fraction) -> dict[str, Any]:
-    """The truth in the ActivityNet dialect; an action in frames [a, b) has the segment [a / fps, b / fps]."""
+    """Return the ground truth in the ActivityNet dialect; frames [a, b) become the segment [a / fps, b / fps]."""
     database = {
         plan.id: {
             "subset": plan.subset,

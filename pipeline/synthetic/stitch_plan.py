@@ -1,4 +1,4 @@
-"""What a stitched video will show, before a frame is decoded: which clips in which order, and when each is seen."""
+"""The plan of a stitched video, before a frame is decoded: its clips, their order and their times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -18,12 +18,13 @@ from pipeline.pretraining.clips import Clip
 from pipeline.pretraining.config import StitchConfig
 from pipeline.snippets import exact
 
+_Item = TypeVar("_Item")
 Footage = Literal["as it is", "still", "shuffled", "reversed"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames ``[first, first + frames)`` of a clip; ``label`` is None for background, which may be altered."""
+    """Frames `[first, first + frames)` of a clip; `label` is None for background, which may be altered."""
 
     path: Path
     first: int
@@ -34,7 +35,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class StitchedVideo:
-    """A video of pieces in a row; each begins ``fade_frames`` before the one before it ends."""
+    """A video of consecutive pieces; each begins `fade_frames` before the previous one ends."""
 
     id: str
     index: int
@@ -44,17 +45,17 @@ class StitchedVideo:
 
     @property
     def starts(self) -> list[int]:
-        """The frame of the video at which each piece begins, and at which a next one would."""
+        """Return the frame at which each piece begins, and at which a next one would begin."""
         steps = (piece.frames - self.fade_frames for piece in self.pieces)
         return list(itertools.accumulate(steps, initial=0))
 
     @property
     def frames(self) -> int:
-        """The number of frames of the video."""
+        """Return the number of frames of the video."""
         return self.starts[-1] + self.fade_frames
 
     def segments(self) -> Iterator[tuple[int, int, str]]:
-        """The actions as [first, end) in frames of the video; a fade belongs to the piece that is seen more."""
+        """Yield the actions as [first, end) in frames of the video; a fade belongs to the more visible piece."""
         middle = self.fade_frames // 2
         for piece, start, end in zip(self.pieces, self.starts, self.starts[1:], strict=False):
             if piece.label is not None:
@@ -64,14 +65,14 @@ class StitchedVideo:
 def plan_videos(
     split: Mapping[str, Sequence[Clip]], lengths: Mapping[Path, int], config: StitchConfig
 ) -> list[StitchedVideo]:
-    """The videos of a data set.
+    """Return the videos of a data set.
 
     Args:
         split: the clips of each subset.
-        lengths: frames of each clip at ``config.fps``.
+        lengths: frames of each clip at `config.fps`.
 
     Raises:
-        PipelineError: there is nothing to take background from, or clips are too short for the fades.
+        PipelineError: there is no source of background, or clips are too short for the fades.
     """
     labels = {clip.label for clips in split.values() for clip in clips}
     actions = action_labels(sorted(labels), config)
@@ -88,10 +89,10 @@ def plan_videos(
 
 
 def action_labels(labels: Sequence[str], config: StitchConfig) -> list[str]:
-    """The classes that are actions: those asked for, or all that are not background.
+    """Return the classes that are actions: the configured ones, or all that are not background.
 
     Raises:
-        PipelineError: an unknown class, one that is both, or no background to put between actions.
+        PipelineError: a class is unknown or both action and background, or there is no background between actions.
     """
     for name in (*config.actions, *config.background_classes):
         if name not in labels:
@@ -110,7 +111,7 @@ def action_labels(labels: Sequence[str], config: StitchConfig) -> list[str]:
 
 
 class _Source:
-    """Deals out the clips of one subset, all once before any comes again."""
+    """The clips of one subset, dealt out in random order: all once before any repeats."""
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class _Source:
             )
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
-        """Background, action, background, …, background: until the wanted length is reached."""
+        """Yield background, action, background, …, background, until the target length is reached."""
         config, rate = self._config, exact(self._config.fps)
         wanted = round(config.seconds * rng.uniform(0.8, 1.2) * rate)
         frames = 0
@@ -168,20 +169,20 @@ class _Source:
             if footage == "still":
                 yield Piece(clip.path, int(rng.integers(length)), left, None, footage)
                 return
-            frames = min(max(left, least), length)  # rather longer than asked for than too short for its fades
+            frames = min(max(left, least), length)  # better longer than requested than too short for its fades
             first = int(rng.integers(length - frames + 1))
             yield Piece(clip.path, first, frames, None, footage)
             left -= frames
 
 
-def _dealt(items: list[Any], rng: np.random.Generator) -> Iterator[Any]:
-    """Endlessly the items, in a new random order each time round."""
+def _dealt(items: list[_Item], rng: np.random.Generator) -> Iterator[_Item]:
+    """Yield the items without end, in a new random order for each pass."""
     while True:
         yield from (items[place] for place in rng.permutation(len(items)))
 
 
 def annotations_of(plans: Sequence[StitchedVideo], *, fps: Fraction) -> Annotations:
-    """The truth; frames [a, b) of a video are the seconds [a / fps, b / fps)."""
+    """Return the ground truth; frames [a, b) of a video are the seconds [a / fps, b / fps)."""
     videos = {
         plan.id: VideoAnnotations(
             id=plan.id,

@@ -1,4 +1,4 @@
-"""What each network of an experiment costs: parameters, operations of a snippet, operations of its training."""
+"""The cost of each network of an experiment: parameters, operations of a snippet, operations of its training."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from sola.fit import fit
 from sola.module import initial_networks
 from sola.sampling import steps_in_epoch
 
-# A training step is a forward pass and a backward pass, which computes two gradients (of weights and of inputs) where
-# the forward pass computes one product.
+# A training step is a forward and a backward pass. The backward pass computes two gradients (of weights and of inputs)
+# for each product of the forward pass.
 STEP = 3
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A network: ``parameters`` that are trained, ``per_snippet`` operations of a forward pass (a multiplication and an
-    addition are two), ``training`` operations of its whole training."""
+    """A network's cost: trained `parameters`, `per_snippet` operations of a forward pass (a multiply-add is two), and
+    `training` operations of its whole training."""
 
     name: str
     parameters: int
@@ -45,18 +45,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Operations of adapting to a data set: by SoLa on a frozen encoder, and by training the encoder with the head."""
+    """Operations to adapt to a data set: with SoLa on a frozen encoder, and by training the encoder with the head."""
 
     with_sola: float
     end_to_end: float
 
 
 def costs_of(out: Path, annotations: Path, heads_file: Path) -> tuple[list[Cost], Comparison]:
-    """The cost of the encoder, of SoLa and of each head in ``heads_file``, and what SoLa saves.
+    """Return the cost of the encoder, of SoLa and of each head in `heads_file`, and what SoLa saves.
 
     Args:
-        out: the folder of an experiment whose stages are done.
+        out: the folder of a finished experiment.
         annotations: of its videos.
+        heads_file: the ablation of heads.
     """
     store = FeatureStore.open(out / "run" / "features")
     truth = read_annotations(annotations)
@@ -70,7 +71,7 @@ def costs_of(out: Path, annotations: Path, heads_file: Path) -> tuple[list[Cost]
     assert spec is not None, "pretrain writes the spec"
     encoder = _encoder(spec, read_json(weights.with_suffix(".json"), what="record of pretrain"))
     sola = _sola(next(cell.config.sola for cell in cells if cell.config.use_sola), store, round(mean_rows))
-    # One head for each kind, as its first cell has it.
+    # One head for each kind, from its first cell.
     kinds: dict[str, Cell] = {}
     for cell in cells:
         kinds.setdefault(cell.config.train.head.kind, cell)
@@ -87,7 +88,7 @@ def costs_of(out: Path, annotations: Path, heads_file: Path) -> tuple[list[Cost]
 
 
 def operations(work: Callable[[], object]) -> float:
-    """Of matrix products and convolutions, in the forward and the backward pass, that ``work`` makes."""
+    """Return the operations of `work` in matrix products and convolutions, forward and backward."""
     counter = FlopCounterMode(display=False)
     with counter:
         work()
@@ -132,6 +133,6 @@ def _head(config: TrainConfig, channels: int, classes: int, rows: int, videos: i
 
 
 def _snippets_seen(config: TrainConfig, rows: float, videos: int) -> float:
-    """In all steps of the training of a head, cut to the longest sequence that it takes."""
+    """Return the snippets in all training steps of a head, with sequences cut to its maximum length."""
     steps = config.epochs * steps_per_epoch(videos, config)
     return steps * min(config.batch_size, videos) * min(rows, config.head.train_limit)

@@ -1,4 +1,4 @@
-"""The tables of an experiment, from what its stages left: Markdown for people, CSV for programs."""
+"""Write the tables of an experiment from the results of its stages: Markdown for people, CSV for programs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.storage.read_files import read_json
 
 
 def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict[str, dict[str, Any]]) -> None:
-    """Writes OUT/evidence.md, costs.csv and stages.csv.
+    """Write OUT/evidence.md, costs.csv and stages.csv.
 
     Args:
-        out: the folder of an experiment whose stages are done.
+        out: the folder of a finished experiment.
         annotations: of its videos.
         heads_file: the ablation of heads.
         records: of the stages: command, seconds, peak memory.
@@ -47,7 +47,7 @@ def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict
 
 
 def linear_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
-    """Header and rows: settings of the evaluation, then each measure that some row has."""
+    """Yield header and rows: settings of the evaluation, then each measure that some row has."""
     shown = {name: title for name, title in SHOWN.items() if any(row.get(f"{name}_mean") for row in summary)}
     settings = [name for name in summary[0] if name.startswith("probe.")]
     yield [*(name.removeprefix("probe.") for name in settings), "SoLa", "seeds", *shown.values()]
@@ -57,7 +57,7 @@ def linear_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
 
 
 def head_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
-    """Header and rows: head, SoLa, mAP at each tIoU and their means, heads one after the other."""
+    """Yield header and rows: head, SoLa, mAP at each tIoU and their means, heads one after the other."""
     named = [name.removesuffix("_mean") for name in summary[0] if name.startswith("map_at_") and name.endswith("_mean")]
     titles = {name: f"tIoU {name.removeprefix('map_at_')}" for name in named} | {"map_own": "mean"}
     yield ["head", "SoLa", "seeds", *titles.values()]
@@ -67,7 +67,7 @@ def head_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
 
 
 def score(row: dict[str, str], name: str) -> str:
-    """Mean and deviation of one measure in percent; of the gain as it is."""
+    """Return mean and deviation of one measure in percent; of the gain as a share."""
     if not row.get(f"{name}_mean"):
         return ""
     mean, deviation = float(row[f"{name}_mean"]), float(row[f"{name}_deviation"])
@@ -75,19 +75,19 @@ def score(row: dict[str, str], name: str) -> str:
 
 
 def majority(summary: Sequence[dict[str, str]]) -> str:
-    """What accuracies must be compared with."""
+    """Return the baseline of the accuracies, as a sentence."""
     return f"Always the larger class: accuracy {100 * float(summary[0]['majority_mean']):.1f}, balanced 50.0."
 
 
 def cost_rows(costs: Sequence[Cost]) -> Iterator[list[str]]:
-    """Header and rows of the networks' costs."""
+    """Yield header and rows of the networks' costs."""
     yield ["network", "parameters trained", "MFLOP a snippet", "TFLOP of its training"]
     for cost in costs:
         yield [cost.name, f"{cost.parameters:,}", f"{cost.per_snippet / 1e6:.2f}", f"{cost.training / 1e12:.3f}"]
 
 
 def adapting(comparison: Comparison) -> str:
-    """What SoLa saves, with the assumptions."""
+    """Return what SoLa saves, with the assumptions, as a paragraph."""
     factor = comparison.end_to_end / comparison.with_sola
     return (
         "Frozen encoder and SoLa (one pass of all snippets through both, and the fit): "
@@ -99,7 +99,7 @@ def adapting(comparison: Comparison) -> str:
 
 
 def stage_rows(records: dict[str, dict[str, Any]], of_run: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
-    """Header and rows: minutes and the memory of the largest process of each stage, and of the parts of `run`."""
+    """Yield header and rows: minutes and memory of the largest process of each stage, and of the parts of `run`."""
     yield ["stage", "minutes", "memory of the largest process, MB"]
     for name, record in records.items():
         yield [name, f"{record['seconds'] / 60:.1f}", f"{record['peak_megabytes']:,}"]
@@ -110,7 +110,7 @@ def stage_rows(records: dict[str, dict[str, Any]], of_run: dict[str, dict[str, A
 
 
 def markdown(rows: Iterator[list[str]] | Sequence[list[str]]) -> str:
-    """A table; the first row is its header."""
+    """Return a Markdown table; the first row is its header."""
     header, *lines = rows
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *lines))
 

@@ -1,4 +1,4 @@
-"""Features of the runtime path against the plain published networks in eager fp32."""
+"""Features of the runtime path, compared with the plain published networks in eager fp32."""
 
 import copy
 from dataclasses import replace
@@ -19,13 +19,13 @@ needs_bf16 = pytest.mark.skipif(not has_fast_bf16(), reason="this CPU has no bfl
 
 
 def small(name: str, size: int) -> CatalogEntry:
-    """The catalog's encoder on smaller frames: fully convolutional networks take any size."""
+    """Return the catalog's encoder on smaller frames: fully convolutional networks accept any size."""
     entry = CATALOG[name]
     return replace(entry, spec=replace(entry.spec, short_side=size, crop_size=size))
 
 
 def stir(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives every batch norm statistics of its own, so that folding them wrongly shows."""
+    """Give every batch norm its own statistics, so that wrong folding shows."""
     generator = torch.Generator().manual_seed(5)
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
@@ -51,7 +51,7 @@ def relative_error(features: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def i3d(tmp_path_factory):
-    """pytorchvideo's own network, and a weight file of it as its model zoo has them."""
+    """Return pytorchvideo's own network, and a weight file of it in the model zoo's format."""
     hub = pytest.importorskip("pytorchvideo.models.hub")
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -62,7 +62,7 @@ def i3d(tmp_path_factory):
 
 
 def i3d_reference(network: torch.nn.Module, snippets: torch.Tensor) -> torch.Tensor:
-    """What the published network gives its classifier, with preprocessing written out."""
+    """Return the input of the published network's classifier, with preprocessing written out."""
     clips = torch.stack([s.permute(3, 0, 1, 2).float() for s in snippets])
     clips = (clips / 255.0 - 0.45) / 0.225
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_folding_spares_a_batch_norm_whose_convolution_is_read_twice():
 
 
 class Cancelling(torch.nn.Module):
-    """Adds and takes away a large number: what is left of the signal differs between precisions."""
+    """Add and subtract a large number: the rest of the signal differs between precisions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What must hold on a CUDA device: the same results as on the processor, and going on when memory is short.
+"""On a CUDA device: the same results as on the processor, and recovery when memory runs out.
 
 SOLA_TEST_DEVICE=cpu runs the same code without a GPU.
 """
@@ -59,7 +59,7 @@ def test_features_are_those_of_the_processor(name):
         try:
             encoder = small_encoder(name, DEVICE, precision)
         except EncoderError as error:
-            assert "is not there" in str(error)
+            assert "is not available" in str(error)
             continue
         found = encoder.encode(snippets)
         assert lowest_cosine(found, want) > cosine, precision
@@ -132,7 +132,7 @@ def test_two_processes_share_a_device():
 
 
 class Videos:
-    """SoLa's source: walks of some lengths."""
+    """A source for SoLa: random walks of some lengths."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)

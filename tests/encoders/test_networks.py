@@ -1,4 +1,4 @@
-"""Every network of the catalog against its published or written-out form in eager fp32."""
+"""Every network of the catalog, compared with its published or written-out form in eager fp32."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.catalog import CATALOG, encoder_names
+from encoders.catalog import CATALOG
 from encoders.encoder import make_encoder
 from encoders.entry import CatalogEntry
 from encoders.layouts import INCEPTION_LAYOUTS
@@ -17,7 +17,7 @@ hub = pytest.importorskip("pytorchvideo.models.hub")
 
 
 def stir(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives every batch norm statistics of its own, so that folding them wrongly shows."""
+    """Give every batch norm its own statistics, so that wrong folding shows."""
     for name, module in network.named_modules():
         if isinstance(module, BATCH_NORMS):
             last = name.endswith(("norm_c", "conv2.1"))
@@ -61,7 +61,7 @@ def published(name: str) -> torch.nn.Module:
 
 
 def classifier_input(network: torch.nn.Module, projection: torch.nn.Module, inputs: object) -> torch.Tensor:
-    """What the whole published network gives its last linear layer, averaged over places [B, C]."""
+    """Return the input of the published network's last linear layer, averaged over places [B, C]."""
     seen: list[torch.Tensor] = []
     projection.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():
@@ -166,7 +166,7 @@ INCEPTION = [
 
 
 def inception_shapes() -> dict[str, tuple[int, int, int]]:
-    """(channels in, channels out, kernel size) by the unit's name in piergiaj/pytorch-i3d."""
+    """Return (channels in, channels out, kernel size) by the unit's name in piergiaj/pytorch-i3d."""
     shapes = {"Conv3d_1a_7x7": (3, 64, 7), "Conv3d_2b_1x1": (64, 64, 1), "Conv3d_2c_3x3": (64, 192, 3)}
     for name, channels, (b0, b1a, b1b, b2a, b2b, b3b) in INCEPTION:
         shapes |= {f"{name}.b0": (channels, b0, 1), f"{name}.b3b": (channels, b3b, 1)}
@@ -206,7 +206,7 @@ def hassony2_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
-    """Pads with zeros as TensorFlow's SAME does, from its formula."""
+    """Pad with zeros by the formula of TensorFlow's SAME."""
     pads: list[int] = []
     for n, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         total = max((-(-n // s) - 1) * s + k - n, 0)
@@ -280,7 +280,7 @@ def test_pooling_with_dilation_or_indices_is_left_as_it_is():
     assert as_separable(torch.nn.MaxPool3d(2, return_indices=True)) is None
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CATALOG)
 def test_no_batch_norm_is_left_after_folding(name):
     network = CATALOG[name].build().eval()
     if any(isinstance(m, BATCH_NORMS) for m in network.modules()):

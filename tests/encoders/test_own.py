@@ -1,4 +1,4 @@
-"""Networks of one's own, running out of memory, and compilation."""
+"""Users' own networks, out-of-memory errors, and compilation."""
 
 from dataclasses import replace
 
@@ -81,7 +81,7 @@ def test_own_files_that_do_not_fit_say_why(own_file, name, words):
 
 
 def test_absent_or_broken_own_files_are_named(tmp_path):
-    with pytest.raises(EncoderError, match="is not there"):
+    with pytest.raises(EncoderError, match="does not exist"):
         load_encoder(f"{tmp_path}/none.py:mine")
     (tmp_path / "broken.py").write_text("import nothing_of_this_name")
     with pytest.raises(EncoderError, match=r"broken\.py failed: ModuleNotFoundError"):
@@ -95,7 +95,7 @@ def test_features_of_another_dimension_than_the_spec_says_are_an_error(own_file)
 
 
 def encoder_with_room_for(snippets: int, batch_size: int) -> Encoder:
-    """An encoder whose device holds so many snippets at a time."""
+    """Return an encoder whose device holds a limited number of snippets at a time."""
 
     def network(batch: torch.Tensor) -> torch.Tensor:
         if len(batch) > snippets:
@@ -124,7 +124,7 @@ def test_out_of_memory_with_one_snippet_is_an_error():
 
 def test_cuda_asked_for_and_absent_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EncoderError, match="device cuda was asked for, but 0 CUDA devices are there"):
+    with pytest.raises(EncoderError, match="device cuda is not available: there are 0 CUDA devices"):
         load_encoder("tsn_r50", weights="random", device="cuda")
 
 

@@ -1,4 +1,4 @@
-"""Nothing waits for the GPU while batches are queued: checked without one, by stand-ins that note what is called."""
+"""Nothing waits for the GPU while batches are queued; checked without a GPU, by fakes that record calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAITING = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "
 
 
 class Waits(TorchFunctionMode):
-    """Counts calls that make the processor wait for a GPU, were the tensor there."""
+    """Count calls that would make the processor wait if the tensor were on a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Waits(TorchFunctionMode):
 
 
 class Stream:
-    """A stream of a GPU that notes what it is told."""
+    """A fake GPU stream that records its calls."""
 
     def __init__(self, notes: list[str], name: str) -> None:
         self.notes, self.name = notes, name
@@ -55,7 +55,7 @@ class Stream:
 
 @pytest.fixture
 def notes(monkeypatch) -> list[str]:
-    """What is said to streams; tensors stay on the CPU."""
+    """Record the calls of streams; tensors stay on the CPU."""
     noted: list[str] = []
     work = Stream(noted, "work")
     empty = torch.empty
@@ -104,9 +104,9 @@ def test_a_batch_is_sent_beside_the_work_and_computed_when_it_is_there(notes):
 
 @pytest.mark.parametrize("name", sorted(CATALOG))
 def test_no_network_looks_at_a_value(name):
-    """On the meta device there are no values: `.item()`, `.cpu()` and what depends on a value are errors."""
+    """The meta device has no values: `.item()`, `.cpu()` and code that depends on a value raise errors."""
     entry = CATALOG[name]
-    # MViT's builder looks at values; its network must not.
+    # MViT's builder may read values; its network must not.
     with torch.device("cpu" if name.startswith("mvit") else "meta"):
         network = entry.build().eval()
     folded, _ = fold(network)

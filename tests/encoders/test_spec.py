@@ -1,14 +1,14 @@
-"""What an encoder expects of its input."""
+"""Specs: the format of an encoder's input."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from encoders.catalog import encoder_names, encoder_spec
+from encoders.catalog import CATALOG, catalog_entry
 from encoders.errors import EncoderError
 
-SPEC = encoder_spec("i3d_r50")
+SPEC = catalog_entry("i3d_r50").spec
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_crop_is_central():
         SPEC.crop_box(200, 300)
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CATALOG)
 def test_specs_survive_json(name):
-    spec = encoder_spec(name)
+    spec = catalog_entry(name).spec
     assert json.loads(json.dumps(spec.as_dict())) == spec.as_dict()
     assert spec.name == name
     top, left, size = spec.crop_box(*spec.resized(spec.short_side, spec.short_side))
@@ -57,4 +57,4 @@ def test_impossible_specs_are_refused_by_field_name(field, value):
 
 def test_unknown_encoder_offers_the_nearest_name():
     with pytest.raises(EncoderError, match="did you mean i3d_r50"):
-        encoder_spec("i3d_r5O")
+        catalog_entry("i3d_r5O")

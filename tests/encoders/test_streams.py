@@ -1,4 +1,4 @@
-"""Flow encoders against the networks written out, and two streams against each stream alone."""
+"""Flow encoders compared with written-out networks, and two streams compared with each stream alone."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoders.catalog import CATALOG, encoder_spec, flow_variant
+from encoders.catalog import CATALOG, catalog_entry, flow_variant
 from encoders.encoder import make_encoder
 from encoders.errors import EncoderError
 from encoders.two_stream import StreamEncoder
@@ -33,7 +33,7 @@ def close(features: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def mmaction2_flow_state() -> dict[str, torch.Tensor]:
-    """A TSN of flow as mmaction2 saves it, made from torchvision's ResNet-50 with a stem of ten channels."""
+    """Return a TSN of flow in mmaction2's format, made from torchvision's ResNet-50 with a stem of ten channels."""
     from torchvision.models import resnet50
 
     with torch.random.fork_rng():
@@ -124,13 +124,13 @@ def test_streams_that_do_not_go_together_are_refused():
 
 def test_streams_of_one_family_see_the_same_frames():
     for name in ("tsn_r50", "i3d_inception"):
-        rgb, flow = encoder_spec(name), encoder_spec(flow_variant(name))
+        rgb, flow = catalog_entry(name).spec, catalog_entry(flow_variant(name)).spec
         for field in ("fps", "window_frames", "num_frames", "short_side", "crop_size", "feature_dim"):
             assert getattr(rgb, field) == getattr(flow, field)
 
 
 def test_an_encoder_without_flow_names_those_that_have_it():
-    with pytest.raises(EncoderError, match="x3d_s has no flow stream, those that have one are tsn_r50, i3d_inception"):
+    with pytest.raises(EncoderError, match="x3d_s has no flow stream; choose one of tsn_r50, i3d_inception"):
         flow_variant("x3d_s")
 
 
@@ -145,9 +145,9 @@ def test_an_encoder_without_flow_names_those_that_have_it():
 )
 def test_impossible_specs_are_refused(changes, words):
     with pytest.raises(EncoderError, match=words):
-        replace(encoder_spec("i3d_r50"), **changes)
+        replace(catalog_entry("i3d_r50").spec, **changes)
 
 
 def test_specs_of_rgb_encoders_say_what_they_always_said():
-    assert "stack" not in encoder_spec("tsn_r50").as_dict()
-    assert encoder_spec("tsn_r50_flow").as_dict()["stack"] == 5
+    assert "stack" not in catalog_entry("tsn_r50").spec.as_dict()
+    assert catalog_entry("tsn_r50_flow").spec.as_dict()["stack"] == 5

@@ -1,4 +1,4 @@
-"""Weight files: recognized by their keys, loaded whole or refused with the reason."""
+"""Weight files: recognized by their keys, loaded completely or rejected with a reason."""
 
 import hashlib
 import io
@@ -23,14 +23,14 @@ TSN = CATALOG["tsn_r50"]
 
 @pytest.fixture(scope="module")
 def resnet_state():
-    """torchvision's ResNet-50 with values that tell parameters apart."""
+    """Return torchvision's ResNet-50 with a different value for each parameter."""
     state = models.resnet50(weights=None).state_dict()
     generator = torch.Generator().manual_seed(0)
     return {k: v if k.endswith("tracked") else torch.randn(v.shape, generator=generator) for k, v in state.items()}
 
 
 def mmaction2_layout(state: dict) -> dict:
-    """The same parameters by mmaction2's names, written out from its ConvModule structure."""
+    """Return the same parameters by mmaction2's names, written out from its ConvModule structure."""
     renamed = {}
 
     def conv_module(ours: str, conv: str, norm: str) -> None:
@@ -143,7 +143,7 @@ def test_files_without_named_tensors_are_refused(content):
 
 
 class Mischief:
-    """Would run code when unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return (Path.touch, (Path("mischief"),))

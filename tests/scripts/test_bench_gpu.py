@@ -1,4 +1,4 @@
-"""The GPU benchmark's own arithmetic: a part that fails is a row, and what a trace says."""
+"""The GPU benchmark's own logic: a failed part becomes a row, and the summary of a trace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTES_A_ROW = (
 
 @pytest.fixture(autouse=True)
 def helpers(monkeypatch):
-    """The script's own modules can be imported."""
+    """Make the script's own modules importable."""
     monkeypatch.syspath_prepend(str(BENCH))
 
 

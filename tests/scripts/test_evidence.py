@@ -1,4 +1,4 @@
-"""The experiment from videos to tables: what is counted and refused; it runs through, and is not done twice."""
+"""The experiment from videos to tables: its counts and errors, that it runs to the end, and not twice."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ predictor_hidden = 4
 
 @pytest.fixture
 def helpers(monkeypatch):
-    """The scripts' own modules can be imported."""
+    """Make the scripts' own modules importable."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
 
 

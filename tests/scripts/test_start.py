@@ -1,4 +1,4 @@
-"""Benchmarks started with a Python that lacks what they need: they go on in the project's own, or say what to run."""
+"""Benchmarks started with a Python without their packages: they re-run in the project's own, or say what to run."""
 
 import shutil
 import subprocess
@@ -17,13 +17,13 @@ BENCHMARKS = sorted(
 
 @pytest.fixture
 def scripts(tmp_path):
-    """The scripts alone, in a project without an environment."""
+    """Copy the scripts alone into a project without an environment."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     return tmp_path / "scripts" / "bench"
 
 
 def run_bare(script: Path) -> subprocess.CompletedProcess:
-    # -S: without the packages that are installed.
+    # -S: without installed packages.
     return subprocess.run([sys.executable, "-S", script, "--help"], capture_output=True, text=True, check=False)
 
 

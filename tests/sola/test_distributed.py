@@ -1,4 +1,4 @@
-"""Several processes that fit one module: the same curve as one process, interrupted together, ended together."""
+"""Fitting on several ranks: the same curve as one process; all ranks are interrupted and end together."""
 
 import json
 import multiprocessing
@@ -46,7 +46,7 @@ def doubles() -> Iterator[None]:
 
 
 def member(rank: int, port: int, folder: Path) -> None:
-    """What each of two processes does: all cases, then one fit that is interrupted and goes on, then one dies."""
+    """Run one of two ranks: all cases, then a fit that is interrupted and resumes, then one in which rank 1 dies."""
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -66,7 +66,7 @@ def member(rank: int, port: int, folder: Path) -> None:
         try:
             fit(source, NINE, channels=CHANNELS, checkpoint=folder / "cut", team=team, on_step=interrupt_the_second)
         except KeyboardInterrupt:
-            team.all_gather(None)  # the first has written the checkpoint
+            team.all_gather(None)  # rank 0 has written the checkpoint
         result = fit(source, NINE, channels=CHANNELS, checkpoint=folder / "cut", team=team)
         told["resumed"] = [asdict(record) for record in result.history]
         try:
@@ -88,7 +88,7 @@ def member(rank: int, port: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> tuple[Path, list[dict]]:
-    """The folder of the checkpoints, and what each of the two processes has to tell."""
+    """Return the folder of the checkpoints, and the results of the two ranks."""
     folder = tmp_path_factory.mktemp("team")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,7 +125,7 @@ def test_an_interruption_of_one_ends_all_after_the_same_step_and_they_go_on_to_t
 
 def test_when_one_dies_the_other_says_what_happened(told):
     _, (first, second) = told
-    assert first["lost"].startswith("process 0 of 2 stops, since another one has ended")
+    assert first["lost"].startswith("process 0 of 2 stops because another one has ended")
     assert "lost" not in second
 
 
@@ -136,10 +136,10 @@ def test_more_processes_than_windows_are_refused(told):
 
 @pytest.mark.parametrize("count", [0, 1, 5, 9, 64])
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
-def test_shares_are_everything_once_and_of_nearly_equal_size(count, size):
-    shares = [list(range(count))[Team(rank, size).share(count)] for rank in range(size)]
-    assert [number for share in shares for number in share] == list(range(count))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+def test_shards_are_everything_once_and_of_nearly_equal_size(count, size):
+    shards = [list(range(count))[Team(rank, size).shard(count)] for rank in range(size)]
+    assert [number for shard in shards for number in shard] == list(range(count))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
@@ -148,7 +148,7 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
     with joined_team("cpu") as team:
         assert team is ALONE
     assert ALONE.any([True, False], torch.device("cpu")) == [True, False]
-    assert ALONE.all("x") == ["x"]
+    assert ALONE.all_gather("x") == ["x"]
 
 
 # Under torchrun
@@ -208,7 +208,7 @@ def test_a_team_that_is_ended_goes_on_from_its_checkpoint(store, tmp_path, end):
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     if end == signal.SIGKILL:
-        assert "stops, since another one has ended" in errors
+        assert "stops because another one has ended" in errors
     steps = torch.load(out / ".sola_checkpoint", weights_only=True)["state"]["step"]
     assert steps >= 20
     process = torchrun(store.path, out, "--steps", str(steps + 5))

@@ -33,7 +33,7 @@ def test_balanced_accuracy_is_the_mean_of_both_classes() -> None:
 def test_average_precision_of_hand_worked_rankings() -> None:
     # Ranks 1, 3 and 4 of five are foreground: precisions 1, 2/3 and 3/4.
     assert average_precision(mask("#.##."), np.array([9.0, 8, 7, 6, 5])) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-    # One tie of all: every threshold takes all or none.
+    # All tie: every threshold takes all or none.
     assert average_precision(mask("#..."), np.zeros(4)) == pytest.approx(1 / 4)
     # First one alone, then a tie of three with two hits: 1/3 at precision 1, 2/3 at precision 3/4.
     assert average_precision(mask("#.##"), np.array([2.0, 1, 1, 1])) == pytest.approx(1 / 3 + 2 / 3 * 3 / 4)

@@ -1,4 +1,4 @@
-"""The fitted module's file."""
+"""The file of a fitted module."""
 
 import os
 from pathlib import Path

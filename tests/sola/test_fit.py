@@ -1,4 +1,4 @@
-"""Drawing windows, fitting, resuming and refusing."""
+"""Drawing windows, fitting, resuming, and errors."""
 
 import os
 import signal
@@ -123,7 +123,7 @@ def test_a_source_with_nothing_in_it_is_refused() -> None:
 
 
 def weights_of(checkpoint: Path) -> list[tuple[str, torch.Tensor]]:
-    """Every tensor of a checkpoint's state: module, predictor, optimizer."""
+    """Return every tensor of a checkpoint's state: module, predictor, optimizer."""
     found: list[tuple[str, torch.Tensor]] = []
 
     def walk(name: str, value: object) -> None:

@@ -24,7 +24,7 @@ SHAPES = [
 
 
 def opened_module(config: SolaConfig, *, seed: int = 0) -> SolaModule:
-    """A module whose gate is open and whose biases are large, so that wrong padding shows."""
+    """Return a module with an open gate and large biases, so that wrong padding shows."""
     module, _ = initial_networks(CHANNELS, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

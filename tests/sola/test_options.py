@@ -1,4 +1,4 @@
-"""Options beyond the published method, feature statistics, and the health of a fit."""
+"""Options beyond the published method, feature statistics, and diagnostics of a fit."""
 
 import re
 from dataclasses import replace
@@ -157,7 +157,7 @@ def test_centring_makes_unrelated_positive_features_unrelated() -> None:
     assert first["centred"].spread > 0.9
 
 
-# A target that listens to the input
+# The input-aware target
 
 
 def at_angles(*degrees: float) -> torch.Tensor:
@@ -205,7 +205,7 @@ def test_what_lies_outside_the_video_does_not_move_the_target() -> None:
         assert torch.allclose(target, alone, atol=1e-6)
 
 
-# Health
+# Diagnostics
 
 
 def test_spread_and_rank_of_hand_worked_vectors() -> None:

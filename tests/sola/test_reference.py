@@ -1,4 +1,4 @@
-"""The checkpoints of the method's authors, read and written; their network is built here from its description."""
+"""Checkpoints of the method's authors, read and written; the tests build their network from its description."""
 
 import math
 import pickle
@@ -41,7 +41,7 @@ def authors_state(
 
 
 def authors_forward(state: dict[str, torch.Tensor], x: torch.Tensor, dilations: tuple[int, ...]) -> torch.Tensor:
-    """What their network makes of features [N, L, C]: x + tanh(alpha) * convolutions with a ReLU between two."""
+    """Return their network's output for features [N, L, C]: x + tanh(alpha) * convolutions with ReLUs between."""
     hidden = x.permute(0, 2, 1)
     for place, dilation in enumerate(dilations):
         weight, bias = state[f"conv_network.{2 * place}.weight"], state[f"conv_network.{2 * place}.bias"]

@@ -1,4 +1,4 @@
-"""The target, the predicted matrix and the loss, against values worked by hand and against the equations."""
+"""The target, the predicted matrix and the loss, compared with values worked by hand and with the equations."""
 
 import math
 
@@ -187,7 +187,7 @@ def direct_adamw(weight: torch.Tensor, gradients: list[torch.Tensor], config: So
 
 
 def whole_batch(windows: torch.Tensor) -> WindowBatch:
-    """The rows 1..7 which the positions 2, 4, 6 depend on with kernel 3."""
+    """Return rows 1 to 7, on which the positions 2, 4, 6 depend with kernel 3."""
     count = len(windows)
     return WindowBatch(windows[:, 1:8], torch.zeros(count, dtype=torch.int64), torch.full((count,), 9))
 

@@ -1,4 +1,4 @@
-"""One encoder through torch.compile, as `extract --compile` has it: how long it takes once, and what it brings."""
+"""One encoder through torch.compile, as in `extract --compile`: the time to compile once, and the speed-up."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""Features on the device against those of the processor in fp32, from the same random weights."""
+"""Compare features on the device with those on the processor in fp32, from the same random weights."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Snippets a second of one encoder: the published network as it is, and the project's ways to run it."""
+"""Snippets a second of one encoder: the published network unchanged, and the project's ways to run it."""
 
 import argparse
 import time
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
 
 
 def ways_of(encoder: Encoder) -> dict[str, Callable[[], Callable[[], Any]]]:
-    """For each way what begins it and gives the work of one batch."""
+    """Return for each way a function that prepares it and returns the work of one batch."""
     batch = torch.randint(0, 256, (encoder.batch_size, *encoder.spec.snippet_shape), dtype=torch.uint8)
     there = batch.to(encoder.device)
     ways: dict[str, Callable[[], Callable[[], Any]]] = {
@@ -65,7 +65,7 @@ def ways_of(encoder: Encoder) -> dict[str, Callable[[], Callable[[], Any]]]:
 
 
 def on_device(encoder: Encoder, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """The network alone, on a batch that is there already; as `encoders.prepare.run` runs it."""
+    """Return the network alone, on a batch already on the device, as `encoders.prepare.run` runs it."""
 
     def work() -> torch.Tensor:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
@@ -75,7 +75,7 @@ def on_device(encoder: Encoder, batch: torch.Tensor) -> Callable[[], torch.Tenso
 
 
 def graphed(work: Callable[[], Any]) -> Callable[[], Any]:
-    """The work recorded once as a CUDA graph, to be replayed without Python."""
+    """Record the work once as a CUDA graph, and return a function that replays it without Python."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -104,11 +104,11 @@ def measure(
     options: argparse.Namespace,
     **more: Any,
 ) -> None:
-    """Times the work that ``begin`` gives, of ``count`` snippets, and writes the row."""
+    """Time the work that `begin` returns, of `count` snippets, and write the row."""
     reset_peak(device)
     try:
         seconds = seconds_of(begin(), device, **({"least": 1, "budget": 0, "warm_up": 0} if options.quick else {}))
-    except Exception as error:  # whatever a device can refuse is a row
+    except Exception as error:  # any failure of a device becomes a row
         rows.failed(row, error)
         return
     per_second = count / seconds
@@ -122,7 +122,7 @@ def measure(
 
 
 def eager(name: str, flops: float, rate: float, device: torch.device, rows: Rows, options: argparse.Namespace) -> None:
-    """The published network in fp32 as it stands in its library, inputs on the device."""
+    """Measure the published network in fp32 as its library has it, with inputs on the device."""
     bench = sibling("encode")
     spec = CATALOG[name].spec
     network = bench.published_network(name).to(device)

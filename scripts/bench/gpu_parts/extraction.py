@@ -1,4 +1,4 @@
-"""The whole `extract` on files, and what limits it: decoding, the encoder with its transfers, or the main thread."""
+"""The whole `extract` on files, and its bottleneck: decoding, the encoder with its transfers, or the main thread."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ TOP_LINES = 6
 
 @dataclass(frozen=True)
 class Scene:
-    """What is extracted; ``seconds``: about how long decoding alone may take."""
+    """The videos and options of a measurement; `seconds`: about how long decoding alone may take."""
 
     encoder: str
     stride_frames: int
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
             continue
         try:
             _measure(name, scene, chosen, work / str(number), options, rows)
-        except Exception as error:  # the other scenes must be heard
+        except Exception as error:  # the other scenes must still run
             rows.failed(name, error)
     run_gpu_decoding(videos, options, rows)
 
@@ -95,7 +95,7 @@ def _measure(
         encoder.device,
         **({"least": 1, "budget": 0, "warm_up": 0} if options.quick else {}),
     )
-    pipeline.stages.extract.open_encoder = lambda config: (encoder, spec)  # loading it is not what is measured
+    pipeline.stages.extract.open_encoder = lambda config: (encoder, spec)  # the measurement excludes loading it
     used, began = _processor_seconds(), time.perf_counter()
     with Sampler() as sampler, GpuWatch() as gpu:
         _, summary = extract([folder / "videos"], folder / "store", config)
@@ -127,7 +127,7 @@ _encoders: dict[str, Encoder] = {}
 
 
 def _opened(config: ExtractConfig) -> tuple[Encoder, StoreSpec]:
-    """The encoder of ``config``, loaded once, and the spec of its features."""
+    """Return the encoder of `config`, loaded once, and the spec of its features."""
     if config.encoder not in _encoders:
         encoder, _ = open_encoder(config)
         assert isinstance(encoder, Encoder)
@@ -136,7 +136,7 @@ def _opened(config: ExtractConfig) -> tuple[Encoder, StoreSpec]:
 
 
 def decode_alone(paths: Iterable[Path], encoder: Encoder, plan: SnippetPlan) -> tuple[float, int, int]:
-    """Seconds from the first snippets on, snippets, and frames decoded, with nothing done with them."""
+    """Decode only; return the seconds from the first snippets on, the snippets, and the decoded frames."""
     snippets = frames = 0
     began = None
     with DecodePool(None, encoder.spec, plan) as pool:

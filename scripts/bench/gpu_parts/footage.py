@@ -1,4 +1,4 @@
-"""Videos to measure on."""
+"""Videos for the measurements."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_video(path: Path, seconds: float, *, size: tuple[int, int], fps: int = 30) -> None:
-    """A video of drifting gradients with some noise, so that it takes decoding like a filmed one."""
+    """Write a video of drifting gradients with some noise, which takes as long to decode as a filmed one."""
     import av
     import numpy as np
 
@@ -29,7 +29,7 @@ def write_video(path: Path, seconds: float, *, size: tuple[int, int], fps: int =
 
 
 def videos_for(options, folder: Path) -> list[Path]:
-    """The videos of --videos, or one that is made in ``folder``."""
+    """Return the videos of --videos, or one generated in `folder`."""
     if options.videos:
         return sorted(path for path in options.videos.iterdir() if path.is_file())
     write_video(folder / "made.mp4", seconds=4 if options.quick else 20, size=(240, 320))
@@ -37,7 +37,7 @@ def videos_for(options, folder: Path) -> list[Path]:
 
 
 def copies(videos: list[Path], folder: Path, count: int) -> list[Path]:
-    """The videos ``count`` times under names of their own; links take no room."""
+    """Return `count` copies of the videos under different names, as links."""
     folder.mkdir(parents=True)
     linked = []
     for number in range(count):

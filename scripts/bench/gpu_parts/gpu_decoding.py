@@ -1,4 +1,4 @@
-"""Decoding on the GPU (NVDEC), where a library here can do it."""
+"""Decoding on the GPU (NVDEC), if an installed library supports it."""
 
 import argparse
 import time
@@ -24,12 +24,12 @@ def run_gpu_decoding(videos: list[Path], options: argparse.Namespace, rows: Rows
             row = f"NVDEC through {library}, {video.name}"
             try:
                 rows.add(row, one_at_a_time=_rate(decode, video, 1), side_by_side=_rate(decode, video, SIDE_BY_SIDE))
-            except Exception as error:  # libraries, drivers and cards lack it in many ways
+            except Exception as error:  # libraries, drivers and cards fail in many ways
                 rows.add(row, not_here=f"{type(error).__name__}: {error}"[:200])
 
 
 def _rate(decode: Callable[[Path], int], video: Path, threads: int) -> float:
-    """Frames a second of so many threads, each decoding the file once."""
+    """Return frames a second of `threads` threads, each decoding the file once."""
     decode(video)
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
@@ -38,7 +38,7 @@ def _rate(decode: Callable[[Path], int], video: Path, threads: int) -> float:
 
 
 def _pyav(video: Path) -> int:
-    """Decoded frames, which stay as they come; PyAV fetches them to main memory."""
+    """Return the number of decoded frames, without conversion; PyAV copies them to main memory."""
     from av.codec.hwaccel import HWAccel
 
     hardware = HWAccel(device_type="cuda", allow_software_fallback=False)

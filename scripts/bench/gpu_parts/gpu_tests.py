@@ -1,4 +1,4 @@
-"""The tests that are marked gpu."""
+"""The tests marked gpu."""
 
 import argparse
 import os
@@ -15,8 +15,8 @@ FILES = ("tests/encoders/test_gpu.py", "tests/encoders/test_features.py", "tests
 def run(options: argparse.Namespace, rows: Rows) -> None:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short", *FILES]
     if options.quick:
-        command += ["-k", "sola or suppressed"]  # the others take a processor long
-    # Plugins of other packages on the machine have no business here.
+        command += ["-k", "sola or suppressed"]  # the others take long on a processor
+    # Plugins of other packages on the machine must not interfere.
     environment = {**os.environ, "SOLA_TEST_DEVICE": options.device, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -1,4 +1,4 @@
-"""Heads: training steps a second at the sizes of THUMOS14 and ActivityNet, detecting, soft-NMS and mAP."""
+"""Heads: training steps a second at the sizes of THUMOS14 and ActivityNet, detection, soft-NMS and mAP."""
 
 import argparse
 import time
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
         try:
             result, items = _train(row, name, kind, length, options, rows)
             _detect(row, result, items, device, rows)
-        except Exception as error:  # the others must be heard
+        except Exception as error:  # the others must still run
             rows.failed(row, error)
     _suppress(options, device, rows)
     sets = argparse.Namespace(videos=20 if options.quick else 1000, detections=200, classes=200, seed=0)
@@ -71,7 +71,7 @@ def _train(
 
 
 def make_items(count: int, length: int, channels: int) -> list[TrainItem]:
-    """Videos of noise with segments; all are views of one array."""
+    """Return videos of noise with segments; all are views of one array."""
     random = np.random.default_rng(0)
     array = torch.rand((length + count, channels), generator=torch.Generator().manual_seed(0)).numpy()
     items = []
@@ -107,7 +107,7 @@ def _detect(row: str, result: FitResult, items: list[TrainItem], device: torch.d
 
 
 def _suppress(options: argparse.Namespace, device: torch.device, rows: Rows) -> None:
-    """Soft-NMS where the candidates lie; the product brings them to the processor first."""
+    """Measure soft-NMS on each device; the product copies candidates to the processor first."""
     make = sibling("nms").make_candidates
     for count in (2000,) if options.quick else (2000, 100_000):
         here = make(count, 20, 0)

@@ -1,4 +1,4 @@
-"""What is here: the card, its rates, the processor's."""
+"""The machine: its card, and the rates of card and processor."""
 
 import argparse
 import os
@@ -54,7 +54,7 @@ def _host_copy_rate() -> float:
 
 
 def _pinning() -> float:
-    """Seconds of `pin_memory` of a batch, as the encoder does it, when the allocator knows the size."""
+    """Return the seconds of `pin_memory` of a batch, as in the encoder, once the allocator has a block of its size."""
     batch = torch.zeros(154_000_000, dtype=torch.uint8)
     times = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Out of memory: the encoder halves its batch and goes on, with the same features."""
+"""Out of memory: the encoder halves its batch and continues, with the same features."""
 
 import argparse
 from typing import Any
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
 
 
 def _refuse_batches(encoder: Encoder) -> None:
-    """A stand-in for a GPU that is full: more than one snippet does not fit."""
+    """Simulate a full GPU: more than one snippet does not fit."""
     network = encoder._network
 
     def forward(snippets: torch.Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""What a bare machine needs, as a folder to carry: wheels, the project, videos; and installing from it."""
+"""Pack a folder for a machine without a network (wheels, the project, videos), and install from it."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ GLIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", 
 
 
 def pack(folder: Path) -> None:
-    """Makes the folder anew, with pip and an index."""
+    """Make the folder from scratch, with pip and a package index."""
     (folder / WHEELS).mkdir(parents=True, exist_ok=True)
     for wheel in (folder / WHEELS).glob("*.whl"):
         wheel.unlink()
@@ -54,7 +54,7 @@ def pack(folder: Path) -> None:
 
 
 def _needs_of_project() -> list[str]:
-    """The dependencies in pyproject.toml, without their markers: they all hold on Linux x86-64 and Python 3.12."""
+    """Return the dependencies in pyproject.toml without their markers, which all hold on Linux x86-64, Python 3.12."""
     text = (ROOT / "pyproject.toml").read_text()
     block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
     assert block is not None
@@ -62,14 +62,14 @@ def _needs_of_project() -> list[str]:
 
 
 def _name(need: str) -> str:
-    """The name in a requirement or of a wheel, in the form in which names are compared."""
+    """Return the normalized name in a requirement or of a wheel."""
     found = re.match(r"[A-Za-z0-9._-]+?(?=$|[^A-Za-z0-9._-]|-\d)", need)
     assert found is not None
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
 def _pack_project(archive: Path) -> None:
-    """All files that git knows."""
+    """Archive all files that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(archive, "w:gz") as tar:
         for name in sorted(filter(None, os.fsdecode(listed).split("\0"))):
@@ -78,7 +78,7 @@ def _pack_project(archive: Path) -> None:
 
 
 def _pack_videos(folder: Path) -> None:
-    """The smallest of the real videos (SOLA_DATA, default ../shared/data) if there are any, and one that is made."""
+    """Pack the smallest real videos (SOLA_DATA, default ../shared/data), if there are any, and a generated one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     data = Path(os.environ.get("SOLA_DATA", ROOT.parent / "shared" / "data"))
@@ -96,8 +96,10 @@ def _call(command: list[str]) -> None:
 
 
 def install(folder: Path, site: Path) -> None:
-    """Puts the wheels that this machine lacks into ``site``, without a network; what it has in a version that will do
-    is left to it, torch and NumPy above all."""
+    """Install the wheels that this machine lacks into `site`, without a network.
+
+    Installed packages of an accepted version are used, torch and NumPy above all.
+    """
     wheels = sorted((folder / WHEELS).glob("*.whl"))
     if not wheels:
         sys.exit(f"error: {folder / WHEELS} has no wheels; make the folder with --pack")
@@ -114,7 +116,7 @@ def install(folder: Path, site: Path) -> None:
 
 
 def _is_here(need: str) -> bool:
-    """Whether this Python has what a requirement names, in a version that it accepts."""
+    """Return whether this Python has the required package in an accepted version."""
     try:
         version = importlib.metadata.version(_name(need))
     except importlib.metadata.PackageNotFoundError:

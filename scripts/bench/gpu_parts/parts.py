@@ -1,4 +1,4 @@
-"""The parts by name, the most important first, and the seconds that each may take."""
+"""The parts by name, the most important first, and their time limits in seconds."""
 
 import argparse
 import importlib
@@ -10,11 +10,11 @@ from gpu_parts.rows import Rows
 
 @dataclass(frozen=True)
 class Part:
-    """A function ``module.run(options, rows, *arguments)`` in a process of its own.
+    """A function `module.run(options, rows, *arguments)` that runs in a process of its own.
 
     Args:
         name: for --only and in the results.
-        seconds: after which it is ended; ``quick_seconds`` with --quick.
+        seconds: time limit; `quick_seconds` with --quick.
     """
 
     name: str
@@ -52,7 +52,7 @@ def names() -> list[str]:
 
 
 def run_here(name: str, options: argparse.Namespace) -> None:
-    """Runs one part in this process."""
+    """Run one part in this process."""
     part = next(part for part in PARTS if part.name == name)
     run: Callable[..., None] = importlib.import_module(f"gpu_parts.{part.module}").run
     run(options, Rows(options.out, part.name), *part.arguments)

@@ -1,4 +1,4 @@
-"""The loop of extraction under a profiler: snippets that lie in memory, batched and encoded as `extract` does it."""
+"""The loop of extraction under a profiler: snippets from memory, batched and encoded as in `extract`."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from pipeline.extraction.encode import encode_events
 from pipeline.video.pool import Snippets
 from pipeline.video.videos import VideoFile
 
-ROWS_AN_EVENT = 8  # as decoders hand them over
+ROWS_AN_EVENT = 8  # as from decoders
 TOP_KERNELS = 6
 
 
@@ -61,7 +61,7 @@ def _consume(encoder: Encoder, batches: int) -> None:
 
 
 def _events(encoder: Encoder, snippets: int) -> Iterator[Snippets]:
-    """Snippets as from a decoder; a few buffers by turns, so that a cache does not hold them."""
+    """Yield snippets as a decoder does, from a few buffers in turn, so that a cache does not hold them."""
     video = VideoFile("made", Path("made.mp4"))
     shape = (16, ROWS_AN_EVENT, *encoder.spec.snippet_shape)
     buffers = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()

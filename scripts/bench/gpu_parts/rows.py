@@ -1,4 +1,4 @@
-"""Rows of results: a line of JSON each as they come, and a Markdown table of all."""
+"""Rows of results: each written at once as a line of JSON, and all as a Markdown table."""
 
 import json
 from pathlib import Path
@@ -8,26 +8,26 @@ FILE, TABLE = "results.jsonl", "results.md"
 
 
 class Rows:
-    """Writes the rows of one part."""
+    """The rows of one part, written to `out`."""
 
     def __init__(self, out: Path, part: str) -> None:
         self._file, self._part = out / FILE, part
 
     def add(self, row: str, **values: Any) -> None:
-        """Writes a row at once: its name and what was measured; None values are left out."""
+        """Write a row at once: its name and its values; None values are left out."""
         kept = {name: _rounded(value) for name, value in values.items() if value is not None}
         with self._file.open("a") as file:
             file.write(json.dumps({"part": self._part, "row": row, **kept}) + "\n")
 
     def failed(self, row: str, reason: object) -> None:
-        """Writes a row that could not be measured."""
+        """Write a row whose measurement failed."""
         words = str(reason).strip().splitlines() or [type(reason).__name__]
         kind = f"{type(reason).__name__}: " if isinstance(reason, BaseException) else ""
         self.add(row, failed=f"{kind}{words[0]}"[:300])
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:
-    """All rows so far; a line that was cut off is left out."""
+    """Return all rows so far, without an incomplete line."""
     if not (out / FILE).exists():
         return []
     rows = []
@@ -40,7 +40,7 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def write_table(out: Path) -> None:
-    """Writes the Markdown of all rows: a table for each part."""
+    """Write all rows as Markdown: a table for each part."""
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in read_rows(out):
         parts.setdefault(row.pop("part"), []).append(row)
@@ -48,7 +48,7 @@ def write_table(out: Path) -> None:
 
 
 def as_line(row: dict[str, Any]) -> str:
-    """A row in words, for the terminal."""
+    """Return a row as text for the terminal."""
     values = "  ".join(f"{name} {value}" for name, value in row.items() if name not in ("part", "row"))
     return f"{row['part']}: {row['row']}: {values}"
 
@@ -61,7 +61,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Four digits say all that a timing can."""
+    """Return a number rounded to four digits, the precision of a timing."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     return value

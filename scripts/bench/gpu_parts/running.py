@@ -1,4 +1,4 @@
-"""Runs the parts one after the other, each in a process that can be ended."""
+"""Run the parts one after the other, each in a process that can be killed."""
 
 import argparse
 import contextlib
@@ -16,15 +16,15 @@ from gpu_parts import packing
 from gpu_parts.parts import PARTS, Part
 from gpu_parts.rows import FILE, Rows, as_line, read_rows, write_table
 
-LEAST_SECONDS = 10  # no part says anything in less
+LEAST_SECONDS = 10  # no part gives a result in less
 
 
 def run_all(options: argparse.Namespace, *, script: Path) -> int:
-    """Runs the parts that ``options`` name; the exit code: 1 if a row failed."""
+    """Run the parts that `options` name, and return the exit code: 1 if a row failed."""
     started = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / FILE).unlink(missing_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the part at work is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running part is killed too
     environment, videos = dict(os.environ), options.videos
     with tempfile.TemporaryDirectory() as work, (options.out / "log.txt").open("wb") as log:
         if options.packed:
@@ -34,7 +34,7 @@ def run_all(options: argparse.Namespace, *, script: Path) -> int:
             print(f"installed in {time.monotonic() - done:.0f} s", flush=True)
             videos = videos or options.packed / packing.VIDEOS
         environment["GPU_BENCH_WORK"] = work
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does it: decoders need the cores
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as on the command line: decoders need the cores
         command = [sys.executable, str(script), "--device", options.device, "--out", str(options.out.resolve())]
         command += ["--quick"] * options.quick + (["--videos", str(videos.resolve())] if videos else [])
         for part in PARTS:
@@ -56,7 +56,7 @@ def _run_part(
     options: argparse.Namespace,
     seconds_left: float,
 ) -> None:
-    """Runs one part, and writes a row if it fails, takes too long or says nothing."""
+    """Run one part, and write a row if it fails, exceeds its time limit or writes no row."""
     rows, before = Rows(options.out, part.name), len(read_rows(options.out))
     limit = min(part.quick_seconds if options.quick else part.seconds, seconds_left)
     started = time.monotonic()
@@ -84,7 +84,7 @@ def _run_part(
 
 @contextlib.contextmanager
 def _process(command: list[str], environment: dict[str, str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose whole group is gone afterwards."""
+    """Start a process, and kill its whole group afterwards."""
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )

@@ -1,4 +1,4 @@
-"""Where threads of this process and the GPU spend their time, looked at now and then."""
+"""Sample where the main thread of this process and the GPU spend their time."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ SECONDS = 0.003
 
 
 class Sampler:
-    """Counts which line of the project the main thread is at; a context manager."""
+    """A context manager that samples at which line of the project the main thread is."""
 
     def __init__(self) -> None:
         self.lines: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class Sampler:
         self._thread.join()
 
     def shares(self, count: int) -> list[tuple[str, float]]:
-        """The lines with most samples, and their shares."""
+        """Return the lines with the most samples, and their shares."""
         return [(line, hits / self.lines.total()) for line, hits in self.lines.most_common(count)]
 
     def _watch(self) -> None:
@@ -45,7 +45,7 @@ class Sampler:
 
 
 def _place(frame: FrameType) -> str:
-    """The innermost line of the project."""
+    """Return the innermost line of the project."""
     inner: FrameType | None = frame
     while inner is not None and not inner.f_code.co_filename.startswith((f"{ROOT}/pipeline", f"{ROOT}/encoders")):
         inner = inner.f_back
@@ -56,7 +56,7 @@ def _place(frame: FrameType) -> str:
 
 
 class GpuWatch:
-    """The mean use of the GPU as nvidia-smi tells it, in percent; None where it cannot."""
+    """The mean utilization of the GPU by nvidia-smi, in percent; None if unavailable."""
 
     def __enter__(self) -> "GpuWatch":
         self.percent: float | None = None

@@ -1,4 +1,4 @@
-"""Two processes on one card: what each and both together encode, against one alone."""
+"""Two processes on one card: the rates of each and of both together, compared with one alone."""
 
 import argparse
 import subprocess
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
 
 
 def _rates(code: str, count: int) -> list[float]:
-    """Snippets a second of so many processes that begin at the same time."""
+    """Return snippets a second of each of `count` processes that start at the same time."""
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
@@ -47,7 +47,7 @@ def _rates(code: str, count: int) -> list[float]:
 
 
 def child(device: str, batch: int, seconds: float) -> None:
-    """Encodes for some seconds after a word on standard input, and prints the snippets a second."""
+    """Wait for a line on standard input, encode for some seconds, and print the snippets a second."""
     encoder = load_encoder("i3d_r50", weights="random", device=device, batch_size=batch or None)
     snippets = torch.zeros((encoder.batch_size, *encoder.spec.snippet_shape), dtype=torch.uint8)
     encoder.encode(snippets)

@@ -1,4 +1,4 @@
-"""SoLa's fit and enhancing: the product against the method as written down, and what could be faster on a GPU."""
+"""SoLa's fit and enhancement: the product against a literal version of the method, and possible speed-ups on a GPU."""
 
 import argparse
 import time
@@ -19,7 +19,7 @@ from sola.fit_state import new_fit_state, train_step
 from sola.module import SolaModule
 from sola.sampling import WindowBatch
 
-FIRST_STEPS = 5  # do not count
+FIRST_STEPS = 5  # not counted
 
 
 class Memory:
@@ -71,14 +71,14 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
 def _try(rows: Rows, row: str, work: Callable[[], float], add: Callable[[str, float], None]) -> None:
     try:
         add(row, work())
-    except Exception as error:  # the other ways must be heard
+    except Exception as error:  # the other ways must still run
         rows.failed(row, error)
 
 
 def _plain(
     features: torch.Tensor, config: SolaConfig, channels: int, device: torch.device, rows: Rows, steps: int
 ) -> float:
-    """Seconds of a step of the plain loop in fp32, windows sent each time; also without the sending."""
+    """Return the seconds of a step of the plain loop in fp32, with and without transfers of windows."""
     bench = sibling("sola")
     fit_state = new_fit_state(channels, config)
     optimizer = torch.optim.AdamW([*fit_state.module.parameters(), *fit_state.predictor.parameters()], lr=1e-4)
@@ -97,14 +97,14 @@ def _plain(
 
 
 def _product(source: Memory, config: SolaConfig, channels: int) -> float:
-    """Seconds of a step of `fit`, the median."""
+    """Return the median seconds of a step of `fit`."""
     ends: list[float] = []
     fit(source, config, channels=channels, on_step=lambda record, total: ends.append(time.perf_counter()))
     return float(np.median(np.diff(ends[min(FIRST_STEPS, len(ends) - 3) :])))
 
 
 def _step(features: torch.Tensor, config: SolaConfig, channels: int) -> float:
-    """Seconds of a step whose windows are on the device already: arithmetic, measures and synchronizations."""
+    """Return the seconds of a step with windows on the device: arithmetic, measures and synchronizations."""
     fit_state = new_fit_state(channels, config)
     scale = fit_state.scales[0]
     rows = features.view(config.batch_size, -1, channels)[:, scale.plan.positions[0].to(features.device)]
@@ -130,7 +130,7 @@ def _resident(
 
 
 def _enhancing(options: argparse.Namespace, channels: int, device: torch.device, rows: Rows) -> None:
-    """Bytes of input a second, against the memory's rate."""
+    """Measure bytes of input a second, relative to the memory's rate."""
     module = SolaModule(channels, SolaConfig()).to(device).eval()
     features = np.ones((1024 if options.quick else 65536, channels), np.float32)
     memory = copy_rate(device, quick=options.quick)

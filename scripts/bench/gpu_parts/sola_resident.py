@@ -1,4 +1,4 @@
-"""A candidate for the fit on a GPU: all features lie there, nothing is measured, nothing waits."""
+"""A candidate for the fit on a GPU: all features are on the device, without measures or synchronization."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from sola.sparse_forward import layer_weights
 
 
 class Resident:
-    """One step at a time; every tensor keeps its place, so that a CUDA graph can record it.
+    """A fit, step by step; every tensor keeps its address, so that a CUDA graph can record a step.
 
     Args:
         precision: fp32, tf32 or bf16, of the matrix products.
@@ -21,14 +21,14 @@ class Resident:
         self, features: Tensor, config: SolaConfig, channels: int, precision: str, *, compiled: bool = False
     ) -> None:
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        self._learner = new_fit_state(channels, config)
-        self._scale = self._learner.scales[0]
+        self._fit_state = new_fit_state(channels, config)
+        self._scale = self._fit_state.scales[0]
         self._target = self._scale.target.float()
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._features, device = features, features.device
         starts = torch.randint(len(features) - config.window_snippets, (config.batch_size,), device=device)
         self._rows = starts[:, None] + self._scale.plan.positions[0].to(device)
-        parameters = [*self._learner.module.parameters(), *self._learner.predictor.parameters()]
+        parameters = [*self._fit_state.module.parameters(), *self._fit_state.predictor.parameters()]
         self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True, capturable=device.type == "cuda")
         self._loss = torch.compile(self._plain_loss) if compiled else self._plain_loss
 
@@ -41,7 +41,7 @@ class Resident:
 
     def _plain_loss(self, rows: Tensor) -> Tensor:
         hidden = rows.to(self._dtype)
-        module = self._learner.module
+        module = self._fit_state.module
         weights = layer_weights(module, self._dtype)
         for index, (weight, taps) in enumerate(zip(weights, self._scale.plan.taps, strict=True)):
             hidden = F.relu(hidden) if index else hidden
@@ -50,5 +50,5 @@ class Resident:
             hidden = F.linear(hidden, weight.matrix, weight.bias)
         z = F.normalize(rows[:, self._scale.plan.centers] + module.gate() * hidden.to(rows.dtype), dim=-1)
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-            predictions = self._learner.predictor(z)
+            predictions = self._fit_state.predictor(z)
         return similarity_loss(z, predictions.to(z.dtype), self._target)

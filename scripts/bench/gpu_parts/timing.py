@@ -1,4 +1,4 @@
-"""Measuring on a device: time, rates of the hardware, memory."""
+"""Measurements on a device: time, rates of the hardware, memory."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def sibling(name: str) -> ModuleType:
-    """The benchmark scripts/bench/NAME as a module."""
+    """Return the benchmark scripts/bench/NAME as a module."""
     path = Path(__file__).resolve().parents[1] / name
     loader = SourceFileLoader(f"bench_{name}", str(path))
     spec = spec_from_loader(loader.name, loader)
@@ -33,11 +33,11 @@ def synchronize(device: torch.device) -> None:
 def seconds_of(
     work: Callable[[], Any], device: torch.device, *, least: int = 3, budget: float = 1.5, warm_up: int = 2
 ) -> float:
-    """The median of wall seconds of ``work``, each from an idle device to an idle device.
+    """Return the median wall seconds of `work`, each from an idle device to an idle device.
 
     Args:
-        least: times at least; more are taken until ``budget`` seconds have gone.
-        warm_up: times before, which do not count.
+        least: minimum number of runs; more follow until `budget` seconds are over.
+        warm_up: runs before, which do not count.
     """
     for _ in range(warm_up):
         work()
@@ -54,14 +54,14 @@ def seconds_of(
 
 
 def matmul_rate(precision: str, device: torch.device, *, quick: bool = False) -> float:
-    """Floating point operations a second of a large matrix product of random numbers, without TF32."""
+    """Return floating point operations a second of a large matrix product of random numbers, without TF32."""
     size = 8192 if device.type == "cuda" else (768 if quick else 2048)
     left = torch.randn((size, size), device=device).to(DTYPES[precision])
     return 2 * size**3 / seconds_of(lambda: left @ left, device, budget=0.3)
 
 
 def copy_rate(device: torch.device, *, quick: bool = False) -> float:
-    """Bytes read and written a second by a large copy in the device's memory."""
+    """Return bytes read and written a second by a large copy in the device's memory."""
     count = 1 << (26 if quick else 31)
     source = torch.empty(count, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
@@ -69,7 +69,7 @@ def copy_rate(device: torch.device, *, quick: bool = False) -> float:
 
 
 def upload_rate(device: torch.device, *, pinned: bool) -> float:
-    """Bytes a second from main memory to the GPU."""
+    """Return bytes a second from main memory to the GPU."""
     source = torch.empty(1 << 28, dtype=torch.uint8).random_()
     source = source.pin_memory() if pinned else source
     target = torch.empty_like(source, device=device)
@@ -82,5 +82,5 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_gigabytes(device: torch.device) -> float | None:
-    """Most memory that torch had on the GPU since `reset_peak`."""
+    """Return torch's peak memory on the GPU since `reset_peak`, in GB."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None

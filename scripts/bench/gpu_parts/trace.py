@@ -1,4 +1,4 @@
-"""What a trace of torch.profiler says about a loop on a GPU: busy or idle, transfers, synchronizations."""
+"""Read a trace of torch.profiler of a loop on a GPU: busy or idle time, transfers, synchronizations."""
 
 import json
 from collections import Counter
@@ -11,13 +11,13 @@ Interval = tuple[float, float]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The events of a trace that last: name, category, begin and duration in microseconds."""
+    """Return the events of a trace with a duration: name, category, begin and duration in microseconds."""
     events: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
     return [event for event in events if event.get("ph") == "X"]
 
 
 def summary(events: list[dict[str, Any]], *, wall_seconds: float, batches: int) -> dict[str, Any]:
-    """What happened in ``batches`` batches within ``wall_seconds``; milliseconds and numbers are of one batch."""
+    """Summarize `batches` batches within `wall_seconds`; milliseconds and numbers are per batch."""
     kernels = _intervals(events, "kernel")
     uploads = _intervals(events, "gpu_memcpy", "HtoD")
     calls = Counter(event["name"] for event in events if event.get("cat") in ("cuda_runtime", "cuda_driver"))
@@ -37,7 +37,7 @@ def summary(events: list[dict[str, Any]], *, wall_seconds: float, batches: int) 
 
 
 def longest_kernels(events: list[dict[str, Any]], count: int) -> list[tuple[str, float, int]]:
-    """Name, share of the time of all kernels, and number of calls."""
+    """Return name, share of the time of all kernels, and number of calls of the longest kernels."""
     times: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     for event in _chosen(events, "kernel"):
@@ -48,7 +48,7 @@ def longest_kernels(events: list[dict[str, Any]], count: int) -> list[tuple[str,
 
 
 def covered(intervals: list[Interval]) -> float:
-    """The length of the union."""
+    """Return the length of the union of the intervals."""
     total, reached = 0.0, float("-inf")
     for begin, end in sorted(intervals):
         total += max(0.0, end - max(begin, reached))

@@ -1,4 +1,4 @@
-"""Ablations: which cells a file asks for, that each is what `run` would do, that nothing is done twice."""
+"""Ablations: the cells of a file, that each cell equals a `run`, and that nothing runs twice."""
 
 import csv
 import json
@@ -62,7 +62,7 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def given(tmp_path) -> AblateConfig:
-    """A store of four short videos and its annotations; work is done in this process."""
+    """Return a store of four short videos and its annotations; cells run in this process."""
     random = np.random.default_rng(0)
     videos, truth = {}, {}
     for number, name in enumerate("abcd"):
@@ -207,7 +207,7 @@ def test_without_a_head_nothing_can_train_sola_inside_it(tmp_path, given, way):
 
 
 def count_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seeds of the fits that are done from now on in this process."""
+    """Return a list that records the seeds of all further fits in this process."""
     seeds: list[int] = []
 
     def counted(source, config, **others):

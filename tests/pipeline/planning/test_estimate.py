@@ -1,4 +1,4 @@
-"""What a dry run says, and how well it foresees."""
+"""Dry runs: their text, and the accuracy of their estimates."""
 
 import math
 from pathlib import Path

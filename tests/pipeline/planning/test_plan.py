@@ -1,4 +1,4 @@
-"""The plan of a job: its formulas by hand, its measurements on toys, and what it foresees against what is done."""
+"""Plans: the formulas worked by hand, the measurements on toys, and predictions compared with results."""
 
 import json
 import math
@@ -208,7 +208,7 @@ def test_a_plan_counts_the_collection_and_measures_the_machine(folder, encoder, 
         assert 0 < getattr(machine, name) < math.inf, name
     assert machine.start > 2
     assert [one.machines for one in result.forecasts] == [1, 4]
-    assert list(tmp_path.iterdir()) == [store.path]  # what was tried on its disk is gone
+    assert list(tmp_path.iterdir()) == [store.path]  # the files of the disk measurement are removed
     with pytest.raises(PipelineError, match="nothing to plan"):
         plan([folder / "broken.mp4"], None, config, PlanConfig())
 

@@ -1,4 +1,4 @@
-"""What `status` makes of the logs and the listings of a store."""
+"""`status`, computed from the logs and the listings of a store."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SUMS = {"done": 0, "skipped": 0, "failed": 0, "snippets": 0, "bytes": 0, "bytes_
 
 
 def log_of(store: Path, name: str, *events: tuple[float, str, dict]) -> Path:
-    """A log whose lines were written so many seconds before NOW."""
+    """Write a log whose lines are a number of seconds older than NOW."""
     path = store / "logs" / f"20231114T000000Z-{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -168,7 +168,7 @@ def test_prometheus_text_is_its_format():
 
 
 def test_a_job_is_followed_from_its_own_log(tmp_path, monkeypatch):
-    """With a line of sums at every report, what status says in the middle and at the end is what the job has done."""
+    """With a line of sums at every report, the status equals the job's work, in the middle and at the end."""
     use_toy_encoder(monkeypatch)
     monkeypatch.setattr(runlog, "PROGRESS_SECONDS", 0.0)
     for name in "abc":

@@ -1,4 +1,4 @@
-"""What fitting SoLa tells its user: doubts about the data before it, about the fit after it, and its curve."""
+"""Messages of a SoLa fit: warnings about the data before it and about the fit after it, and its curve."""
 
 import json
 

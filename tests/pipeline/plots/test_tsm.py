@@ -1,4 +1,4 @@
-"""The picture of temporal self-similarity: what its cells mean, how long videos are binned, what it refuses."""
+"""The picture of temporal self-similarity: its cells, the bins of long videos, and its errors."""
 
 import math
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from tests.stores import annotate, make_store
 
 
 def turning(count: int, channels: int = 4) -> np.ndarray:
-    """Rows that turn by ten degrees a step in a plane, of growing length."""
+    """Return rows that turn by ten degrees a step in a plane, with growing length."""
     angle = np.radians(10 * np.arange(count))
     rows = np.zeros((count, channels), dtype=np.float32)
     rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)

@@ -1,4 +1,4 @@
-"""Annotated segments as clips: which there are, their frames, and that an encoder learns on them."""
+"""Annotated segments as clips: the list, their frames, and an encoder that learns from them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ FRAMES = 60  # of each video, 6 s at 10 fps
 
 
 def upright_and_lying(index: int, height: int, width: int) -> np.ndarray:
-    """Frames 10 to 24 show upright bars, 30 to 49 lying ones, the others a gray picture."""
+    """Write a video: frames 10 to 24 show upright bars, 30 to 49 lying ones, the others a gray picture."""
     if 10 <= index < 25 or 30 <= index < 50:
         return bars(upright=index < 25)(index, height, width)
     return np.full((height, width, 3), 120, np.uint8)
@@ -32,7 +32,7 @@ def upright_and_lying(index: int, height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> tuple[Path, Path]:
-    """Five videos, the last two for validation, and their annotations."""
+    """Return five videos, the last two for validation, and their annotations."""
     folder = tmp_path_factory.mktemp("untrimmed")
     truth = {}
     for number in range(5):

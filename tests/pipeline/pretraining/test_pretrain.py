@@ -1,4 +1,4 @@
-"""Training an encoder on clips: what it is fed, that it learns, goes on where it was, and carries its spec."""
+"""Training an encoder on clips: its input, that it learns and resumes, and that its weights carry the spec."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.catalog import catalog_entry, encoder_spec
+from encoders.catalog import catalog_entry
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.trained import carried_spec, save_trained
@@ -25,7 +25,7 @@ QUICK = PretrainConfig(size=32, epochs=4, batch_size=4, precision="fp32", device
 
 
 def bars(upright: bool):
-    """Bars that move: upright ones, or lying ones."""
+    """Write a video of moving bars, upright or lying."""
 
     def draw(index: int, height: int, width: int) -> np.ndarray:
         line = np.arange(width if upright else height)
@@ -137,7 +137,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(clips, tmp_path):
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_trained(path, torch.nn.Linear(2, 2), replace(encoder_spec("tsn_r18"), crop_size=64), about={})
+    save_trained(path, torch.nn.Linear(2, 2), replace(catalog_entry("tsn_r18").spec, crop_size=64), about={})
     with pytest.raises(EncoderError, match="was trained for encoder tsn_r18, got encoder tsn_r50"):
         load_encoder("tsn_r50", weights=str(path), device="cpu")
     with pytest.raises(EncoderError, match="does not fit the network"):

@@ -1,4 +1,4 @@
-"""The report of a run: what stands in it, that nothing in the data becomes markup, and that it works in a browser."""
+"""The report of a run: its content, that no data become markup, and that it works in a browser."""
 
 import json
 import re
@@ -23,7 +23,7 @@ QUICK = ReportConfig(tsm_videos=1, linear_evaluation=False)
 
 
 def make_run(folder: Path, *, videos: int = 4, label: str = "jump", sola: bool = True) -> Path:
-    """The folder of a run, with known numbers: every segment is found, and one false detection beside it."""
+    """Return the folder of a run with known numbers: every segment is found, with one false detection beside it."""
     rng = np.random.default_rng(0)
     arrays = {f"v{number:04}": rng.random((20, 3), np.float32) for number in range(videos)}
     run = folder / "run"
@@ -123,7 +123,7 @@ def test_durations_in_words(seconds, words):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium, where playwright and a browser are installed."""
+    """Yield headless Chromium; skip without playwright or a browser."""
     sync_api = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
@@ -137,7 +137,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """Opens a page and collects what its console says."""
+    """Open a page and collect its console messages."""
     pages = []
 
     def open_page(file: Path, width: int = 1200):

@@ -1,4 +1,4 @@
-"""Synthetic videos: their truth is read off the pixels, which the drawing alone decides."""
+"""Synthetic videos: the tests read the ground truth from the pixels, which depend on the drawing alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.synthetic.drawing import background
 from pipeline.synthetic.plan import SyntheticSettings, plan_videos
 
 SMALL = {"videos": 3, "seed": 3, "seconds": 6.0, "height": 64, "width": 96}
-# What a person sees in each action: which of R, G, B are strong in its brightest parts.
+# The look of each action: which of R, G, B are strong in its brightest parts.
 STRONG_CHANNELS = {
     "rotating bar": (True, False, False),
     "expanding ring": (False, True, True),
