@@ -18,7 +18,8 @@ from pipeline.detection.video_scores import name_proposals, scores_for
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
-from pipeline.store.feature_store import FeatureStore, chunks_of
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.sequence import chunks_of
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoList
 

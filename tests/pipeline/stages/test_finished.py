@@ -183,7 +183,7 @@ def test_an_applied_module_is_written_once_and_what_the_store_has_no_more_is_tol
     assert (summary.skipped, summary.notes) == (3, [])
     store.remove("b")
     _, summary = enhance_store(store, tmp_path / "applied", SOLA, module_file=module)
-    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequences of videos that {store.path} has no more (b)")
+    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequences of videos that {store.path} no longer has (b)")
 
 
 def test_an_interrupted_removal_of_results_that_are_in_the_way_is_gone_on_with(tmp_path):
