@@ -122,7 +122,7 @@ def test_a_download_ends_when_it_is_told_to(bucket, tmp_path):
     stop = threading.Event()
     (bucket / "file").download(tmp_path / "copy", stop=stop)
     stop.set()
-    with pytest.raises(StorageError, match="given up"):
+    with pytest.raises(StorageError, match="download aborted"):
         (bucket / "file").download(tmp_path / "other", stop=stop)
 
 

@@ -238,7 +238,7 @@ def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811
     code, _, err = command("store", "unpack", store.path, "--out", tmp_path / "x")
     assert (code, err.count("\n"), "is not a packed store" in err) == (2, 1, True)
     code, _, err = command("store", "stats", store.path, "--cache-gigabytes", "0")
-    assert (code, "cache_gigabytes" in err) == (2, True)
+    assert (code, "cache-gigabytes" in err) == (2, True)
 
 
 def left_by_a_killed_process(folder, name, monkeypatch):
