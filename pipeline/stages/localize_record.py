@@ -1,7 +1,7 @@
-"""What an earlier run of `localize` has found with the same model and settings, so that no video is done again.
+"""Reuse the detections of an earlier run of `localize` with the same model and settings.
 
-The detections file says what it is of: of each video the size of its file, or the SHA-256 of its features. While a run
-is not finished, what it has found so far lies beside the file, as .NAME.unfinished.
+The detections file records, for each video, the size of its file or the SHA-256 of its features. The detections of an
+unfinished run lie beside it, in .NAME.unfinished.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.find import find_videos
 
-_KEEP_SECONDS = 30.0  # between two writes of what has been found so far
+_KEEP_SECONDS = 30.0  # between two writes of an unfinished run
 
 Found = Mapping[str, list[Detection]]
 
 
 class Localized:
-    """The detections in ``out`` that hold for these inputs and settings, and the writing of new ones.
+    """Reads the detections in `out` that are valid for these inputs and settings, and writes new ones.
 
     Args:
-        scores_file: the classes of whole videos that the detections are named by.
+        scores_file: the scores of whole videos that give the detections their classes.
 
     Attributes:
         known: detections by video, of the videos that need not be done again.
@@ -60,13 +60,13 @@ class Localized:
         self._kept = time.monotonic()
 
     def keep(self, found: Callable[[], Found]) -> None:
-        """Writes down what has been found so far, unless that was done a moment ago."""
+        """Write the detections so far, unless the last write was a moment ago."""
         if time.monotonic() - self._kept >= _KEEP_SECONDS:
             self._write(self._unfinished, found())
             self._kept = time.monotonic()
 
     def write(self, found: Found) -> bool:
-        """Writes the detections of a run that has ended; whether there was anything to write."""
+        """Write the detections of a finished run; return whether the file changed."""
         is_new = found != self._written or found.keys() != self._ids_written()
         if is_new:
             self._write(self._out, found)
@@ -101,14 +101,14 @@ class Localized:
 
 
 def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, tuple[Any, int]]:
-    """By video what tells its content, and when its file was last changed; 0 where the first is enough."""
+    """Return, by video, what identifies its content, and the time of its file's last change (0 if not needed)."""
     if stores := [path for path in inputs if (path / "store.json").is_file()]:
         store = FeatureStore.open(stores[0])
         sidecars = ((video_id, store.sidecar(video_id)) for video_id in store.ids())
         return {video_id: (sidecar["sha256"], 0) for video_id, sidecar in sidecars if sidecar is not None}
     try:
         videos = find_videos(inputs, ids=config.ids)
-    except PipelineError:  # which `localize` tells
+    except PipelineError:  # `localize` reports it
         return {}
     stamps = ((video.id, stamp_of(video.path)) for video in videos)
     known = ((video_id, stamp) for video_id, stamp in stamps if stamp is not None)

@@ -1,4 +1,4 @@
-"""What has been run: which stage, with what, how long it took; so that nothing is done twice."""
+"""The record of a run: the inputs, settings and time of each stage, so that none is done twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 class Stages:
-    """The stages of one folder of results, kept in its run.json."""
+    """The stages of one folder of results, recorded in its run.json."""
 
     def __init__(self, record_file: Path, say: Say) -> None:
         self.say = say
@@ -33,7 +33,7 @@ class Stages:
             self._settings = value.get("settings", {})
 
     def describe(self, settings: dict[str, Any]) -> None:
-        """Records what the run as a whole is given, for whoever reads its record; paths become text."""
+        """Record the settings of the whole run, for readers of the record; paths become text."""
         self._settings = json.loads(json.dumps(settings, default=str))
 
     def do(
@@ -45,14 +45,14 @@ class Stages:
         result: Path,
         clear: Callable[[], None] | None = None,
     ) -> None:
-        """Does the work of a stage, unless it has been done with the same inputs and settings.
+        """Do a stage, unless it has been done with the same inputs and settings.
 
         Args:
             name: the stage, unique in the folder.
             given: its inputs and settings as JSON values; paths count as text.
-            work: returns one line on what it did.
-            result: the file that it leaves.
-            clear: removes results of other inputs or settings, which are in the way.
+            work: does the stage; returns one line on what it did.
+            result: a file that the stage leaves.
+            clear: removes the results of other inputs or settings.
         """
         identity = sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
         record = self._records.get(name)
@@ -60,7 +60,7 @@ class Stages:
             self.say(f"{name}: unchanged, skipped ({record['text']})")
             return
         if clear is not None and record and record["given"] != identity:
-            # Until all is gone it is of nobody's inputs, so that an interrupted removal is gone on with.
+            # Until all is removed the record matches no inputs, so that the next run continues an interrupted removal.
             self._write(name, {"given": "", "done": False, "text": "interrupted"})
             clear()
         self._write(name, {"given": identity, "done": False, "text": "interrupted"})
@@ -69,7 +69,7 @@ class Stages:
         self.finish(name, text, seconds=time.perf_counter() - started, given=identity)
 
     def finish(self, name: str, text: str, *, seconds: float, given: str = "") -> None:
-        """Records that a stage is done, and says so."""
+        """Record that a stage is done, and say so."""
         megabytes = peak_memory_megabytes()
         self._write(
             name,
@@ -89,7 +89,7 @@ class Stages:
 
 
 def peak_memory_megabytes() -> int:
-    """Largest resident memory of this process up to now, in MB; 0 where the system does not tell (Windows)."""
+    """Return the peak resident memory of this process so far, in MB; 0 on Windows, which does not report it."""
     if sys.platform == "win32":
         return 0
     import resource

@@ -146,7 +146,7 @@ def test_a_finished_pretraining_is_not_done_again(tmp_path, monkeypatch):
     out = tmp_path / "weights.safetensors"
     torch.manual_seed(0)
     first = pretrain(tmp_path / "clips", out, settings)
-    monkeypatch.setattr(pretrain_stage, "_Trainer", refused)
+    monkeypatch.setattr(pretrain_stage, "EncoderTrainer", refused)
     again = pretrain(tmp_path / "clips", out, settings)
     assert again.text() == f"trained before, unchanged (remove the file to train again): {first.text()}"
     with pytest.raises(AssertionError, match="computed again"):
