@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pipeline.annotations.detections import read_detections, read_external_data, write_detections
 from pipeline.annotations.segments import Detection
@@ -81,7 +81,7 @@ class Localized:
         return of.keys() if isinstance(of, dict) else frozenset()
 
     def _write(self, file: Path, found: Found) -> None:
-        of = {video_id: self._inputs[video_id][0] for video_id in found if video_id in self._inputs}
+        of = {video_id: self._inputs[video_id].content for video_id in found if video_id in self._inputs}
         write_detections(file, found, extra={**self._about, "inputs": of})
 
     def _read(self, file: Path) -> dict[str, list[Detection]]:
@@ -95,21 +95,34 @@ class Localized:
             return {}
         return {
             video_id: found[video_id]
-            for video_id, (content, changed) in self._inputs.items()
-            if video_id in found and of.get(video_id) == content and changed <= made
+            for video_id, video in self._inputs.items()
+            if video_id in found and of.get(video_id) == video.content and video.changed_ns <= made
         }
 
 
-def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, tuple[Any, int]]:
-    """Return, by video, what identifies its content, and the time of its file's last change (0 if not needed)."""
+@dataclass(frozen=True)
+class _Input:
+    """A video as it is now.
+
+    Args:
+        content: bytes of its file, bytes and version of a remote one, or the SHA-256 of its features.
+        changed_ns: time of the last change of the file; 0 if `content` suffices.
+    """
+
+    content: int | str
+    changed_ns: int = 0
+
+
+def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, _Input]:
+    """Return the videos by id, leaving out those that cannot be read."""
     if stores := [path for path in inputs if (path / "store.json").is_file()]:
         store = FeatureStore.open(stores[0])
         sidecars = ((video_id, store.sidecar(video_id)) for video_id in store.ids())
-        return {video_id: (sidecar["sha256"], 0) for video_id, sidecar in sidecars if sidecar is not None}
+        return {video_id: _Input(sidecar["sha256"]) for video_id, sidecar in sidecars if sidecar is not None}
     try:
         videos = find_videos(inputs, ids=config.ids)
     except PipelineError:  # `localize` reports it
         return {}
     stamps = ((video.id, stamp_of(video.path)) for video in videos)
     known = ((video_id, stamp) for video_id, stamp in stamps if stamp is not None)
-    return {i: (size, time) if isinstance(time, int) else (f"{size} {time}", 0) for i, (size, time) in known}
+    return {i: _Input(size, time) if isinstance(time, int) else _Input(f"{size} {time}") for i, (size, time) in known}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import write_json
@@ -17,13 +17,23 @@ from pipeline.storage.read_files import read_json
 Say = Callable[[str], None]
 
 
+class StageRecord(TypedDict, total=False):
+    """A stage in run.json: the hash of its inputs and settings, whether it is done, and what it says about itself."""
+
+    given: str
+    done: bool
+    text: str
+    seconds: float  # only if it is done
+    peak_memory_megabytes_so_far: int  # only if it is done
+
+
 class Stages:
     """The stages of one folder of results, recorded in its run.json."""
 
     def __init__(self, record_file: Path, say: Say) -> None:
         self.say = say
         self._file = record_file
-        self._records: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, StageRecord] = {}
         self._settings: dict[str, Any] = {}
         if record_file.exists():
             value = read_json(record_file, what="record of the run")
@@ -83,7 +93,7 @@ class Stages:
         )
         self.say(f"{name}: {text} [{seconds:.1f} s, peak memory so far {megabytes:,} MB]")
 
-    def _write(self, name: str, record: dict[str, Any]) -> None:
+    def _write(self, name: str, record: StageRecord) -> None:
         self._records[name] = record
         write_json(self._file, {"settings": self._settings, "stages": self._records})
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
     usable = [clip for clip in clips if clip.path in lengths]
     refuse_one_sided(clips, training, validation)
     plans = plan_videos({"training": training, "validation": validation}, lengths, config)
-    _claim(out, {"settings": asdict(config), "clips": {_name(clip, source): lengths[clip.path] for clip in usable}})
+    _claim(out, asdict(config), {_name(clip, source): lengths[clip.path] for clip in usable})
     missing = [plan for plan in plans if not (out / f"{plan.id}.mp4").exists()]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         jobs = [pool.submit(_make, out / f"{plan.id}.mp4", plan, config) for plan in missing]
@@ -104,18 +105,17 @@ def _name(clip: Clip, source: Path) -> str:
     return str(clip.path.relative_to(root)) if clip.path.is_relative_to(root) else str(clip.path)
 
 
-def _claim(out: Path, wanted: dict[str, object]) -> None:
-    """Record these settings and clips in `out`; refuse if it belongs to others."""
+def _claim(out: Path, settings: dict[str, Any], clips: dict[str, int]) -> None:
+    """Record these settings and clips (name → frames) in `out`; refuse if it belongs to others."""
     file = out / SETTINGS_NAME
-    settings: dict[str, object] = wanted["settings"]  # type: ignore[assignment]
     of_clips = {name: value for name, value in settings.items() if name != "visibility"}
     as_read = {name: list(value) if isinstance(value, tuple) else value for name, value in of_clips.items()}
-    plain = {**wanted, "settings": as_read}
+    wanted = {"settings": as_read, "clips": clips}
     if not file.exists():
         if out.exists() and any(out.glob("*.mp4")):
             raise PipelineError(f"{out} holds videos already; choose another --out")
-        write_new_json(file, plain)  # unless another process writes it first
-    if read_json(file, what="settings of stitched videos") != plain:
+        write_new_json(file, wanted)  # unless another process writes it first
+    if read_json(file, what="settings of stitched videos") != wanted:
         raise PipelineError(f"{out} holds videos stitched from other clips or settings; choose another --out")
 
 

@@ -92,7 +92,7 @@ class SequenceWriter:
         file.write(array_header(spec, self._rows))
         file.close()
         store.refresh(self._id)  # another machine may have written to a remote store since it was listed
-        # An older sidecar must not vouch for another array; for an equal one, from another process, it may.
+        # An older sidecar must not describe another array; it may stay if the array is equal, made by another process.
         if (store.sidecar(self._id) or {}).get("sha256") != self._digest.hexdigest():
             store.sidecar_path(self._id).unlink(missing_ok=True)
         publish(self._partial, store.array_path(self._id))

@@ -1,6 +1,6 @@
-"""What is left when extraction is ended from outside, and what the next run makes of it.
+"""Extraction that is killed: what it leaves, and how the next run continues.
 
-The many trials of this are in scripts/crash_test; here each kind of step comes up once.
+scripts/crash_test does many more trials; here each kind of step comes up once.
 """
 
 import os
@@ -46,7 +46,7 @@ def features_of(store: Path) -> dict[str, bytes]:
 
 
 def made_up_events(videos, encoder, plan, config, *, on_pictures):
-    """Stands in for decoding and encoding, so that a run takes a moment: three rows a video, the third video fails."""
+    """A fast stand-in for decoding and encoding: three rows a video, the third video fails."""
     for video in videos:
         for row in range(3):
             yield Rows(video, np.full((1, 6), len(video.path.read_bytes()) + row, dtype=np.float32))
@@ -60,7 +60,7 @@ def made_up_events(videos, encoder, plan, config, *, on_pictures):
 
 @pytest.fixture
 def quick(tmp_path, monkeypatch) -> Path:
-    """A folder of files that made_up_events takes for videos."""
+    """Make a folder of files that made_up_events accepts as videos."""
     use_toy_encoder(monkeypatch)
     monkeypatch.setattr(stage, "encode_videos", made_up_events)
     for number in range(5):
@@ -78,7 +78,7 @@ def run_watched(videos: Path, store: Path, on_step: Callable[[Step], None]) -> W
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Process number of a child that does ``work`` and ends with 0."""
+    """Fork a child that does `work` and ends with 0; return its process number."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -98,7 +98,7 @@ def assert_nothing_torn_is_believed(store: Path, expected: dict[str, bytes]) -> 
     if not (store / "store.json").exists():
         return
     opened = FeatureStore.open(store)
-    for problem in verify_store(opened, deep=True):  # an array still without sidecar is believed by nobody
+    for problem in verify_store(opened, deep=True):  # an array without a sidecar does not count as done
         assert problem.kind == "leftover" or problem.files == (opened.array_path(problem.id),), problem
     found = features_of(store)
     for video_id in opened.ids():
@@ -148,7 +148,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(quick, tmp_path, fault):
     for name in sorted(set(watch.names)):
         store = tmp_path / name
         failed = end_of(in_child(lambda store=store, name=name: run_watched(quick, store, fault(name)))) == 1
-        # Closing and removing what is thrown away are what the job does not need.
+        # The job does not need to close and remove what it discards.
         assert failed or name in ("close array", "unlink array"), name
         if not name.startswith("unlink"):
             assert list(store.rglob(".*.partial")) == [], name
@@ -175,7 +175,7 @@ def test_two_processes_on_one_store_make_what_one_makes(quick, tmp_path, killed)
         assert features_of(store).keys() >= expected.keys()
         assert_nothing_torn_is_believed(store, expected)
         assert_the_next_run_completes(quick, store, expected)
-    # Where the other process was faster, little was left for the first, and it ended before its step.
+    # If the other process was faster, the first had little left to do, and ended before its step.
     assert set(ends) <= ({-signal.SIGKILL, 0} if killed else {0})
     assert (-signal.SIGKILL in ends) == killed
 
@@ -321,4 +321,4 @@ def test_a_done_video_that_can_no_longer_be_read_does_not_end_the_job(folder, tm
     with monkeypatch.context() as patch:
         patch.setattr(sources, "sha256_of_file", unreadable)
         _, summary = extract(copies, tmp_path / "store", CONFIG)
-    assert summary.done == 2  # made again: nobody can say that it is the same
+    assert summary.done == 2  # made again: it may have changed

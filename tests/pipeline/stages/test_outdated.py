@@ -1,4 +1,4 @@
-"""A video that was done, whose file has changed: what becomes of the features of the file as it was before."""
+"""Features of a video whose file has changed since."""
 
 import json
 import os
@@ -60,12 +60,12 @@ def test_verify_notices_a_source_that_has_changed(tmp_path, video):
     gray_video(video, 20)
     assert kinds(verify_store(store)) == kinds(verify_store(enhanced)) == [("a", "changed")]
     assert verify_against_videos(store, [tmp_path / "videos"]) == []  # it is told once
-    assert repair(verify_store(enhanced)) == 0  # it would be made of the same features again
+    assert repair(verify_store(enhanced)) == 0  # it would be made from the same features again
     assert repair(verify_store(store)) == 2
     assert run(tmp_path)[1].done == 1
     assert verify_store(store) == []
     video.unlink()
-    assert verify_store(store) == []  # a video that has gone is no fault
+    assert verify_store(store) == []  # a video that is gone is no fault
 
 
 def test_verify_compares_videos_that_have_moved(tmp_path, video):
