@@ -22,7 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.pretraining.annotated_segments import segment_clips
 from pipeline.pretraining.clips import Clip, find_clips, split_by_group
 from pipeline.pretraining.config import PretrainConfig
-from pipeline.pretraining.data import cache_clips
+from pipeline.pretraining.data import CachedClip, cache_clips
 from pipeline.progress import Report, silent
 from pipeline.stages.encoder_trainer import EncoderTrainer
 from pipeline.storage.atomic_files import whole_file, write_json
@@ -105,15 +105,9 @@ def pretrain(
     if not training or not validation:
         raise PipelineError(f"no clip in {source} can be used, the first: {next(iter(failed.values()))}")
     trainer = EncoderTrainer(spec, labels, config, identity=identity)
-    trainer.load(out.with_suffix(".checkpoint"))
-    while trainer.epoch < config.epochs:
-        trainer.train(training)
-        accuracy, _ = trainer.test(validation)
-        trainer.history[-1]["accuracy"] = accuracy
-        trainer.save(out.with_suffix(".checkpoint"))
-        done = _CACHING + (1 - _CACHING) * trainer.epoch / config.epochs
-        last = trainer.history[-1]
-        report(done, f"epoch {trainer.epoch}/{config.epochs}, loss {last['loss']:.3f}, accuracy {100 * accuracy:.1f}%")
+    _train(
+        trainer, training, validation, checkpoint=out.with_suffix(".checkpoint"), epochs=config.epochs, report=report
+    )
     accuracy, per_class = trainer.test(validation)
     summary = PretrainSummary(
         accuracy, per_class, (len(training), len(validation)), failed, trainer.history, trainer.seconds
@@ -125,6 +119,26 @@ def pretrain(
     write_json(out.with_suffix(".json"), {**about, **asdict(summary), "made": made})
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     return summary
+
+
+def _train(
+    trainer: EncoderTrainer,
+    training: list[CachedClip],
+    validation: list[CachedClip],
+    *,
+    checkpoint: Path,
+    epochs: int,
+    report: Report,
+) -> None:
+    """Train up to epoch `epochs`, from the checkpoint if there is one; write it after each epoch."""
+    trainer.load(checkpoint)
+    while trainer.epoch < epochs:
+        trainer.train(training)
+        last = trainer.history[-1]
+        last["accuracy"], _ = trainer.test(validation)
+        trainer.save(checkpoint)
+        text = f"epoch {trainer.epoch}/{epochs}, loss {last['loss']:.3f}, accuracy {100 * last['accuracy']:.1f}%"
+        report(_CACHING + (1 - _CACHING) * trainer.epoch / epochs, text)
 
 
 def _split(

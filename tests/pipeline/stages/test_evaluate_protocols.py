@@ -111,7 +111,7 @@ def test_blocked_videos_are_left_out_inside_the_subset_and_outside(tmp_path):
     found = {"v": [(0, 10, 0.5)], "bad": [(30, 40, 0.9)], "worse": [(30, 40, 0.8)]}
     result = evaluated(tmp_path, truth, found, "activitynet", blocked_videos=tmp_path / "blocked.txt")
     assert result.results["activitynet"].average == 1
-    assert result.notes == ["1 blocked videos are left out"]
+    assert result.notes == ["1 blocked video is left out"]
 
 
 def test_ambiguous_segments_that_a_protocol_does_not_know_are_left_out_and_named(tmp_path):

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.extraction import video_status as sources
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows
 from pipeline.stages import extract as stage
@@ -54,7 +53,7 @@ def made_up_events(videos, encoder, plan, config, *, on_pictures):
             yield Failed(video, "corrupt", "made up")
             continue
         decoder = {"backend": "pyav", "backend_version": "0", "backend_reason": "", "notes": ()}
-        report = SimpleNamespace(duration=1, decoded_frames=10, corrupt_frames=0, **decoder)
+        report = SimpleNamespace(duration=1, start_offset=0, decoded_frames=10, corrupt_frames=0, **decoder)
         yield Finished(video, SimpleNamespace(fps=10), report)
 
 
@@ -280,13 +279,12 @@ def test_a_changed_video_that_fails_is_not_tried_again_at_every_run(folder, tmp_
     assert store.failure("a")["attempts"] == 1
 
 
-def test_a_name_too_long_for_a_store_costs_only_that_video(folder, tmp_path, monkeypatch):
+def test_a_name_too_long_for_a_file_is_shortened(folder, tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     long = tmp_path / f"{'很' * 80}.mp4"
     long.write_bytes((folder / "a.mp4").read_bytes())
     store, summary = extract([long, folder / "b.mp4"], tmp_path / "store", CONFIG)
-    assert (store.ids(), summary.done) == (["b"], 1)
-    assert summary.failed[long.stem].startswith("bad_id: video id must have 1 to")
+    assert (store.ids(), summary.done, summary.failed) == (["b", long.stem], 2, {})
 
 
 def test_names_that_are_not_utf8_cost_nothing(folder, tmp_path, monkeypatch):
@@ -319,6 +317,7 @@ def test_a_done_video_that_can_no_longer_be_read_does_not_end_the_job(folder, tm
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "sha256_of_file", unreadable)
+        patch.setattr("pipeline.extraction.video_status.sha256_of_file", unreadable)
+        patch.setattr("pipeline.storage.stamps.sha256_of_file", unreadable)
         _, summary = extract(copies, tmp_path / "store", CONFIG)
     assert summary.done == 2  # made again: it may have changed

@@ -82,7 +82,7 @@ def test_stores_are_compared_on_the_videos_that_all_have(tmp_path):
     fewer = make_store(tmp_path / "fewer", {name: telling(n, 6) for n, name in enumerate("abd")})
     result = probe([good, fewer], truth, QUICK)
     assert result.videos == (2, 1)
-    assert any("1 videos of" in note for note in result.notes)
+    assert any("1 video of" in note for note in result.notes)
     assert result.stores[0].scores == result.stores[1].scores
 
 

@@ -181,7 +181,7 @@ def test_blocked_videos_count_neither_for_nor_against(data):
         result = evaluate(data / "d.json", data / "annotations.json", config)
         assert (result.videos, result.results["thumos"].segments.sum()) == (2, 2)
         assert result.results["thumos"].detections == 2
-        assert result.notes[-1:] == ["1 blocked videos are left out"]
+        assert result.notes[-1:] == ["1 blocked video is left out"]
     (data / "blocked.json").write_text('{"a": 1}')
     with pytest.raises(PipelineError, match="must be a JSON list of ids, or a text file"):
         evaluate(data / "d.json", data / "annotations.json", replace(config, blocked_videos=data / "blocked.json"))

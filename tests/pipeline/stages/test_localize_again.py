@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pipeline.stages import localize as stage
+from pipeline.detection import locator
 from pipeline.stages import localize_record as localized
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.stages.test_localize import data, trained  # noqa: F401
@@ -16,11 +16,12 @@ from tests.pipeline.stages.test_stages import gray_video
 def located(data, command, monkeypatch):  # noqa: F811
     """Run the command; return its exit code, the last line that it prints, and the number of videos searched."""
     model = trained(data, "store")
-    plain = stage._detect
+    plain = locator._detect
 
     def run(source: str, *more: object):
         searched = []
-        monkeypatch.setattr(stage, "_detect", lambda *args: searched.append(1) or plain(*args))
+        for module in ("pipeline.stages.localize", "pipeline.detection.locator"):
+            monkeypatch.setattr(f"{module}._detect", lambda *args: searched.append(1) or plain(*args))
         out = data / f"{source}.det.json"
         code, text, err = command("localize", data / source, "--model", model, "--out", out, *more)
         return code, text.strip() or err.strip(), len(searched)
@@ -73,7 +74,7 @@ def test_an_interrupted_run_goes_on(data, located, monkeypatch):  # noqa: F811
     expected = out.read_bytes()
     out.unlink()
     monkeypatch.setattr(localized, "_KEEP_SECONDS", 0.0)
-    plain = stage.detect
+    plain = locator.detect
     calls = []
 
     def interrupted(*args, **kwargs):
@@ -83,7 +84,7 @@ def test_an_interrupted_run_goes_on(data, located, monkeypatch):  # noqa: F811
         return plain(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "detect", interrupted)
+        patch.setattr(locator, "detect", interrupted)
         assert located("videos")[0] == 130
     assert not out.exists()
     code, text, searched = located("videos")
