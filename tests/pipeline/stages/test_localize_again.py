@@ -39,7 +39,7 @@ def test_finished_detections_are_left_as_they_are(data, located):  # noqa: F811
         assert (code, searched) == (0, 0)
         assert again == f"{first}; 3 of them were done before (remove the file to do them again)"
         assert (out.stat().st_ino, out.read_bytes()) == before
-        assert located(source, "--batch-size", "1")[2] == 3  # other settings
+        assert located(source, "--device", "cpu")[2] == 3  # other settings
         out.unlink()
         located(source)
         assert out.read_bytes() == before[1]  # equal inputs, equal bytes
