@@ -100,9 +100,7 @@ class Remote:
             infos = []
         for info in infos:
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
-            if (
-                self._url(info["name"]) == f"{folder}/{name}"
-            ):  # skip the marker of the folder, and an object of the folder's own name
+            if self._url(info["name"]) == f"{folder}/{name}":  # else it is the folder's marker, or is the object itself
                 found[name] = _entry(info)
         self._listings[folder] = dict(sorted(found.items()))
         self._ahead.pop(folder, None)

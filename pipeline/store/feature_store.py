@@ -235,9 +235,8 @@ class FeatureStore:
                 features = read_npy(copy, what="features")
                 break
             except PipelineError:
-                if (
-                    not self.is_remote or copy.exists()
-                ):  # else another process has removed the copy to make room in the cache
+                # If a copy of a remote array is gone, another process has removed it to make room in the cache.
+                if not self.is_remote or copy.exists():
                     raise
         if list(features.shape) != sidecar["shape"] or features.dtype != self.spec.dtype:
             found = f"{features.dtype} {list(features.shape)}"
