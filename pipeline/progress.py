@@ -1,4 +1,4 @@
-"""Progress on the terminal: what is done, how fast, how long it still takes. Silent where nobody looks."""
+"""Progress on the terminal: what is done, how fast, how long it still takes. Silent without a terminal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class Report(Protocol):
-    """Takes the state of a job: the share that is done, and a line about it."""
+    """Takes the progress of a job: the share that is done, and a line of text."""
 
     def __call__(self, done: float, text: str) -> None: ...
 
 
 @contextmanager
 def progress(title: str, *, total: float, shown: bool = True) -> Iterator[Report]:
-    """A progress bar on standard error with elapsed and remaining time; nothing where that is no terminal.
+    """Show a progress bar on standard error with elapsed and remaining time; nothing if that is no terminal.
 
     Args:
         title: the step, e.g. "extract".
-        total: value of ``done`` at which the job is finished, in any unit.
-        shown: False where another process shows the same.
+        total: value of `done` at which the job is finished, in any unit.
+        shown: False if another process shows the same.
     """
     if not (shown and sys.stderr.isatty()):
         yield silent
@@ -44,7 +44,7 @@ def progress(title: str, *, total: float, shown: bool = True) -> Iterator[Report
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar for tasks with a ``text``: the share that is done, the text, the time that has passed and that is left."""
+    """Return a bar for tasks with a `text`: the share that is done, the text, the time that has passed and is left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     return Progress(
@@ -62,4 +62,4 @@ def progress_bar(console: Console) -> Progress:
 
 
 def silent(done: float, text: str) -> None:
-    """A :class:`Report` that says nothing."""
+    """Ignore the progress; a `Report`."""

@@ -1,15 +1,14 @@
 """Snippet arithmetic: which frames make snippet i, and which seconds it covers.
 
-Times are exact fractions of a second on the video's presentation clock; zero is the moment at which its
-first frame is shown. Snippet ``i`` covers the half-open interval ``[i * stride, i * stride + window)``.
+Times are exact fractions of a second on the video's presentation clock; the video's first frame is shown at zero.
+Snippet `i` covers the half-open interval `[i * stride, i * stride + window)`.
 
-Frames are chosen by timestamp, never by index. The encoder sees the video on a regular grid of ``fps`` cells a
-second (the same for all videos, or each video's own rate): grid cell ``n`` shows the frame that a player shows in the
-middle of the cell, at ``(n + 1/2) / fps``. The middle is far from the edges of cells, so a file whose own rate is
-``fps`` gives each of its frames exactly once even where its container has rounded the timestamps. Of the
-``window_frames`` cells of a snippet the encoder takes ``num_frames``: one from the middle of each of ``num_frames``
-equal parts, or there a stack of several cells in a row. Optical flow at cell ``n`` is the motion from the frame of cell
-``n`` to that of ``n + 1``.
+Frames are chosen by timestamp, never by index. The encoder sees the video on a regular grid of `fps` cells a second
+(the same for all videos, or each video's own rate): grid cell `n` shows the frame that a player shows in the middle of
+the cell, at `(n + 1/2) / fps`. The middle is far from the edges of cells, so a file whose own rate is `fps` gives each
+of its frames exactly once, even if its container has rounded the timestamps. Of the `window_frames` cells of a snippet
+the encoder takes `num_frames`: one, or a stack of consecutive ones, from the middle of each of `num_frames` equal
+parts. Optical flow at cell `n` is the motion from the frame of cell `n` to that of cell `n + 1`.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from pipeline.errors import PipelineError
 
 Tail = Literal["pad", "drop"]
 
-_LONGEST_NUMBER = 300  # characters; exact durations are fractions of many digits
+_LONGEST_NUMBER = 300  # characters; exact durations are fractions with many digits
 _HUGE_EXPONENT = re.compile(r"[eE][-+]?[0_]*[1-9][0-9_]{2}")
-_MOST = 10**9  # of what a plan counts in frames, and least of it, inverted: far beyond any video
+_MOST = 10**9  # limit of a plan's rates and lengths; its inverse is the lower limit. Far beyond any video
 
 
 def exact(number: float | str | Fraction) -> Fraction:
-    """The fraction that a person means by a decimal number: 0.1 is 1/10, not the nearest binary float.
+    """Return the exact fraction for a decimal number: 0.1 is 1/10, not the nearest binary float.
 
     Raises:
-        PipelineError: it is no finite number, or far beyond all that people measure.
+        PipelineError: it is no finite number, or is absurdly large or small.
     """
     if isinstance(number, Fraction):
         return number
     try:
         text = str(number)
-        if len(text) > _LONGEST_NUMBER or _HUGE_EXPONENT.search(text):  # else a power of ten would be built
+        if len(text) > _LONGEST_NUMBER or _HUGE_EXPONENT.search(text):  # else Python would compute a huge power of ten
             raise ValueError
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -48,18 +47,18 @@ def exact(number: float | str | Fraction) -> Fraction:
 
 @dataclass(frozen=True, kw_only=True)
 class SnippetPlan:
-    """How a video is cut into snippets; all that is needed to say what feature row i means.
+    """How a video is cut into snippets; it defines what feature row i means.
 
     Args:
         fps: cells a second of the sampling grid (the rate that the encoder was trained at); None: each video's own
-            frame rate, so that a row's seconds differ from video to video and only ``at`` says them.
+            frame rate, so that a row's seconds differ from video to video, and `at` gives the plan that states them.
         window_frames: length of a snippet in grid cells, > 0; may be fractional when given in seconds.
         stride_frames: distance between the starts of two snippets in grid cells, > 0.
         num_frames: F, frames that the encoder takes from a snippet, 1 <= F <= window_frames.
         tail: "pad" completes the last snippet by repeating the video's last frame; "drop" leaves it out.
-        stack: L, consecutive cells taken at each of the F places, the middle one of which is the cell that would be
-            taken alone; F * L <= window_frames.
-        flow: whether the frame of the cell after each one is needed as well.
+        stack: L, number of consecutive cells taken at each of the F places; the middle one is the cell that is taken
+            if L is 1; F * L <= window_frames.
+        flow: whether the frame of the cell after each one is also needed.
     """
 
     fps: Fraction | None
@@ -89,7 +88,7 @@ class SnippetPlan:
             raise PipelineError(f"tail must be 'pad' or 'drop', got {self.tail!r}")
 
     def at(self, video_fps: Fraction) -> SnippetPlan:
-        """The plan for one video, whose own frame rate is ``video_fps``: itself, unless ``fps`` is None."""
+        """Return the plan for a video whose own frame rate is `video_fps`: this plan, unless its `fps` is None."""
         return self if self.fps is not None else replace(self, fps=video_fps)
 
     @property
@@ -97,10 +96,10 @@ class SnippetPlan:
         """Cells a second of the sampling grid.
 
         Raises:
-            PipelineError: the plan follows each video's own rate, and is not that of one video.
+            PipelineError: the plan follows each video's own rate; use `at` first.
         """
         if self.fps is None:
-            raise PipelineError("rows follow each video's own frame rate: only a video's sidecar says their seconds")
+            raise PipelineError("rows follow each video's own frame rate: only a video's sidecar states their seconds")
         return self.fps
 
     @property
@@ -112,22 +111,24 @@ class SnippetPlan:
         return self.stride_frames / self.rate
 
     def count(self, duration: Fraction) -> int:
-        """T, the number of snippets of a video.
+        """Return T, the number of snippets of a video.
 
         Args:
             duration: seconds from the start of the first frame to the end of the last.
 
         Returns:
-            ``ceil(duration / stride)``, at least 1, for tail "pad"; the number of whole windows, which may be
-            0, for tail "drop".
+            `ceil(duration / stride)`, at least 1, for tail "pad"; the number of whole windows, which may be 0, for
+            tail "drop".
         """
         if self.tail == "pad":
             return max(1, math.ceil(duration / self.stride_seconds))
         return max(0, math.floor((duration - self.window_seconds) / self.stride_seconds) + 1)
 
     def frame_times(self, snippet: int) -> list[Fraction]:
-        """The moments, in seconds, whose frames make snippet ``snippet``, ascending: of the cells, and with flow of
-        those after them."""
+        """Return the times, in seconds, of the frames that snippet number `snippet` needs, ascending.
+
+        These are the frames of its cells and, with flow, of the cells after them.
+        """
         start = snippet * self.stride_frames
         return [(start + cell + Fraction(1, 2)) / self.rate for cell in self._shown_cells()]
 
@@ -139,13 +140,15 @@ class SnippetPlan:
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """For each of the ``cells`` the places in ``frame_times`` of its moment and of that of the next cell (without
-        flow: twice its own)."""
+        """For each of the `cells`, the places of its own time and of the next cell's time in `frame_times`.
+
+        Without flow both are its own.
+        """
         places = {cell: place for place, cell in enumerate(self._shown_cells())}
         return tuple((places[cell], places[cell + self.flow]) for cell in self.cells)
 
     def _shown_cells(self) -> list[int]:
-        """The cells whose frames must be decoded, ascending."""
+        """Return the cells whose frames must be decoded, ascending."""
         return sorted({cell + later for cell in self.cells for later in range(1 + self.flow)})
 
     def _rate_in_words(self) -> str:
@@ -153,9 +156,9 @@ class SnippetPlan:
 
 
 def tick_of(time: Fraction, time_base: Fraction) -> int:
-    """The timestamp, in ticks of ``time_base``, that is current at ``time`` seconds.
+    """Return the timestamp, in ticks of `time_base`, that is current at `time` seconds.
 
-    A frame is shown during ``[pts, next pts)``; with integer ticks it covers ``time`` exactly when
-    ``pts <= tick_of(time) < next pts``.
+    A frame is shown during `[pts, next pts)`; with integer ticks it covers `time` exactly when
+    `pts <= tick_of(time) < next pts`.
     """
     return math.floor(time / time_base)

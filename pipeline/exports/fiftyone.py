@@ -8,6 +8,7 @@ therefore leaves out videos that are gone.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _sources(job: Job) -> dict[ExportVideo, Path]:
     return sources
 
 
-def _recorded(job: Job, video: ExportVideo) -> dict[str, Any]:
+def _recorded(job: Job, video: ExportVideo) -> Mapping[str, Any]:
     """Return the video's source as recorded in its sidecar."""
     source = job.store.require_sidecar(video.id).get("source")
     return source if isinstance(source, dict) else {}

@@ -1,1 +1,1 @@
-"""The stages: one file for each step of the pipeline, called by the command line."""
+"""The stages: one file for each step of the pipeline, called by the commands."""

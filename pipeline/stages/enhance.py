@@ -1,12 +1,12 @@
 """Stage: feature store → fitted SoLa module + enhanced feature store.
 
-The module is fitted on the store's own sequences, without labels, and stands in the enhanced store as
-``sola.safetensors``. Then every sequence goes through it once: same ids, same shapes.
+The module is fitted on the store's own sequences, without labels, and lies in the enhanced store as `sola.safetensors`.
+Then every sequence goes through it once: same ids, same shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
-from pipeline.store.feature_store import MODULE_FILE, FeatureSequence, FeatureStore, chunks_of, video_details
+from pipeline.store.feature_store import MODULE_FILE, FeatureStore
+from pipeline.store.sequence import FeatureSequence, chunks_of, video_details
 from pipeline.store.window_source import StoreSource
 from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_to_dict
@@ -42,7 +43,7 @@ _CHECKPOINT_FILE = ".sola_checkpoint"
 
 @dataclass
 class EnhanceSummary:
-    """How many sequences were enhanced now, and before; how the module came about, and what to know."""
+    """Number of sequences enhanced now, and before; where the module comes from; notes for the user."""
 
     done: int = 0
     skipped: int = 0
@@ -51,7 +52,7 @@ class EnhanceSummary:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """One line of counts."""
+        """Return one line of counts."""
         return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
 
 
@@ -65,20 +66,20 @@ def enhance_store(
     on_note: Callable[[str], None] | None = None,
     team: Team = ALONE,
 ) -> tuple[FeatureStore, EnhanceSummary]:
-    """Fits SoLa on ``source`` (or takes a fitted module) and writes the enhanced store ``out``.
+    """Fit SoLa on `source` (or take a fitted module) and write the enhanced store `out`.
 
-    In a team each process calls this alike; sequences are dealt out to be enhanced, and the summary is of all.
+    In a team every process makes the same call. The sequences are divided among the processes; the summary covers all.
 
     Args:
         source: a store of plain features.
-        config: of the fitting; not used when ``module_file`` is given.
-        module_file: a module fitted before, applied as it is; the authors' checkpoints too.
-        report: told the share that is done, 0 to 1.
-        on_note: told each of the summary's notes at once: what speaks against the data before the fit begins.
+        config: of the fit; not used with `module_file`, except for `dilations`, which the authors' checkpoints lack.
+        module_file: a module that was fitted before, ours or a checkpoint of the authors; it is applied unchanged.
+        report: gets the share that is done, 0 to 1.
+        on_note: gets each note of the summary at once, so that warnings about the data come before the fit begins.
         team: the processes that share the work; all see the folders of both stores.
 
     Raises:
-        PipelineError, SolaError: nothing to fit on, ``out`` holds something else, the module does not fit.
+        PipelineError, SolaError: there is nothing to fit on, `out` holds something else, or the module does not fit.
     """
     if source.spec.sola is not None:
         raise PipelineError(f"{source.path} is already enhanced; give the store that `extract` wrote")
@@ -86,33 +87,50 @@ def enhance_store(
         raise PipelineError(f"{source.path} has no features yet; run `extract` first")
     if out.resolve() == source.path.resolve():
         raise PipelineError(f"--out must be another folder than the store itself, got {out}")
-    summary = EnhanceSummary()
+    job = _Job(source, out, report, on_note, team)
     if team.is_first:
         remove_abandoned(_checkpoint_file(out).parent)
-
-    def note(lines: list[str]) -> None:
-        summary.notes += lines
-        for line in lines:
-            if on_note is not None:
-                on_note(line)
-
-    fitted = out / MODULE_FILE
-    if module_file is not None:
-        module, config, extra = _take_module(module_file, source, config, note)
-        summary.module = f"taken from {module_file}"
-        if team.is_first:
-            if fitted.exists():
-                _check_same_module(fitted, module, config, module_file)
-            else:
-                _publish_module(fitted, module, config, extra)
-    else:
-        module, config = _fitted_module(source, fitted, config, summary, report, note, team)
-    # From here on the first process's files are there; another machine may see them later than this.
-    sha256 = team.broadcast(sha256_of_file(fitted) if team.is_first else "")
+    module, config = _fit_module(job, config) if module_file is None else _take_module(job, module_file, config)
+    # The files of the first process are there now; another machine may see them later.
+    sha256 = team.broadcast(sha256_of_file(job.fitted) if team.is_first else "")
     sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
     if team.is_first:
         _checkpoint_file(out).unlink(missing_ok=True)
+    _enhance_all(job, module, store)
+    return store, job.summary
+
+
+@dataclass
+class _Job:
+    """One call of `enhance_store`."""
+
+    source: FeatureStore
+    out: AnyPath
+    report: Report
+    on_note: Callable[[str], None] | None
+    team: Team
+    summary: EnhanceSummary = field(default_factory=EnhanceSummary)
+
+    @property
+    def fitted(self) -> AnyPath:
+        """The file of the module."""
+        return self.out / MODULE_FILE
+
+    def note(self, line: str) -> None:
+        self.summary.notes.append(line)
+        if self.on_note is not None:
+            self.on_note(line)
+
+
+def _checkpoint_file(out: AnyPath) -> Path:
+    """Return the checkpoint of an unfinished fit: in `out`, or on this machine if `out` is remote."""
+    return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
+
+
+def _enhance_all(job: _Job, module: SolaModule, store: FeatureStore) -> None:
+    """Enhance this process's share of the sequences, and count those of all processes."""
+    source, summary, team = job.source, job.summary, job.team
     ids = team.broadcast(source.ids())[team.rank :: team.size]
 
     def to_do() -> Iterator[str]:
@@ -126,34 +144,19 @@ def enhance_store(
         _enhance_one(sequence, module, store)
         summary.done += 1
         ended = summary.skipped + summary.done
-        report(ended / len(ids), f"{ended}/{len(ids)} sequences")
+        job.report(ended / len(ids), f"{ended}/{len(ids)} sequences")
     if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
-        note(
-            [
-                f"{store.path} has {len(gone)} sequences of videos that {source.path} has no more "
-                f"({', '.join(gone[:3])}): remove them, or choose another --out"
-            ]
+        job.note(
+            f"{store.path} has {len(gone)} sequences of videos that {source.path} no longer has "
+            f"({', '.join(gone[:3])}): remove them, or choose another --out"
         )
     parts = team.all_gather((summary.done, summary.skipped))
     summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
-    return store, summary
 
 
-def _checkpoint_file(out: AnyPath) -> Path:
-    """Where an unfinished fit is kept: beside what it makes, or, where that is remote, on this machine."""
-    return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
-
-
-def _fitted_module(
-    source: FeatureStore,
-    fitted: AnyPath,
-    config: SolaConfig,
-    summary: EnhanceSummary,
-    report: Report,
-    note: Callable[[list[str]], None],
-    team: Team,
-) -> tuple[SolaModule, SolaConfig]:
-    """The module at ``fitted`` if it came from this store and these settings, else one fitted now."""
+def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
+    """Return the module in `out` if it was fitted on this store with these settings; else fit one."""
+    source, fitted, team = job.source, job.fitted, job.team
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
     if team.broadcast(fitted.exists()):
         module, earlier, extra = load_module(cached(fitted))
@@ -164,21 +167,22 @@ def _fitted_module(
             )
         if differing := _differences(earlier, config):
             raise PipelineError(f"{fitted} was fitted with other settings ({differing}); choose another --out")
-        summary.module = f"fitted before ({fitted})"
+        job.summary.module = f"fitted before ({fitted})"
         return module, earlier
     fitted.parent.mkdir(parents=True, exist_ok=True)
     sequences = StoreSource(source)
     lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
-    note(data_warnings(lengths, config))  # before the hours that they may spare
+    for warning in data_warnings(lengths, config):  # before the fit, which may take hours
+        job.note(warning)
     result = fit(
         sequences,
         config,
         channels=source.spec.channels,
         checkpoint=_checkpoint_file(fitted.parent),
-        on_step=lambda record, steps: report(
+        on_step=lambda record, steps: job.report(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
-        on_warning=lambda warning: note([warning]),
+        on_warning=job.note,
         team=team,
     )
     history = [asdict(record) for record in result.history]
@@ -186,13 +190,13 @@ def _fitted_module(
         write_json(fitted.parent / HISTORY_FILE, history)
         save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
         _publish_module(fitted, result.module, config, origin)
-    summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
-    summary.history = history
+    job.summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
+    job.summary.history = history
     return result.module, config
 
 
 def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, origin: dict[str, str]) -> None:
-    """Writes the module; refuses where another process has written another one since this one began."""
+    """Write the module; refuse if another process has written a different one meanwhile."""
     fitted.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(fitted)
     try:
@@ -207,14 +211,14 @@ def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, ori
         partial.unlink(missing_ok=True)
 
 
-def _take_module(
-    path: Path, source: FeatureStore, settings: SolaConfig, note: Callable[[list[str]], None]
-) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
-    """Return a fitted module, its settings and what is kept with it: of a file of ours, or of the method's authors.
+def _take_module(job: _Job, path: Path, settings: SolaConfig) -> tuple[SolaModule, SolaConfig]:
+    """Return a module that was fitted before, and its settings; put it into `out`, or refuse if another one is there.
 
     Args:
-        settings: their ``dilations`` are those of the authors' file, which does not tell its own.
+        path: a file of ours, or of the method's authors.
+        settings: only `dilations` is used, for the authors' file, which does not state its own.
     """
+    source, fitted = job.source, job.fitted
     if not path.is_file() or is_safetensors(path):
         module, config, extra = load_module(path)
     else:
@@ -222,25 +226,30 @@ def _take_module(
         module, config = load_reference(path, dilations=given)
         extra = {"reference_sha256": sha256_of_file(path)}
         taken = " ".join(map(str, config.dilations))
-        note(
-            [f"{path} is a checkpoint of the authors, which does not tell its dilations: --dilations {taken} is taken"]
+        job.note(
+            f"{path} is a checkpoint of the authors, which does not state its dilations: --dilations {taken} is used"
         )
     if module.channels != source.spec.channels:
         raise PipelineError(
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
         )
-    return module, config, extra
+    job.summary.module = f"taken from {path}"
+    if job.team.is_first:
+        if not fitted.exists():
+            _publish_module(fitted, module, config, extra)
+        elif not _is_same_module(fitted, module, config):
+            raise PipelineError(f"{fitted} is another module than {path}; choose another --out")
+    return module, config
 
 
-def _check_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, module_file: Path) -> None:
+def _is_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig) -> bool:
     earlier, settings, _ = load_module(cached(fitted))
     before, now = earlier.state_dict(), module.state_dict()
-    if settings != config or not all(torch.equal(before[name], now[name]) for name in now):
-        raise PipelineError(f"{fitted} is another module than {module_file}; choose another --out")
+    return settings == config and all(torch.equal(before[name], now[name]) for name in now)
 
 
 def export_reference(module_file: AnyPath, file: Path) -> str:
-    """Write a fitted module in the form of the method's authors, and return their settings for it, in words.
+    """Write a fitted module in the format of the method's authors; return their settings for it as text.
 
     Raises:
         SolaError: their network cannot hold it.
@@ -252,7 +261,7 @@ def export_reference(module_file: AnyPath, file: Path) -> str:
 
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
     before, after = config_to_dict(earlier), config_to_dict(now)
-    # These change how long it takes and what is logged, not the result.
+    # These change the time and the log, not the result.
     ignored = {"device", "readers", "checkpoint_every_steps", "log_every_steps"}
     return "; ".join(
         f"{name}: {before[name]!r} there, {after[name]!r} asked for"
@@ -261,7 +270,7 @@ def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
     )
 
 
-def _origin(sidecar: dict[str, Any]) -> dict[str, str]:
+def _origin(sidecar: Mapping[str, Any]) -> dict[str, str]:
     return {"array_sha256": sidecar["sha256"]}
 
 

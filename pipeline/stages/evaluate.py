@@ -35,13 +35,13 @@ from pipeline.text.plain import counted
 
 @dataclass
 class Evaluation:
-    """What came of comparing detections with ground truth.
+    """The result of comparing detections with ground truth.
 
     Args:
-        results: mAP for each threshold set by name.
+        results: mAP by name of the threshold set.
         subset: of the annotations.
         videos: number of videos in it.
-        notes: what to know about the match of detections and ground truth.
+        notes: for the user, on how detections and ground truth match.
         recall, lengths, errors: with --details; else None.
     """
 
@@ -54,12 +54,12 @@ class Evaluation:
     errors: ErrorAnalysis | None = None
 
     def text(self) -> str:
-        """One line: the average mAP of each threshold set."""
+        """Return one line: the average mAP of each threshold set."""
         scores = ", ".join(f"{name} {100 * result.average:.1f}%" for name, result in self.results.items())
         return f"average mAP on {counted(self.videos, 'video')}: {scores}"
 
     def as_json(self) -> dict[str, Any]:
-        """The evaluation as plain values, with the protocol's choices stated."""
+        """Return the evaluation as plain values, with the rules of the protocol."""
         result = next(iter(self.results.values()))
         value = {
             "protocol": result.protocol,
@@ -74,13 +74,14 @@ class Evaluation:
 
 
 def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConfig) -> Evaluation:
-    """Compares detections with the ground truth of a subset.
+    """Compare detections with the ground truth of a subset.
 
-    Detections of videos outside the subset count as ``config.protocol`` says: false positives in published code, left
-    out by this project's own, since a model is usually applied to all videos. The notes tell.
+    `config.protocol` decides about detections of videos outside the subset: published code counts them as false
+    positives; this project's own protocol leaves them out, since a model is usually applied to all videos. The notes
+    say which.
 
     Raises:
-        PipelineError: unreadable files, an empty subset, no detections for any of its videos.
+        PipelineError: a file is unreadable, the subset is empty, or none of its videos has detections.
     """
     detections = read_detections(detections_file)
     protocol = find_protocol(config.protocol)
@@ -126,7 +127,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
 def _notes(
     videos: Mapping[str, VideoAnnotations], found: Collection[str], result: MapResult, protocol: Protocol
 ) -> Iterator[str]:
-    """What to know about the match of detections and ground truth, and what was left out of either."""
+    """Yield notes on how detections and ground truth match, and on what was left out of either."""
     if missing := sorted(videos.keys() - found):
         yield f"no detections in {counted(len(missing), 'video')} of the subset: all missed (e.g. {missing[0]})"
     if others := set(found) - videos.keys():
@@ -149,7 +150,7 @@ def _notes(
 
 
 def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
-    """Those of ``videos`` that ``file`` lists, with or without ActivityNet's prefix."""
+    """Return those of `videos` that `file` lists, with or without ActivityNet's prefix."""
     if file is None:
         return set()
     read = read_json if file.suffix.lower() == ".json" else read_text
@@ -167,19 +168,19 @@ def _some(ids: Collection[str], limit: int = 3) -> str:
 
 
 def _ambiguous(video: VideoAnnotations, protocol: Protocol) -> Sequence[Segment]:
-    """Ambiguous segments take part only where the protocol knows what to do with them."""
+    """Return the ambiguous segments, if the protocol has a rule for them."""
     return video.ambiguous if protocol.forgives_ambiguous else ()
 
 
 def _length_bounds(truth: Mapping[str, Sequence[Segment]]) -> tuple[float, ...]:
-    """The lengths XS to L of the data set that the segments resemble: ActivityNet's are long, THUMOS14's short."""
+    """Return the bounds of the lengths XS to L: ActivityNet's if the segments are long, else THUMOS14's."""
     segments = (s for rows in truth.values() for s in rows if s.label != AMBIGUOUS_LABEL)
     lengths = [s.segment[1] - s.segment[0] for s in segments]
     return ACTIVITYNET_LENGTHS_SECONDS if lengths and median(lengths) > 20 else THUMOS_LENGTHS_SECONDS
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it: lists for arrays and tuples, null for NaN (a length that no segment has)."""
+    """Return the value as JSON has it: lists for arrays and tuples, null for NaN (a length without segments)."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, dict):

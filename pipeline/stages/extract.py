@@ -1,7 +1,7 @@
 """Stage: raw videos → feature store.
 
-Each video is decoded and encoded once and published when it is whole. Running the stage again goes on where it
-was: videos that are done are skipped, those whose file has changed are made again.
+Each video is decoded and encoded once, and published when it is whole. Run again, the stage continues: it skips videos
+that are done, and redoes those whose file has changed.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ Outcomes = Generator[Outcome | int, None, None]
 
 @dataclass
 class ExtractSummary:
-    """What became of each video.
+    """The result for each video.
 
     Args:
-        done: number of videos that were encoded now.
-        skipped: number of videos that were done before.
-        changed: number of videos that were done before but whose file has changed since; they were made again.
+        done: number of videos encoded now.
+        skipped: number of videos done before.
+        changed: number of videos encoded again, since their file has changed; `done` includes them.
         failed: id → "kind: reason" of the videos that failed, now or earlier.
         snippets: number of rows written now.
-        notes: what the user should know about the encoder.
+        notes: for the user, on the encoder.
     """
 
     done: int = 0
@@ -57,7 +57,7 @@ class ExtractSummary:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """One line of counts."""
+        """Return one line of counts."""
         again = f" ({self.changed} again, their files have changed)" if self.changed else ""
         done = counted(self.done, "video")
         counts = f"{done} done{again}, {self.skipped} were done before, {len(self.failed)} failed"
@@ -69,17 +69,18 @@ class ExtractSummary:
 def extract(
     inputs: Sequence[AnyPath], out: AnyPath, config: ExtractConfig, *, report: Report = silent
 ) -> tuple[FeatureStore, ExtractSummary]:
-    """Encodes videos into the feature store ``out``.
+    """Encode videos into the feature store `out`.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths; local or remote, as ``out`` may be.
-        report: told after each batch the share of the work that is done, 0 to 1, by bytes of video.
+        inputs: video files, folders (with their subfolders), text files of paths; local or remote. `out` may be remote
+            too.
+        report: gets the share of the work that is done, 0 to 1, by bytes of video, after each batch.
 
     Returns:
-        The store, and what became of each video; a video that fails costs only itself.
+        The store, and the result for each video; a video that fails does not stop the others.
 
     Raises:
-        PipelineError, EncoderError: the job as a whole cannot be done (no videos, no weights, another store, …).
+        PipelineError, EncoderError: the whole job cannot be done (no videos, no weights, another store, …).
     """
     videos = find_videos(inputs, ids=config.ids)
     if config.part()[1] > 1:
@@ -112,7 +113,7 @@ def _begin(
 
 
 class _Job:
-    """One run of the stage: which videos are in progress, and what became of the others."""
+    """One run of the stage: it selects the videos to do, and records and reports the results."""
 
     def __init__(
         self,
@@ -128,58 +129,60 @@ class _Job:
         self._config = config
         self._videos = videos
         logs = store.path / "logs"
-        # A remote log cannot grow: it is kept here, and uploaded at the end.
+        # A remote log cannot grow: it is written here, and uploaded at the end.
         self._log = RunLog(work_folder(logs) if isinstance(logs, RemotePath) else logs)
         self._report = report
-        # Videos differ in length: their bytes tell better than their number how much is left.
+        # Videos differ in length: their bytes measure the remaining work better than their number.
         self._bytes = total_bytes(videos)
         self._bytes_done = self._bytes_skipped = 0
         self._started = time.monotonic()
-        self._changed: set[str] = set()  # ids of videos that are to be made again
+        self._changed: set[str] = set()  # ids of videos to encode again
         self._rows_begun = 0
-        self._pictures = 0  # that have got their flow
+        self._pictures = 0  # frames whose flow has been estimated
         given = {"videos": len(videos), "bytes": self._bytes, "settings": asdict(config)}
         self._log.write("start", process=this_process(), **given)
 
     def todo(self) -> Iterator[VideoFile]:
-        """The videos that are still to be encoded."""
+        """Return the videos that are still to be encoded."""
         start = self._place_to_start()
         self.store.prefetch(video.id for video in self._videos.beginning_at(start))
         return (video for video in self._videos.beginning_at(start) if self.must_do(video))
 
     def must_do(self, video: VideoFile) -> bool:
-        """Whether ``video`` is still to be encoded; notes it in the summary if not."""
-        standing = video_status_of(video, self.store, self._config)
-        if standing.to_do and self.store.refresh(video.id):  # another machine may have done it meanwhile
-            standing = video_status_of(video, self.store, self._config)
-        if standing.to_do:
-            if standing.state == "changed":
+        """Return whether `video` is still to be encoded; if not, count it in the summary."""
+        status = video_status_of(video, self.store, self._config)
+        if status.to_do and self.store.refresh(video.id):  # another machine may have finished it meanwhile
+            status = video_status_of(video, self.store, self._config)
+        if status.to_do:
+            if status.state == "changed":
                 self._changed.add(video.id)
             return True
-        if standing.state == "done":
+        if status.state == "done":
             self.summary.skipped += 1
         else:
-            self.summary.failed[video.id] = standing.reason
-            if not standing.reason.startswith("bad_id") and remove_outdated(self.store, video):
-                self.summary.failed[video.id] += REMOVED  # left by a version that kept them
+            self.summary.failed[video.id] = status.reason
+            if not status.reason.startswith("bad_id") and remove_outdated(self.store, video):
+                self.summary.failed[video.id] += REMOVED  # features that an older version kept
         self._bytes_skipped += self._tell(video)
         return False
 
     def _place_to_start(self) -> int:
-        """The place in the list where this process begins: the first, but one of its own for each of several processes
-        at work on the store, so that they seldom do the same video at the same time. Whether others are at work on a
-        remote store cannot be seen; so it is taken for granted."""
+        """Return the place in the list where this process begins.
+
+        It is 0, or random if other processes work on the store, so that they seldom do the same video at the same time.
+        Other processes on a remote store cannot be seen; so they are assumed.
+        """
         if self._videos and (self.store.is_remote or self._log.others_at_work()):
             return random.SystemRandom().randrange(len(self._videos))
         return 0
 
     def on_pictures(self, count: int) -> None:
-        """Takes note that flow has been estimated for ``count`` more frames."""
+        """Count `count` more frames whose flow has been estimated."""
         self._pictures += count
         self._tell()
 
     def run(self, outcomes: Outcomes) -> None:
-        """Takes note of what has become of videos, and of rows that are on their way."""
+        """Record the results of videos, and count rows as they are made."""
         end = "interrupted"
         try:
             with closing(outcomes):
@@ -187,7 +190,7 @@ class _Job:
                     self._take(outcome)
             end = "end"
         finally:
-            with suppress(OSError, StorageError):  # on a full disk the error that ended the job is the one to tell
+            with suppress(OSError, StorageError):  # on a full disk, raise the error that ended the job
                 self._log.write(end, **self._sums(self.summary.snippets))
                 if isinstance(logs := self.store.path / "logs", RemotePath):
                     (logs / self._log.path.name).upload(self._log.path)
@@ -218,7 +221,7 @@ class _Job:
         return {**sums, "bytes": self._bytes_done, "bytes_skipped": self._bytes_skipped}
 
     def _tell(self, ended: VideoFile | None = None) -> int:
-        """Reports the state of the job; the bytes of the video that has ended."""
+        """Report the progress of the job; return the bytes of the video that has ended."""
         size = size_of(ended.path) if ended else 0
         self._bytes_done += size
         s = self.summary
@@ -241,9 +244,9 @@ def _recorded(
     config: ExtractConfig,
     on_pictures: Callable[[int], None],
 ) -> Outcomes:
-    """Encodes videos here and writes them; what becomes of each."""
-    with StoreWriter(store, config) as recorder:
-        noted = recorder.noting(videos)
+    """Encode and write videos in this process; yield the result of each."""
+    with StoreWriter(store, config) as writer:
+        noted = writer.noting(videos)
         for event in encode_videos(noted, encoder, store.spec.plan, config, on_pictures=on_pictures):
-            yield from recorder.take(event)
-        yield from recorder.finish()
+            yield from writer.take(event)
+        yield from writer.finish()

@@ -12,14 +12,14 @@ from pipeline.store.feature_store import FeatureStore
 def annotations_for(
     store: FeatureStore, file: Path, *, subsets: tuple[str, ...], tolerance_seconds: float
 ) -> tuple[Annotations, list[str]]:
-    """The annotations under the store's ids and with the measured durations, and what to know about them.
+    """Return the annotations, with the store's ids and the measured durations, and notes about them.
 
     Args:
-        subsets: those in use; faults in others are notes.
-        tolerance_seconds: how far segments of these may overshoot their video.
+        subsets: those in use; faults in other subsets are notes, not errors.
+        tolerance_seconds: by how much segments of these subsets may exceed their video.
 
     Raises:
-        PipelineError: bad annotations, or none of their videos is in the store.
+        PipelineError: the annotations are wrong, or none of their videos is in the store.
     """
     ids = store.ids()
     annotations = adopt_ids(read_annotations(file, tolerance_seconds=tolerance_seconds, subsets=subsets), ids)

@@ -1,6 +1,7 @@
-"""Measuring features without a head: can a linear classifier tell foreground from background, snippet by snippet?
+"""Measure features without a head: can a linear classifier tell foreground from background, snippet by snippet?
 
-In all, near the boundaries of actions, and away from them; for several stores on the same videos, side by side.
+Scores cover all snippets, those near the boundaries of actions, and those away from them; several stores are compared
+on the same videos.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ProbeResult:
         videos: number of training videos, and of test videos.
         config: the settings.
         annotations_sha256: of the ground truth.
-        notes: what to know about the data.
+        notes: for the user, on the data.
     """
 
     stores: tuple[StoreScores, ...]
@@ -56,7 +57,7 @@ class ProbeResult:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The result as plain values; scores are from 0 to 1, null where no snippet is in that place."""
+        """Return the result as plain values; scores are from 0 to 1, or null if they cover no snippet."""
         return {
             "settings": asdict(self.config),
             "annotations_sha256": self.annotations_sha256,
@@ -80,14 +81,14 @@ class ProbeResult:
 def probe(
     stores: Sequence[FeatureStore], annotations_file: Path, config: ProbeConfig, *, report: Report = silent
 ) -> ProbeResult:
-    """The linear evaluation of each store, on the videos that all of them have.
+    """Evaluate each store with linear classifiers, on the videos that all stores have.
 
-    A snippet is foreground when its center lies in a segment. Snippets in segments marked ambiguous take no part.
+    A snippet is foreground if its center lies in a segment. Snippets in segments marked ambiguous are left out.
 
     Args:
         stores: one or more.
-        annotations_file: ground truth with the two subsets that ``config`` names.
-        report: told the share of stores done, 0 to 1.
+        annotations_file: ground truth with the two subsets that `config` names.
+        report: gets the share of stores done, 0 to 1.
 
     Raises:
         PipelineError, SolaError: no videos in common, a subset without videos, or only one class in it.
@@ -117,7 +118,7 @@ def probe(
 
 
 def measures(scores: EvaluationResult) -> dict[str, Score | None]:
-    """The scores by name, in the order in which they are shown; None where no snippet is in that place."""
+    """Return the scores by name, in display order; None for a score that covers no snippet."""
     near = {f"accuracy_within_{distance}": score for distance, score in scores.near.items()}
     whole = {
         "accuracy": scores.accuracy,
@@ -128,7 +129,7 @@ def measures(scores: EvaluationResult) -> dict[str, Score | None]:
 
 
 def probe_rows(result: ProbeResult) -> Iterator[list[str]]:
-    """The result as rows of a table: a measure, then for each store its mean and deviation in percent."""
+    """Yield the rows of a table: a measure, then the mean and deviation of each store in percent."""
     columns = [measures(store.scores) for store in result.stores]
     for name in columns[0]:
         yield [name.replace("_", " "), *(_percent(column[name]) for column in columns)]
@@ -140,12 +141,12 @@ def _percent(score: Score | None) -> str:
 
 
 def snippet_centers(plan: SnippetPlan, count: int) -> np.ndarray:
-    """Seconds at the middle of each of ``count`` snippets, [T] float64."""
+    """Return the seconds at the middle of each of `count` snippets, [T] float64."""
     return np.arange(count) * float(plan.stride_seconds) + float(plan.window_seconds / 2)
 
 
 def inside(seconds: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
-    """Whether each moment lies in one of the segments [start, end), of the shape of ``seconds``, bool."""
+    """Return whether each time lies in one of the segments [start, end): bool, of the shape of `seconds`."""
     result = np.zeros(seconds.shape, dtype=bool)
     for segment in segments:
         start, end = segment.segment
@@ -188,7 +189,7 @@ def _evaluate(
 
 
 def _labeled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabeledSequence]:
-    """The video's snippets; in pieces where ambiguous ones between them are left out, so that no boundary is made."""
+    """Yield the video's snippets; ambiguous ones cut it into pieces, so that their removal makes no boundary."""
     sequence = store.read(video.id)
     features = sequence.features
     centers = snippet_centers(sequence.plan, len(features))
@@ -201,7 +202,7 @@ def _labeled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabeledSe
 
 
 def _mean(pieces: list[LabeledSequence]) -> np.ndarray:
-    """The mean row, [C] float64."""
+    """Return the mean row, [C] float64."""
     total = sum(piece.features.sum(axis=0, dtype=np.float64) for piece in pieces)
     return np.asarray(total) / max(1, sum(len(piece.features) for piece in pieces))
 

@@ -1,7 +1,7 @@
 """Stage: raw videos or a feature store + MODEL → detections.
 
-A raw video is decoded, encoded, enhanced and searched as it streams by: nothing is written in between, and memory
-does not depend on its length. From a store the same arithmetic runs on the rows that are there.
+A raw video is decoded, encoded, enhanced and searched as a stream: nothing is written in between, and memory does not
+depend on its length. A store goes through the same arithmetic, from its rows on.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from pipeline.detection.video_scores import name_proposals, scores_for
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
-from pipeline.store.feature_store import FeatureStore, chunks_of
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.sequence import chunks_of
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoList
 
 
 @dataclass
 class LocalizeSummary:
-    """Detections by video id, the videos that failed (id → "kind: reason"), and what to know about the encoder."""
+    """Detections by video id, the videos that failed (id → "kind: reason"), and notes on the encoder."""
 
     detections: dict[str, list[Detection]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -42,17 +43,18 @@ def localize(
     keep: Callable[[Callable[[], dict[str, list[Detection]]]], None] = lambda found: None,
     report: Report = silent,
 ) -> LocalizeSummary:
-    """Locates actions in raw videos, or in the videos of one feature store.
+    """Locate actions in raw videos, or in the videos of one feature store.
 
     Args:
         inputs: videos as for `extract`, or one store, plain or enhanced.
         video_scores: by video and class; each detection is then a proposal for the video's best classes.
-        known: detections of videos that have been done before, and are not done again.
-        keep: given, after each video, a function that says what has been found so far.
-        report: told the share of videos done, 0 to 1.
+        known: detections of videos that an earlier run finished; these videos are skipped.
+        keep: gets, after each video, a function that returns all detections so far.
+        report: gets the share of videos done, 0 to 1.
 
     Raises:
-        PipelineError, EncoderError: the input was made with other settings than the model's; no weights; no videos.
+        PipelineError, EncoderError: the input was made with other settings than the model's, or there are no weights or
+            no videos.
     """
     stores = [path for path in inputs if (path / "store.json").is_file()]
     if stores and len(inputs) > 1:
@@ -79,7 +81,7 @@ def localize(
 def _named(
     detections: dict[str, list[Detection]], scores: Mapping[str, Mapping[str, float]], model: LocalizationModel
 ) -> dict[str, list[Detection]]:
-    """The detections as proposals, named by a classifier of whole videos, as ActivityNet's heads do it."""
+    """Return the detections as proposals with the classes of a whole-video classifier, as ActivityNet's heads do."""
     most = model.post.max_detections
     by_video = scores_for(scores, list(detections))
     return {i: name_proposals(found, by_video[i], max_detections=most) for i, found in detections.items()}
@@ -87,7 +89,7 @@ def _named(
 
 @dataclass(frozen=True)
 class _Job:
-    """What both kinds of input need: the model, the settings, the ids that are done, whom to tell of what is found."""
+    """What both kinds of input need: the model, the settings, the ids that are done, where detections go."""
 
     model: LocalizationModel
     config: LocalizeConfig
@@ -97,7 +99,7 @@ class _Job:
 
 
 def _from_store(store: FeatureStore, job: _Job) -> tuple[LocalizeSummary, list[str]]:
-    """What is found in the videos that are still to do, and the order of all."""
+    """Return the detections of the videos that are not done yet, and the ids of all videos in order."""
     model = job.model
     expected = model.plain_features if store.spec.sola is None else model.features
     if differing := store.spec.differences(expected):
@@ -121,7 +123,7 @@ def _from_store(store: FeatureStore, job: _Job) -> tuple[LocalizeSummary, list[s
 
 
 def _from_videos(inputs: Sequence[AnyPath], job: _Job) -> tuple[LocalizeSummary, list[str]]:
-    """What is found in the videos that are still to do, and the order of all."""
+    """Return the detections of the videos that are not done yet, and the ids of all videos in order."""
     model, config = job.model, job.config
     videos = _find_videos(inputs, config)
     order = [video.id for video in videos]
@@ -150,7 +152,7 @@ def _from_videos(inputs: Sequence[AnyPath], job: _Job) -> tuple[LocalizeSummary,
         locator = Locator(model, config)
         summary.notes.extend(locator.notes)
         _gather(locator.found(videos, on_pictures=tell), summary, kept)
-    return summary, order  # several workers end in any order
+    return summary, order  # several workers finish in any order
 
 
 def _gather(found: Iterable[tuple[str, Found]], summary: LocalizeSummary, tell: Callable[[], None]) -> None:
@@ -168,4 +170,4 @@ def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> VideoList
     except PipelineError as error:
         if not any(path.is_dir() and any(file.suffix == ".npy" for file in path.iterdir()) for path in inputs):
             raise
-        raise PipelineError(f"{error}; feature files are read from a store: make one of them with `import`") from None
+        raise PipelineError(f"{error}; feature files are read from a store: make one from them with `import`") from None

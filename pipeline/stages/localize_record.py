@@ -1,7 +1,7 @@
-"""What an earlier run of `localize` has found with the same model and settings, so that no video is done again.
+"""Reuse the detections of an earlier run of `localize` with the same model and settings.
 
-The detections file says what it is of: of each video the size of its file, or the SHA-256 of its features. While a run
-is not finished, what it has found so far lies beside the file, as .NAME.unfinished.
+The detections file records, for each video, the size of its file or the SHA-256 of its features. The detections of an
+unfinished run lie beside it, in .NAME.unfinished.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pipeline.annotations.detections import read_detections, read_external_data, write_detections
 from pipeline.annotations.segments import Detection
@@ -26,16 +26,16 @@ from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.find import find_videos
 
-_KEEP_SECONDS = 30.0  # between two writes of what has been found so far
+_KEEP_SECONDS = 30.0  # between two writes of an unfinished run
 
 Found = Mapping[str, list[Detection]]
 
 
 class Localized:
-    """The detections in ``out`` that hold for these inputs and settings, and the writing of new ones.
+    """Reads the detections in `out` that are valid for these inputs and settings, and writes new ones.
 
     Args:
-        scores_file: the classes of whole videos that the detections are named by.
+        scores_file: the scores of whole videos that give the detections their classes.
 
     Attributes:
         known: detections by video, of the videos that need not be done again.
@@ -60,13 +60,13 @@ class Localized:
         self._kept = time.monotonic()
 
     def keep(self, found: Callable[[], Found]) -> None:
-        """Writes down what has been found so far, unless that was done a moment ago."""
+        """Write the detections so far, unless the last write was a moment ago."""
         if time.monotonic() - self._kept >= _KEEP_SECONDS:
             self._write(self._unfinished, found())
             self._kept = time.monotonic()
 
     def write(self, found: Found) -> bool:
-        """Writes the detections of a run that has ended; whether there was anything to write."""
+        """Write the detections of a finished run; return whether the file changed."""
         is_new = found != self._written or found.keys() != self._ids_written()
         if is_new:
             self._write(self._out, found)
@@ -81,7 +81,7 @@ class Localized:
         return of.keys() if isinstance(of, dict) else frozenset()
 
     def _write(self, file: Path, found: Found) -> None:
-        of = {video_id: self._inputs[video_id][0] for video_id in found if video_id in self._inputs}
+        of = {video_id: self._inputs[video_id].content for video_id in found if video_id in self._inputs}
         write_detections(file, found, extra={**self._about, "inputs": of})
 
     def _read(self, file: Path) -> dict[str, list[Detection]]:
@@ -95,21 +95,34 @@ class Localized:
             return {}
         return {
             video_id: found[video_id]
-            for video_id, (content, changed) in self._inputs.items()
-            if video_id in found and of.get(video_id) == content and changed <= made
+            for video_id, video in self._inputs.items()
+            if video_id in found and of.get(video_id) == video.content and video.changed_ns <= made
         }
 
 
-def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, tuple[Any, int]]:
-    """By video what tells its content, and when its file was last changed; 0 where the first is enough."""
+@dataclass(frozen=True)
+class _Input:
+    """A video as it is now.
+
+    Args:
+        content: bytes of its file, bytes and version of a remote one, or the SHA-256 of its features.
+        changed_ns: time of the last change of the file; 0 if `content` suffices.
+    """
+
+    content: int | str
+    changed_ns: int = 0
+
+
+def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, _Input]:
+    """Return the videos by id, leaving out those that cannot be read."""
     if stores := [path for path in inputs if (path / "store.json").is_file()]:
         store = FeatureStore.open(stores[0])
         sidecars = ((video_id, store.sidecar(video_id)) for video_id in store.ids())
-        return {video_id: (sidecar["sha256"], 0) for video_id, sidecar in sidecars if sidecar is not None}
+        return {video_id: _Input(sidecar["sha256"]) for video_id, sidecar in sidecars if sidecar is not None}
     try:
         videos = find_videos(inputs, ids=config.ids)
-    except PipelineError:  # which `localize` tells
+    except PipelineError:  # `localize` reports it
         return {}
     stamps = ((video.id, stamp_of(video.path)) for video in videos)
     known = ((video_id, stamp) for video_id, stamp in stamps if stamp is not None)
-    return {i: (size, time) if isinstance(time, int) else (f"{size} {time}", 0) for i, (size, time) in known}
+    return {i: _Input(size, time) if isinstance(time, int) else _Input(f"{size} {time}") for i, (size, time) in known}

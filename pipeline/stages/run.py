@@ -2,9 +2,9 @@
 
     OUT/features/           feature store                    OUT/model/            trained head
     OUT/enhanced/           enhanced store, SoLa module      OUT/detections.json   OUT/evaluation.json
-    OUT/run.json            what each stage was given, how long it took, its peak memory
+    OUT/run.json            the inputs and settings of each stage, its time and peak memory
 
-With ``--baseline`` a head is also trained on the features as they are, and evaluated: OUT/baseline/.
+With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipeline.text.plain import counted
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where the results are, and how many videos failed in extraction."""
+    """The folder of the results, the videos that failed in extraction (id → reason), and evaluation files by title."""
 
     out: Path
     failed: dict[str, str]
@@ -43,10 +43,10 @@ class RunResult:
 
 
 def run(config: RunConfig, *, say: Say) -> RunResult:
-    """Runs the stages that ``config`` asks for; ``say`` is told what each one did.
+    """Run the stages that `config` selects; `say` gets a line about each.
 
     Raises:
-        PipelineError, EncoderError, SolaError: a stage cannot be done; what came before it is kept.
+        PipelineError, EncoderError, SolaError: a stage cannot be done; the results of earlier stages are kept.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     if config.annotations is not None and not config.annotations.is_file():
@@ -61,7 +61,7 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
 
 
 def _whole_paths(config: RunConfig) -> dict[str, Any]:
-    """The settings, with paths that can be followed from anywhere."""
+    """Return the settings, with absolute paths."""
     annotations = config.annotations.resolve() if config.annotations else None
     return {
         **asdict(config),
@@ -74,16 +74,16 @@ def _whole_paths(config: RunConfig) -> dict[str, Any]:
 def run_on_features(
     config: RunConfig, store: FeatureStore, stages: Stages, *, module: Path | None = None
 ) -> dict[str, Path]:
-    """Runs the stages after extraction on a store; returns the file of each evaluation by its title.
+    """Run the stages after extraction on a store; return the evaluation files by title.
 
     Args:
-        config: where the results go, and the settings; its videos are not used.
+        config: the folder of the results and the settings; its videos are not used.
         store: plain features.
-        stages: the record of ``config.out``.
-        module: a SoLa module that was fitted on this store with these settings, to take in place of fitting it again.
+        stages: the record of `config.out`.
+        module: a SoLa module fitted on this store with these settings, to use in place of a new fit.
 
     Raises:
-        PipelineError, SolaError: as :func:`run`.
+        PipelineError, SolaError: as `run`.
     """
     evaluations: dict[str, Path | None] = {}
     if config.baseline or not config.use_sola:
@@ -96,7 +96,7 @@ def run_on_features(
 
 
 def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSummary]:
-    """Never skipped as a whole: the stage itself skips each video that is done, and finds new and changed ones."""
+    """Extract features. This stage always runs: it skips videos that are done, and finds new and changed ones."""
     started = time.perf_counter()
     with progress("extract", total=1) as report:
         store, summary = extract(config.videos, config.out / "features", config.extract, report=report)
@@ -127,7 +127,7 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Pat
 
 
 def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stages: Stages) -> Path | None:
-    """Trains on ``store``, locates actions in its videos, evaluates; returns the evaluation's file."""
+    """Train on `store`, locate actions in its videos and evaluate; return the file of the evaluation."""
     if config.annotations is None:
         return None
     annotations_file = config.annotations

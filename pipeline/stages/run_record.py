@@ -1,4 +1,4 @@
-"""What has been run: which stage, with what, how long it took; so that nothing is done twice."""
+"""The record of a run: the inputs, settings and time of each stage, so that none is done twice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import write_json
@@ -17,13 +17,23 @@ from pipeline.storage.read_files import read_json
 Say = Callable[[str], None]
 
 
+class StageRecord(TypedDict, total=False):
+    """A stage in run.json: the hash of its inputs and settings, whether it is done, and what it says about itself."""
+
+    given: str
+    done: bool
+    text: str
+    seconds: float  # only if it is done
+    peak_memory_megabytes_so_far: int  # only if it is done
+
+
 class Stages:
-    """The stages of one folder of results, kept in its run.json."""
+    """The stages of one folder of results, recorded in its run.json."""
 
     def __init__(self, record_file: Path, say: Say) -> None:
         self.say = say
         self._file = record_file
-        self._records: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, StageRecord] = {}
         self._settings: dict[str, Any] = {}
         if record_file.exists():
             value = read_json(record_file, what="record of the run")
@@ -33,7 +43,7 @@ class Stages:
             self._settings = value.get("settings", {})
 
     def describe(self, settings: dict[str, Any]) -> None:
-        """Records what the run as a whole is given, for whoever reads its record; paths become text."""
+        """Record the settings of the whole run, for readers of the record; paths become text."""
         self._settings = json.loads(json.dumps(settings, default=str))
 
     def do(
@@ -45,14 +55,14 @@ class Stages:
         result: Path,
         clear: Callable[[], None] | None = None,
     ) -> None:
-        """Does the work of a stage, unless it has been done with the same inputs and settings.
+        """Do a stage, unless it has been done with the same inputs and settings.
 
         Args:
             name: the stage, unique in the folder.
             given: its inputs and settings as JSON values; paths count as text.
-            work: returns one line on what it did.
-            result: the file that it leaves.
-            clear: removes results of other inputs or settings, which are in the way.
+            work: does the stage; returns one line on what it did.
+            result: a file that the stage leaves.
+            clear: removes the results of other inputs or settings.
         """
         identity = sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
         record = self._records.get(name)
@@ -60,7 +70,7 @@ class Stages:
             self.say(f"{name}: unchanged, skipped ({record['text']})")
             return
         if clear is not None and record and record["given"] != identity:
-            # Until all is gone it is of nobody's inputs, so that an interrupted removal is gone on with.
+            # Until all is removed the record matches no inputs, so that the next run continues an interrupted removal.
             self._write(name, {"given": "", "done": False, "text": "interrupted"})
             clear()
         self._write(name, {"given": identity, "done": False, "text": "interrupted"})
@@ -69,7 +79,7 @@ class Stages:
         self.finish(name, text, seconds=time.perf_counter() - started, given=identity)
 
     def finish(self, name: str, text: str, *, seconds: float, given: str = "") -> None:
-        """Records that a stage is done, and says so."""
+        """Record that a stage is done, and say so."""
         megabytes = peak_memory_megabytes()
         self._write(
             name,
@@ -83,13 +93,13 @@ class Stages:
         )
         self.say(f"{name}: {text} [{seconds:.1f} s, peak memory so far {megabytes:,} MB]")
 
-    def _write(self, name: str, record: dict[str, Any]) -> None:
+    def _write(self, name: str, record: StageRecord) -> None:
         self._records[name] = record
         write_json(self._file, {"settings": self._settings, "stages": self._records})
 
 
 def peak_memory_megabytes() -> int:
-    """Largest resident memory of this process up to now, in MB; 0 where the system does not tell (Windows)."""
+    """Return the peak resident memory of this process so far, in MB; 0 on Windows, which does not report it."""
     if sys.platform == "win32":
         return 0
     import resource

@@ -1,4 +1,4 @@
-"""Stage: trimmed clips → untrimmed videos whose actions are known to the frame, and their annotations."""
+"""Stage: trimmed clips → untrimmed videos with annotations that are exact to the frame."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ SETTINGS_NAME = "stitch.json"
 
 @dataclass(frozen=True)
 class StitchSummary:
-    """Where the annotations are, the number of videos made now, and the clips that could not be read, by path."""
+    """The annotations file, the number of videos made now, and the clips that could not be read (path → reason)."""
 
     annotations: Path
     made: int
@@ -38,14 +39,14 @@ class StitchSummary:
 
 
 def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Report = silent) -> StitchSummary:
-    """Makes the videos and annotations in folder ``out``; those that are there already are kept.
+    """Make the videos and annotations in folder `out`; keep videos that exist.
 
     Args:
-        source: trimmed clips, see :func:`pipeline.pretraining.clips.find_clips`; None for procedural videos.
-        report: told the share of videos made, 0 to 1.
+        source: trimmed clips, see `pipeline.pretraining.clips.find_clips`; None for procedural videos.
+        report: gets the share of videos made, 0 to 1.
 
     Raises:
-        PipelineError: too few clips, or ``out`` holds videos of other clips or settings.
+        PipelineError: there are too few clips, or `out` holds videos of other clips or settings.
     """
     if source is None:
         made = _count_videos(out)
@@ -62,13 +63,13 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
         return StitchSummary(annotations, _count_videos(out) - made, {})
     clips = find_clips(source, group_pattern=config.group_pattern)
     lengths, failed = _lengths(clips, config.fps)
-    # All clips are dealt out, also those that cannot be read: so the groups are those of `pretrain`, whatever fails.
+    # The split includes unreadable clips, so that its groups are those of `pretrain`, whichever clips fail.
     split = split_by_group(clips, share=config.validation_share, seed=config.seed)
     training, validation = ([clip for clip in side if clip.path in lengths] for side in split)
     usable = [clip for clip in clips if clip.path in lengths]
     refuse_one_sided(clips, training, validation)
     plans = plan_videos({"training": training, "validation": validation}, lengths, config)
-    _claim(out, {"settings": asdict(config), "clips": {_name(clip, source): lengths[clip.path] for clip in usable}})
+    _claim(out, asdict(config), {_name(clip, source): lengths[clip.path] for clip in usable})
     missing = [plan for plan in plans if not (out / f"{plan.id}.mp4").exists()]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         jobs = [pool.submit(_make, out / f"{plan.id}.mp4", plan, config) for plan in missing]
@@ -88,7 +89,7 @@ def _count_videos(folder: Path) -> int:
 
 
 def _lengths(clips: list[Clip], fps: float) -> tuple[dict[Path, int], dict[str, str]]:
-    """Frames of each clip; and of those that cannot be read, why."""
+    """Return the number of frames of each clip, and the errors of clips that cannot be read, by path."""
     lengths: dict[Path, int] = {}
     failed: dict[str, str] = {}
     for clip in clips:
@@ -104,19 +105,18 @@ def _name(clip: Clip, source: Path) -> str:
     return str(clip.path.relative_to(root)) if clip.path.is_relative_to(root) else str(clip.path)
 
 
-def _claim(out: Path, wanted: dict[str, object]) -> None:
-    """Makes ``out`` the folder of these settings and clips, or refuses."""
+def _claim(out: Path, settings: dict[str, Any], clips: dict[str, int]) -> None:
+    """Record these settings and clips (name → frames) in `out`; refuse if it belongs to others."""
     file = out / SETTINGS_NAME
-    settings: dict[str, object] = wanted["settings"]  # type: ignore[assignment]
     of_clips = {name: value for name, value in settings.items() if name != "visibility"}
     as_read = {name: list(value) if isinstance(value, tuple) else value for name, value in of_clips.items()}
-    plain = {**wanted, "settings": as_read}
+    wanted = {"settings": as_read, "clips": clips}
     if not file.exists():
         if out.exists() and any(out.glob("*.mp4")):
             raise PipelineError(f"{out} holds videos already; choose another --out")
-        write_new_json(file, plain)  # unless another process does it at this moment
-    if read_json(file, what="settings of stitched videos") != plain:
-        raise PipelineError(f"{out} holds videos stitched of other clips or settings; choose another --out")
+        write_new_json(file, wanted)  # unless another process writes it first
+    if read_json(file, what="settings of stitched videos") != wanted:
+        raise PipelineError(f"{out} holds videos stitched from other clips or settings; choose another --out")
 
 
 def _make(path: Path, plan: StitchedVideo, config: StitchConfig) -> None:
@@ -126,9 +126,9 @@ def _make(path: Path, plan: StitchedVideo, config: StitchConfig) -> None:
 
 
 def stitched_frames(plan: StitchedVideo, config: StitchConfig) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a video one after another, uint8 [H, W, 3]; at most two pieces are held."""
+    """Yield the frames of a video, uint8 [H, W, 3]; at most two pieces are in memory."""
     fade = plan.fade_frames
-    before: NDArray[np.uint8] | None = None  # the end of the last piece, which fades out
+    before: NDArray[np.uint8] | None = None  # the end of the previous piece, which fades out
     for piece in plan.pieces:
         frames = _piece_frames(piece, plan, config)
         for number in range(fade if before is not None else 0):
@@ -143,13 +143,13 @@ def stitched_frames(plan: StitchedVideo, config: StitchConfig) -> Iterator[NDArr
 
 
 def _piece_frames(piece: Piece, plan: StitchedVideo, config: StitchConfig) -> NDArray[np.uint8]:
-    """uint8 [piece.frames, H, W, 3]"""
+    """Return the frames of a piece, uint8 [piece.frames, H, W, 3]."""
     frames = clip_frames(piece.path, fps=config.fps, height=config.height, width=config.width)
     if piece.footage == "still":
         return np.repeat(frames[piece.first : piece.first + 1], piece.frames, axis=0)
     part = frames[piece.first : piece.first + piece.frames]
     if len(part) != piece.frames:
-        raise PipelineError(f"{piece.path} was changed meanwhile: {len(frames)} frames now")
+        raise PipelineError(f"{piece.path} has changed meanwhile: it has {len(frames)} frames now")
     if piece.footage == "shuffled":
         part = part[np.random.default_rng([config.seed, plan.index, piece.first]).permutation(len(part))]
     return part[::-1] if piece.footage == "reversed" else part

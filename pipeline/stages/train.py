@@ -27,7 +27,7 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json
 from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
-from pipeline.training.train_head import EpochReport, fit_head
+from pipeline.training.train_head import EpochReport, FitResult, fit_head
 from sola.errors import SolaError
 
 _CHECKPOINT_FILE = ".train_checkpoint"
@@ -35,8 +35,16 @@ _CHECKPOINT_FILE = ".train_checkpoint"
 
 @dataclass
 class TrainSummary:
-    """How training went: numbers of videos, the best epoch and its validation mAP, and what to know about the data;
-    whether an earlier run had finished it."""
+    """The result of training.
+
+    Args:
+        training_videos, validation_videos: numbers of videos.
+        labels: the classes that occur in training.
+        best_epoch: the epoch that was kept.
+        best_map: its validation mAP, 0 to 1; None without validation.
+        notes: for the user, on the data.
+        finished_before: whether an earlier run had finished the training.
+    """
 
     training_videos: int = 0
     validation_videos: int = 0
@@ -47,7 +55,7 @@ class TrainSummary:
     finished_before: bool = False
 
     def text(self) -> str:
-        """One line: the data and the best epoch."""
+        """Return one line: the data and the best epoch."""
         score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
         data = f"{self.training_videos} training and {self.validation_videos} validation videos"
         text = f"{data}, {counted(len(self.labels), 'class')}; kept epoch {self.best_epoch}, {score}"
@@ -57,19 +65,19 @@ class TrainSummary:
 def train(
     store: FeatureStore, annotations_file: Path, out: Path, config: TrainConfig, *, report: Report = silent
 ) -> TrainSummary:
-    """Trains a head on the store's training videos and writes the MODEL folder ``out``.
+    """Train a head on the store's training videos and write the MODEL folder `out`.
 
-    The epoch that does best on the validation videos is kept. Interrupted, the same command goes on after the last
-    finished epoch; when it has finished, and features, annotations and settings are the same, nothing is done.
+    Keep the epoch that is best on the validation videos. After an interruption the same command continues after the
+    last finished epoch. After the end it does nothing, as long as features, annotations and settings are the same.
 
     Args:
-        store: plain or enhanced features; where ``config.sola`` trains a module of its own, plain ones.
-        annotations_file: ground truth; two of its subsets are used, see ``config.train_subset``.
-        report: told the share of epochs done, 0 to 1.
+        store: plain or enhanced features; plain ones if `config.sola` trains its own module.
+        annotations_file: ground truth; two of its subsets are used, see `config.train_subset`.
+        report: gets the share of epochs done, 0 to 1.
 
     Raises:
-        PipelineError: no training video with features, bad annotations, a store that does not check, or one that is
-            enhanced already where a module is to be trained.
+        PipelineError: no training video has features, the annotations are wrong, the store has faults, or the store is
+            already enhanced while `config.sola` trains a module.
     """
     if config.trains_module and store.spec.sola is not None:
         raise PipelineError(
@@ -102,33 +110,45 @@ def train(
         resume=checkpoint.load(),
     )
     summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, notes)
+    if result.module is not None:
+        notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
+    about = {"annotations_sha256": sha256_of_file(annotations_file), "identity": identity}
+    _save(out, store, config, result, summary, about)
+    checkpoint.remove()
+    return summary
+
+
+def _save(
+    out: Path,
+    store: FeatureStore,
+    config: TrainConfig,
+    result: FitResult,
+    summary: TrainSummary,
+    about: dict[str, str],
+) -> None:
+    """Write the MODEL folder; `about` goes into its record of the training."""
     training = {
         "settings": asdict(config),
-        "annotations_sha256": sha256_of_file(annotations_file),
-        "training_videos": len(train_items),
-        "validation_videos": len(val_items),
+        "annotations_sha256": about["annotations_sha256"],
+        "training_videos": summary.training_videos,
+        "validation_videos": summary.validation_videos,
         "best_epoch": result.best_epoch,
         "best_validation_map": result.best_map,
         "losses": result.losses,
-        "learned_labels": list(labels),
-        "identity": identity,
+        "learned_labels": list(summary.labels),
+        "identity": about["identity"],
     }
-    head_labels = (PROPOSAL_LABEL,) if config.class_agnostic else labels
+    labels = (PROPOSAL_LABEL,) if config.class_agnostic else summary.labels
     module = None
     if result.module is not None and result.module_config is not None:
         module = result.module, result.module_config
-        notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
-    save_model(
-        out, head=result.head, labels=head_labels, store=store, post=config.post, training=training, module=module
-    )
-    checkpoint.remove()
-    return summary
+    save_model(out, head=result.head, labels=labels, store=store, post=config.post, training=training, module=module)
 
 
 def _data(
     store: FeatureStore, annotations: Annotations, config: TrainConfig, *, where: str, notes: list[str]
 ) -> tuple[list[TrainItem], list[TrainItem]]:
-    """The videos to learn from and to validate on; ``where`` is the file of the annotations, for messages."""
+    """Return the training and validation videos; `where` is the file of the annotations, for messages."""
     one, other = config.train_subset, config.validation_subset
     if canonical_subset(one) == canonical_subset(other):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {one!r} and {other!r}")
@@ -179,20 +199,20 @@ def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[T
 
 
 def _reader(store: FeatureStore, video_id: str) -> Callable[[], np.ndarray]:
-    if store.is_remote:  # the local copy may have to make room for others
+    if store.is_remote:  # the cache may remove the local copy
         return lambda: np.array(store.read(video_id).features)
     features = store.read(video_id).features
     return lambda: np.array(features)  # memory maps are read-only, tensors are not
 
 
 def _labels(annotations: Annotations, train_items: Sequence[TrainItem]) -> tuple[str, ...]:
-    """The classes that occur in training; a class of the validation videos alone cannot be learned."""
+    """Return the classes that occur in training; a class that only validation videos have cannot be learned."""
     seen = {segment.label for item in train_items for segment in item.segments}
     return tuple(label for label in annotations.labels if label in seen)
 
 
 def _finished_before(out: Path, identity: str) -> TrainSummary | None:
-    """How the model in ``out`` came about, if it is whole and of this identity."""
+    """Return the result that left the model in `out`, if it is whole and of this identity."""
     if not (out / "model.json").is_file():
         return None
     try:
@@ -232,7 +252,7 @@ def _each_epoch(checkpoint: _Checkpoint, report: Report) -> Callable[[EpochRepor
 
 
 class _Checkpoint:
-    """The state of an unfinished training; one of other data or settings is not used."""
+    """The state of an unfinished training; a state of other data or settings is ignored."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and names that stay inside their folder."""
+"""Write files that are either whole or absent."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, er
 
 @contextmanager
 def whole_file(path: AnyPath) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``; when the block ends well it becomes ``path`` in one step.
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    The content is flushed to the disk before the rename, so that after a crash the file is the old one, the new
-    one or absent, never a torn one. When the block fails nothing is left. Of a remote path the same holds: it is
+    The content is flushed to the disk before the rename, so that after a crash the file is the old one, the new one or
+    absent, never a torn one. If the block fails, nothing is left. For a remote `path` the file is local, and is
     uploaded when it is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,11 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
 
 
 def partial_path(path: AnyPath) -> Path:
-    """A temporary file that no other process on any host uses, and that tells its owner: in the folder of ``path``, or
-    in the local cache where that folder is remote. What killed processes have left in that folder is removed."""
+    """Return the path of a temporary file that no other process on any host uses, and whose name tells its owner.
+
+    It lies in the folder of `path`, or in the local cache if that folder is remote. Leftovers of killed processes in
+    its folder are removed.
+    """
     if isinstance(path, RemotePath):
         return new_partial(path.name)
     remove_abandoned_once(path.parent)
@@ -46,7 +49,7 @@ def partial_path(path: AnyPath) -> Path:
 
 @contextmanager
 def temporary_folder(beside: Path) -> Iterator[Path]:
-    """Gives a new folder beside the path, which is removed at the end; by the next process, if this one is killed."""
+    """Yield a new folder beside the path; remove it at the end. If this process is killed, the next one removes it."""
     folder = partial_path(beside)
     folder.mkdir()
     try:
@@ -56,7 +59,7 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 
 def publish(partial: Path, path: AnyPath) -> None:
-    """Flushes ``partial`` to the disk and renames it to ``path``, replacing what was there; or uploads it there."""
+    """Flush `partial` to the disk and rename it to `path`, replacing an older file; or upload it."""
     if isinstance(path, RemotePath):
         path.upload(partial)
         partial.unlink()
@@ -67,16 +70,16 @@ def publish(partial: Path, path: AnyPath) -> None:
 
 
 def publish_new(partial: Path, path: AnyPath) -> bool:
-    """As :func:`publish`, but never in the place of a file that is there already; whether it was published.
+    """Publish `partial` as `publish` does, unless `path` exists; return whether it was published.
 
-    Of several processes that do this at the same time one succeeds. Where a file system has no hard links, or an object
-    storage no conditional upload, the last one may win: read back what was published.
+    If several processes do this at the same time, one succeeds. Without hard links in the file system, or conditional
+    uploads in the object storage, the last one may win: read back what was published.
     """
     if isinstance(path, RemotePath):
         return path.upload_new(partial)
     _fsync_file(partial)
     try:
-        os.link(partial, path)  # a rename would replace what is there
+        os.link(partial, path)  # a rename would replace an existing file
     except FileExistsError:
         return False
     except OSError as error:
@@ -87,6 +90,33 @@ def publish_new(partial: Path, path: AnyPath) -> bool:
         os.replace(partial, path)
     _fsync_folder(path.parent)
     return True
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Write `text` to `path` in one step."""
+    with whole_file(path) as partial:
+        # File names need not be UTF-8; other bytes are written as JSON writes them, \udcff.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: AnyPath, value: Any) -> None:
+    """Write `value` as indented JSON to `path` in one step; refuse NaN, which JSON does not have."""
+    write_text(path, _as_text(value))
+
+
+def write_new_json(path: AnyPath, value: Any) -> None:
+    """Write `value` as `write_json` does, unless the file exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        partial.write_text(_as_text(value), encoding="utf-8", errors="backslashreplace")
+        publish_new(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _fsync_file(path: Path) -> None:
@@ -102,30 +132,3 @@ def _fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_text(path: AnyPath, text: str) -> None:
-    """Writes ``text`` to ``path`` in one step."""
-    with whole_file(path) as partial:
-        # Names of files need not be UTF-8; what is not comes out as JSON writes it, \udcff.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def write_json(path: AnyPath, value: Any) -> None:
-    """Writes ``value`` as indented JSON to ``path`` in one step; NaN is refused, since JSON has none."""
-    write_text(path, _as_text(value))
-
-
-def _as_text(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_new_json(path: AnyPath, value: Any) -> None:
-    """Writes ``value`` as :func:`write_json` does, unless there is such a file: then that one stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    try:
-        partial.write_text(_as_text(value), encoding="utf-8", errors="backslashreplace")
-        publish_new(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

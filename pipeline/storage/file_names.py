@@ -1,4 +1,4 @@
-"""From the id of a video to the name of its files, and back."""
+"""Convert a video id to a file name, and back."""
 
 from __future__ import annotations
 
@@ -10,26 +10,20 @@ from urllib.parse import quote, unquote
 
 from pipeline.errors import PipelineError
 
-_LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is left to suffixes
-
-
+_LONGEST_NAME_BYTES = 200  # file systems allow 255; suffixes need the rest
 _SAFE = "-_. ()[]+,=@"
-
-
-# ASCII and what steers terminals and texts (C1, joiners, directions); surrogates stand for bytes that are not UTF-8.
+# ASCII, and what controls terminals and text (C1, joiners, directions); surrogates are bytes that are not UTF-8.
 _CODED = re.compile("[\x00-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+")
-
-
 _MARK = re.compile(r"\{[0-9a-f]{16}\}\Z")
 
 
-@lru_cache(maxsize=1024)  # asked several times for each of very many videos
+@lru_cache(maxsize=1024)  # called several times for each of very many videos
 def file_name_of(identifier: str) -> str:
-    """A file name (without suffix) for a video id: one path component, safe on every system.
+    """Return a file name (without suffix) for a video id: one path component, safe on every system.
 
-    Letters, digits and ``-_.`` stay as they are (so ordinary ids look the same on disk); all else is
-    percent-encoded, and so is a leading dot. Where that is too long, letters beyond ASCII stay as they are too; where
-    that is still too long, the end gives way to a hash, ``…{16 hex digits}``. All but the last can be turned back.
+    Letters, digits and `-_.` stay as they are, so ordinary ids look the same on disk; all else is percent-encoded, and
+    so is a leading dot. If that is too long, letters beyond ASCII stay as they are too. If it is still too long, a hash
+    replaces the end, `…{16 hex digits}`; only such a name cannot be turned back into the id.
 
     Raises:
         PipelineError: the id is empty or is no text.
@@ -45,7 +39,7 @@ def file_name_of(identifier: str) -> str:
         return name
     if is_shortened(identifier):
         return identifier
-    text = raw.decode("utf-8", "surrogateescape")  # as in an environment of UTF-8
+    text = raw.decode("utf-8", "surrogateescape")  # as in a UTF-8 locale
     name = _with_letters(text)
     if len(name.encode()) > _LONGEST_NAME_BYTES:
         mark = "{" + hashlib.sha256(raw).hexdigest()[:16] + "}"
@@ -54,16 +48,16 @@ def file_name_of(identifier: str) -> str:
 
 
 def identifier_of(file_name: str) -> str:
-    """The video id that :func:`file_name_of` turned into ``file_name`` (given without suffix).
+    """Return the video id that `file_name_of` turned into `file_name` (given without suffix).
 
-    Of a shortened name it is that name; the file itself says the whole id.
+    Return a shortened name unchanged; the file itself states the whole id.
     """
     name = as_text(file_name)
     return name if is_shortened(name) else unquote(name, errors="surrogateescape")
 
 
 def is_shortened(file_name: str) -> bool:
-    """Whether a file name (without suffix) is one that :func:`file_name_of` has cut: it does not tell the id."""
+    """Whether `file_name_of` has cut this file name (without suffix), so that it does not tell the id."""
     file_name = as_text(file_name)
     start = file_name[: -len("{0123456789abcdef}")]
     size = len(file_name.encode(errors="surrogatepass"))
@@ -72,20 +66,20 @@ def is_shortened(file_name: str) -> bool:
 
 
 def as_text(name: str) -> str:
-    """The name of a file as text where the locale takes its bytes for something else than UTF-8."""
+    """Return a file name decoded as UTF-8, whatever the locale."""
     try:
         return os.fsencode(name).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # it is text already
+    except UnicodeEncodeError:  # already text
         return name
 
 
 def as_file_name(text: str) -> str:
-    """The way back: what writes the same bytes to the disk, whatever the locale says of names."""
+    """Undo `as_text`: return the name that gives the same bytes on the disk, whatever the locale."""
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _with_letters(identifier: str) -> str:
-    """The id with only those characters percent-encoded that are no plain text."""
+    """Return the id, percent-encoding only characters that are no plain text."""
     return _without_leading_dot(_coded(identifier))
 
 
@@ -98,7 +92,7 @@ def _without_leading_dot(name: str) -> str:
 
 
 def _cut(identifier: str, most_bytes: int) -> str:
-    """The name of as many of the id's first characters as ``most_bytes`` hold."""
+    """Return the name of the longest beginning of the id that fits into `most_bytes`."""
     name = ""
     for character in identifier:
         longer = name + _coded(character) if name else _with_letters(character)

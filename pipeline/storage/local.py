@@ -1,6 +1,6 @@
-"""Local copies of what lies in object storage: a bounded cache of whole files, and room for files being made.
+"""Local copies of objects: a bounded cache of whole files, and a place for unfinished files.
 
-The environment says where and how much: SOLA_CACHE_FOLDER (by default sola-pipeline in the user's cache) and
+The environment sets the place and the size: SOLA_CACHE_FOLDER (by default sola-pipeline in the user's cache) and
 SOLA_CACHE_GIGABYTES (20). On the command line these are --cache-folder and --cache-gigabytes.
 """
 
@@ -22,17 +22,17 @@ _DEFAULT_GIGABYTES = "20"
 
 
 def cache_folder() -> Path:
-    """The folder of all local copies."""
+    """Return the folder of all local copies."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sola-pipeline"
 
 
 def cache_bytes() -> int:
-    """The most bytes that the cache of features may hold, and likewise the videos that are being read.
+    """Return the most bytes that the cache of features may hold; the same limit holds for videos that are being read.
 
     Raises:
-        PipelineError: the variable holds no number > 0.
+        PipelineError: the variable is no number > 0.
     """
     text = os.environ.get(GIGABYTES_VARIABLE, _DEFAULT_GIGABYTES)
     try:
@@ -45,9 +45,9 @@ def cache_bytes() -> int:
 
 
 def work_folder(path: AnyPath) -> Path:
-    """The folder for files that a remote folder cannot hold while they grow: logs, checkpoints; it is made.
+    """Make and return the local folder for the growing files of a remote folder: logs, checkpoints.
 
-    Equal for equal URLs, so that the next run on this machine finds a checkpoint again.
+    Equal URLs have the same folder, so that the next run on this machine finds a checkpoint again.
     """
     folder = cache_folder() / "work" / sha256(str(path).encode()).hexdigest()[:20]
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def work_folder(path: AnyPath) -> Path:
 
 
 def new_partial(name: str) -> Path:
-    """A temporary file, or folder, that no other process uses; what killed processes left beside it is removed."""
+    """Return a temporary path that no other process uses; remove what killed processes left beside it."""
     folder = cache_folder() / "partial"
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned_once(folder)
@@ -63,13 +63,13 @@ def new_partial(name: str) -> Path:
 
 
 def remove_leftovers() -> None:
-    """Removes the temporary files and folders of processes that are gone."""
+    """Remove the temporary files and folders of processes that have ended."""
     remove_abandoned(cache_folder() / "partial")
 
 
 @contextmanager
 def temporary_copy(path: AnyPath) -> Iterator[Path]:
-    """The file itself where it is local; else a copy, fetched now and removed at the end."""
+    """Yield the file itself if it is local; else fetch a copy, and remove it at the end."""
     if not isinstance(path, RemotePath):
         yield path
         return
@@ -82,13 +82,13 @@ def temporary_copy(path: AnyPath) -> Iterator[Path]:
 
 
 def cached(path: AnyPath, *, check: Callable[[Path], None] | None = None) -> Path:
-    """The file itself where it is local; else a copy in the cache, fetched if it is not there.
+    """Return the file itself if it is local; else a copy in the cache, fetched if necessary.
 
-    Copies are known by URL, version and size: an object that was replaced is fetched anew. The copies that were not
-    used for the longest time make room. One that is removed while it is mapped into memory can be read to the end.
+    URL, version and size identify a copy, so a replaced object is fetched again. The least recently used copies make
+    room. A copy that is removed while it is mapped into memory can still be read.
 
     Args:
-        check: called with a fetched copy before it is believed; raises what is wrong with it.
+        check: called with a new copy before it enters the cache; raises if the copy is wrong.
     """
     if not isinstance(path, RemotePath):
         return path
@@ -116,12 +116,12 @@ def cached(path: AnyPath, *, check: Callable[[Path], None] | None = None) -> Pat
 
 
 def _make_room(folder: Path, wanted: int) -> None:
-    """Removes copies, the longest unused first, until ``wanted`` more bytes are within the limit."""
+    """Remove copies, the least recently used first, until `wanted` more bytes are within the limit."""
     files = []
     for entry in os.scandir(folder):
         try:
             stat = entry.stat()
-        except FileNotFoundError:  # removed by another process at this moment
+        except FileNotFoundError:  # another process has just removed it
             continue
         files.append((stat.st_mtime_ns, stat.st_size, entry.path))
     excess = sum(size for _, size, _ in files) + wanted - cache_bytes()

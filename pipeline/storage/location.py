@@ -16,13 +16,13 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 class RemotePath:
-    """An object, or a folder of objects, with as much of :class:`pathlib.Path` as stores need.
+    """An object, or a folder of objects, with as much of `pathlib.Path` as stores need.
 
-    A value that is not changed; paths made from one another share what is known of the names in their folders.
+    It is immutable. Paths made from one another share the listings of their folders.
 
     Args:
-        url: as ``s3://bucket/key``; keys stand as they are, without percent-encoding.
-        remote: of the path that this one is made from: what is known of the objects.
+        url: such as `s3://bucket/key`; keys are not percent-encoded.
+        remote: the listings of the path that this one is made from.
 
     Raises:
         PipelineError: the URL holds credentials.
@@ -55,10 +55,10 @@ class RemotePath:
     def __lt__(self, other: RemotePath) -> bool:
         return self.url < other.url
 
-    def __deepcopy__(self, _: object) -> RemotePath:  # settings that name it are copied for the record
+    def __deepcopy__(self, _: object) -> RemotePath:  # records of the settings copy it
         return self
 
-    def __reduce__(self) -> tuple[type[RemotePath], tuple[str]]:  # for other processes, which list for themselves
+    def __reduce__(self) -> tuple[type[RemotePath], tuple[str]]:  # for other processes, which make their own listings
         return RemotePath, (self.url,)
 
     def __truediv__(self, name: str) -> RemotePath:
@@ -93,11 +93,11 @@ class RemotePath:
         return self
 
     def below(self, folder: RemotePath) -> str:
-        """The part of the key that follows ``folder``."""
+        """Return the part of the key that follows `folder`."""
         return self.url.removeprefix(f"{folder.url}/")
 
     def stat(self) -> Entry:
-        """Size and version; of a folder that was listed without asking.
+        """Return size and version; no request is made if the folder was listed.
 
         Raises:
             FileNotFoundError: there is no such object.
@@ -105,7 +105,7 @@ class RemotePath:
         return self.remote.entry(self.url)
 
     def refresh(self) -> bool:
-        """Asks for the object itself, whatever was listed, and takes note; whether it is there."""
+        """Look the object up again and update the listing; return whether it exists."""
         return self.remote.refresh(self.url)
 
     def exists(self) -> bool:
@@ -118,27 +118,27 @@ class RemotePath:
             return False
 
     def is_dir(self) -> bool:
-        """Whether there is anything below, which is a folder's only sign."""
+        """Whether there is anything below; object storage has no other sign of a folder."""
         return bool(self.remote.listing(self.url))
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """The objects and folders in this folder, from its listing."""
+        """Return the objects and folders in this folder, from its listing."""
         return (self / name for name in list(self.remote.listing(self.url)))
 
     def list_anew(self) -> None:
-        """Lists the folder, whatever was known of it."""
+        """List the folder again."""
         self.remote.list_anew(self.url)
 
     def find(self) -> list[RemotePath]:
-        """All objects below this folder, sorted; their sizes are known from then on."""
+        """Return all objects below this folder, sorted, and list them with their sizes."""
         return [RemotePath(url, self.remote) for url in self.remote.find(self.url)]
 
     def prefetch(self, names: list[str]) -> None:
-        """Tells that these objects of the folder, small ones, will be read in this order: so some are read ahead."""
+        """Read these small objects of the folder ahead, in this order."""
         self.remote.prefetch(self.url, names)
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Does nothing: folders of object storage come and go with their objects."""
+        """Do nothing: folders of object storage come and go with their objects."""
 
     def read_bytes(self) -> bytes:
         return self.remote.read(self.url)
@@ -147,33 +147,33 @@ class RemotePath:
         return self.read_bytes().decode(encoding)
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
-        """Bytes [start, stop) of objects of this folder, (name, start, stop) each, asked for at once."""
+        """Return bytes [start, stop) of objects of this folder, given as (name, start, stop), in one batch."""
         return self.remote.read_ranges([(f"{self.url}/{name}", start, stop) for name, start, stop in ranges])
 
     def open(self, mode: str = "rb") -> BufferedIOBase:
-        """The object as a stream, read in blocks."""
+        """Open the object as a stream, read in blocks."""
         if mode != "rb":
             raise ValueError(f"mode must be 'rb', got {mode!r}: an object is written whole, by upload")
         return self.remote.open(self.url)
 
     def download(self, target: Path, *, stop: threading.Event | None = None) -> None:
-        """Copies the object to the file ``target``.
+        """Copy the object to the file `target`.
 
         Args:
-            stop: when it is set, the download is given up.
+            stop: setting it aborts the download.
 
         Raises:
             OSError: the disk is full, or there is no such object.
-            StorageError: the object storage did not give it, or gave another number of bytes.
+            StorageError: the object storage refused, or sent another number of bytes.
         """
         self.remote.download(self.url, target, stop)
 
     def upload(self, source: Path) -> None:
-        """Makes the file ``source`` this object, in one step."""
+        """Upload the file `source` as this object, in one step."""
         self.remote.upload(source, self.url)
 
     def upload_new(self, source: Path) -> bool:
-        """Makes the file ``source`` this object unless there is one, as far as the storage allows; whether it did."""
+        """Upload the file `source` unless the object exists, as far as the storage allows; return whether it did."""
         return self.remote.upload_new(source, self.url)
 
     def unlink(self, missing_ok: bool = False) -> None:
@@ -184,7 +184,7 @@ AnyPath = Path | RemotePath
 
 
 def location(text: str | AnyPath) -> AnyPath:
-    """The place that ``text`` names: a URL of object storage, ``file:///…``, or a local path.
+    """Return the place that `text` names: a URL of object storage, `file:///…`, or a local path.
 
     Raises:
         PipelineError: an unknown scheme, no bucket, or credentials in the URL.
@@ -206,10 +206,10 @@ def location(text: str | AnyPath) -> AnyPath:
 
 
 def local_only(text: str) -> Path:
-    """The local path that ``text`` names.
+    """Return the local path that `text` names.
 
     Raises:
-        PipelineError: it names a place in object storage, or nothing that :func:`location` knows.
+        PipelineError: it names a place in object storage, or `location` refuses it.
     """
     path = location(text)
     if isinstance(path, RemotePath):
@@ -223,5 +223,5 @@ def is_remote(path: Any) -> bool:
 
 
 def local(path: AnyPath) -> Path:
-    """``path``, which is known to be local."""
+    """Return `path`, which the caller knows to be local."""
     return cast(Path, path)

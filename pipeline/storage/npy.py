@@ -1,4 +1,4 @@
-"""Reading .npy files, whose headers may claim anything."""
+"""Read .npy files, whose headers may be wrong."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.storage.read_files import refuse_special
 
 
 def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> np.ndarray:
-    """The array in ``path``, memory-mapped unless ``mmap_mode`` is None; no pickles.
+    """Return the array in `path`, memory-mapped unless `mmap_mode` is None; never unpickle.
 
     Args:
-        what: what the file is, for the message.
+        what: what the file is, for messages.
 
     Raises:
-        PipelineError: the file is absent, no regular file, no array of plain values, or shorter than its header says.
+        PipelineError: the file is absent, no regular file, no array of plain values, or shorter than its header claims.
     """
     refuse_special(path, what=what)
     try:
@@ -29,13 +29,13 @@ def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> 
         return array
     except FileNotFoundError:
         raise PipelineError(f"{what}: no file {path}") from None
-    except Exception as error:  # the header is a literal of Python, which can fail in many ways
+    except Exception as error:  # the header is a Python literal, which can fail in many ways
         found = stand_in_of(path)
         raise PipelineError(f"{what}: {path} is {found or f'not a readable .npy file: {_line(error)}'}") from None
 
 
 def _refuse_false_header(path: Path) -> None:
-    """Raises ValueError where the file does not hold what its header says, before memory is asked for."""
+    """Raise ValueError if the file does not hold what its header claims, before any memory is allocated."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):

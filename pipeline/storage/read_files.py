@@ -1,4 +1,4 @@
-"""Reading files that strangers wrote: each is bounded, and what is wrong is one line."""
+"""Read files that strangers wrote: within limits, and with errors of one line."""
 
 from __future__ import annotations
 
@@ -19,36 +19,31 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_BLOCK_BYTES = 1 << 18
+_DEEPEST = 64  # objects and lists inside one another; our own files have less than ten
+_LONGEST_INTEGER = 400  # digits; our numbers are floats at most, which end at 309
+
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a file of settings.
+    """Return the values of a settings file in TOML.
 
     Raises:
-        PipelineError: no such file, or it is not TOML.
+        PipelineError: there is no such file, or it is not TOML.
     """
     text = read_text(path, what="settings")
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise PipelineError(f"settings: {path} is not TOML that can be read: it is nested too deep") from None
-    except ValueError as error:  # of the library, or Python's own on integers of very many digits
+    except ValueError as error:  # from the library, or from Python for integers of very many digits
         raise PipelineError(f"settings: {path} is not TOML: {str(error).partition(';')[0]}") from None
 
 
-_BLOCK_BYTES = 1 << 18
-
-
-_DEEPEST = 64  # objects and lists inside one another; a file of ours has less than ten
-
-
-_LONGEST_INTEGER = 400  # digits; every number of ours is a float at most, which ends at 309
-
-
 def read_json(path: AnyPath, *, what: str) -> Any:
-    """The JSON value in ``path``; a key that stands twice in an object, such as a video's id, is refused.
+    """Return the JSON value in `path`; refuse a key, such as a video's id, that appears twice in an object.
 
     Args:
-        what: what the file is, for the message ("annotations", "detections", …).
+        what: what the file is, for messages ("annotations", "detections", …).
 
     Raises:
         PipelineError: the file is absent, unreadable or not JSON, or a key appears twice.
@@ -66,10 +61,10 @@ def read_json(path: AnyPath, *, what: str) -> Any:
 
 
 def read_text(path: AnyPath, *, what: str) -> str:
-    """The text of a file, UTF-8 with or without a byte order mark.
+    """Return the text of a file, UTF-8 with or without a byte order mark.
 
     Args:
-        what: as in :func:`read_json`.
+        what: as in `read_json`.
 
     Raises:
         PipelineError: the file is absent, no regular file, or cannot be read.
@@ -84,7 +79,7 @@ def read_text(path: AnyPath, *, what: str) -> str:
 
 
 def refuse_special(path: AnyPath, *, what: str) -> None:
-    """Refuses what is there and no regular file: opening a pipe or a device can wait, or give bytes, for ever.
+    """Refuse a path that exists and is no regular file: a pipe or a device can block, or give bytes, for ever.
 
     Raises:
         PipelineError: it is a folder, a pipe, a device or a socket, or no path at all.
@@ -103,29 +98,23 @@ def refuse_special(path: AnyPath, *, what: str) -> None:
         raise PipelineError(f"{what}: {path} must be a regular file, it is {found}; give a file")
 
 
-def _integer(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER:
-        raise ValueError(f"an integer of {len(text)} digits")
-    return int(text)
-
-
-def _refuse_deep(value: Any) -> None:
-    """Raises ValueError for a value so deep that what walks over it would fail."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
-        level = [child for children in inner for child in children if isinstance(child, (dict, list))]
-        if not level:
-            return
-    raise ValueError(f"lists or objects stand more than {_DEEPEST} deep in one another")
+def sha256_of_file(path: AnyPath) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    # One buffer for all blocks: large allocations that are cut to small ones fragment the heap, by 96 bytes a file.
+    block = memoryview(bytearray(_BLOCK_BYTES))
+    with path.open("rb") as file:
+        while count := file.readinto(block):
+            digest.update(block[:count])
+    return digest.hexdigest()
 
 
 class _DuplicateKeyError(Exception):
-    """The key that stands twice in an object."""
+    """Names the key that appears twice in an object."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of ``pairs``. By itself ``json`` lets the last of two equal keys hide the first."""
+    """Return the object of `pairs`. By default `json` lets the last of two equal keys hide the first."""
     value = dict(pairs)
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -133,12 +122,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def sha256_of_file(path: AnyPath) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    # Into one buffer: blocks that are asked for large and come small fragment the heap, by 96 bytes a file.
-    block = memoryview(bytearray(_BLOCK_BYTES))
-    with path.open("rb") as file:
-        while count := file.readinto(block):
-            digest.update(block[:count])
-    return digest.hexdigest()
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)
+
+
+def _refuse_deep(value: Any) -> None:
+    """Raise ValueError for a value that is nested too deep for code that walks over it."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [child for children in inner for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return
+    raise ValueError(f"lists or objects stand more than {_DEEPEST} deep in one another")

@@ -1,6 +1,6 @@
-"""Object storage through fsspec: listings that are kept, small objects read ahead, errors in one form.
+"""Object storage through fsspec: kept listings, small objects read ahead, errors in one form.
 
-fsspec and the package for a scheme are imported when the first object is asked for.
+fsspec and the package for a scheme are imported at the first request.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import PipelineError, SolaPipelineError, StorageError
+from pipeline.storage.read_ahead import ReadAhead
 
-# The scheme, and the extra of this project that brings its package. memory:// is fsspec's own, for trials.
+# Each scheme, and the extra of this project that installs its package. memory:// is fsspec's own, for trials.
 SCHEMES = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "memory": "s3"}
-_MOST_AHEAD = 128  # small objects asked for at once
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object as listings describe it.
+    """An object as a listing describes it.
 
     Args:
         st_size: bytes.
@@ -39,13 +39,13 @@ class Entry:
 
 
 class Remote:
-    """The objects of one scheme, and what is known of them."""
+    """The objects of one scheme, and their listings."""
 
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme
         self._opened: Any = None
         self._listings: dict[str, dict[str, Entry]] = {}  # by the folder's URL, by name
-        self._ahead: dict[str, _Ahead] = {}  # by the folder's URL
+        self._ahead: dict[str, ReadAhead] = {}  # by the folder's URL
         self._reading_ahead = threading.Lock()
 
     @property
@@ -75,7 +75,7 @@ class Remote:
             return _entry(self._fs.info(url))
 
     def _note(self, url: str, entry: Entry | None) -> None:
-        """Notes an object, or that there is none."""
+        """Note in the listings that an object exists, or that it does not (None)."""
         folder, _, name = url.rpartition("/")
         if folder in self._ahead:
             self._ahead[folder].forget(name)
@@ -100,13 +100,13 @@ class Remote:
             infos = []
         for info in infos:
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
-            if self._url(info["name"]) == f"{folder}/{name}":  # not the folder's own mark, nor itself if an object
+            if self._url(info["name"]) == f"{folder}/{name}":  # else it is the folder's marker, or is the object itself
                 found[name] = _entry(info)
         self._listings[folder] = dict(sorted(found.items()))
         self._ahead.pop(folder, None)
 
     def find(self, folder: str) -> list[str]:
-        """All objects below a folder; all folders on the way count as listed from then on."""
+        """Return all objects below a folder, and list all folders on the way."""
         with translate_errors(folder):
             infos = self._fs.find(folder, detail=True)
         urls = []
@@ -128,7 +128,7 @@ class Remote:
         return f"{self._scheme}://{str(key).strip('/')}"
 
     def prefetch(self, folder: str, names: list[str]) -> None:
-        self._ahead[folder] = _Ahead(names)
+        self._ahead[folder] = ReadAhead(names)
 
     def read(self, url: str) -> bytes:
         folder, _, name = url.rpartition("/")
@@ -140,10 +140,10 @@ class Remote:
             return self._read_ahead(folder, name)
 
     def _read_ahead(self, folder: str, name: str) -> bytes:
-        """An object of a listed folder, and those that will probably be asked for next."""
+        """Read an object of a listed folder, together with those that will probably be read next."""
         if folder not in self._ahead:
-            # Unless told otherwise, sidecars are read in the order of their names.
-            self._ahead[folder] = _Ahead([name for name in self._listings[folder] if name.endswith(".json")])
+            # Without `prefetch`, sidecars are read in the order of their names.
+            self._ahead[folder] = ReadAhead([name for name in self._listings[folder] if name.endswith(".json")])
         ahead = self._ahead[folder]
         if (known := ahead.take(name)) is not None:
             return known
@@ -169,7 +169,7 @@ class Remote:
         return cast(list[bytes], found)
 
     def _cat(self, ranges: list[tuple[str, int, int]]) -> list[bytes | Exception]:
-        """Bytes of many objects at once, or why they could not be read."""
+        """Return the bytes of many objects, read in one batch; for each that failed, its error."""
         asked = [(place, *part) for place, part in enumerate(ranges) if part[2] > part[1]]
         found: list[bytes | Exception] = [b""] * len(ranges)
         if asked:
@@ -190,38 +190,38 @@ class Remote:
             from fsspec.callbacks import Callback
 
             class Watched(Callback):
-                """Told after each block, which is the one place where a download can be ended."""
+                """Called after each block, the only place where a download can be aborted."""
 
                 def relative_update(self, inc: int = 1) -> None:
                     if stop is not None and stop.is_set():
-                        raise StorageError(f"{url}: given up")
+                        raise StorageError(f"{url}: download aborted")
 
             self._fs.get_file(url, str(target), callback=Watched())
         if target.stat().st_size != size:
             raise StorageError(
-                f"{url} has changed since it was listed, or was not sent whole: {target.stat().st_size} bytes in the "
-                f"place of {size}; run the same command again"
+                f"{url} has changed since it was listed, or was not sent whole: {target.stat().st_size} bytes in place "
+                f"of {size}; run the same command again"
             )
 
     def upload(self, source: Path, url: str) -> None:
         with translate_errors(url):
             self._fs.put_file(str(source), url)
-        self._note(url, Entry(source.stat().st_size, ""))  # the version is asked for when it is needed
+        self._note(url, Entry(source.stat().st_size, ""))  # the version is looked up when it is needed
 
     def upload_new(self, source: Path, url: str) -> bool:
         try:
             with translate_errors(url):
                 self._fs.put_file(str(source), url, mode="create")
-        except (OSError, StorageError):  # each package says in its own way that there is one
+        except (OSError, StorageError):  # each package reports an existing object in its own way
             if self.refresh(url):
                 return False
-            self.upload(source, url)  # a storage that knows no such upload; else this says what is wrong
+            self.upload(source, url)  # the storage has no conditional upload; on another error this raises it
         self.refresh(url)
         return True
 
     def remove(self, url: str, *, missing_ok: bool) -> None:
         try:
-            self.entry(url)  # object storage does not complain of what is not there
+            self.entry(url)  # object storage does not report that an object is absent
             with translate_errors(url):
                 self._fs.rm_file(url)
         except FileNotFoundError:
@@ -230,42 +230,11 @@ class Remote:
         self._note(url, None)
 
 
-class _Ahead:
-    """Small objects of a folder, read some at a time: the more, the longer they are asked for in order."""
-
-    def __init__(self, names: list[str]) -> None:
-        self._names = names
-        self._place = {name: place for place, name in enumerate(names)}
-        self._next = -1  # place after the last one that was asked for
-        self._count = 1
-        self._kept: dict[str, bytes] = {}
-
-    def following(self, name: str) -> list[str]:
-        """The names to read together with ``name``; none where reading does not go forward."""
-        place = self._place.get(name)
-        if place is None:
-            return []
-        in_order = self._next <= place <= self._next + self._count
-        self._count = min(_MOST_AHEAD, 2 * self._count) if in_order else 1
-        self._kept.clear()
-        self._next = place + self._count
-        return self._names[place + 1 : self._next]
-
-    def keep(self, name: str, data: bytes) -> None:
-        self._kept[name] = data
-
-    def take(self, name: str) -> bytes | None:
-        return self._kept.pop(name, None)
-
-    def forget(self, name: str) -> None:
-        self._kept.pop(name, None)
-
-
 def _filesystem(scheme: str) -> Any:
     try:
         import fsspec
 
-        # Listings are kept here, where what is written can be noted in them.
+        # `Remote` keeps the listings, so that it can note its writes in them.
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         raise PipelineError(
@@ -275,19 +244,19 @@ def _filesystem(scheme: str) -> Any:
 
 def _entry(info: dict[str, Any]) -> Entry:
     version = next((info[name] for name in ("ETag", "etag", "md5Hash", "created") if info.get(name)), "")
-    if isinstance(version, datetime):  # listings of memory:// give the same time as a number
+    if isinstance(version, datetime):  # listings of memory:// give this time as a number
         version = version.timestamp()
     return Entry(int(info.get("size") or 0), str(version).strip('"'), folder=info.get("type") == "directory")
 
 
 @contextmanager
 def translate_errors(url: str) -> Iterator[None]:
-    """Gives what fsspec's packages raise one of three forms.
+    """Turn the errors of fsspec's packages into one of three.
 
     Raises:
         FileNotFoundError: there is no such object.
         OSError: the local disk is full.
-        StorageError: all else: no credentials, no permission, no answer.
+        StorageError: anything else: no credentials, no permission, no answer.
     """
     try:
         yield
@@ -295,7 +264,7 @@ def translate_errors(url: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
     except SolaPipelineError:
         raise
-    except Exception as error:  # each package has its own kinds, many of which are no OSError
+    except Exception as error:  # each package has its own errors, many of them no OSError
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
         words = f"{type(error).__name__}: {error}"

@@ -1,8 +1,6 @@
-"""Whether a file is still the one that it was."""
+"""Tell whether a file has changed, by size, time and hash."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
@@ -10,10 +8,13 @@ from pipeline.storage.read_files import sha256_of_file
 Stamp = tuple[int, int | str]  # size, and time of the last change or version
 
 
-def has_changed(path: AnyPath, source: Any) -> bool | None:
-    """Whether the file is another one now than ``source`` describes; None where it cannot be read.
+def has_changed(path: AnyPath, source: object) -> bool | None:
+    """Whether the file differs from what `source` describes; None if it cannot be read.
 
-    It is read only if its size is the same and its time, or the version of a remote one, is not.
+    It is read only if its size is the same and its time (for a remote file, its version) is not.
+
+    Args:
+        source: the `source` of a sidecar or a failure record: `bytes`, `modified_ns` or `etag`, `sha256`.
     """
     if not isinstance(source, dict):
         return True
@@ -30,10 +31,10 @@ def has_changed(path: AnyPath, source: Any) -> bool | None:
 
 
 def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
-    """Size and time of the last change, or version; None where they cannot be had.
+    """Return size and time of the last change (for a remote file, its version); None if they are unknown.
 
     Args:
-        now: of a remote file as it is now, not as it was listed.
+        now: ask for a remote file again, in place of using the listing.
     """
     try:
         if isinstance(path, RemotePath):
@@ -48,6 +49,6 @@ def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
 
 
 def size_of(path: AnyPath) -> int:
-    """Bytes of a file; 0 where they cannot be had."""
+    """Return the bytes of a file; 0 if they are unknown."""
     stamp = stamp_of(path)
     return stamp[0] if stamp else 0

@@ -1,4 +1,4 @@
-"""What all rows of a feature store share, and what a row means in seconds."""
+"""The spec of a feature store: what all its rows share, and what a row means in seconds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any, Literal
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import AnyPath
+from pipeline.store.records import RowsRecord, SpecRecord
 
+SCHEMA = 1  # of store.json and the sidecars
 # As version 0.1 wrote it, spelling included: stores of equal features have equal bytes.
 ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
     "frame; its centre is i * stride_seconds + first_center_seconds"
 )
-OWN_RATE = "video"  # in the place of a rate: each video's own
+OWN_RATE = "video"  # stands for each video's own rate
 _MOST_CHANNELS = 10**7
-_MOST_FRAMES = 10**5  # of a snippet
+_MOST_FRAMES = 10**5  # in a snippet
 _LONGEST_SECONDS = 1e9  # thirty years
 
 
@@ -32,10 +34,10 @@ class StoreSpec:
         dtype: of the arrays.
         plan: how videos were cut into snippets.
         encoder: name, version and preprocessing of the snippet encoder.
-        weights: name and SHA-256 of its weights; whether they are random, and their seed.
+        weights: name and SHA-256 of its weights; whether they are random, and the seed.
         precision: of the encoder's arithmetic.
-        decoder: the decoder asked for; which one ran stands in each sidecar.
-        sola: None for plain features; else the SHA-256 of the SoLa module that they went through.
+        decoder: the decoder asked for; each sidecar names the one that ran.
+        sola: None for plain features; else the SHA-256 and the settings of the SoLa module that enhanced them.
     """
 
     channels: int
@@ -49,12 +51,12 @@ class StoreSpec:
 
     @property
     def stream_channels(self) -> tuple[int, ...]:
-        """The number of channels of each stream, in the order of the columns, where there are several."""
+        """The number of channels of each stream, in the order of the columns; empty if there is one stream."""
         streams = [stream["channels"] for stream in self.encoder.get("streams", ())]
         return tuple(end - begin for begin, end in streams) if len(streams) > 1 else ()
 
-    def as_json(self) -> dict[str, Any]:
-        """The spec as plain JSON values; fractions are text like "30000/1001", seconds are added for readers."""
+    def as_json(self) -> SpecRecord:
+        """Return the spec as plain JSON values; fractions are text such as "30000/1001", and seconds are added."""
         return {
             "channels": self.channels,
             "dtype": self.dtype,
@@ -67,8 +69,15 @@ class StoreSpec:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], *, where: AnyPath) -> StoreSpec:
-        """The spec in ``value``; ``where`` is the file that it comes from, for the error."""
+    def from_json(cls, value: Mapping[str, Any], *, where: AnyPath) -> StoreSpec:
+        """Read the spec in `value`.
+
+        Args:
+            where: the file that it comes from, for the error.
+
+        Raises:
+            PipelineError: it is no spec.
+        """
         try:
             _check_types(value)
             plan = plan_from_json(value["rows"])
@@ -78,7 +87,7 @@ class StoreSpec:
             raise PipelineError(f"{where} is not the spec of a feature store: {_words(error)}") from None
 
     def differences(self, other: StoreSpec) -> list[str]:
-        """One line for each field that differs: ``encoder.name: 'a' here, 'b' there``."""
+        """Return one line for each field that differs: `encoder.name: 'a' here, 'b' there`."""
         here, there = (_flat(json.loads(json.dumps(spec.as_json()))) for spec in (self, other))  # tuples are lists
         keys = sorted(here.keys() | there.keys())
         return [
@@ -88,28 +97,28 @@ class StoreSpec:
         ]
 
     def foreign_fields(self, sidecar: Mapping[str, Any], *, where: AnyPath) -> list[str]:
-        """In what the sidecar of a sequence differs from this spec; nothing where it belongs into a store of it.
+        """Return the differences of a sidecar from this spec; none if its sequence belongs in a store of this spec.
 
         Raises:
-            PipelineError: the sidecar in file ``where`` states no spec.
+            PipelineError: the sidecar, in file `where`, states no spec.
         """
         if all(sidecar.get(name) == value for name, value in self._as_stored.items()):
             return []
-        theirs = StoreSpec.from_json(dict(sidecar), where=where)
-        # Where rows follow each video's own rate, the sidecar says which one that is.
+        theirs = StoreSpec.from_json(sidecar, where=where)
+        # Where rows follow each video's own rate, the sidecar states this rate.
         plan = self.plan if theirs.plan.fps is None else self.plan.at(theirs.plan.fps)
         return replace(self, plan=plan).differences(theirs)
 
     @cached_property
-    def _as_stored(self) -> dict[str, Any]:
+    def _as_stored(self) -> SpecRecord:
         return self.as_json()
 
 
-def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
-    """The plan that :func:`rows_as_json` wrote.
+def plan_from_json(rows: Mapping[str, Any]) -> SnippetPlan:
+    """Read a plan that `rows_as_json` wrote.
 
     Raises:
-        KeyError, TypeError, ValueError, PipelineError: it is none.
+        KeyError, TypeError, ValueError, PipelineError: `rows` is no plan.
     """
     num_frames, stack, flow = rows["num_frames"], rows.get("stack", 1), rows.get("flow", False)
     if not whole(num_frames, most=_MOST_FRAMES) or not whole(stack, most=_MOST_FRAMES) or not isinstance(flow, bool):
@@ -125,11 +134,11 @@ def plan_from_json(rows: dict[str, Any]) -> SnippetPlan:
     )
 
 
-def check_sidecar(value: dict[str, Any], spec: StoreSpec) -> None:
-    """Refuses what a program could not go on with: a sidecar without rows, a duration that is none.
+def check_sidecar(value: Mapping[str, Any], spec: StoreSpec) -> None:
+    """Refuse a sidecar that readers cannot use, such as one without rows or with an impossible duration.
 
     Raises:
-        KeyError, TypeError, ValueError, PipelineError: what is wrong.
+        KeyError, TypeError, ValueError, PipelineError: the sidecar is wrong; the error says where.
     """
     rows, channels = value["shape"]
     if not whole(rows, least=0) or not whole(channels):
@@ -148,12 +157,12 @@ def check_sidecar(value: dict[str, Any], spec: StoreSpec) -> None:
 
 
 def whole(value: Any, *, least: int = 1, most: int = 10**12) -> bool:
-    """Whether a value of a file is an integer from ``least`` to ``most``."""
+    """Whether a value from a file is an integer from `least` to `most`."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _check_types(value: dict[str, Any]) -> None:
-    """Raises TypeError or ValueError for fields of a spec that have another type than they should."""
+def _check_types(value: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError for fields of a spec that have the wrong type."""
     if not whole(value["channels"], most=_MOST_CHANNELS):
         raise ValueError(f"channels must be an integer > 0, got {value['channels']!r:.40}")
     if value["dtype"] not in ("float32", "float16"):
@@ -176,10 +185,10 @@ def _words(error: Exception) -> str:
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
-def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
-    """What a row means, for spec and sidecar; the seconds are None where they differ from video to video."""
+def rows_as_json(plan: SnippetPlan) -> RowsRecord:
+    """Return what a row means, for spec and sidecar; the seconds are None where they differ from video to video."""
     fixed = plan.fps is not None
-    return {
+    rows: RowsRecord = {
         "meaning": ROW_MEANING,
         "stride_seconds": float(plan.stride_seconds) if fixed else None,
         "window_seconds": float(plan.window_seconds) if fixed else None,
@@ -189,10 +198,13 @@ def rows_as_json(plan: SnippetPlan) -> dict[str, Any]:
         "window_frames": str(plan.window_frames),
         "num_frames": plan.num_frames,
         "tail": plan.tail,
-        # Only where they say something, so that stores without flow stay what they were.
-        **({"stack": plan.stack} if plan.stack != 1 else {}),
-        **({"flow": True} if plan.flow else {}),
     }
+    # Only if they say something, so that stores without flow stay the same.
+    if plan.stack != 1:
+        rows["stack"] = plan.stack
+    if plan.flow:
+        rows["flow"] = True
+    return rows
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sequences of a store, read window by window, as the fitting of SoLa wants them."""
+"""The sequences of a store, read window by window, to fit SoLa."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipeline.storage.local import cache_bytes
 from pipeline.storage.location import RemotePath
 from pipeline.store.feature_store import FeatureStore
 
-_MAPPED = 256  # open memory maps: windows are drawn over and over from the same files
+_MAPPED = 256  # open memory maps: windows come from the same files over and over
 
 
 class StoreSource:
-    """A :class:`sola.sampling.FeatureSource` over a store.
+    """A `sola.sampling.FeatureSource` over a store.
 
-    Of a remote store as many sequences as the cache holds are copied whole, when they are first asked for. Of the
-    others each window is read by its range of bytes, all windows of a step at once, while the step before is computed:
-    a window is some rows of what may be hours, and copies that make room for each other would be fetched over and over.
+    Sequences of a remote store are copied whole, at their first use, until the cache is full. The others are read by
+    byte ranges, all windows of a step at once, while the step before is computed: a window is a few rows of what may be
+    hours, and copies that make room for each other would be fetched again and again.
     """
 
     def __init__(self, store: FeatureStore) -> None:
@@ -45,11 +45,11 @@ class StoreSource:
         return len(self._ids)
 
     def length(self, index: int) -> int:
-        """T of sequence ``index``."""
+        """Return T of sequence `index`."""
         return self._lengths[index]
 
     def rows(self, index: int, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) of sequence ``index``, [stop - start, C]."""
+        """Return rows [start, stop) of sequence `index`, [stop - start, C]."""
         if index not in self._by_range:
             return self._features(index)[start:stop]
         if (index, start, stop) not in self._expected:
@@ -57,7 +57,7 @@ class StoreSource:
         return self._expected[index, start, stop]
 
     def prefetch(self, windows: Sequence[tuple[int, int, int]]) -> None:
-        """Reads the windows (index, start, stop) that are asked for next, those of before are forgotten."""
+        """Read the windows (index, start, stop) that are used next, and forget the earlier ones."""
         wanted = sorted({window for window in windows if window[0] in self._by_range})
         folder = self._store.path / "features"
         if not wanted or not isinstance(folder, RemotePath):

@@ -1,4 +1,4 @@
-"""Tables of words and figures, for results that are compared side by side; times as people say them."""
+"""Tables of words and figures for comparing results, and durations for people."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.text.plain import plain
 def table_text(
     title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, sums: int = 0, figures: bool = True
 ) -> str:
-    """A table as text, as wide as it needs to be, also where the output goes to a file.
+    """Return a table as text, as wide as its content, also if the output goes to a file.
 
     Args:
-        title: one line above it.
+        title: the line above it.
         header: names of the columns.
-        rows: cells, taken as they are: brackets are no markup.
-        sums: how many rows at the end are sums, and stand below a line.
-        figures: whether all columns but the first hold figures, which stand to the right.
+        rows: cells, shown as they are: brackets are no markup.
+        sums: number of rows at the end that are sums, shown below a line.
+        figures: whether all columns but the first hold figures, which are right-aligned.
     """
     names, cells = list(map(plain, header)), [list(map(plain, row)) for row in rows]
     table = Table(box=box.HEAVY_HEAD if _draws_lines() else box.ASCII)
@@ -40,7 +40,7 @@ def table_text(
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it: 12.3 s, 4.5 min, 6.7 h, 8.9 days."""
+    """Return a duration in a suitable unit: 12.3 s, 4.5 min, 6.7 h, 8.9 days."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
@@ -48,5 +48,5 @@ def duration(seconds: float) -> str:
 
 
 def _draws_lines() -> bool:
-    """Whether standard output takes the characters that lines are drawn with."""
+    """Whether standard output can show box-drawing characters."""
     return (sys.stdout.encoding or "").lower().startswith("utf")

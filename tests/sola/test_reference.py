@@ -164,7 +164,7 @@ def test_a_store_is_enhanced_with_their_checkpoint_and_again(tmp_path: Path, nam
     torch.save(state, tmp_path / name)
     out, summary = enhance_store(store, tmp_path / "out", SolaConfig(), module_file=tmp_path / name)
     assert summary.done == 3
-    assert "does not tell its dilations" in summary.notes[0]
+    assert "does not state its dilations" in summary.notes[0]
     for video_id in store.ids():
         x = torch.from_numpy(np.array(store.read(video_id).features))[None]
         expected = authors_forward(state, x, (1, 1, 1))[0].numpy()

@@ -1,1 +1,1 @@
-"""What is done with whole stores: looking into them, checking, merging, packing."""
+"""Tools for whole stores: list, verify, merge, pack and unpack."""

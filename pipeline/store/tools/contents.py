@@ -1,4 +1,4 @@
-"""What is in a store, from its sidecars alone: no array is read."""
+"""List what is in a store, from its sidecars alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.store.feature_store import FeatureStore
 
 @dataclass(frozen=True)
 class SequenceLine:
-    """One video of a store: its id, number of snippets, length in seconds, and type of its features."""
+    """One video of a store: its id, number of snippets, length in seconds, and dtype."""
 
     id: str
     rows: int
@@ -22,7 +22,7 @@ class SequenceLine:
     dtype: str
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 
@@ -31,12 +31,12 @@ class StoreTotals:
     """A store in numbers.
 
     Args:
-        videos: that are done.
+        videos: number that are done.
         hours: of video.
-        rows: snippets.
-        gigabytes: of features, 10^9 bytes.
+        rows: number of snippets.
+        gigabytes: of features, in 10^9 bytes.
         failures: number of failed videos by class of failure.
-        incomplete: videos whose files do not fit each other; `verify` tells more.
+        incomplete: number of videos whose files do not fit each other; `verify` tells more.
     """
 
     videos: int
@@ -47,11 +47,11 @@ class StoreTotals:
     incomplete: int
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the totals as lines for people."""
         failed = ", ".join(f"{kind} {count}" for kind, count in sorted(self.failures.items())) or "none"
         lines = [
             f"videos    {self.videos}",
@@ -64,7 +64,7 @@ class StoreTotals:
 
 
 def sequence_lines(store: FeatureStore) -> Iterator[SequenceLine]:
-    """The videos that are done, by id."""
+    """Yield the videos that are done, by id."""
     for video_id in store.ids():
         sidecar = store.sidecar(video_id)
         if sidecar is not None:
@@ -73,12 +73,12 @@ def sequence_lines(store: FeatureStore) -> Iterator[SequenceLine]:
 
 
 def totals(store: FeatureStore) -> StoreTotals:
-    """The store in numbers."""
+    """Return the store in numbers."""
     videos = rows = 0
     seconds = 0.0
     for line in sequence_lines(store):
         videos, rows, seconds = videos + 1, rows + line.rows, seconds + line.seconds
-    done = set(store.ids())  # a video counts once, also where an older version has left it both done and failed
+    done = set(store.ids())  # a video counts once, even if an older version left it both done and failed
     failed = [video_id for video_id in store.failed_ids() if video_id not in done]
     failures = Counter(str((store.failure(i) or {}).get("kind", "unreadable record")) for i in failed)
     size = rows * store.spec.channels * np.dtype(store.spec.dtype).itemsize

@@ -1,23 +1,19 @@
-"""Several stores of one kind as one: what the parts of a job array, or several sites, have made."""
+"""Merge stores of one kind, such as those that the parts of a job array, or several sites, made."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.storage.atomic_files import whole_file
 from pipeline.storage.local import temporary_copy
 from pipeline.storage.location import AnyPath
-from pipeline.storage.npy import read_npy
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.sequence import check_hash
 from pipeline.text.plain import counted
 
 _SHOWN = 5
@@ -25,31 +21,31 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class MergeSummary:
-    """Number of sequences copied now, that were there before, and of failures taken over."""
+    """Number of sequences copied now, of sequences that were there before, and of failures copied."""
 
     copied: int
     present: int
     failures: int
 
     def text(self) -> str:
-        """One line of counts."""
+        """Return one line of counts."""
         copied, failures = counted(self.copied, "sequence"), counted(self.failures, "failure")
         return f"{copied} copied, {self.present} were there, {failures}"
 
 
 def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = silent) -> MergeSummary:
-    """Copies the sequences of all stores into the store ``out``, which may hold some already.
+    """Copy the sequences of all stores into the store `out`, which may hold some already.
 
-    A video that several stores have is taken once. Failures are taken over of videos that no store has. What lies
-    beside the sequences (the SoLa module of enhanced stores) comes from the first store; logs stay where they are.
+    A video that several stores have is copied once. A failure is copied if no store has the video. Files beside the
+    sequences (the SoLa module of enhanced stores) come from the first store. Logs are not copied.
 
     Args:
         sources: two or more, of one spec.
-        report: told the share of sequences done, 0 to 1.
+        report: gets the share of sequences done, 0 to 1.
 
     Raises:
-        PipelineError: the specs differ (the fields are named), stores have different features of one video (the ids
-            are named; nothing was copied), or an array is not what its sidecar says.
+        PipelineError: the specs differ (the message names the fields), stores have different features of one video (the
+            message names the ids; nothing was copied), or an array is not what its sidecar says.
     """
     if len(sources) < 2:
         raise PipelineError(f"stores must be two or more to merge, got {len(sources)}")
@@ -97,15 +93,9 @@ def _copy_sequence(source: FeatureStore, store: FeatureStore, video_id: str) -> 
     sha256 = source.require_sidecar(video_id)["sha256"]
     with temporary_copy(source.array_path(video_id)) as array, whole_file(store.array_path(video_id)) as partial:
         shutil.copyfile(array, partial)
-        _check(partial, sha256, source.array_path(video_id))
+        check_hash(partial, sha256, where=source.array_path(video_id))
     store.failure_path(video_id).unlink(missing_ok=True)
     _copy(source.sidecar_path(video_id), store.sidecar_path(video_id))
-
-
-def _check(copy: Path, sha256: str, path: AnyPath) -> None:
-    rows = read_npy(copy, what="features")
-    if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != sha256:
-        raise PipelineError(f"{path} is not the array that its sidecar describes; run `verify --deep --repair`")
 
 
 def _is_there(source: AnyPath, target: AnyPath) -> bool:

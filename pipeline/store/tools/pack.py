@@ -1,12 +1,12 @@
-"""A store's many small files as a few large ones, for file systems that suffer from small files.
+"""Pack a store's many small files into a few large ones, for file systems that are slow with small files.
 
     OUT/store.json          as in the store
-    OUT/shards/000000.tar   plain tar, not compressed: `tar -xf` of all shards into a folder gives the store, too, and
-                            a row lies in a shard as it lies in its .npy file
+    OUT/shards/000000.tar   plain tar, not compressed: `tar -xf` of all shards into one folder also gives the store,
+                            and the bytes of a row are those in its .npy file
     OUT/index.json          {"files": {path in the store: [shard, offset, bytes, SHA-256]}, …}, written last
 
-A shard is whole or absent. One that was finished before an interruption, and whose files have not changed since, is
-kept by the next run; shards/000000.json says what is in it until the index does.
+A shard is whole or absent. After an interruption the next run keeps the finished shards whose files have not changed;
+until the index is written, shards/000000.json lists what is in a shard.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TAR_BLOCK = 512
 
 @dataclass(frozen=True)
 class PackSummary:
-    """Number of files, bytes, shards made now, and shards that an earlier run had made."""
+    """Number of files and bytes, of shards made now, and of shards that an earlier run made."""
 
     files: int
     bytes: int
@@ -52,21 +52,21 @@ class PackSummary:
     kept: int
 
     def text(self) -> str:
-        """One line of counts."""
+        """Return one line of counts."""
         files, shards = counted(self.files, "file"), counted(self.made + self.kept, "shard")
         return f"{files}, {self.bytes / 1e9:.3f} GB in {shards} ({self.kept} were there)"
 
 
 def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: Report = silent) -> PackSummary:
-    """Packs all files of a store into shards below ``out``; an array and its sidecar stand side by side.
+    """Pack all files of a store into shards below `out`, each array next to its sidecar.
 
     Args:
-        megabytes: size at which a shard is full; a larger array has one of its own.
-        report: told the share of the bytes done, 0 to 1.
+        megabytes: size at which a shard is full; a larger array gets its own shard.
+        report: gets the share of the bytes done, 0 to 1.
 
     Raises:
-        PipelineError: the store has files that do not fit each other, an array is not what its sidecar says, or
-            ``out`` holds something else.
+        PipelineError: files of the store do not fit each other, an array is not what its sidecar says, or `out` holds
+            something else.
     """
     if not megabytes > 0:
         raise PipelineError(f"megabytes must be > 0, got {megabytes}")
@@ -90,7 +90,7 @@ def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: R
         if _still_holds(here, sizes, store, shard_path(out, number)):
             kept += 1
         else:
-            if (out / INDEX).is_file():  # from here on it would be wrong
+            if (out / INDEX).is_file():  # the index would now be wrong
                 _split_index(out, known or {})
             here = _write_shard(store, sizes, out, number)
         packed |= here
@@ -101,21 +101,21 @@ def pack(store: FeatureStore, out: AnyPath, *, megabytes: float = 512, report: R
             partial.write_bytes((store.path / "store.json").read_bytes())
         head = {"schema": SCHEMA, "format": "packed feature store", "shards": len(plan)}
         write_text(out / INDEX, json.dumps({**head, "files": packed}, ensure_ascii=False))
-    for name in [path.name for path in (out / "shards").iterdir()]:  # what the index has made superfluous
+    for name in [path.name for path in (out / "shards").iterdir()]:  # the index replaces these
         if name.endswith(".json") or name >= f"{len(plan):06}":
             (out / "shards" / name).unlink()
     return PackSummary(len(packed), total, len(plan) - kept, kept)
 
 
 def _split_index(out: AnyPath, known: dict[str, Place]) -> None:
-    """Gives each shard its own index in the place of that of all, so that an interrupted run loses none of them."""
+    """Replace the common index by one for each shard, so that an interrupted run loses no shard."""
     for number in sorted({place[0] for place in known.values()}):
         write_json(part_path(out, number), {name: place for name, place in known.items() if place[0] == number})
     (out / INDEX).unlink()
 
 
 def _groups(store: FeatureStore) -> list[dict[str, int]]:
-    """The store's files by name, with their sizes; those of a video together, the array first."""
+    """Return the store's files by name, with their sizes; those of a video together, the array first."""
     features = {path.name: path.stat().st_size for path in (store.path / "features").iterdir() if _visible(path)}
     groups = []
     for video_id in store.ids():
@@ -131,7 +131,7 @@ def _groups(store: FeatureStore) -> list[dict[str, int]]:
     for path in sorted(path for path in store.path.iterdir() if _visible(path)):
         if path.is_dir() and path.name not in (*FOLDERS, "parts"):
             raise PipelineError(f"{path} is no folder of a store; move it elsewhere first")
-        if path.is_file():  # ranges of videos that are not finished stay behind
+        if path.is_file():  # `parts`, ranges of unfinished videos, are not packed
             groups.append({path.name: path.stat().st_size})
     for name in (name for group in groups for name in group):
         if not is_store_file(name):
@@ -144,7 +144,7 @@ def _visible(path: AnyPath) -> bool:
 
 
 def _plan(groups: list[dict[str, int]], limit: float) -> list[dict[str, int]]:
-    """The files of each shard."""
+    """Return the files of each shard."""
     plan: list[dict[str, int]] = []
     for group in groups:
         if not plan or sum(plan[-1].values()) + sum(group.values()) > limit:
@@ -154,7 +154,7 @@ def _plan(groups: list[dict[str, int]], limit: float) -> list[dict[str, int]]:
 
 
 def _still_holds(here: dict[str, Place], sizes: dict[str, int], store: FeatureStore, shard: AnyPath) -> bool:
-    """Whether a shard that is there holds these files as they are now: an array is known by its sidecar."""
+    """Whether an existing shard holds these files as they are now; the sidecar stands for its array."""
     if list(here) != list(sizes) or any(here[name][2] != size for name, size in sizes.items()):
         return False
     last = max(here.values(), key=lambda place: place[1])
@@ -170,14 +170,14 @@ def _still_holds(here: dict[str, Place], sizes: dict[str, int], store: FeatureSt
 def _write_shard(store: FeatureStore, sizes: dict[str, int], out: AnyPath, number: int) -> dict[str, Place]:
     here: dict[str, Place] = {}
     (out / "shards").mkdir(parents=True, exist_ok=True)
-    part_path(out, number).unlink(missing_ok=True)  # it would vouch for another shard
+    part_path(out, number).unlink(missing_ok=True)  # it describes another shard
     with (
         whole_file(shard_path(out, number)) as partial,
         partial.open("wb") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, size in sizes.items():
-            info = tarfile.TarInfo(name)  # without times and owners, so that equal stores make equal shards
+            info = tarfile.TarInfo(name)  # no times or owners, so that equal stores give equal shards
             info.size = size
             with open_bytes(join_name(store.path, name)) as source:
                 reader = _Hashing(source, skip=_header_bytes(store, name, size))
@@ -190,7 +190,7 @@ def _write_shard(store: FeatureStore, sizes: dict[str, int], out: AnyPath, numbe
 
 
 class _Hashing:
-    """A file that is hashed as it is read: all of it, and what follows the first ``skip`` bytes."""
+    """A file that is hashed while it is read: the whole, and what follows the first `skip` bytes."""
 
     def __init__(self, file: Any, *, skip: int) -> None:
         self._file, self._skip = file, skip
@@ -205,7 +205,7 @@ class _Hashing:
 
 
 def _header_bytes(store: FeatureStore, name: str, size: int) -> int:
-    """Bytes before row 0 of an array."""
+    """Return the number of bytes before row 0 of an array."""
     if not name.endswith(".npy"):
         return 0
     rows, channels = store.require_sidecar(_id_of(store, name))["shape"]

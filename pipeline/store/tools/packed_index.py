@@ -1,4 +1,4 @@
-"""The index of a packed store: where each of its files lies in the shards, and what their names may be."""
+"""The index of a packed store: where each file lies in the shards, and which file names are allowed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 _MOST, _MOST_SHARDS = 1 << 50, 999_999  # bytes; the names of shards have six digits
 
-# Of a file: the shard's number, the offset of its bytes in the shard, their number, their SHA-256.
+# Number of the shard, offset of the file's bytes in it, number of bytes, SHA-256.
 Place = tuple[int, int, int, str]
 
 
 def places(packed: AnyPath) -> dict[str, Place]:
-    """Where each file of a packed store lies."""
+    """Return where each file of a packed store lies."""
     if not (packed / INDEX).exists():
         raise PipelineError(f"{packed} is not a packed store: it has no {INDEX} (make one with `store pack`)")
     value = read_json(packed / INDEX, what="index of a packed store")
@@ -34,7 +34,7 @@ def places(packed: AnyPath) -> dict[str, Place]:
 
 
 def part_places(out: AnyPath, number: int) -> dict[str, Place] | None:
-    """What is in a shard that was finished before the index was."""
+    """Return what is in a shard, if it was finished before the index."""
     file = part_path(out, number)
     if not file.exists():
         return None
@@ -55,7 +55,7 @@ def _checked(files: dict[str, Any], where: AnyPath) -> dict[str, Place]:
 
 
 def is_store_file(name: str) -> bool:
-    """Whether a store can have a file of this name: nothing else is ever written, so nothing leaves the folder."""
+    """Whether a store can have a file of this name; no other file is written, so none leaves the folder."""
     folder, _, file = name.rpartition("/")
     if folder in ("features", "failures"):
         stem, _, suffix = file.rpartition(".")
@@ -80,7 +80,7 @@ def shard_path(folder: AnyPath, number: int) -> AnyPath:
 
 
 def part_path(folder: AnyPath, number: int) -> AnyPath:
-    """What says what is in a shard, until the index does."""
+    """Return the file that lists what is in a shard, until the index is written."""
     return folder / "shards" / f"{number:06}.json"
 
 

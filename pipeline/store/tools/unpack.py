@@ -1,4 +1,4 @@
-"""A packed store as a store again, byte for byte; every file is checked, and none leaves the folder."""
+"""Unpack a packed store, byte for byte; check every file, and write none outside the folder."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ _BLOCK = 1 << 20
 
 
 def unpack(packed: AnyPath, out: AnyPath, *, report: Report = silent) -> int:
-    """Writes the files of a packed store below ``out``, each checked; returns how many were not there yet.
+    """Write the files of a packed store below `out`, each checked; return how many were new.
 
     Args:
-        report: told the share of the bytes done, 0 to 1.
+        report: gets the share of the bytes done, 0 to 1.
 
     Raises:
-        PipelineError: ``packed`` is none, or damaged; it names files that are no store's; ``out`` holds other files.
+        PipelineError: `packed` is no packed store, is damaged or names files that are no store's; or `out` holds other
+            files.
     """
     files = places(packed)
     for name in files:
         if not is_store_file(name):
             raise PipelineError(f"{packed / INDEX} names {name!r}, which is no file of a store; nothing was written")
     for folder in (out, *(out / name for name in FOLDERS)):
-        if isinstance(folder, RemotePath):  # else each file would be asked for
+        if isinstance(folder, RemotePath):  # else each file would cost a request
             folder.list_anew()
         else:
             remove_abandoned(folder)

@@ -1,10 +1,10 @@
-"""Checks a feature store against itself, against the videos it was made from, and against annotations."""
+"""Check a feature store against itself, against its videos, and against annotations."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.storage.read_files import read_json
 from pipeline.storage.stamps import has_changed
 from pipeline.storage.temporary_names import PARTIAL_SUFFIX, is_abandoned
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.records import Sidecar
 from pipeline.store.spec import plan_from_json, rows_as_json
 from pipeline.video.find import find_videos
 
@@ -33,13 +34,13 @@ _FETCHED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that does not check.
+    """A fault in a store.
 
     Args:
         id: the video's id, or a file's name for files that belong to no video.
         kind: one word or two: "torn", "hash", "missing", …
         detail: what was found and what was expected.
-        files: the files that ``--repair`` removes, so that the stage makes them again; empty where removal is no cure.
+        files: the files that `--repair` removes, so that the stage makes them again; empty if removal does not help.
     """
 
     id: str
@@ -49,12 +50,12 @@ class Problem:
 
 
 def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = silent) -> list[Problem]:
-    """What does not check inside a store.
+    """Return the faults inside a store.
 
     Args:
-        deep: also read every array: its SHA-256, finite values, and T against the duration. Without it names, sizes,
-            shapes and specs are compared.
-        report: told the share that is done, 0 to 1.
+        deep: also read every array and check its SHA-256, that its values are finite, and T against the duration.
+            Otherwise compare only names, sizes, shapes and specs.
+        report: gets the share that is done, 0 to 1.
     """
     problems = list(_loose_files(store))
     ids = store.ids()
@@ -64,7 +65,7 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
         return list(_check_sequence(store, video_id, expected, deep=deep))
 
     pool = ThreadPoolExecutor(_FETCHED_AT_ONCE)
-    try:  # of a remote store some arrays are fetched at once
+    try:  # several arrays of a remote store are fetched at once
         for number, found in enumerate(pool.map(check, ids) if store.is_remote and deep else map(check, ids)):
             problems.extend(found)
             report((number + 1) / len(ids), f"{number + 1}/{len(ids)} sequences")
@@ -74,8 +75,11 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
 
 
 def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
-    """Videos that the store lacks, has as failed, has of another file, or has although there is no such video (any
-    more)."""
+    """Return the faults of a store compared with its videos.
+
+    These are videos that the store lacks, videos that failed, videos whose file has changed, and sequences without a
+    video.
+    """
     paths = {video.id: video.path for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
     videos = paths.keys()
     done, failed = set(store.ids()), set(store.failed_ids())
@@ -90,7 +94,7 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
         source = (store.sidecar(video_id) or {}).get("source", {})
         if not isinstance(source, dict) or "bytes" not in source:  # imported features
             continue
-        # What stands in its place of then is compared with or without --videos.
+        # `verify_store` compares the file at the recorded path, with or without --videos.
         elsewhere = str(paths[video_id].resolve()) != source.get("path")
         if (elsewhere or "etag" in source) and has_changed(paths[video_id], source):
             problems.append(_changed(store, video_id, paths[video_id]))
@@ -98,7 +102,7 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
 
 
 def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
-    """Annotated videos that the store lacks, and durations that differ by more than one stride and one second."""
+    """Return annotated videos that the store lacks, and durations that differ by over one stride plus one second."""
     done = set(store.ids())
     known = adopt_ids(read_annotations(annotations), done).videos
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
@@ -108,13 +112,13 @@ def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[P
         if stated is None or sidecar is None:
             continue
         measured = sidecar["duration_seconds"]
-        if abs(stated - measured) > sidecar["rows"]["stride_seconds"] + 1.0:
+        if abs(stated - measured) > (sidecar["rows"]["stride_seconds"] or 0.0) + 1.0:
             problems.append(Problem(video_id, "duration", f"{measured:.2f} s measured, {stated:.2f} s annotated"))
     return problems
 
 
 def repair(problems: Sequence[Problem]) -> int:
-    """Removes the files that do not check, so that the stage makes them again; returns how many were removed."""
+    """Remove the faulty files, so that the stage makes them again; return how many were removed."""
     files = [file for problem in problems for file in problem.files if file.exists()]
     for file in files:
         file.unlink(missing_ok=True)
@@ -122,12 +126,12 @@ def repair(problems: Sequence[Problem]) -> int:
 
 
 def _loose_files(store: FeatureStore) -> Iterator[Problem]:
-    """Files that no sidecar vouches for."""
+    """Yield leftovers, and arrays without a sidecar."""
     for folder in (store.path / "features", store.path / "failures", store.path):
         for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
             path = folder / name
             if path.name.endswith(PARTIAL_SUFFIX):
-                if not isinstance(path, Path) or not is_abandoned(path):  # another process is writing it at this moment
+                if not isinstance(path, Path) or not is_abandoned(path):  # another process is writing it
                     continue
                 yield Problem(path.name, "leftover", "of an interrupted write", (path,))
             elif path.suffix == ".npy" and folder.name == "features" and not path.with_suffix(".json").exists():
@@ -135,7 +139,9 @@ def _loose_files(store: FeatureStore) -> Iterator[Problem]:
                 yield Problem(identifier_of(path.name[: -len(".npy")]), "torn", detail, (path,))
 
 
-def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any], *, deep: bool) -> Iterator[Problem]:
+def _check_sequence(
+    store: FeatureStore, video_id: str, expected: Mapping[str, Any], *, deep: bool
+) -> Iterator[Problem]:
     files = (store.sidecar_path(video_id), store.array_path(video_id))
     if not files[1].exists():
         yield Problem(video_id, "torn", "a sidecar without its array", files)
@@ -153,15 +159,15 @@ def _check_sequence(store: FeatureStore, video_id: str, expected: dict[str, Any]
     for difference in _spec_differences(store, sidecar, expected):
         yield Problem(video_id, "spec", difference, files)
     yield from _check_source(store, video_id, sidecar)
-    if store.is_remote and not deep:  # its listed size was compared above; its first bytes would cost a request each
+    if store.is_remote and not deep:  # its listed size was compared above; the header would cost a request
         return
-    # What is checked is the object itself, not an earlier copy of it in the cache.
+    # Check the object itself, not an earlier copy in the cache.
     with temporary_copy(files[1]) as copy:
         for kind, detail in _check_array(store, copy, sidecar, deep=deep):
             yield Problem(video_id, kind, detail, files)
 
 
-def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
+def _check_array(store: FeatureStore, array: Path, sidecar: Sidecar, *, deep: bool) -> Iterator[tuple[str, str]]:
     try:
         features = read_npy(array, what="features")
     except PipelineError as error:
@@ -173,8 +179,8 @@ def _check_array(store: FeatureStore, array: Path, sidecar: dict[str, Any], *, d
         yield from _check_content(features, sidecar)
 
 
-def _check_source(store: FeatureStore, video_id: str, sidecar: dict[str, Any]) -> Iterator[Problem]:
-    """Whether a video on this machine is still what its rows were made of; a video that has gone is no fault."""
+def _check_source(store: FeatureStore, video_id: str, sidecar: Sidecar) -> Iterator[Problem]:
+    """Yield a fault if the video has changed since its rows were made; a video that is gone is no fault."""
     source = sidecar.get("source")
     if not isinstance(source, dict) or "modified_ns" not in source or not isinstance(source.get("path"), str):
         return
@@ -184,15 +190,15 @@ def _check_source(store: FeatureStore, video_id: str, sidecar: dict[str, Any]) -
 
 
 def _changed(store: FeatureStore, video_id: str, path: AnyPath | str) -> Problem:
-    detail = f"{path} is another file now than its features were made of; run `extract` again"
-    if store.spec.sola is not None:  # without its rows it would be made of the same plain features again
+    detail = f"{path} has changed since its features were made; run `extract` again"
+    if store.spec.sola is not None:  # removal would not help: the same plain features would be enhanced again
         return Problem(video_id, "changed", f"{detail}, then `sola`")
     return Problem(video_id, "changed", detail, (store.sidecar_path(video_id), store.array_path(video_id)))
 
 
-def _spec_differences(store: FeatureStore, sidecar: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+def _spec_differences(store: FeatureStore, sidecar: Sidecar, expected: Mapping[str, Any]) -> Iterator[str]:
     expected = dict(expected)
-    if store.spec.plan.fps is None:  # then each video has its own seconds, which must follow from its own rate
+    if store.spec.plan.fps is None:  # the seconds of each video must follow from its own rate
         with contextlib.suppress(KeyError, TypeError, ValueError, PipelineError):
             expected["rows"] = rows_as_json(store.spec.plan.at(plan_from_json(sidecar["rows"]).rate))
     for name, value in expected.items():
@@ -200,7 +206,7 @@ def _spec_differences(store: FeatureStore, sidecar: dict[str, Any], expected: di
             yield f"{name} of the sidecar differs from the store's"
 
 
-def _check_content(features: np.ndarray, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_content(features: np.ndarray, sidecar: Sidecar) -> Iterator[tuple[str, str]]:
     digest, finite = hashlib.sha256(), True
     for start in range(0, len(features), _BLOCK_ROWS):
         block = np.ascontiguousarray(features[start : start + _BLOCK_ROWS])

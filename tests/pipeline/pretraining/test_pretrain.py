@@ -147,7 +147,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": "tsn_r50_flow"}, "network must see pictures"),
+        ({"network": "tsn_r50_flow"}, "network must take RGB frames"),
         ({"size": 16}, "size must be >= 32"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
         ({"batch_size": 1}, "batch_size must be >= 2"),

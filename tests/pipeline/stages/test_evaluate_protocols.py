@@ -12,8 +12,12 @@ PUBLISHED = ("activitynet", "actionformer", "opentad", "thumos")
 
 
 def evaluated(tmp_path: Path, truth: dict, found: dict, protocol: str | None = None, **options: object) -> Evaluation:
-    """The evaluation of ``found``, id → (start, end, score), all of class a, with ``truth``, id → (subset, segments) in
-    videos of 100 s, of class a or of the label that a segment has as its third entry."""
+    """Evaluate detections of class a against segments in videos of 100 s.
+
+    Args:
+        truth: id → (subset, segments); a segment's class is its third entry, or a.
+        found: id → (start, end, score).
+    """
     database = {
         video: {
             "subset": subset,
@@ -54,11 +58,11 @@ def test_ground_truth_of_no_length_is_missed_or_left_out_as_the_code_does(tmp_pa
     truth = {"v": ("validation", [(0, 10), (50, 50), (60, 60.0005)]), "w": ("validation", [(7, 7, "b")])}
     found = {"v": [(0, 10, 0.9), (60, 60.0005, 0.8)]}
     results = {p: evaluated(tmp_path, truth, found, p).results["activitynet"] for p in (None, *PUBLISHED)}
-    # Class a: two of three are found; class b, of one segment of no length, is missed altogether.
+    # Class a: two of three are found; class b, with one segment of no length, is missed.
     for protocol in ("activitynet", "thumos"):
         assert results[protocol].labels == ("a", "b")
         assert results[protocol].average == pytest.approx((2 / 3 + 0) / 2)
-    # Without those of no length there is one class, found completely; actionformer leaves the one of 0.5 ms out too.
+    # Without segments of no length there is one class, found completely; actionformer leaves the one of 0.5 ms out too.
     for protocol in (None, "opentad", "actionformer"):
         assert results[protocol].labels == ("a",)
         assert results[protocol].average == 1
@@ -81,7 +85,7 @@ def test_published_code_takes_ground_truth_as_the_file_has_it(tmp_path):
 
 
 def test_of_two_that_repeat_the_first_in_the_file_is_kept(tmp_path):
-    # They are 0.4 ms apart, of a length of 1 s: a tIoU of 0.9992.
+    # They are 0.4 ms apart and 1 s long: a tIoU of 0.9992.
     truth = {"v": ("validation", [(10.0004, 11.0004), (10, 11)])}
     for protocol in ("opentad", "actionformer"):
         result = evaluated(tmp_path, truth, {"v": [(10, 11, 0.9)]}, protocol, tious=(0.9995,)).results["own"]
@@ -96,7 +100,7 @@ def test_average_recall_is_that_of_the_protocol(tmp_path):
     # Published: 300 proposals on one video with segments, for an average of 100: a third of its two, none.
     for protocol in PUBLISHED:
         assert evaluated(tmp_path, truth, found, protocol, details=True).recall.average[-1] == 0
-    # Without those of the other video it gives both of its own.
+    # Without the proposals of the other video it takes both of its own.
     recall = evaluated(tmp_path, truth, found, details=True).recall
     assert recall.average[:2].tolist() == [0, 1]
 

@@ -1,4 +1,4 @@
-"""What is finished is not computed again, and needs no disk that can be written to."""
+"""Finished work is not computed again, and needs no writable disk."""
 
 import errno
 import os
@@ -61,7 +61,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def read_only(folder: Path):
-    """Every write below ``folder`` fails as on a disk that is mounted read-only."""
+    """Make every write below `folder` fail as on a read-only disk."""
     plain_open, plain_mkdir = Path.open, Path.mkdir
 
     def refuse(path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_finished_pretraining_is_not_done_again(tmp_path, monkeypatch):
     out = tmp_path / "weights.safetensors"
     torch.manual_seed(0)
     first = pretrain(tmp_path / "clips", out, settings)
-    monkeypatch.setattr(pretrain_stage, "_Trainer", refused)
+    monkeypatch.setattr(pretrain_stage, "EncoderTrainer", refused)
     again = pretrain(tmp_path / "clips", out, settings)
     assert again.text() == f"trained before, unchanged (remove the file to train again): {first.text()}"
     with pytest.raises(AssertionError, match="computed again"):
@@ -183,7 +183,7 @@ def test_an_applied_module_is_written_once_and_what_the_store_has_no_more_is_tol
     assert (summary.skipped, summary.notes) == (3, [])
     store.remove("b")
     _, summary = enhance_store(store, tmp_path / "applied", SOLA, module_file=module)
-    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequences of videos that {store.path} has no more (b)")
+    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequences of videos that {store.path} no longer has (b)")
 
 
 def test_an_interrupted_removal_of_results_that_are_in_the_way_is_gone_on_with(tmp_path):
@@ -199,7 +199,7 @@ def test_an_interrupted_removal_of_results_that_are_in_the_way_is_gone_on_with(t
         stages().do("sola", given, lambda: done.append(given) or "", result=tmp_path / "run.json", clear=clear)
 
     do(1, interrupted)  # nothing is in the way
-    for given in (2, 2, 1):  # half-removed results are nobody's, not even those of the settings that made them
+    for given in (2, 2, 1):  # half-removed results count for no settings, not even for those that made them
         with pytest.raises(KeyboardInterrupt):
             do(given, interrupted)
     cleared = []
@@ -211,7 +211,7 @@ def test_an_interrupted_removal_of_results_that_are_in_the_way_is_gone_on_with(t
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("name", ["pack", "unpack", "merge", "export"])
 def test_a_command_killed_at_any_step_leaves_nothing_torn_and_goes_on(tmp_path, name):
-    """The many trials of this are in scripts/crash_test."""
+    """scripts/crash_test does many more trials."""
     from random import Random
 
     [victim] = [victim for victim in victims(tmp_path) if victim.name == name]

@@ -37,7 +37,7 @@ FLOW = ExtractConfig(encoder="toy", weights_flow="toy", streams="flow", stride_f
 
 
 def moving_video(path: Path, frames: int, *, right: float, stops_at: int = 1000) -> Path:
-    """A texture that moves by ``right`` pixels a frame and then stands still, 64 x 96 pixels at 10 frames a second."""
+    """Write a texture of 64 x 96 pixels that moves by `right` pixels a frame, then stands still; 10 frames a second."""
 
     def draw(index: int, height: int, width: int) -> np.ndarray:
         return texture(height, width, right=right * min(index, stops_at))

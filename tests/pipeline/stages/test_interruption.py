@@ -1,6 +1,6 @@
-"""What is left when extraction is ended from outside, and what the next run makes of it.
+"""Extraction that is killed: what it leaves, and how the next run continues.
 
-The many trials of this are in scripts/crash_test; here each kind of step comes up once.
+scripts/crash_test does many more trials; here each kind of step comes up once.
 """
 
 import os
@@ -45,7 +45,7 @@ def features_of(store: Path) -> dict[str, bytes]:
 
 
 def made_up_events(videos, encoder, plan, config, *, on_pictures):
-    """Stands in for decoding and encoding, so that a run takes a moment: three rows a video, the third video fails."""
+    """A fast stand-in for decoding and encoding: three rows a video, the third video fails."""
     for video in videos:
         for row in range(3):
             yield Rows(video, np.full((1, 6), len(video.path.read_bytes()) + row, dtype=np.float32))
@@ -59,7 +59,7 @@ def made_up_events(videos, encoder, plan, config, *, on_pictures):
 
 @pytest.fixture
 def quick(tmp_path, monkeypatch) -> Path:
-    """A folder of files that made_up_events takes for videos."""
+    """Make a folder of files that made_up_events accepts as videos."""
     use_toy_encoder(monkeypatch)
     monkeypatch.setattr(stage, "encode_videos", made_up_events)
     for number in range(5):
@@ -77,7 +77,7 @@ def run_watched(videos: Path, store: Path, on_step: Callable[[Step], None]) -> W
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Process number of a child that does ``work`` and ends with 0."""
+    """Fork a child that does `work` and ends with 0; return its process number."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -97,7 +97,7 @@ def assert_nothing_torn_is_believed(store: Path, expected: dict[str, bytes]) -> 
     if not (store / "store.json").exists():
         return
     opened = FeatureStore.open(store)
-    for problem in verify_store(opened, deep=True):  # an array still without sidecar is believed by nobody
+    for problem in verify_store(opened, deep=True):  # an array without a sidecar does not count as done
         assert problem.kind == "leftover" or problem.files == (opened.array_path(problem.id),), problem
     found = features_of(store)
     for video_id in opened.ids():
@@ -147,7 +147,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(quick, tmp_path, fault):
     for name in sorted(set(watch.names)):
         store = tmp_path / name
         failed = end_of(in_child(lambda store=store, name=name: run_watched(quick, store, fault(name)))) == 1
-        # Closing and removing what is thrown away are what the job does not need.
+        # The job does not need to close and remove what it discards.
         assert failed or name in ("close array", "unlink array"), name
         if not name.startswith("unlink"):
             assert list(store.rglob(".*.partial")) == [], name
@@ -174,7 +174,7 @@ def test_two_processes_on_one_store_make_what_one_makes(quick, tmp_path, killed)
         assert features_of(store).keys() >= expected.keys()
         assert_nothing_torn_is_believed(store, expected)
         assert_the_next_run_completes(quick, store, expected)
-    # Where the other process was faster, little was left for the first, and it ended before its step.
+    # If the other process was faster, the first had little left to do, and ended before its step.
     assert set(ends) <= ({-signal.SIGKILL, 0} if killed else {0})
     assert (-signal.SIGKILL in ends) == killed
 
@@ -279,12 +279,12 @@ def test_a_changed_video_that_fails_is_not_tried_again_at_every_run(folder, tmp_
     assert store.failure("a")["attempts"] == 1
 
 
-def test_a_name_of_any_length_is_taken(folder, tmp_path, monkeypatch):
+def test_a_name_too_long_for_a_file_is_shortened(folder, tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     long = tmp_path / f"{'很' * 80}.mp4"
     long.write_bytes((folder / "a.mp4").read_bytes())
     store, summary = extract([long, folder / "b.mp4"], tmp_path / "store", CONFIG)
-    assert (store.ids(), summary.done) == (["b", long.stem], 2)
+    assert (store.ids(), summary.done, summary.failed) == (["b", long.stem], 2, {})
 
 
 def test_names_that_are_not_utf8_cost_nothing(folder, tmp_path, monkeypatch):
@@ -317,6 +317,7 @@ def test_a_done_video_that_can_no_longer_be_read_does_not_end_the_job(folder, tm
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
+        patch.setattr("pipeline.extraction.video_status.sha256_of_file", unreadable)
         patch.setattr("pipeline.storage.stamps.sha256_of_file", unreadable)
         _, summary = extract(copies, tmp_path / "store", CONFIG)
-    assert summary.done == 2  # made again: nobody can say that it is the same
+    assert summary.done == 2  # made again: it may have changed

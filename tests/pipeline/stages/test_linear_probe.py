@@ -1,4 +1,4 @@
-"""Linear evaluation of stores: which snippets are foreground, on which videos stores are compared, what is written."""
+"""Linear evaluation of stores: which snippets are foreground, which videos are compared, what is written."""
 
 import json
 from fractions import Fraction
@@ -96,7 +96,7 @@ def test_of_too_many_videos_always_the_same_are_taken(tmp_path):
 
 
 def test_streams_are_brought_to_unit_length_each_by_itself(tmp_path):
-    # The second stream is long and says nothing; the first, short one tells.
+    # The second stream is long and carries no signal; the first, short one does.
     loud = np.random.default_rng(9).normal(0, 1e4, (4, 20, 6)).astype(np.float32)
     videos = {name: np.concatenate([telling(n, 6), loud[n]], axis=1) for n, name in enumerate("abcd")}
     store = make_store(tmp_path / "two_streams", videos)

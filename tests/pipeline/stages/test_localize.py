@@ -1,4 +1,4 @@
-"""From a trained model to detections: from raw video and from stores, the same; refusals."""
+"""Detections of a trained model are the same from raw video and from stores; refusals."""
 
 import json
 from dataclasses import replace
@@ -212,7 +212,7 @@ def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):
     decode = DecodePool.decode
 
     def decode_twice(pool, videos):
-        """As where the first decoder meets damage: some rows, black as they may be, then all of them again."""
+        """Restart as if the first decoder met damage: yield some black rows, then all rows again."""
         for video in videos:
             events = list(decode(pool, [video]))
             first = next(event for event in events if isinstance(event, Snippets))

@@ -1,4 +1,4 @@
-"""`localize` does no video again whose detections are there, and goes on where it was interrupted."""
+"""`localize` skips videos that have detections, and continues after an interruption."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.pipeline.stages.test_stages import gray_video
 
 @pytest.fixture
 def located(data, command, monkeypatch):  # noqa: F811
-    """Runs the command; returns its exit code, the last line that it prints, and the videos that were searched."""
+    """Run the command; return its exit code, the last line that it prints, and the number of videos searched."""
     model = trained(data, "store")
     plain = locator.detect
 

@@ -1,4 +1,4 @@
-"""An encoder of the user's own goes the whole way: from its file to features and to detections."""
+"""A user's own encoder, from its file to features and detections."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sampling at each video's own frame rate: what a row then means, and that every stage takes it from the sidecar."""
+"""Sampling at each video's own frame rate: what a row means, which every stage reads from the sidecar."""
 
 import json
 from fractions import Fraction

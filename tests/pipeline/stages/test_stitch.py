@@ -184,7 +184,7 @@ def test_an_interrupted_job_goes_on_and_other_settings_are_refused(clips, tmp_pa
     (out / "annotations.json").unlink()
     assert stitch(clips, out, SMALL).made == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    with pytest.raises(PipelineError, match="of other clips or settings; choose another --out"):
+    with pytest.raises(PipelineError, match="from other clips or settings; choose another --out"):
         stitch(clips, out, StitchConfig(**{**SMALL.__dict__, "seed": 1}))
 
 

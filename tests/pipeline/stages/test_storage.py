@@ -1,4 +1,4 @@
-"""The stages on videos and stores in object storage: the bytes of local ones, few requests, bounded copies."""
+"""The stages on videos and stores in object storage: the same bytes as local ones, few requests, bounded copies."""
 
 import errno
 import json
@@ -105,7 +105,7 @@ def test_what_another_machine_has_done_meanwhile_is_not_done_again(videos, bucke
 
 
 def without_b(plain):
-    """A way to download that fails for b.mp4."""
+    """Make a download that fails for b.mp4."""
 
     def download(self, target, **options):
         if self.name == "b.mp4":

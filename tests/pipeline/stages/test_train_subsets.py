@@ -1,4 +1,4 @@
-"""Which videos a head learns from and is validated on, and what is said where that cannot be."""
+"""Which videos a head is trained and validated on, and the messages if there are none."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ def store(tmp_path):
 
 
 def annotated(tmp_path, **videos):
-    """Annotations of id=(subset, label), one segment of that label in each; no segment where the label is empty."""
+    """Annotations of id=(subset, label), one segment of that label in each; no segment if the label is empty."""
     rows = {i: (subset, 10.0, [(2.0, 6.0, label)] if label else []) for i, (subset, label) in videos.items()}
     return annotate(tmp_path / "annotations.json", rows)
 

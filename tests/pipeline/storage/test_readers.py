@@ -1,4 +1,4 @@
-"""What every reader refuses at once; names of files in every script and locale; weights in wrappings."""
+"""What every reader refuses; file names in every script and locale; wrapped weights."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback: extract, killed in the middle and resumed; sola; verify: the bytes of local stores."""
+"""A real S3 server on loopback: extract, killed and resumed; sola; verify: the same bytes as local stores."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def server():
 
 @pytest.fixture
 def s3(server, tmp_path, monkeypatch) -> str:
-    """The URL of a new bucket; credentials and the server's address stand in the environment."""
+    """The URL of a new bucket; the environment holds credentials and the server's address."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

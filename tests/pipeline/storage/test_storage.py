@@ -1,4 +1,4 @@
-"""Places in object storage: how they are named, listed, read, copied and kept; what is asked for, and how often."""
+"""Object storage: names, listings, reads, copies and the cache; which requests are made, and how many."""
 
 import copy
 import errno
@@ -122,7 +122,7 @@ def test_a_download_ends_when_it_is_told_to(bucket, tmp_path):
     stop = threading.Event()
     (bucket / "file").download(tmp_path / "copy", stop=stop)
     stop.set()
-    with pytest.raises(StorageError, match="given up"):
+    with pytest.raises(StorageError, match="download aborted"):
         (bucket / "file").download(tmp_path / "other", stop=stop)
 
 
@@ -172,7 +172,7 @@ def test_what_could_not_be_asked_is_not_taken_for_absent(bucket, monkeypatch):
     store = FeatureStore.open(remote("memory://bucket/store"))
 
     class NoCredentialsError(Exception):
-        """As botocore's, which is no OSError."""
+        """Like botocore's error, which is no OSError."""
 
     def refuse(*_, **__):
         raise NoCredentialsError("Unable to locate credentials")

@@ -287,15 +287,16 @@ def test_a_store_that_is_made_meanwhile_with_other_settings_is_refused(tmp_path,
         return remote("memory://bucket/store") if is_remote else tmp_path / "store"
 
     other = replace(SPEC, precision="bf16")
-    plain = store_module._remove_leftovers
+    plain = store_module.write_new_json
 
-    def meanwhile(path):
+    def meanwhile(path, value):
         with monkeypatch.context() as patch:
-            patch.setattr(store_module, "_remove_leftovers", plain)
+            patch.setattr(store_module, "write_new_json", plain)
             FeatureStore.create(place(), other)
+        plain(path, value)
 
     with monkeypatch.context() as patch, pytest.raises(PipelineError, match="precision: 'bf16' here, 'fp32' there"):
-        patch.setattr(store_module, "_remove_leftovers", meanwhile)
+        patch.setattr(store_module, "write_new_json", meanwhile)
         FeatureStore.create(place(), SPEC)
     assert FeatureStore.open(place()).spec == other
     assert list(tmp_path.rglob("*.partial")) == []

@@ -1,4 +1,4 @@
-"""A store packed into a few files and unpacked again; stores merged; what is in a store."""
+"""Pack, unpack, merge and list stores."""
 
 import json
 import os
@@ -242,7 +242,7 @@ def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811
 
 
 def left_by_a_killed_process(folder, name, monkeypatch):
-    """A temporary file in ``folder`` of a process that has ended."""
+    """Make a temporary file in `folder` that belongs to a process that has ended."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", dead_process)
         partial = folder / partial_name(name)
