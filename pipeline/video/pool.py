@@ -28,7 +28,7 @@ from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile
 
-__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Long", "Restarted", "Snippets"]
+__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "LongVideo", "Restarted", "Snippets"]
 
 _MOST_WORKERS = 16
 _ROWS_AN_EVENT = 8
@@ -82,14 +82,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Long:
+class LongVideo:
     """A :class:`pipeline.video.ranges.CuttableVideo` is longer than it may be and was not decoded."""
 
     video: VideoFile
     info: VideoInfo
 
 
-Event = Snippets | Restarted | Finished | Failed | Long
+Event = Snippets | Restarted | Finished | Failed | LongVideo
 
 
 class DecodePool:
@@ -279,12 +279,12 @@ class DecodePool:
         return Failed(job.video, kind, reason)
 
 
-def _end_of(video: VideoFile, message: Message) -> Finished | Long | Failed:
+def _end_of(video: VideoFile, message: Message) -> Finished | LongVideo | Failed:
     values = message.values
     if message.name == "finished":
         return Finished(video, unpack_info(values[0], message.ticks), unpack_report(values[1]))
     if message.name == "long":
-        return Long(video, unpack_info(values[0], message.ticks))
+        return LongVideo(video, unpack_info(values[0], message.ticks))
     if message.name == "failed":
         return Failed(video, values[0], values[1])
     raise ValueError(f"message {message.name!r}")

@@ -11,7 +11,7 @@ from pipeline.video import decord_backend
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodePool, Failed, Finished, Long, Snippets
+from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Snippets
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut, part_of, why_whole
 from pipeline.video.videos import VideoFile
 from tests import videos as make
@@ -152,7 +152,7 @@ def test_the_pool_tells_of_a_long_video_and_decodes_its_ranges(files):
     video = VideoFile("v", files["b_frames"])
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
         (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=5.0)])
-        assert isinstance(long, Long)
+        assert isinstance(long, LongVideo)
         whole = np.concatenate([e.frames for e in pool.decode([video]) if isinstance(e, Snippets)])
         parts = [
             range_of(f"v{first}", video, first, end, len(whole), long.info)
