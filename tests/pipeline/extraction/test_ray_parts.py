@@ -54,7 +54,7 @@ def parts_of(video: VideoFile) -> list[VideoRange]:
 
 
 def write(store: FeatureStore, part: VideoRange, rows: np.ndarray = ROWS, **report) -> None:
-    """Writes a range as a worker does, a few rows at a time."""
+    """Write a range as a worker does, a few rows at a time."""
     writer = PartWriter(store)
     writer.begin(part)
     chunk = rows[part.first_row : part.end_row + 1]
