@@ -47,7 +47,7 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
     address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     if address == "local":
-        _keep_strangers_out()
+        _require_token()
     try:
         ray = importlib.import_module("ray")
     except ImportError:
@@ -78,7 +78,7 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _keep_strangers_out() -> None:
+def _require_token() -> None:
     """Make a Ray that starts here obey this program only.
 
     Without a token Ray listens on all networks and obeys everyone. It reads this setting at import.

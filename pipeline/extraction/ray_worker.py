@@ -42,7 +42,7 @@ class About:
 class Encode:
     """A job: encode a video, or a range of one, into the store.
 
-    Its result is an Outcome, or a LongVideo for a video that is to be cut; for a range PartWritten or PartFailed.
+    Its result is an Outcome, or a LongVideo for a video that will be cut; for a range PartWritten or PartFailed.
 
     Args:
         attempt: number of the attempt at this video. If a worker records a failure and dies, the next worker must not

@@ -143,7 +143,7 @@ def record_failure(
 ) -> Outcome:
     """Record in the store that a video failed; remove rows of an earlier version of its file."""
     if (removed := remove_outdated(store, video)) is False:
-        reason += "; its features stay, since nobody can say whether the file has changed"
+        reason += "; its features stay, because it is unknown whether the file has changed"
         return Outcome(video, kind=kind, reason=reason)
     # Store no identity for a file that changed while it was read, so that the next run tries it again.
     source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)

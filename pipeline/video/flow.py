@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 
 Method = Literal["tvl1", "raft"]
-METHODS = ("tvl1", "raft")
 VERSION = 1  # of the definitions in this file; raise it when the bytes of the same frames change
 
 CLAMP_PIXELS = 20
