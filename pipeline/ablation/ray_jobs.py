@@ -1,4 +1,4 @@
-"""The cells of an ablation on a Ray cluster: one job is one cell, its results are files in the folder of results."""
+"""Run the cells of an ablation on a Ray cluster. A job is a cell; it writes its results as files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
 from pipeline.ablation.plan import Cell
 from pipeline.cluster.ray_pool import JobLost, RayPool
 from pipeline.cluster.ray_start import capacity_in, connected
-from pipeline.cluster.worker import JobResult, Ready
+from pipeline.cluster.worker import JobResult, Ready, RowsAdded
 from pipeline.config import AblateConfig
 
 
 @dataclass(frozen=True)
 class CellJob:
-    """The job: a cell. It ends with its CellResult and the seconds it took; arguments as of ``try_cell``."""
+    """A job: one cell. Its result is a `CellResult` and the seconds it took. For the arguments see `try_cell`."""
 
     cell: Cell
     store: Path
@@ -34,11 +34,11 @@ class CellJob:
 
 
 def open_cells(cores: int) -> Ready:
-    """The work: one cell after the other, with so many cores."""
+    """Return the work of a worker: one cell after the other, on `cores` cores."""
     torch.set_num_threads(cores)
-    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (bars of many cells help nobody)
+    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (progress bars of many cells would mix)
 
-    def work(jobs: Iterator[CellJob]) -> Generator[JobResult | int, None, None]:
+    def work(jobs: Iterator[CellJob]) -> Generator[JobResult | RowsAdded, None, None]:
         for job in jobs:
             yield JobResult(job.key, try_cell(job.cell, job.store, job.folder, job.keep_features, job.module))
 
@@ -48,11 +48,11 @@ def open_cells(cores: int) -> Ready:
 def work_on_ray(
     cells: Sequence[Cell], stores: Mapping[str, Path], out: Path, config: AblateConfig
 ) -> Iterator[tuple[CellResult, float]]:
-    """Each cell's result and the seconds it took, as they come.
+    """Run the cells; yield each cell's result and the seconds it took, as they end.
 
-    Of cells that share their SoLa the first one fits it, and the others begin when it is done.
+    Cells that share a SoLa module form a group: the first fits the module, and the others start when it is done.
     """
-    waiting: dict[str, list[Cell]] = {}  # for the module of the cell of that name
+    waiting: dict[str, list[Cell]] = {}  # by name of the cell whose module they wait for
 
     def job(cell: Cell, module: Path | None, others: Sequence[Cell]) -> CellJob:
         waiting[cell.name] = list(others)
@@ -60,11 +60,11 @@ def work_on_ray(
 
     groups = share_sola(cells, stores)
     with connected(config.execution) as ray:
-        room = capacity_in(ray, config.execution)
+        capacity = capacity_in(ray, config.execution)
         opener = f"{__name__}:{open_cells.__name__}"
-        with RayPool(ray, opener, (room.cpus,), room=room, depth=1) as pool:
+        with RayPool(ray, opener, (capacity.cpus,), capacity=capacity, depth=1) as pool:
             for ended in pool.run(job(group[0], None, group[1:]) for group in groups):
-                if isinstance(ended, int):
+                if isinstance(ended, RowsAdded):
                     continue
                 if isinstance(ended, JobLost):
                     result, seconds = CellResult(ended.job.cell, {}, ended.reason), 0.0
@@ -76,5 +76,5 @@ def work_on_ray(
                 if module is not None:
                     for other in others:
                         pool.add(job(other, module, []))
-                elif others:  # the next one fits it for the rest
+                elif others:  # the next cell fits the module for the rest
                     pool.add(job(others[0], None, others[1:]))

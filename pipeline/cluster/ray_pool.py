@@ -1,4 +1,4 @@
-"""The driver's side of a pool of Ray workers: jobs go out, results come back, workers that die are replaced."""
+"""The driver's side of a pool of Ray workers: send jobs, collect results, replace workers that die."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.cluster.ray_start import Capacity
-from pipeline.cluster.worker import JobResult, RayWorker
+from pipeline.cluster.worker import JobResult, RayWorker, RowsAdded
 from pipeline.errors import PipelineError
 
-_MOST_LOSSES = 3  # workers that may die over one job
-_MOST_FAILED_STARTS = 3  # workers that may die one after the other before they are ready
-_SECONDS_A_CALL = 1.0  # a worker is asked for news so often
+_MAX_LOSSES = 3  # workers that may die over one job
+_MAX_FAILED_STARTS = 3  # workers in a row that may die before they are ready
+_SECONDS_PER_CALL = 1.0  # how long a worker waits for a result before it answers
 _SECONDS_TO_STOP = 5.0
 _SECONDS_TO_START = 300.0  # clusters that grow on demand take minutes
 
 
 class Job(Protocol):
-    """Something to do: a small object with a key of its own among all jobs."""
+    """A small object that says what to do; its key is unique among all jobs."""
 
     @property
     def key(self) -> str: ...
@@ -29,16 +29,19 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class JobLost:
-    """A job is given up: the workers that had it died, each time.
+    """A job that is given up because every worker that had it died.
 
     Args:
-        reason: the same in equal runs.
-        words: Ray's own, of the last of these workers; they name processes and addresses.
+        reason: identical in identical runs.
+        details: Ray's message about the last of these workers; it names processes and addresses.
     """
 
     job: Any
     reason: str
-    words: str
+    details: str
+
+
+PoolEvent = JobResult | JobLost | RowsAdded
 
 
 @dataclass
@@ -47,21 +50,21 @@ class _Worker:
     name: str = ""
     about: Any = None
     ready: bool = False
-    jobs: dict[str, Any] = field(default_factory=dict)  # given to it and not ended, by key
+    jobs: dict[str, Any] = field(default_factory=dict)  # unfinished jobs by key
 
 
 class RayPool:
-    """Workers that are alike; a context manager.
+    """A pool of identical workers; a context manager.
 
-    A job that was with a worker when it died is suspected: it is done again, by a worker that has nothing else, so
-    that others do not suffer with it; when that has happened three times it is lost.
+    A job that a worker held when it died becomes a suspect: it runs again on a worker that holds nothing else, so that
+    it cannot take other jobs down. After three deaths the job is lost.
 
     Args:
-        ray: the module, connected.
-        opener, arguments: of :class:`pipeline.cluster.worker.RayWorker`.
-        room: number and size of the workers.
-        depth: jobs that a worker has at a time.
-        on_ready: told each worker's name and what there is to know of it, before it is given jobs.
+        ray: the connected module.
+        opener, arguments: see `pipeline.cluster.worker.RayWorker`.
+        capacity: number and size of the workers.
+        depth: jobs that a worker holds at a time.
+        on_ready: called with each worker's name and description before it gets jobs.
     """
 
     def __init__(
@@ -70,20 +73,20 @@ class RayPool:
         opener: str,
         arguments: tuple[Any, ...],
         *,
-        room: Capacity,
+        capacity: Capacity,
         depth: int,
         on_ready: Callable[[str, Any], None] = lambda name, about: None,
     ) -> None:
         self._ray = ray
-        self._room = room
+        self._capacity = capacity
         self._depth = depth
         self._on_ready = on_ready
         self._make = lambda: (
             ray.remote(RayWorker)
-            .options(num_cpus=room.cpus, num_gpus=room.gpus, max_restarts=0, scheduling_strategy="SPREAD")
-            .remote(opener, arguments, threads=room.cpus, folder=str(Path.cwd()))
+            .options(num_cpus=capacity.cpus, num_gpus=capacity.gpus, max_restarts=0, scheduling_strategy="SPREAD")
+            .remote(opener, arguments, threads=capacity.cpus, folder=str(Path.cwd()))
         )
-        self._calls: dict[Any, _Worker] = {}  # a worker has at most one call under way
+        self._calls: dict[Any, _Worker] = {}  # at most one open call for each worker
         self._idle: list[_Worker] = []
         self._waiting: deque[Any] = deque()
         self._suspects: deque[Any] = deque()
@@ -98,13 +101,13 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def first_about(self, *, jobs: int) -> Any:
-        """What there is to know of the first worker that is ready; it waits for its jobs.
+    def wait_for_first(self, *, jobs: int) -> Any:
+        """Start workers and return the description of the first that is ready.
 
         Args:
-            jobs: as many are expected; for so many workers are started.
+            jobs: expected number of jobs; no more workers than this are started.
         """
-        for _ in range(max(1, min(jobs, self._room.workers))):
+        for _ in range(max(1, min(jobs, self._capacity.workers))):
             self._start()
         while not self._idle:
             list(self._listen())
@@ -113,24 +116,25 @@ class RayPool:
         return self._idle[0].about
 
     def add(self, job: Any, *, first: bool = False) -> None:
-        """Adds a job while others are done; ``first``: before those that wait."""
+        """Add a job while others run; `first` puts it before those that wait."""
         if first:
             self._waiting.appendleft(job)
         else:
             self._waiting.append(job)
 
     def drop(self, is_dropped: Callable[[Any], bool]) -> None:
-        """Forgets jobs that wait."""
+        """Remove waiting jobs for which `is_dropped` is true."""
         self._waiting = deque(job for job in self._waiting if not is_dropped(job))
         self._suspects = deque(job for job in self._suspects if not is_dropped(job))
 
-    def run(self, jobs: Iterable[Any]) -> Generator[JobResult | JobLost | int, None, None]:
-        """What becomes of each job, and how much further the others are, as it is heard.
+    def run(self, jobs: Iterable[Any]) -> Generator[PoolEvent, None, None]:
+        """Run jobs; yield their results and the progress of the others as reports arrive.
 
-        Jobs are asked for one by one, as workers have room for them.
+        Jobs are taken one by one, when a worker has room.
 
         Raises:
-            PipelineError: workers cannot be started. What ended the work of one as a whole is raised as it is.
+            PipelineError: no worker can be started.
+            Exception: whatever ended the work of a worker.
         """
         self._source = iter(jobs)
         while True:
@@ -140,7 +144,7 @@ class RayPool:
             yield from self._listen()
 
     def close(self) -> None:
-        """Ends all workers; they remove what they have half-done."""
+        """Stop all workers; they remove what they have half-done."""
         ray, workers = self._ray, [*self._calls.values(), *self._idle]
         stopping = [worker.actor.stop.remote(_SECONDS_TO_STOP) for worker in workers if worker.ready]
         if stopping:
@@ -152,7 +156,7 @@ class RayPool:
     def _hand_out(self) -> None:
         self._idle = [worker for worker in self._idle if not self._call(worker)]
         starting = sum(not worker.ready for worker in self._calls.values())
-        while len(self._calls) + len(self._idle) < self._room.workers:
+        while len(self._calls) + len(self._idle) < self._capacity.workers:
             self._fill(starting + 1 - len(self._suspects))
             if len(self._waiting) + len(self._suspects) <= starting:
                 return
@@ -164,11 +168,11 @@ class RayPool:
         self._calls[worker.actor.ready.remote()] = worker
 
     def _call(self, worker: _Worker) -> bool:
-        """Gives a worker the jobs that it has room for and asks for news; False: it has none, and is left alone."""
+        """Send a worker as many jobs as it can hold and ask for results; return False if it has no job at all."""
         new = self._jobs_for(worker)
         worker.jobs |= {job.key: job for job in new}
         if worker.jobs:
-            self._calls[worker.actor.exchange.remote(new, _SECONDS_A_CALL)] = worker
+            self._calls[worker.actor.exchange.remote(new, _SECONDS_PER_CALL)] = worker
         return bool(worker.jobs)
 
     def _jobs_for(self, worker: _Worker) -> list[Any]:
@@ -178,8 +182,8 @@ class RayPool:
             return [self._suspects.popleft()]
         new: list[Any] = []
         while len(worker.jobs) + len(new) < self._depth:
-            # A second job is kept for a worker that has none.
-            kept = self._room.workers - self._busy(worker) if worker.jobs or new else 0
+            # Before a worker gets a second job, each idle one gets its first.
+            kept = self._capacity.workers - self._busy(worker) if worker.jobs or new else 0
             self._fill(kept + 1)
             if len(self._waiting) <= kept:
                 break
@@ -187,19 +191,19 @@ class RayPool:
         return new
 
     def _busy(self, this: _Worker) -> int:
-        """How many workers have jobs; ``this`` one counts."""
+        """Return how many workers have jobs, counting `this` one."""
         others = {id(worker): worker for worker in [*self._calls.values(), *self._idle]}
         return 1 + sum(bool(worker.jobs) for worker in others.values() if worker is not this)
 
     def _fill(self, count: int) -> None:
-        """Lets so many jobs wait, if there are so many."""
+        """Take jobs from the source until `count` wait or the source is empty."""
         while len(self._waiting) < count and (job := next(self._source, None)) is not None:
             self._waiting.append(job)
 
-    def _listen(self) -> Iterator[JobResult | JobLost | int]:
-        """What the workers say next."""
+    def _listen(self) -> Iterator[PoolEvent]:
+        """Wait for the next answer of a worker and yield what it reports."""
         ray = self._ray
-        heard, _ = ray.wait(list(self._calls), num_returns=1, timeout=_SECONDS_A_CALL)
+        heard, _ = ray.wait(list(self._calls), num_returns=1, timeout=_SECONDS_PER_CALL)
         for call in heard:
             worker = self._calls.pop(call)
             try:
@@ -216,49 +220,49 @@ class RayPool:
                 self._idle.append(worker)
                 self._on_ready(worker.name, worker.about)
                 continue
-            ended, progress = reply
+            ended, rows_added = reply
             for one in ended:
                 del worker.jobs[one.key]
             self._idle.append(worker)
-            if progress:
-                yield progress
+            if rows_added:
+                yield RowsAdded(rows_added)
             yield from (replace(one, worker=worker.name) for one in ended)
-        self._refuse_to_wait_for_ever()
+        self._refuse_to_wait_forever()
 
     def _lose(self, worker: _Worker, error: Exception) -> Iterator[JobLost]:
-        """Sees to the jobs of a worker that died."""
-        self._ray.kill(worker.actor)  # it may only be out of reach
-        words = _in_words(error)
+        """Queue the jobs of a dead worker as suspects, or give them up."""
+        self._ray.kill(worker.actor)  # it may be alive and only out of reach
+        details = _reason_of_death(error)
         if not worker.ready:
             self._failed_starts += 1
-            if self._failed_starts >= _MOST_FAILED_STARTS:
-                raise PipelineError(f"{_MOST_FAILED_STARTS} Ray workers died while they were started: {words}")
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise PipelineError(f"{_MAX_FAILED_STARTS} Ray workers died at their start: {details}")
         for key, job in worker.jobs.items():
             self._losses[key] += 1
-            if self._losses[key] < _MOST_LOSSES:
+            if self._losses[key] < _MAX_LOSSES:
                 self._suspects.append(job)
             else:
-                yield JobLost(job, f"{_MOST_LOSSES} workers died over it", words)
+                yield JobLost(job, f"{_MAX_LOSSES} workers died over it", details)
 
-    def _refuse_to_wait_for_ever(self) -> None:
+    def _refuse_to_wait_forever(self) -> None:
         if any(worker.ready for worker in [*self._calls.values(), *self._idle]):
             return
         if time.monotonic() - self._last_heard > _SECONDS_TO_START:
             free = self._ray.available_resources()
             raise PipelineError(
-                f"no Ray worker could be started within {_SECONDS_TO_START:g} s; each needs {self._room.cpus} CPUs and "
-                f"{self._room.gpus:g} GPUs, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}"
+                f"no Ray worker started within {_SECONDS_TO_START:g} s; each needs {self._capacity.cpus} CPUs and "
+                f"{self._capacity.gpus:g} GPUs, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}"
             )
 
 
 def _cause(error: Any) -> BaseException:
-    """What a worker raised, as it would have been raised here."""
+    """Return the exception that the worker raised."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
 
 
-def _in_words(error: Exception) -> str:
-    """Why a worker died, in one line of Ray's own words."""
+def _reason_of_death(error: Exception) -> str:
+    """Return one line of Ray's message about a dead worker."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(("class_name", "actor_id", "pid", "namespace", "ip"))]
     return " ".join(reasons[:2])[:300] if reasons else type(error).__name__

@@ -1,4 +1,4 @@
-"""Ray for the time of a job: imported here and nowhere else, started or joined, and left again."""
+"""Start or join Ray for one job and leave it again. Only this file imports Ray to connect."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.cluster.config import ExecutionConfig
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 
-_STORE_BYTES = 512 << 20  # of shared memory for what workers hand on; only decoders use much of it
-_MOST_CORES = 4  # of a worker without a GPU, unless another number is asked for
+_STORE_BYTES = 512 << 20  # shared memory for objects that workers exchange; only decoders use much of it
+_MAX_CORES = 4  # default for a worker without a GPU
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster has for workers.
+    """Number and size of the workers that a cluster has room for.
 
     Args:
-        workers: most of them at a time.
-        cpus, gpus: of each.
+        workers: most workers at a time.
+        cpus, gpus: of each worker.
     """
 
     workers: int
@@ -39,22 +39,22 @@ class Capacity:
 
 @contextmanager
 def connected(config: ExecutionConfig) -> Iterator[Any]:
-    """The module ``ray``, connected to the cluster that ``config`` names; left again if it was joined or started here.
+    """Connect to the cluster that `config` names and yield the module `ray`; disconnect if this call connected it.
 
     Raises:
-        PipelineError: Ray is not installed, or the cluster cannot be reached.
+        PipelineError: Ray is not installed, or the cluster is out of reach.
     """
     address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a job tells nobody outside that it runs
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     if address == "local":
-        _keep_strangers_out()
+        _require_token()
     try:
         ray = importlib.import_module("ray")
     except ImportError:
         raise PipelineError(
             "executor='ray' needs Ray, which is not installed: pip install \"sola-pipeline[ray]\", or executor='local'"
         ) from None
-    if ray.is_initialized():  # by the program that calls this one
+    if ray.is_initialized():  # the calling program did it
         yield ray
         return
     own_signals = threading.current_thread() is threading.main_thread()
@@ -69,7 +69,7 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
             f"ray_address {address}: {str(error).splitlines()[0]}; start a cluster with `ray start --head`, or leave "
             "the address out to work on this machine"
         ) from None
-    finally:  # Ray puts its own in their place, which would end this program with another exit code
+    finally:  # Ray installs its own handlers, which would end this program with another exit code
         for number, handler in handlers.items():
             signal.signal(number, handler)
     try:
@@ -78,24 +78,24 @@ def connected(config: ExecutionConfig) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _keep_strangers_out() -> None:
-    """Lets a Ray that is started here take orders from this program alone.
+def _require_token() -> None:
+    """Make a Ray that starts here obey this program only.
 
-    It listens on all networks and does what it is told. Ray reads this setting when it is imported.
+    Without a token Ray listens on all networks and obeys everyone. It reads this setting at import.
     """
     if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def capacity_in(ray: Any, config: ExecutionConfig, *, on_cpu: bool = False, more_cpus: int = 0) -> Capacity:
-    """How many workers the cluster has room for, and what each of them gets.
+    """Return how many workers the cluster has room for, and the cores and GPUs of each.
 
     Args:
-        on_cpu: the work is not to use GPUs.
-        more_cpus: further cores that each worker takes, on any machine.
+        on_cpu: the work uses no GPU.
+        more_cpus: extra cores that each worker takes, on any machine.
 
     Raises:
-        PipelineError: on no machine is there room for one.
+        PipelineError: no machine has room for a worker.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not nodes:
@@ -121,7 +121,7 @@ def _default_cpus(nodes: list[dict[str, float]], gpus: float, more_cpus: int) ->
         shares = [node["CPU"] * gpus / node["GPU"] for node in nodes if node.get("GPU", 0.0) >= gpus]
         most = min(shares, default=1.0)
     else:
-        most = min(_MOST_CORES, *(node["CPU"] for node in nodes), sum(node["CPU"] for node in nodes) - more_cpus)
+        most = min(_MAX_CORES, *(node["CPU"] for node in nodes), sum(node["CPU"] for node in nodes) - more_cpus)
     return max(1, int(most) - (more_cpus if gpus else 0))
 
 
@@ -129,7 +129,7 @@ def _places(node: dict[str, float], cpus: int, gpus: float) -> int:
     by_cpus = int(node["CPU"] // cpus)
     if not gpus:
         return by_cpus
-    # Ray gives a fraction of one GPU, or whole ones: two workers of 0.6 do not share one.
+    # Ray hands out a fraction of one GPU, or whole GPUs: two workers of 0.6 do not fit on one.
     whole = int(node.get("GPU", 0.0))
     by_gpus = whole * math.floor(1 / gpus + 1e-9) if gpus <= 1 else int(whole // gpus)
     return min(by_cpus, by_gpus)

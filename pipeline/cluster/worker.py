@@ -1,4 +1,4 @@
-"""What runs in a worker: a thread that works on jobs, and a counter at which jobs come in and results go out."""
+"""The body of a worker: one thread works on jobs; calls bring jobs in and take results out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.errors import PipelineError
 
 @dataclass(frozen=True)
 class JobResult:
-    """A job has ended.
+    """The result of a job.
 
     Args:
-        key: of the job.
-        result: whatever the work makes of it; small, for it travels back.
-        worker: where, by host and process.
+        key: the job's key.
+        result: what the work returns for the job; keep it small, it travels back to the driver.
+        worker: host and process that did the job.
     """
 
     key: str
@@ -29,33 +29,40 @@ class JobResult:
     worker: str = ""
 
 
-# Takes jobs as it has use for them, and gives what has become of them, and numbers that tell of progress in between.
-Work = Callable[[Iterator[Any]], Generator[JobResult | int, None, None]]
+@dataclass(frozen=True)
+class RowsAdded:
+    """Rows made since the last report by jobs that still run; negative when rows become void."""
+
+    count: int
+
+
+# Takes jobs when it has room for them; yields their results, and progress in between.
+Work = Callable[[Iterator[Any]], Generator[JobResult | RowsAdded, None, None]]
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker is ready: what there is to know of it, and its work."""
+    """A worker that can start: a description of it for the driver, and its work."""
 
     about: Any
     work: Work
 
 
 class RayWorker:
-    """The body of a worker, as plain Python; Ray makes an actor of it.
+    """A worker in plain Python; Ray makes an actor of it.
 
-    The work sees one stream of jobs, so that what it keeps warm between two videos (decoder processes, half-filled
-    batches) is used as in a job on one machine. When the work has done all that there was, the next job begins another.
+    The work sees one stream of jobs, so it keeps decoder processes and half-filled batches from one video to the next,
+    as on a single machine. When the work has finished all its jobs, the next job starts a new stream.
 
     Args:
-        opener: "module:function" that gives an :class:`Ready`; it is called in the thread that does the work.
-        arguments: of that function.
-        threads: of the processor, for libraries that ask the environment.
-        folder: the driver's working folder, which this machine has too: paths mean the same here as there.
+        opener: "module:function" that returns a `Ready`; called in the thread that does the work.
+        arguments: arguments of that function.
+        threads: processor threads, for libraries that read them from the environment.
+        folder: the driver's working folder. It must exist on this machine too, so that paths mean the same.
     """
 
     def __init__(self, opener: str, arguments: tuple[Any, ...], *, threads: int, folder: str) -> None:
-        # Before torch is loaded, as the command line does it: see pipeline.cli.
+        # Set before torch loads, as in pipeline.cli.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._opener = opener
@@ -64,7 +71,7 @@ class RayWorker:
         self._changed = threading.Condition()
         self._jobs: deque[Any] = deque()
         self._ended: list[JobResult] = []
-        self._progress = 0
+        self._rows_added = 0
         self._about: tuple[Any] | None = None
         self._error: BaseException | None = None
         self._stopping = False
@@ -72,9 +79,10 @@ class RayWorker:
         self._thread.start()
 
     def ready(self) -> tuple[str, Any]:
-        """This worker's name, host and process, and what there is to know of it, when it is ready to work.
+        """Wait until the worker can start; return its name (host and process) and its description.
 
-        Raises what keeps it from that.
+        Raises:
+            Exception: whatever the opener raised.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._about is not None or self._error is not None)
@@ -84,9 +92,13 @@ class RayWorker:
             return f"{socket.gethostname()}-{os.getpid()}", self._about[0]
 
     def exchange(self, jobs: Sequence[Any], seconds: float) -> tuple[list[JobResult], int]:
-        """Takes jobs; gives those that have ended since the last call, waiting so long for one, and the progress.
+        """Take jobs; return the results since the last call and the rows added since then.
 
-        Raises what ended the work as a whole.
+        Args:
+            seconds: how long to wait for a result if there is none yet.
+
+        Raises:
+            Exception: whatever ended the work.
         """
         with self._changed:
             self._jobs.extend(jobs)
@@ -95,11 +107,11 @@ class RayWorker:
             if self._error is not None and not self._ended:
                 raise self._error
             ended, self._ended = self._ended, []
-            progress, self._progress = self._progress, 0
-            return ended, progress
+            rows, self._rows_added = self._rows_added, 0
+            return ended, rows
 
     def stop(self, seconds: float) -> None:
-        """Ends the work at the next opportunity, and waits for that; what is half-done is removed by the work."""
+        """Stop the work at the next result and wait up to `seconds`; the work removes what it has half-done."""
         with self._changed:
             self._stopping = True
             self._jobs.clear()
@@ -116,7 +128,7 @@ class RayWorker:
                 self._changed.notify_all()
             while self._wait_for_jobs():
                 self._work(opened.work)
-        except BaseException as error:  # whatever it is, it is told to whoever asks next
+        except BaseException as error:  # the next call raises it
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
@@ -127,7 +139,7 @@ class RayWorker:
         except OSError as error:
             raise PipelineError(
                 f"the machine {socket.gethostname()} of the Ray cluster does not see the folder {self._folder} "
-                f"({error.strerror}); work in a folder that all machines have under the same path"
+                f"({error.strerror}); use a folder that all machines have under the same path"
             ) from None
 
     def _wait_for_jobs(self) -> bool:
@@ -144,7 +156,7 @@ class RayWorker:
                         self._ended.append(result)
                         self._changed.notify_all()
                     else:
-                        self._progress += result
+                        self._rows_added += result.count
                     if self._stopping:
                         return
         finally:
@@ -156,8 +168,8 @@ class RayWorker:
 
 
 class _Stream:
-    """The jobs as they are asked for. It ends while none waits, and goes on when there are some again: a work that is
-    busy with earlier jobs and asks once more gets them."""
+    """Jobs on demand. It stops when no job waits and continues when new ones arrive, so work that is still busy with
+    earlier jobs can ask again."""
 
     def __init__(self, take: Callable[[], Any]) -> None:
         self._take = take

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -27,7 +28,18 @@ from pipeline.video.videos import VideoFile
 from sola.enhance import enhance
 from sola.module import SolaModule
 
-Found = list[Detection] | str
+
+@dataclass(frozen=True)
+class VideoDetections:
+    """The actions found in one video.
+
+    Args:
+        failure: "kind: reason" of a video that could not be searched; empty otherwise.
+    """
+
+    video_id: str
+    detections: list[Detection] = field(default_factory=list)
+    failure: str = ""
 
 
 class Locator:
@@ -55,12 +67,12 @@ class Locator:
 
     def found(
         self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]
-    ) -> Iterator[tuple[str, Found]]:
-        """For each video its id, and its detections or why there are none ("kind: reason").
+    ) -> Iterator[VideoDetections]:
+        """Search videos one after the other; yield the detections of each.
 
         Args:
-            cores: of the processor that flow may use; None: all.
-            on_pictures: with flow, told now and then how many more frames have got theirs.
+            cores: processor cores for flow; None: all.
+            on_pictures: called now and then with the number of flow fields made since the last call.
         """
         plan = self._spec.plan
         events = _Events(
@@ -74,11 +86,13 @@ class Locator:
             chunks = (features.astype(self._spec.dtype) for features in events.rows())
             model = self._model
             try:
-                yield video_id, _detect(chunks, model, model.sola, events.plan, events.duration_seconds, self._config)
+                found = _detect(chunks, model, model.sola, events.plan, events.duration_seconds, self._config)
             except _RestartedError:
                 continue
             except _VideoFailedError as error:
-                yield video_id, str(error)
+                yield VideoDetections(video_id, failure=str(error))
+            else:
+                yield VideoDetections(video_id, found)
 
 
 def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractConfig:

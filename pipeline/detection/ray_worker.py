@@ -1,4 +1,4 @@
-"""The worker's side of localization: raw videos in, detections out, which are small and travel back."""
+"""The worker's side of localization: raw videos in, detections out. Detections are small and travel back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import torch
 
-from pipeline.cluster.worker import JobResult, Ready
+from pipeline.cluster.worker import JobResult, Ready, RowsAdded
 from pipeline.config import LocalizeConfig
 from pipeline.detection.locator import Locator
 from pipeline.detection.model import LocalizationModel
@@ -17,7 +17,7 @@ from pipeline.video.videos import VideoFile
 
 @dataclass(frozen=True)
 class Locate:
-    """The job: the actions in one video. It ends with the detections, or with the reason why there are none."""
+    """A job: find the actions in one video. Its result is a `VideoDetections`."""
 
     video: VideoFile
 
@@ -27,13 +27,13 @@ class Locate:
 
 
 def open_localization(model: LocalizationModel, config: LocalizeConfig, cores: int) -> Ready:
-    """The model with its encoder, and the work: videos to detections, with so many cores."""
+    """Load the model and its encoder; return the work of a worker on `cores` cores: videos to detections."""
     torch.set_num_threads(cores)
     locator = Locator(model, config)
 
-    def work(jobs: Iterator[Locate]) -> Generator[JobResult | int, None, None]:
-        videos = map(attrgetter("video"), jobs)  # goes on after an end, as a generator would not
-        for video_id, found in locator.found(videos, cores=cores, on_pictures=lambda count: None):
-            yield JobResult(video_id, found)
+    def work(jobs: Iterator[Locate]) -> Generator[JobResult | RowsAdded, None, None]:
+        videos = map(attrgetter("video"), jobs)  # can continue after it has stopped once; a generator cannot
+        for found in locator.found(videos, cores=cores, on_pictures=lambda count: None):
+            yield JobResult(found.video_id, found)
 
     return Ready(locator.notes, work)

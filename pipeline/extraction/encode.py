@@ -1,4 +1,4 @@
-"""Encodes videos on the fly: raw videos in, feature rows out, nothing written."""
+"""Encode videos on the fly: raw videos in, feature rows out, nothing written."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.extraction.encoders import AnyEncoder, features_spec, flow_setting
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
 from pipeline.video.fetch import FetchedVideos
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Long, Restarted, Snippets
+from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, LongVideo, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
-_MOST_FLOW_WORKERS = 4
+_MAX_FLOW_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class Rows:
     """The next feature rows of a video.
 
     Args:
-        video: whose rows.
         features: [n, C] float32.
     """
 
@@ -37,17 +36,17 @@ class Rows:
     features: np.ndarray
 
 
-Event = Rows | Restarted | Finished | Failed | Long
+Event = Rows | Restarted | Finished | Failed | LongVideo
 
 
-Decoded = Snippets | Restarted | Finished | Failed | Long
+Decoded = Snippets | Restarted | Finished | Failed | LongVideo
 
 
 def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[AnyEncoder, StoreSpec]:
-    """The frozen encoder that ``config`` names, on the first of its devices, and the spec of the features it makes.
+    """Load the frozen encoder that `config` names, on the first of its devices; return it and the spec of its features.
 
     Args:
-        weights_sha256: when given, other weights are refused; for features of RGB alone.
+        weights_sha256: if given, refuse other weights; for RGB alone.
 
     Raises:
         EncoderError, PipelineError: no such encoder, no such weights, no such device, a window too short.
@@ -57,7 +56,7 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
 
 
 def encoder_devices(config: ExtractConfig) -> list[str]:
-    """Where encoders run: the devices named, or all GPUs, or the processor."""
+    """Return the devices for encoders: those named in `config`, else all GPUs, else the processor."""
     if config.device == "auto" and torch.cuda.device_count() > 1:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return config.device.split(",")
@@ -74,20 +73,20 @@ def encode_videos(
     decode: Callable[[Iterable[VideoFile]], Iterator[Decoded]] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Generator[Event, None, None]:
-    """Decodes ``videos`` in other processes and encodes their snippets, batched across videos, on all devices.
+    """Decode `videos` in other processes and encode their snippets, in batches across videos, on all devices.
 
     Args:
         videos: taken one by one, as workers become free.
-        encoder: of :func:`open_encoder`; where ``config`` has more devices, it is loaded on each.
+        encoder: from `open_encoder`; loaded again on each further device of `config`.
         plan: how videos are cut into snippets.
-        in_order: True: one video after the other; False: several side by side, their events mixed.
-        cores: of the processor that flow may use; None: all.
-        decode: gives the events of decoders elsewhere; None: they are started here.
-        on_pictures: with flow, told now and then how many more frames have got theirs.
+        in_order: True: one video after the other; False: several side by side, with their events mixed.
+        cores: processor cores for flow; None: all.
+        decode: returns the events of decoders elsewhere; None: decode in processes on this machine.
+        on_pictures: called now and then with the number of flow fields made since the last call.
 
     Yields:
-        For each video its rows in order, then Finished; or Failed, at any point. After Restarted the rows of the
-        video that came before are void, and come again.
+        For each video its rows in order, then Finished; or Failed, at any point. Restarted voids the earlier rows of
+        its video; they come again.
     """
     others = [
         load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
@@ -114,37 +113,37 @@ def encode_videos(
 
 
 def decode_limits(config: ExtractConfig) -> DecodeLimits:
-    """When a video is given up under ``config``."""
+    """Return the limits under which `config` gives a video up."""
     return DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
 
 
 def flow_shares(
     videos: Iterable[VideoFile], workers: int | None, cores: int | None = None
 ) -> tuple[Iterable[VideoFile], int, int]:
-    """The videos again, and how the cores are shared among them: processes, and threads in each.
+    """Share the cores between videos with flow; return the videos, the number of processes, and the threads of each.
 
-    Decoding takes little of what flow takes, so that a few processes are enough: one works while another begins or
-    ends a video. A single video has all cores.
+    Flow costs far more than decoding, so a few processes are enough: one works while another starts or ends a video.
+    A single video gets all cores.
 
     Args:
-        workers: processes asked for; None: as many as there are videos, up to four.
-        cores: of the processor; None: all.
+        workers: number of processes; None: one for each video, up to four.
+        cores: processor cores; None: all.
     """
     cores, rest = cores or usable_cores(), iter(videos)
-    first = list(itertools.islice(rest, min(_MOST_FLOW_WORKERS, cores)))
+    first = list(itertools.islice(rest, min(_MAX_FLOW_WORKERS, cores)))
     processes = workers or max(1, len(first))
     return itertools.chain(first, rest), processes, max(1, cores // processes)
 
 
 def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> Iterator[Event]:
-    """The events of a decoder with feature rows in the place of snippets; all else keeps its place among them.
+    """Replace the snippets among a decoder's events by feature rows; all events keep their order.
 
-    Each encoder has a thread, so that the next batches are gathered while it works; batches go to the encoders in
-    turn, and their rows come back in the order of the snippets.
+    Each encoder has a thread, so the next batch is gathered while it works. Batches go to the encoders in turn; rows
+    come back in the order of the snippets.
     """
     with ExitStack() as cleanup:
         pools = [ThreadPoolExecutor(1) for _ in encoders]
-        for pool in pools:  # when all is well nothing is left to wait for; when it is not, nobody wants to wait
+        for pool in pools:  # on success there is nothing to wait for; on an error there is no reason to wait
             cleanup.callback(pool.shutdown, wait=False, cancel_futures=True)
         turn = itertools.cycle(zip(encoders, pools, strict=True))
         in_flight: deque[tuple[list[Decoded], Future[Callable[[], torch.Tensor]] | None]] = deque()
@@ -162,7 +161,7 @@ def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> 
 
 
 def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[Decoded]]:
-    """Runs of events, in order, that hold one batch of snippets; the last, and those of other events only, fewer."""
+    """Group events, in order, into one batch of snippets each; the last has fewer, groups of other events have none."""
     batch: list[Decoded] = []
     room = encoder.batch_size
     for event in events:
@@ -182,7 +181,7 @@ def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[De
 
 
 def _gathered(snippets: list[np.ndarray], device: torch.device) -> torch.Tensor:
-    """One batch, uint8; for a GPU in pinned memory, from where it is sent without another copy."""
+    """Return one batch, uint8; for a GPU in pinned memory, which it reads without another copy."""
     shape = (sum(map(len, snippets)), *snippets[0].shape[1:])
     batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     np.concatenate(snippets, out=batch.numpy())

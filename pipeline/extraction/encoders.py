@@ -1,4 +1,4 @@
-"""The streams of a job, RGB and flow: their encoders, how flow is estimated, what the features' spec says of them."""
+"""The streams of a job, RGB and flow: their encoders, the flow settings, the spec of their features."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ RAFT_WEIGHTS = {
 def load_streams(
     config: ExtractConfig, device: str, precision: str, *, weights_sha256: str | None = None
 ) -> AnyEncoder:
-    """The encoder of the streams that ``config`` names, on one device; all streams in the same precision.
+    """Load the encoder of the streams that `config` names, on one device; all streams use the same precision.
 
     Args:
-        weights_sha256: when given, other weights are refused; for features of RGB alone.
+        weights_sha256: if given, refuse other weights; for RGB alone.
 
     Raises:
         EncoderError, PipelineError: no such encoder, stream, weights or device; OpenCV is not installed.
@@ -67,20 +67,20 @@ def load_streams(
     }
     streams = cast(list[Stream], config.streams.split(","))
     encoders = {stream: load(*chosen[stream], precision) for stream in streams}
-    if len({encoder.precision for encoder in encoders.values()}) > 1:  # one of them had to fall back
+    if len({encoder.precision for encoder in encoders.values()}) > 1:  # one of them fell back
         encoders = {stream: load(*chosen[stream], "fp32") for stream in streams}
     return StreamEncoder(encoders)
 
 
 def flow_settings(config: ExtractConfig, device: torch.device, *, threads: int) -> FlowSettings:
-    """How flow is estimated; RAFT's weights are fetched if they are not there.
+    """Return the flow settings; download RAFT's weights if they are missing.
 
     Args:
-        device: of the encoder; RAFT runs there too.
-        threads: of the processor, for one process.
+        device: the encoder's device; RAFT runs there too.
+        threads: processor threads of one process.
 
     Raises:
-        EncoderError: the weights cannot be had; tells what to do by hand.
+        EncoderError: the weights cannot be downloaded; the message says what to do by hand.
     """
     if config.flow != "raft":
         return FlowSettings(method=config.flow, threads=threads)
@@ -92,7 +92,7 @@ def flow_settings(config: ExtractConfig, device: torch.device, *, threads: int) 
 
 
 def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
-    """What all features of a job share."""
+    """Return the spec that all features of a job share."""
     if not isinstance(encoder, StreamEncoder):
         channels, about, weights = encoder.spec.feature_dim, encoder.spec.as_dict(), _weights(encoder.weights)
     else:
@@ -110,7 +110,7 @@ def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
 
 
 def _about(config: ExtractConfig, encoder: StreamEncoder) -> dict[str, Any]:
-    """The encoders of several streams, the columns of each, and the definition of flow."""
+    """Describe the encoders of several streams, the columns of each, and the definition of flow."""
     columns, end = [], 0
     for stream, one in encoder.streams.items():
         begin, end = end, end + one.spec.feature_dim

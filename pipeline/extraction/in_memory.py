@@ -1,4 +1,4 @@
-"""Feature sequences for a training loop of one's own, from raw videos, without a store.
+"""Feature sequences from raw videos for your own training loop, without a store.
 
 import pipeline
 
@@ -25,15 +25,15 @@ from pipeline.video.videos import VideoFile
 
 
 def encode_video(path: str | AnyPath, encoder: str = "i3d_r50", **settings: Any) -> FeatureSequence:
-    """The feature sequence of one video, float32 [T, C], in memory.
+    """Return the feature sequence of one video, float32 [T, C], in memory.
 
     Args:
         path: the video file.
         encoder: as for `extract --encoder`.
-        settings: any other setting of ``ExtractConfig`` by name (weights, stride_seconds, …).
+        settings: any other setting of `ExtractConfig` by name (weights, stride_seconds, …).
 
     Raises:
-        PipelineError: the video cannot be decoded; the class of failure and the reason are named.
+        PipelineError: the video cannot be decoded; the message names the kind of failure and the reason.
         EncoderError: no such encoder or weights.
     """
 
@@ -50,16 +50,16 @@ def encode_folder(
     on_failure: Callable[[VideoFile, str, str], None] | None = None,
     **settings: Any,
 ) -> Iterator[FeatureSequence]:
-    """The feature sequences of many videos, in the order in which they are done; the next are decoded meanwhile.
+    """Yield the feature sequences of many videos as they finish; decode the next ones meanwhile.
 
     Args:
-        inputs: video files, folders (searched below), text files of paths; paths or URLs.
+        inputs: video files, folders (searched with their subfolders), text files of paths; paths or URLs.
         encoder: as for `extract --encoder`.
-        on_failure: called with the video, the class of failure and the reason; without it a bad video is left out.
-        settings: any other setting of ``ExtractConfig`` by name.
+        on_failure: called with the video, the kind of failure and the reason; without it bad videos are skipped.
+        settings: any other setting of `ExtractConfig` by name.
 
     Yields:
-        Sequences with float32 [T, C]; ``sidecar`` holds ``duration_seconds`` and ``rows`` (what row i means).
+        Sequences with float32 [T, C]; `sidecar` holds `duration_seconds` and `rows` (what row i means).
 
     Raises:
         PipelineError, EncoderError: no videos, no such encoder, weights or device.
@@ -80,6 +80,6 @@ def encode_folder(
             if on_failure is not None:
                 on_failure(video, event.kind, event.reason)
             continue
-        assert isinstance(event, Finished), "only videos that may be cut are told of as long"
+        assert isinstance(event, Finished), "only a CuttableVideo can be a LongVideo"
         sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan.at(event.info.fps))}
         yield FeatureSequence(id=video.id, features=np.concatenate(rows), sidecar=sidecar)

@@ -1,7 +1,7 @@
 """Published settings of feature extraction by name, for `extract --preset` and `run --extract-preset`.
 
-Each says how features that others published were cut and encoded, as far as their sources tell. Features of the same
-settings are comparable with those; they are not the same numbers, since decoders, scaling and weight files differ.
+Each preset holds the settings of features that others published, as far as their sources state them. Features made with
+a preset are comparable with the published ones. The numbers differ, because decoders, scaling and weight files differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FeaturePreset = Literal["thumos14-i3d", "activitynet-i3d", "activitynet-tsn", "h
 
 @dataclass(frozen=True)
 class PublishedSettings:
-    """Options of `extract`, by name, and where they are from."""
+    """Options of `extract` by name, and their source."""
 
     options: dict[str, Any]
     source: str
@@ -51,10 +51,10 @@ FEATURE_PRESETS: dict[str, PublishedSettings] = {
 
 
 def feature_preset(name: str) -> dict[str, Any]:
-    """The options of `extract` that a preset stands for.
+    """Return the options of `extract` that a preset sets.
 
     Raises:
-        PipelineError: there is none of that name.
+        PipelineError: no preset has that name.
     """
     if name not in FEATURE_PRESETS:
         raise PipelineError(f"preset must be one of {', '.join(get_args(FeaturePreset))}, got {name!r}")

@@ -1,7 +1,7 @@
-"""Publishing finished sequences beside the making of the next ones.
+"""Publish finished sequences in threads while the next ones are made.
 
-Waiting until the disk has flushed a file is most of what a small video costs, and hashing its source file is seconds of
-a large one. Both are done in a few threads: a disk flushes several files nearly as fast as one.
+The wait for the disk to flush a file is most of the cost of a small video; hashing the source file takes seconds for a
+large one. A few threads do both: a disk flushes several files nearly as fast as one.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pipeline.video.videos import VideoFile
 
 _THREADS = 8
-_MOST_WAITING = 2 * _THREADS
+_MAX_WAITING = 2 * _THREADS
 
 
 class Publisher:
-    """Runs what publishes a video in threads, and tells in the order of the videos what became of it."""
+    """Runs publish calls in threads and returns their answers in the order of the videos."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS)
         self._waiting: deque[tuple[VideoFile, Future[bool]]] = deque()
 
     def submit(self, video: VideoFile, publish: Callable[[], bool]) -> None:
-        """Begins ``publish()``, whose answer :meth:`published` gives."""
+        """Start `publish()`; `published` returns its answer later."""
         self._waiting.append((video, self._pool.submit(publish)))
 
     def published(self) -> Iterator[tuple[VideoFile, bool]]:
-        """The videos whose turn has come, with the answers; waits only where too many are on the way.
+        """Yield the next finished videos with their answers; wait only while too many calls are pending.
 
         Raises:
-            whatever ``publish`` raised.
+            Exception: whatever `publish` raised.
         """
-        while self._waiting and (self._waiting[0][1].done() or len(self._waiting) > _MOST_WAITING):
+        while self._waiting and (self._waiting[0][1].done() or len(self._waiting) > _MAX_WAITING):
             yield self._next()
 
     def all(self) -> Iterator[tuple[VideoFile, bool]]:
-        """The same, of all videos submitted: waits for each."""
+        """Wait for all submitted videos; yield them with their answers."""
         while self._waiting:
             yield self._next()
 
@@ -46,6 +46,6 @@ class Publisher:
         return video, answer.result()
 
     def close(self) -> None:
-        """Waits for all that has begun, and raises nothing. Then nothing is under way."""
+        """Wait for all started calls; ignore their errors."""
         self._pool.shutdown(wait=True)
         self._waiting.clear()

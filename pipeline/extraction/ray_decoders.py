@@ -1,4 +1,4 @@
-"""Decoders on other cores and machines for one encoder: frames come through Ray's object store, a few chunks ahead."""
+"""Decoders on other cores and machines for one encoder; Ray's object store carries the frames, a few chunks ahead."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline.video.pictures import Framing
 from pipeline.video.pool import DecodeLimits, DecodePool, Event, Failed, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
-_EVENTS_AHEAD = 8  # of a decoder that wait for the encoder; up to eight snippets each
-_VIDEOS_AT_A_TIME = 2  # so that a decoder need not wait between two of them
-_MOST_LOSSES = 3  # decoders that may die over one video
+_EVENTS_AHEAD = 8  # of one decoder, waiting for the encoder; up to eight snippets each
+_VIDEOS_AT_A_TIME = 2  # so that a decoder does not wait between two videos
+_MAX_LOSSES = 3  # decoders that may die over one video
 _SECONDS_TO_WAIT = 1.0
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What a decoder needs to know; as of :class:`pipeline.video.pool.DecodePool`."""
+    """The settings of a decoder; see `pipeline.video.pool.DecodePool`."""
 
     spec: Framing
     plan: SnippetPlan
@@ -34,15 +34,15 @@ class DecodeSettings:
     flow: FlowSettings | None
 
 
-class DecodeStation:
-    """The body of a decoder, as plain Python; Ray makes an actor of it."""
+class RemoteDecoder:
+    """A decoder in plain Python; Ray makes an actor of it."""
 
     def __init__(self, settings: DecodeSettings, folder: str) -> None:
         os.chdir(folder)
         self._settings = settings
 
     def decode(self, videos: list[VideoFile]) -> Iterator[Event]:
-        """The events of videos, as of ``DecodePool.decode``."""
+        """Yield the events of videos, as `DecodePool.decode` does."""
         s = self._settings
         with DecodePool(1, s.spec, s.plan, s.decoder, s.limits, flow=s.flow) as pool:
             yield from pool.decode(videos)
@@ -50,7 +50,7 @@ class DecodeStation:
 
 @dataclass
 class _Stream:
-    """A decoder at work: the videos that have not ended, and those of them that have given rows."""
+    """A decoder at work: its unfinished videos, and the ids of those with rows."""
 
     actor: Any
     videos: dict[str, VideoFile]
@@ -58,10 +58,10 @@ class _Stream:
 
 
 class RemoteDecoders:
-    """Stands in for a ``DecodePool``: so many decoders of one core each, anywhere in the cluster.
+    """Takes the place of a `DecodePool`: `count` decoders of one core each, anywhere in the cluster.
 
-    They live as long as the worker that has made them. A video whose decoder dies is begun anew by another one, three
-    times at most.
+    They live as long as the worker that made them. If a decoder dies, another one starts its video again, until three
+    decoders have died over it.
     """
 
     def __init__(self, count: int, settings: DecodeSettings) -> None:
@@ -70,7 +70,7 @@ class RemoteDecoders:
         self._idle = [self._new() for _ in range(count)]
 
     def decode(self, videos: Iterable[VideoFile]) -> Generator[Event, None, None]:
-        """The events of all videos; several decoders' are mixed."""
+        """Yield the events of all videos; those of different decoders are mixed."""
         source, waiting = iter(videos), deque[VideoFile]()
         losses: Counter[str] = Counter()
         streams: dict[Any, _Stream] = {}
@@ -83,17 +83,17 @@ class RemoteDecoders:
                 for events in heard:
                     yield from self._hear(events, streams, waiting, losses)
         finally:
-            for stream in streams.values():  # nobody wants what they are at
+            for stream in streams.values():  # their results are no longer needed
                 self._ray.kill(stream.actor)
                 self._idle.append(self._new())
 
     def _new(self) -> Any:
         options = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        return self._ray.remote(DecodeStation).options(**options).remote(self._settings, str(Path.cwd()))
+        return self._ray.remote(RemoteDecoder).options(**options).remote(self._settings, str(Path.cwd()))
 
     def _hand_out(self, source: Iterator[VideoFile], waiting: deque[VideoFile], streams: dict[Any, _Stream]) -> None:
         while self._idle:
-            lot = [waiting.popleft()] if waiting else []  # what a decoder died over is done by itself
+            lot = [waiting.popleft()] if waiting else []  # a video that killed a decoder runs alone
             while not waiting and len(lot) < _VIDEOS_AT_A_TIME and (video := next(source, None)) is not None:
                 lot.append(video)
             if not lot:
@@ -106,7 +106,7 @@ class RemoteDecoders:
     def _hear(
         self, events: Any, streams: dict[Any, _Stream], waiting: deque[VideoFile], losses: Counter[str]
     ) -> Iterator[Event]:
-        """The next event of a decoder; where it has ended or died, what that means."""
+        """Yield the next event of a decoder; of one that died, the restarts and failures of its videos."""
         stream = streams[events]
         try:
             event: Event = self._ray.get(next(events))
@@ -131,11 +131,11 @@ class RemoteDecoders:
 def _restarted(
     stream: _Stream, waiting: deque[VideoFile], losses: Counter[str], reason: str
 ) -> Iterator[Restarted | Failed]:
-    """The videos of a decoder that died wait again, or fail."""
+    """Queue the videos of a dead decoder again, or give them up."""
     for video in stream.videos.values():
         losses[video.id] += 1
-        if losses[video.id] >= _MOST_LOSSES:
-            yield Failed(video, "crashed", f"{_MOST_LOSSES} decoders died over it")
+        if losses[video.id] >= _MAX_LOSSES:
+            yield Failed(video, "crashed", f"{_MAX_LOSSES} decoders died over it")
             continue
         if video.id in stream.begun:
             yield Restarted(video, reason)

@@ -1,10 +1,10 @@
-"""Ranges of a long video on their way into the store: each is a file of its own until all are there.
+"""Ranges of a long video: each is a file until all are there and become one sequence of the store.
 
-    STORE/parts/<id>/<first>-<end>.npy     float32 [n, C]: the rows of the range, and the first of the next one
-    STORE/parts/<id>/<first>-<end>.json    written last: what the rows are of, and their SHA-256
+    STORE/parts/<id>/<first>-<end>.npy     float32 [n, C]: the rows of the range, and the first row of the next one
+    STORE/parts/<id>/<first>-<end>.json    written last: identity of the range and its file, and the rows' SHA-256
 
-Finished ranges are gone on with after an interruption. When the video is in the store, or has failed, they are removed.
-Stores in object storage have none: their videos are not cut.
+After an interruption finished ranges are used again. They are removed when the video is in the store or has failed.
+Stores in object storage have no ranges: their videos are not cut.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
@@ -37,11 +38,23 @@ from pipeline.video.videos import VideoFile
 
 
 class UnfitError(Exception):
-    """Ranges do not make the video that one pass from front to back would give; it is to be done as a whole."""
+    """The ranges would not give the rows of one pass from front to back; encode the video as a whole."""
 
 
-class PartRecorder:
-    """Collects the rows of ranges and writes each range when it is complete."""
+@dataclass(frozen=True)
+class PartWritten:
+    """A range is complete and on disk."""
+
+
+@dataclass(frozen=True)
+class PartFailed:
+    """A range cannot be decoded by itself, or the ranges do not fit together; encode the video as a whole."""
+
+    reason: str
+
+
+class PartWriter:
+    """Collects the rows of ranges and writes each complete range."""
 
     def __init__(self, store: FeatureStore) -> None:
         self._store = store
@@ -49,29 +62,29 @@ class PartRecorder:
         self._stamps: dict[str, Stamp | None] = {}
 
     def begin(self, part: VideoRange) -> None:
-        """Notes what the file is like before its range is decoded."""
+        """Note size and time of the video file before its range is decoded."""
         self._stamps[part.id] = stamp_of(part.path)
 
-    def take(self, event: Event) -> str | int:
-        """Why the range of ``event`` cannot be had, or "" when it is written; until then the number of rows added."""
+    def take(self, event: Event) -> RowsAdded | PartWritten | PartFailed:
+        """Take the next event of a range; return the rows added, or how the range ended."""
         part = event.video
         assert isinstance(part, VideoRange)
         if isinstance(event, Rows):
             self._rows.setdefault(part.id, []).append(event.features)
-            return len(event.features)
+            return RowsAdded(len(event.features))
         rows = self._rows.pop(part.id, [])
         if isinstance(event, Restarted):  # its decoder died
-            return -sum(map(len, rows))
+            return RowsAdded(-sum(map(len, rows)))
         stamp = self._stamps.pop(part.id)
         if isinstance(event, Finished):
             _write(self._store, part, np.concatenate(rows), event.report, stamp)
-            return ""
+            return PartWritten()
         assert isinstance(event, Failed)
-        return f"{event.kind}: {event.reason}"
+        return PartFailed(f"{event.kind}: {event.reason}")
 
 
 def is_written(store: FeatureStore, part: VideoRange) -> bool:
-    """Whether a range has been finished earlier, of the file as it is now."""
+    """Return whether an earlier run has written the range, from the file as it is now."""
     try:
         value = _read_facts(store, part)
         return value["of"] == _identity(part, stamp_of(part.path)) and _path(store, part, ".npy").is_file()
@@ -80,10 +93,10 @@ def is_written(store: FeatureStore, part: VideoRange) -> bool:
 
 
 def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange], config: ExtractConfig) -> Outcome:
-    """Makes the sequence of a video of all its ranges.
+    """Join the ranges of a video into its sequence in the store.
 
     Raises:
-        UnfitError: a range is lacking or damaged, or two do not meet in the same row.
+        UnfitError: a range is missing or damaged, or two ranges disagree about the row where they meet.
     """
     stamp = stamp_of(video.path)
     reports: list[DecodeReport] = []
@@ -92,7 +105,7 @@ def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange], con
         for part in parts:
             rows, report = _read(store, part, stamp)
             if seam and rows[0].tobytes() != seam:
-                raise UnfitError(f"row {part.first_row} is another one when decoding begins near it")
+                raise UnfitError(f"row {part.first_row} differs when decoding starts near it")
             reports.append(report)
             own = part.end_row - part.first_row
             seam = rows[own:].tobytes()
@@ -106,7 +119,7 @@ def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange], con
 
 
 def remove_settled_parts(store: FeatureStore) -> None:
-    """Removes the ranges of videos that are in the store or have failed; they are not needed any more."""
+    """Remove the ranges of videos that are in the store or have failed."""
     if store.is_remote:
         return
     folder = local(store.path) / "parts"
@@ -130,19 +143,19 @@ def _read(store: FeatureStore, part: VideoRange, stamp: Stamp | None) -> tuple[n
         facts = _read_facts(store, part)
         rows: np.ndarray = np.load(_path(store, part, ".npy"), allow_pickle=False)
         if facts["of"] != _identity(part, stamp):
-            raise UnfitError(f"{part.id}: the file was changed meanwhile")
+            raise UnfitError(f"{part.id}: the video file has changed")
         if facts["sha256"] != _sha256(rows):
-            raise UnfitError(f"{part.id}: the rows do not check")
+            raise UnfitError(f"{part.id}: the rows do not match their SHA-256")
         return rows, unpack_report(facts["report"])
     except (PipelineError, OSError, KeyError, TypeError, ValueError) as error:
         raise UnfitError(f"{part.id}: {error}") from None
 
 
 def _joined(reports: Sequence[DecodeReport], *, num_rows: int) -> DecodeReport:
-    """What a decoder would report of the whole: frames are added up, the last range knows the end."""
+    """Return the report of the whole video: the sum of the frames, and the end from the last range."""
     first, last = reports[0], reports[-1]
     if len({(r.backend, r.backend_version, r.backend_reason, r.notes) for r in reports}) > 1:
-        raise UnfitError("the ranges were not decoded alike")
+        raise UnfitError("the ranges were decoded in different ways")
     return replace(
         first,
         decoded_frames=sum(report.decoded_frames for report in reports),
@@ -153,7 +166,7 @@ def _joined(reports: Sequence[DecodeReport], *, num_rows: int) -> DecodeReport:
 
 
 def _identity(part: VideoRange, stamp: Stamp | None) -> dict[str, Any]:
-    """What the rows of a range are of, as JSON values."""
+    """Return the range and the state of its video file, as JSON values."""
     size, modified = stamp or (None, None)
     rows = [part.first_row, part.end_row, part.num_rows]
     return {"rows": rows, "bytes": size, "modified_ns": modified, "duration": str(Fraction(part.info.duration))}

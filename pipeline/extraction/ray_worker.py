@@ -1,4 +1,4 @@
-"""The worker's side of extraction: what `extract` does on one machine, with a stream of jobs in place of a folder."""
+"""The worker's side of extraction: the work of `extract` on one machine, with a stream of jobs instead of a folder."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pipeline.cluster.worker import JobResult, Ready
+from pipeline.cluster.worker import JobResult, Ready, RowsAdded
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Decoded, decode_limits, encode_videos, open_encoder
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.ray_decoders import DecodeSettings, RemoteDecoders
-from pipeline.extraction.ray_parts import PartRecorder, UnfitError, join
+from pipeline.extraction.ray_parts import PartFailed, PartWriter, UnfitError, join
 from pipeline.extraction.store_writer import Outcome, StoreWriter
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
-from pipeline.video.pool import Finished, Long
+from pipeline.video.pool import Finished, LongVideo
 from pipeline.video.ranges import VideoRange
 from pipeline.video.videos import VideoFile
 
 
 @dataclass(frozen=True)
 class About:
-    """What a worker says of itself.
+    """The features that a worker makes.
 
     Args:
-        spec: of the features that it makes.
-        notes: what the user should know about its encoder.
-        random: whether that one's weights are random.
+        spec: spec of the features.
+        notes: what the user should know about the encoder.
+        random: whether the encoder's weights are random.
     """
 
     spec: StoreSpec
@@ -40,12 +40,13 @@ class About:
 
 @dataclass(frozen=True)
 class Encode:
-    """The job: a video, from its file to the store, or a range of one. It ends with an Outcome, or, of a video that is
-    to be cut, with Long; of a range with the reason why it cannot be had, or "" when it is there.
+    """A job: encode a video, or a range of one, into the store.
+
+    Its result is an Outcome, or a LongVideo for a video that will be cut; for a range PartWritten or PartFailed.
 
     Args:
-        attempt: which one at this video it is. A worker that dies after it has recorded a failure leaves the video to
-            another: that is not one more.
+        attempt: number of the attempt at this video. If a worker records a failure and dies, the next worker must not
+            count the same attempt again.
     """
 
     video: VideoFile
@@ -58,8 +59,7 @@ class Encode:
 
 @dataclass(frozen=True)
 class Join:
-    """The job: to make one sequence of the ranges of a video. It ends with an Outcome, or with the reason, in words,
-    why the video must be done as a whole."""
+    """A job: join the ranges of a video into one sequence. Its result is an Outcome or a PartFailed."""
 
     video: VideoFile
     parts: tuple[VideoRange, ...]
@@ -70,64 +70,64 @@ class Join:
 
 
 def open_extraction(out: AnyPath, config: ExtractConfig, cores: int) -> Ready:
-    """The encoder, loaded, and the work: videos into the store ``out``, with so many cores."""
+    """Load the encoder; return the work of a worker on `cores` cores: videos into the store `out`."""
     torch.set_num_threads(cores)
     config = replace(config, workers=config.workers or max(1, cores - 1))
     encoder, spec = open_encoder(config)
     decode = _decoders(config, encoder, spec) if config.execution.ray_decoders else None
 
-    def work(jobs: Iterator[Encode | Join]) -> Generator[JobResult | int, None, None]:
+    def work(jobs: Iterator[Encode | Join]) -> Generator[JobResult | RowsAdded, None, None]:
         store = FeatureStore.open(out)
-        parts = PartRecorder(store)
-        with StoreWriter(store, config) as recorder:
-            videos = _Videos(jobs, recorder, parts, store, config)
+        parts = PartWriter(store)
+        with StoreWriter(store, config) as writer:
+            videos = _Videos(jobs, writer, parts, store, config)
             for event in encode_videos(videos, encoder, spec.plan, config, cores=cores, decode=decode):
                 yield from videos.joined()
                 video = event.video
-                if isinstance(event, Long):
+                if isinstance(event, LongVideo):
                     yield JobResult(video.id, event)
                     continue
                 if isinstance(video, VideoRange):
-                    result = parts.take(event)
-                    yield result if isinstance(result, int) else JobResult(video.id, result)
+                    taken = parts.take(event)
+                    yield taken if isinstance(taken, RowsAdded) else JobResult(video.id, taken)
                     continue
-                yield from map(_told, recorder.take(event))
-                if isinstance(event, Finished):  # told at once: the driver counts on it
-                    yield from map(_told, recorder.finish())
+                yield from map(_as_job_result, writer.take(event))
+                if isinstance(event, Finished):  # at once: the driver waits for it
+                    yield from map(_as_job_result, writer.finish())
             yield from videos.joined()
 
     return Ready(About(spec, tuple(encoder.notes), encoder.weights.random), work)
 
 
-def _told(outcome: Outcome | int) -> JobResult | int:
-    return outcome if isinstance(outcome, int) else JobResult(outcome.video.id, outcome)
+def _as_job_result(outcome: Outcome | RowsAdded) -> JobResult | RowsAdded:
+    return outcome if isinstance(outcome, RowsAdded) else JobResult(outcome.video.id, outcome)
 
 
 def _decoders(
     config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec
 ) -> Callable[[Iterable[VideoFile]], Iterator[Decoded]]:
-    """Decoders of this worker's own, elsewhere."""
+    """Start decoders elsewhere for this worker; return their `decode`."""
     flow = flow_settings(config, torch.device("cpu"), threads=1) if spec.plan.flow else None
     settings = DecodeSettings(encoder.spec, spec.plan, config.decoder, decode_limits(config), flow)
     return RemoteDecoders(config.execution.ray_decoders or 1, settings).decode
 
 
 class _Videos:
-    """The videos among the jobs, for the decoders; what else comes up is done on the way.
+    """The videos and ranges among the jobs; runs the joins between them.
 
-    An iterator of its own, since a generator would not go on after it has ended once.
+    An iterator class, because a generator cannot continue after it has stopped once.
     """
 
     def __init__(
         self,
         jobs: Iterator[Encode | Join],
-        recorder: StoreWriter,
-        parts: PartRecorder,
+        writer: StoreWriter,
+        parts: PartWriter,
         store: FeatureStore,
         config: ExtractConfig,
     ) -> None:
         self._jobs = jobs
-        self._recorder = recorder
+        self._writer = writer
         self._parts = parts
         self._store = store
         self._config = config
@@ -142,16 +142,16 @@ class _Videos:
         if isinstance(job.video, VideoRange):
             self._parts.begin(job.video)
         else:
-            self._recorder.begin(job.video, attempt=job.attempt)
+            self._writer.begin(job.video, attempt=job.attempt)
         return job.video
 
     def joined(self) -> Iterator[JobResult]:
-        """The ends of videos that were joined since the last call."""
+        """Yield the results of joins since the last call."""
         while self._joined:
             yield self._joined.popleft()
 
-    def _join(self, job: Join) -> Outcome | str:
+    def _join(self, job: Join) -> Outcome | PartFailed:
         try:
             return join(self._store, job.video, job.parts, self._config)
         except UnfitError as error:
-            return str(error)
+            return PartFailed(str(error))

@@ -1,7 +1,7 @@
-"""The log of one job: JSON lines that a script can read, one file for each process, so that no two write to one.
+"""The log of a job: JSON lines for scripts, one file for each process, so that no two processes share a file.
 
-Events: `start` (what is to do, the settings, who works), `done` and `failed` (one a video), `progress` (sums since
-the start, every half minute), and at last `end` or `interrupted` (the sums again).
+Events: `start` (number of videos, settings, process), `done` and `failed` (one for each video), `progress` (sums since
+the start, every half minute), and at the end `end` or `interrupted` (the sums again).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pipeline.text.plain import plain_json
 
 ENDS = ("end", "interrupted")
 PROGRESS_SECONDS = 30.0
-_SILENT_SECONDS = 600.0  # a process that has logged nothing for so long has probably been killed
+_SILENT_SECONDS = 600.0  # a process that has logged nothing for this long was probably killed
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class RunLog:
-    """Appends one JSON object a line to ``folder/<time>-<host>-<process>.jsonl``; each line is flushed at once.
+    """Appends one JSON object a line to `folder/<time>-<host>-<process>.jsonl`; each line is flushed at once.
 
-    On a read-only disk there is no log: a finished store needs none, and where rows are to be written that fails.
+    On a read-only disk there is no log: a finished store needs none, and writing rows fails there anyway.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,23 +36,23 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
         started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.path = folder / f"{started}-{socket.gethostname()}-{os.getpid()}.jsonl"
-        self._told = time.monotonic()
+        self._last_progress = time.monotonic()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Adds a line: the time (UTC), the event's name, and its fields."""
+        """Add a line: the time (UTC), the event's name, and its fields."""
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
-        # Opened anew for each line: a video takes seconds, and the log survives whatever ends the process.
+        # The file is opened again for each line: a video takes seconds, and the log survives any end of the process.
         with _unless_read_only(), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(plain_json(line) + "\n")
 
     def write_progress(self, **fields: Any) -> None:
-        """Adds a `progress` line, unless there was one within the last half minute."""
-        if time.monotonic() - self._told >= PROGRESS_SECONDS:
-            self._told = time.monotonic()
+        """Add a `progress` line, unless there was one within the last half minute."""
+        if time.monotonic() - self._last_progress >= PROGRESS_SECONDS:
+            self._last_progress = time.monotonic()
             self.write("progress", **fields)
 
     def others_at_work(self) -> bool:
-        """Whether another process seems to be at work: its log is young and has no end."""
+        """Return whether another process seems to be at work: its log is young and has no end."""
         return any(_is_running(path) for path in self.path.parent.glob("*.jsonl") if path != self.path)
 
 
@@ -72,6 +72,6 @@ def _is_running(log: Path) -> bool:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
             last = json.loads(file.read().splitlines()[-1])
-    except (OSError, ValueError, IndexError):  # removed, or a line is being written at this moment
+    except (OSError, ValueError, IndexError):  # the file is gone, or another process is writing a line
         return True
     return last.get("event") not in ENDS

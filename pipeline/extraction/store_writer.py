@@ -1,4 +1,4 @@
-"""From the events of the encoder to files in the store: each video is published when it is whole."""
+"""Write the encoder's events to the store; publish each video when it is complete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
@@ -27,12 +28,13 @@ from pipeline.video.videos import VideoFile
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a video: it is in the store, or recorded there as failed.
+    """How a video ended: it is in the store, or recorded there as failed.
 
     Args:
-        rows: of one that is done.
-        kind: class of failure; empty for one that is done. reason: in words.
-        worker: which worker of a cluster did it, or how the last one died over it; for the log.
+        rows: number of rows in the store; 0 for a failed video.
+        kind: kind of failure; empty for success.
+        reason: reason of the failure, in words.
+        worker: worker of a cluster that did it, or how the last worker died over it; for the log.
     """
 
     video: VideoFile
@@ -43,9 +45,9 @@ class Outcome:
 
 
 class StoreWriter:
-    """Writes what comes out of the encoder into a store, and publishes finished videos beside the making of the next.
+    """Writes rows from the encoder into a store and publishes finished videos while the next ones are made.
 
-    A context manager: when it ends, nothing half-written is left, and what had begun to be published is.
+    A context manager: at its end no half-written file is left, and started publications are complete.
     """
 
     def __init__(self, store: FeatureStore, config: ExtractConfig) -> None:
@@ -53,8 +55,8 @@ class StoreWriter:
         self._config = config
         self._publisher = Publisher()
         self._writers: dict[str, SequenceWriter] = {}
-        self._stamps: dict[str, Stamp | None] = {}  # of the videos handed out, as they were then
-        self._attempts: dict[str, int] = {}  # of videos whose attempts another process counts
+        self._stamps: dict[str, Stamp | None] = {}  # of the files of videos that have begun
+        self._attempts: dict[str, int] = {}  # for videos whose attempts another process counts
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -65,42 +67,42 @@ class StoreWriter:
             writer.discard()
 
     def noting(self, videos: Iterable[VideoFile]) -> Iterator[VideoFile]:
-        """The videos again, for the encoder; notes what their files are like when each is asked for."""
+        """Pass videos on to the encoder; begin each when the encoder asks for it."""
         for video in videos:
             self.begin(video)
             yield video
 
     def begin(self, video: VideoFile, *, attempt: int | None = None) -> None:
-        """Notes what the file of a video is like before it is read, and which attempt at it this is."""
+        """Note size and time of a video's file before it is read, and the number of the attempt."""
         if attempt is not None:
             self._attempts[video.id] = attempt
         self._stamps[video.id] = stamp_of(video.path)
 
-    def take(self, event: Event) -> Iterator[Outcome | int]:
-        """The number of rows that the event has added; what has become of the videos of which it is known by now."""
+    def take(self, event: Event) -> Iterator[Outcome | RowsAdded]:
+        """Take an event; yield the rows it adds, and the outcomes of videos that are published by now."""
         video = event.video
-        if video.id not in self._stamps:  # it has failed: nobody waits for its later rows and its end
+        if video.id not in self._stamps:  # it has failed; ignore its later rows and its end
             return
         if isinstance(event, Restarted):
-            yield -self._discard(video)
+            yield RowsAdded(-self._discard(video))
         elif isinstance(event, Failed):
             yield self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
             self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
         else:
-            assert isinstance(event, Rows), "only videos that may be cut are told of as long"
+            assert isinstance(event, Rows), "only a CuttableVideo can be a LongVideo"
             try:
                 self._writer(video).append(event.features)
-                yield len(event.features)
+                yield RowsAdded(len(event.features))
             except PipelineError as error:
                 yield self._fail(video, "not_finite", str(error))
-        yield from self._noted(self._publisher.published())
+        yield from self._outcomes_of(self._publisher.published())
 
     def finish(self) -> Iterator[Outcome]:
-        """What has become of the videos that are still being published: waits for each."""
-        yield from self._noted(self._publisher.all())
+        """Wait for the remaining publications; yield their outcomes."""
+        yield from self._outcomes_of(self._publisher.all())
 
-    def _noted(self, published: Iterator[tuple[VideoFile, bool]]) -> Iterator[Outcome]:
+    def _outcomes_of(self, published: Iterator[tuple[VideoFile, bool]]) -> Iterator[Outcome]:
         for video, unchanged in published:
             if unchanged:
                 del self._stamps[video.id]
@@ -110,9 +112,9 @@ class StoreWriter:
                 yield self._fail(video, "changed", reason)
 
     def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
-        """Publishes a sequence, in a thread of the publisher; False: its file is not what it was."""
+        """Publish a sequence, in a thread of the publisher; return False if the video's file has changed."""
         video, plan = event.video, self._store.spec.plan
-        about = details(video, event.report, event.info.fps, plan, self._config)  # which hashes the file
+        about = details(video, event.report, event.info.fps, plan, self._config)  # hashes the file
         if stamp_of(video.path, now=True) != self._stamps[video.id]:
             return False
         writer.commit(about)
@@ -124,7 +126,7 @@ class StoreWriter:
         return self._writers[video.id]
 
     def _discard(self, video: VideoFile) -> int:
-        """Removes the rows of a video; returns how many there were."""
+        """Remove the rows of a video; return their number."""
         if video.id not in self._writers:
             return 0
         self._writers[video.id].discard()  # first: an interruption between the two must leave nothing
@@ -139,11 +141,11 @@ class StoreWriter:
 def record_failure(
     store: FeatureStore, video: VideoFile, kind: str, reason: str, *, attempt: int | None = None
 ) -> Outcome:
-    """Writes down in the store that a video failed; rows of the file as it was before are removed."""
+    """Record in the store that a video failed; remove rows of an earlier version of its file."""
     if (removed := remove_outdated(store, video)) is False:
-        reason += "; its features stay, since nobody can say whether the file has changed"
+        reason += "; its features stay, because it is unknown whether the file has changed"
         return Outcome(video, kind=kind, reason=reason)
-    # Of a file that changed meanwhile nothing is known, so that the next run does not take it for the same.
+    # Store no identity for a file that changed while it was read, so that the next run tries it again.
     source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
     store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
     return Outcome(video, kind=kind, reason=f"{reason}{REMOVED if removed else ''}")
@@ -153,10 +155,10 @@ REMOVED = "; its features, of the file as it was before, were removed"
 
 
 def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
-    """Removes the rows of a video that cannot be made again, if they are of another file than there is now.
+    """Remove the rows of a video that cannot be made again, if its file has changed since.
 
     Returns:
-        Whether they were removed; None where there were none.
+        Whether rows were removed; None if there were none.
     """
     if not store.sidecar_path(video.id).exists():
         return None
@@ -170,7 +172,7 @@ def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
 def details(
     video: VideoFile, report: DecodeReport, fps: Fraction, plan: SnippetPlan, config: ExtractConfig
 ) -> dict[str, Any]:
-    """What the sidecar says of one video beyond the spec."""
+    """Return what the sidecar says about one video, beyond the spec."""
     return {
         "rows": rows_as_json(plan.at(fps)),
         "duration_seconds": float(report.duration),
@@ -190,7 +192,7 @@ def details(
     }
 
 
-@lru_cache(maxsize=1)  # looking a version up takes milliseconds
+@lru_cache(maxsize=1)  # each look-up of a version takes milliseconds
 def _libraries() -> dict[str, str]:
     names = ("torch", "torchvision", "numpy", "av")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,4 +1,4 @@
-"""Source files against a store: which videos are done, which have failed, which are still to do."""
+"""Compare video files with a store: which are done, which have failed, which are still to do."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pipeline.storage.stamps import has_changed, size_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.videos import VideoFile
 
-_MOST_MEASURED = 2000  # videos whose sizes are asked for at once
+_MAX_MEASURED = 2000  # videos whose sizes are read at once
 
 
 @dataclass(frozen=True)
 class VideoStatus:
-    """How a video stands in a store.
+    """The state of a video in a store.
 
     Args:
-        state: "done"; "failed" and left alone; "changed": done before, but its file is another now; "new": all else
-            that is to be encoded.
-        reason: of a failed one, "kind: reason".
+        state: "done"; "failed": skip it; "changed": done before, but its file has changed; "new": everything else that
+            must be encoded.
+        reason: "kind: reason" of a failed video.
     """
 
     state: Literal["done", "failed", "changed", "new"]
@@ -37,10 +37,10 @@ class VideoStatus:
 
 
 def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> VideoStatus:
-    """How ``video`` stands in ``store``, and whether it is to be encoded under ``config``."""
+    """Return the state of `video` in `store`: whether it must be encoded under `config`."""
     try:
         store.array_path(video.id)
-    except PipelineError as error:  # there is no place for it in a store, not even for its failure
+    except PipelineError as error:  # the store has no place for this id, not even for its failure
         return VideoStatus("failed", f"bad_id: {error}")
     sidecar = store.sidecar(video.id)
     if sidecar is not None and has_changed(video.path, sidecar.get("source", {})) is False:
@@ -56,7 +56,7 @@ def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig
 
 
 def source_of(video: VideoFile) -> dict[str, Any]:
-    """The identity of a source file, its URL and version where it is remote; null where it cannot be read."""
+    """Return the identity of a video file: URL and version if it is remote; nulls if it cannot be read."""
     path = video.path
     try:
         if isinstance(path, RemotePath):
@@ -75,12 +75,12 @@ def source_of(video: VideoFile) -> dict[str, Any]:
 
 
 def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
-    """Whether the file is still the one that ``source`` describes, or still cannot be read."""
+    """Return whether the file is still the one that `source` describes, or still cannot be read."""
     changed = has_changed(path, source)
     return source.get("bytes", 0) is None if changed is None else not changed
 
 
 def total_bytes(videos: Sequence[VideoFile]) -> int:
-    """Bytes of all videos; of very many only a sample is asked for its size, since slow disks take long over each."""
-    sample = videos if len(videos) <= _MOST_MEASURED else Random(0).sample(videos, _MOST_MEASURED)
+    """Estimate the bytes of all videos; measure only a sample of very many, because slow disks take long over each."""
+    sample = videos if len(videos) <= _MAX_MEASURED else Random(0).sample(videos, _MAX_MEASURED)
     return round(sum(size_of(video.path) for video in sample) * len(videos) / max(1, len(sample)))

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import StorageError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import encode_videos, open_encoder
@@ -33,7 +34,7 @@ from pipeline.text.plain import counted
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile, VideoList
 
-Outcomes = Generator[Outcome | int, None, None]
+Outcomes = Generator[Outcome | RowsAdded, None, None]
 
 
 @dataclass
@@ -196,9 +197,9 @@ class _Job:
                     (logs / self._log.path.name).upload(self._log.path)
                     self._log.path.unlink()
 
-    def _take(self, outcome: Outcome | int) -> None:
-        if isinstance(outcome, int):
-            self._rows_begun += outcome
+    def _take(self, outcome: Outcome | RowsAdded) -> None:
+        if isinstance(outcome, RowsAdded):
+            self._rows_begun += outcome.count
             self._tell()
             return
         video = outcome.video

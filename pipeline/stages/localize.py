@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pipeline.annotations.segments import PROPOSAL_LABEL, Detection
 from pipeline.config import LocalizeConfig
-from pipeline.detection.locator import Found, Locator, _detect
+from pipeline.detection.locator import Locator, VideoDetections, _detect
 from pipeline.detection.model import LocalizationModel
 from pipeline.detection.ray_driver import workers
 from pipeline.detection.video_scores import name_proposals, scores_for
@@ -155,12 +155,12 @@ def _from_videos(inputs: Sequence[AnyPath], job: _Job) -> tuple[LocalizeSummary,
     return summary, order  # several workers finish in any order
 
 
-def _gather(found: Iterable[tuple[str, Found]], summary: LocalizeSummary, tell: Callable[[], None]) -> None:
-    for video_id, result in found:
-        if isinstance(result, str):
-            summary.failed[video_id] = result
+def _gather(found: Iterable[VideoDetections], summary: LocalizeSummary, tell: Callable[[], None]) -> None:
+    for video in found:
+        if video.failure:
+            summary.failed[video.video_id] = video.failure
         else:
-            summary.detections[video_id] = result
+            summary.detections[video.video_id] = video.detections
         tell()
 
 

@@ -1,1 +1,1 @@
-"""Finding, probing and decoding videos; decoders run in processes of their own that can be killed."""
+"""Find, probe and decode videos. Decoders run in separate processes that can be killed."""

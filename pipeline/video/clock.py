@@ -1,4 +1,4 @@
-"""The clock of a stream: followed where it restarts, and filled in where packets carry no time."""
+"""The clock of a stream: continue it where it restarts, and fill in times that packets lack."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from heapq import heapify, heapreplace
 from itertools import pairwise
 from typing import Any
 
-# Containers whose files can be put together end to end.
+# Containers whose files can be concatenated byte by byte.
 _FORMATS = frozenset(("mpegts", "mpeg", "flv"))
-_SLACK = Fraction(1, 10)  # seconds that clocks may step back without a restart
-_AWAY = 10  # seconds: where the packet after one that leaps is this near to the one before it, that one's time is wrong
-_LONG = 60  # seconds: a clock that leaps this far may be that of another file
+_SLACK = Fraction(1, 10)  # seconds that a clock may step back without a restart
+_AWAY = 10  # seconds: if the packets before and after a leap are this near to each other, the time between is wrong
+_LONG = 60  # seconds: a clock that leaps this far may belong to another file
 _WRAP = 1 << 32  # ticks; FFmpeg adds 2^33 to times before the first
 
 
 class Clock:
-    """Goes on where the clock of a stream restarts; told of all its packets in the order in which they are stored.
+    """Continues the clock of a stream where it restarts. Give it all packets of the stream in stored order.
 
-    A single packet whose time is far from those around it gets none.
+    It removes the time of a single packet that is far from its neighbors.
     """
 
     def __init__(self, container_format: str, time_base: Fraction) -> None:
         self._applies = container_format in _FORMATS
         self._slack, self._away, self._long = (round(seconds / time_base) for seconds in (_SLACK, _AWAY, _LONG))
-        self._held: Any = None  # the packet that waits for the one after it
-        self._raw: int | None = None  # as stored, of the packet before
+        self._held: Any = None  # the packet that waits for the next one
+        self._raw: int | None = None  # stored time of the previous packet
         self._offset = 0
-        self._end = 0  # of all before, in ticks of the clock that goes on
+        self._end = 0  # of all earlier packets, in ticks of the continued clock
         self._begin: int | None = None  # of this part
         self._waits = False  # for a key frame, after a restart
         self.restarts = 0
         self.leaps = 0  # forward
 
     def take(self, packet: Any) -> list[Any]:
-        """The packets that are ready, their times set. Those that come before the first key frame of a part are not."""
+        """Return the packets that are ready, with their times set; drop those before the first key frame of a part."""
         if not self._applies:
             return [packet]
         if packet.size == 0:
@@ -44,7 +44,7 @@ class Clock:
         return [held] if held is not None and self._is_shown(held, _raw(packet)) else []
 
     def rest(self) -> list[Any]:
-        """The packet that still waits, at the end."""
+        """Return the packet that still waits, at the end."""
         held, self._held = self._held, None
         return [held] if held is not None and self._is_shown(held, None) else []
 
@@ -84,21 +84,22 @@ def _raw(packet: Any) -> int | None:
 
 
 def fill_in(known: Sequence[int], *, before: int, later: int, step: int) -> list[int]:
-    """All times, of which some are known.
+    """Complete a list of times of which some are unknown.
 
     Args:
-        known: ascending, in ticks.
-        before: how many are lacking before the first known one; later: after it.
-        step: from one frame to the next, > 0.
+        known: known times, ascending, in ticks.
+        before: number of unknown times before the first known one.
+        later: number of unknown times after the first known one.
+        step: ticks from one frame to the next, > 0.
 
     Returns:
-        The known ones; before them others a step apart; the others evenly in the gaps between them, no more than fit,
-        and the rest after them a step apart.
+        The known times; `before` times in front of them, a step apart; as many of the later ones as fit, evenly in the
+        gaps between known times; and the rest at the end, a step apart.
     """
     if not known:
         return [step * number for number in range(before + later)]
     room = [(max(0, round((end - start) / step) - 1), start, end) for start, end in pairwise(known)]
-    # The widest piece first: minus its width, how many frames are put into its gap, and the gap.
+    # A heap with the widest piece first: minus its width, number of frames in its gap, most that fit, the gap.
     pieces = [(start - end, 0, fits, start, end) for fits, start, end in room if fits]
     heapify(pieces)
     left = later

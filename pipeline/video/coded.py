@@ -1,4 +1,4 @@
-"""What the bytes of a packet say of what it shows: a picture, the second field of one, or nothing new."""
+"""Read from the bytes of a packet what it shows: a picture, the second field of one, or nothing new."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _LONGEST_HEADER = 64  # bytes of a slice that are read
 
 
 class Reader(Protocol):
-    """Reads the packets of one stream, in the order in which they are stored."""
+    """Reads the packets of one stream in stored order."""
 
-    packed: bool  # whether a packet has held several pictures, so that its time is not that of each
+    packed: bool  # whether some packet held several pictures, so that its time is not the time of each
 
     def shows(self, packet: Any) -> Shows: ...
 
 
 def reader_of(codec: str, extradata: bytes) -> Reader:
-    """The reader for a codec, by FFmpeg's name."""
+    """Return the reader for a codec, given FFmpeg's name of it."""
     if codec == "h264":
         return _H264(extradata)
     if codec == "mpeg4":
@@ -37,7 +37,7 @@ class _Plain:
 
 
 class _Vp8:
-    """Frames that only others refer to (RFC 6386, 9.1)."""
+    """Frames that are stored for reference only (RFC 6386, 9.1)."""
 
     packed = False
 
@@ -49,7 +49,7 @@ class _Bits:
     """Reads a header bit by bit.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: no bits are left.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -63,7 +63,7 @@ class _Bits:
         return (self._bits >> self._left) & ((1 << count) - 1)
 
     def golomb(self) -> int:
-        """An unsigned Exp-Golomb number; signed ones have the same length."""
+        """Return an unsigned Exp-Golomb number; signed ones have the same length."""
         zeros = 0
         while not self.take(1):
             zeros += 1
@@ -71,7 +71,7 @@ class _Bits:
 
 
 class _H264:
-    """Two fields of a picture in packets of their own (ITU-T H.264, 7.3.2.1 and 7.3.3)."""
+    """The two fields of a picture in separate packets (ITU-T H.264, 7.3.2.1 and 7.3.3)."""
 
     packed = False
 
@@ -113,10 +113,10 @@ class _H264:
                 number = bits.golomb()
                 self._pictures[number] = bits.golomb()
         except ValueError:
-            return  # damage is the decoder's affair
+            return  # the decoder reports damage
 
     def _field(self, unit: bytes) -> tuple[int, int] | None:
-        """frame_num and whether it is the bottom field; None: a whole frame, or nobody knows."""
+        """Return frame_num and whether this is the bottom field; None for a whole frame or if unknown."""
         try:
             bits = _Bits(_unescaped(unit[1:_LONGEST_HEADER]))
             bits.golomb()  # first_mb_in_slice
@@ -130,7 +130,7 @@ class _H264:
 
 
 def _sequence(bits: _Bits) -> tuple[int, tuple[int, bool, bool]]:
-    """The number of a sequence parameter set, and what :class:`_H264` keeps of it."""
+    """Return the number of a sequence parameter set, and the values that `_H264` needs."""
     profile = bits.take(8)
     bits.take(16)
     number = bits.golomb()
@@ -165,7 +165,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
 
 
 def _parameter_sets(extradata: bytes) -> Iterator[bytes]:
-    """The units of an avcC record (ISO/IEC 14496-15, 5.3.3.1)."""
+    """Yield the units of an avcC record (ISO/IEC 14496-15, 5.3.3.1)."""
     at = 5
     for mask in (31, 255):
         if at >= len(extradata):
@@ -187,7 +187,7 @@ def _units_by_length(data: bytes, length_bytes: int) -> Iterator[bytes]:
 
 
 def _units(data: bytes) -> Iterator[bytes]:
-    """What follows each start code, up to the next one."""
+    """Yield the bytes after each start code, up to the next one."""
     at = data.find(_START)
     while at >= 0:
         end = data.find(_START, at + 3)
@@ -200,22 +200,22 @@ def _unescaped(data: bytes) -> bytes:
 
 
 class _Mpeg4:
-    """Pictures that are not coded: the one before stays (ISO/IEC 14496-2, 6.2.5).
+    """Pictures that are not coded: the previous one stays (ISO/IEC 14496-2, 6.2.5).
 
-    In a packed stream a packet holds a picture and the one to be shown before it; one that is not coded follows in
-    the place of the latter.
+    In a packed stream a packet holds a picture and the one that is shown before it; a packet without a coded picture
+    follows in place of the latter.
     """
 
     def __init__(self, extradata: bytes) -> None:
         self._time_bits = 0
-        self._owed = 0  # pictures stored with the one before them
+        self._owed = 0  # pictures that earlier packets stored as a second one
         self.packed = False
         self._coded(extradata)
 
     def shows(self, packet: Any) -> Shows:
         found = self._coded(bytes(packet))
         if not found:
-            return "picture"  # another kind of stream, or damage: the decoder's affair
+            return "picture"  # another kind of stream, or damage, which the decoder reports
         coded = sum(found)
         self.packed |= coded > 1
         if coded == 0 and self._owed == 0:
@@ -224,7 +224,7 @@ class _Mpeg4:
         return "picture"
 
     def _coded(self, data: bytes) -> list[bool]:
-        """For each picture whether it is coded."""
+        """Return for each picture whether it is coded."""
         found = []
         for unit in _units(data):
             if unit and 0x20 <= unit[0] <= 0x2F:
@@ -246,7 +246,7 @@ class _Mpeg4:
 
 
 def _time_bits(layer: bytes) -> int:
-    """Bits of a picture's time, as the header of a video object layer says; 0: it does not."""
+    """Return the bits of a picture's time, from the header of a video object layer; 0 if it does not say."""
     try:
         bits = _Bits(layer[:_LONGEST_HEADER])
         bits.take(9)

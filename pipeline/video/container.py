@@ -1,4 +1,4 @@
-"""Opening a file that a stranger wrote: one of the accepted containers, or refused before a decoder sees it."""
+"""Open an untrusted file: accept known containers, refuse all others before a decoder sees them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import av.logging
 
 from pipeline.video.errors import VideoError
 
-# Demuxers that read one file and nothing else. Playlists, concat files, image sequences and devices are not here.
+# Demuxers that read one file and nothing else: no playlists, concat files, image sequences or devices.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
 
 _SIGNS_OF_A_PLAYLIST = (
     b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"[playlist]", b"[Reference]", b"http:", b"https:", b"rtsp:",
 )  # fmt: skip
-_MOST_SKIPPED = 100_000  # packets in a row
+_MAX_SKIPPED = 100_000  # packets in a row
 _PAGE = "an HTML page, not a video; download the video again"
-# How files begin that stand where a video should, in small letters.
+# First bytes of files that are often found in place of a video, in lower case.
 _NO_VIDEOS = (
     (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the video itself; run `git lfs pull`"),
     (b"/annex/objects/", "a git-annex pointer, not the video itself; run `git annex get`"),
@@ -33,7 +33,7 @@ _NO_VIDEOS = (
 
 
 def open_container(path: Path) -> tuple[Any, list[str]]:
-    """The opened container and what FFmpeg complained of; nothing but the file itself can be opened through it.
+    """Open a container that can reach no other file; return it and FFmpeg's error messages.
 
     Raises:
         VideoError: unreadable or refused_container.
@@ -53,27 +53,27 @@ def open_container(path: Path) -> tuple[Any, list[str]]:
         return opened, words
     if isinstance(opened, MemoryError):
         raise MemoryError(str(opened))
-    # FFmpeg passes over some playlists whose names do not end like one; their first bytes say what they are.
+    # FFmpeg does not recognize playlists with other suffixes; their first bytes show what they are.
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     other = next((what for start, what in _NO_VIDEOS if text.lower().startswith(start)), "")
     if other or b"<html" in text.lower():
         raise VideoError("unreadable", other or _PAGE)
     playlist = text.startswith(_SIGNS_OF_A_PLAYLIST)
-    refused = playlist or isinstance(opened, av.error.ArgumentError)  # its answer to a format that is not listed
-    reason = "; ".join([words_of(opened), *words])
+    refused = playlist or isinstance(opened, av.error.ArgumentError)  # FFmpeg's answer to a format that is not listed
+    reason = "; ".join([message_of(opened), *words])
     raise VideoError("refused_container" if refused else "unreadable", reason)
 
 
 def _try_to_open(path: Path) -> tuple[Any, list[str]]:
-    """The container, or the exception and what FFmpeg logged."""
-    # FFmpeg logs through Python only while opening, when it has started no threads that could wait for each other.
+    """Return the container, or the exception; and what FFmpeg logged."""
+    # Capture FFmpeg's log only here: later its threads could deadlock with Python's logging.
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     opened: Any
     with av.logging.Capture() as logs:
         try:
-            # The absolute path and its protocol are spelled out: a name like "concat:a|b" is a file name.
+            # With the protocol and the absolute path, a name like "concat:a|b" is a file name.
             opened = av.open(
                 f"file:{path.absolute()}",
                 metadata_errors="ignore",
@@ -88,16 +88,16 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
 
 
 def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
-    """The packets of a file, or of some of its streams, and those that flush the decoders.
+    """Yield the packets of a file, or of some of its streams, and the packets that flush the decoders.
 
-    PyAV (up to 18.1) knows only the streams that are there in the beginning. At a packet of a stream that begins later,
-    or at the very end, it may raise an IndexError: such a packet is skipped.
+    PyAV (up to 18.1) knows only the streams at the beginning of the file. At a packet of a later stream, or at the very
+    end, it may raise an IndexError: such a packet is skipped.
     """
     skipped, at_end = 0, False
-    while skipped < _MOST_SKIPPED:
+    while skipped < _MAX_SKIPPED:
         try:
             for packet in container.demux(*streams):
-                skipped, at_end = 0, packet.dts is None and not packet.size
+                skipped, at_end = 0, not packet.size and packet.dts is None
                 yield packet
             return
         except IndexError:
@@ -107,7 +107,7 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
 
 
 def is_fragmented(path: Path) -> bool:
-    """Whether an MP4 file consists of fragments, each with an index of its own (ISO/IEC 14496-12, 8.8.4)."""
+    """Return whether an MP4 file consists of fragments, each with its own index (ISO/IEC 14496-12, 8.8.4)."""
     with path.open("rb") as file:
         at, size = 0, path.stat().st_size
         while at + 8 <= size:
@@ -124,7 +124,7 @@ def is_fragmented(path: Path) -> bool:
 
 
 def avi_slots(path: Path, stream_index: int) -> int:
-    """The places that the index of an AVI has for a stream; at an empty one the picture before stays. 0: no index."""
+    """Return the slots for a stream in an AVI's index; at an empty slot the previous picture stays. 0: no index."""
     with path.open("rb") as file:
         at, size = 12, path.stat().st_size
         while at + 8 <= size:
@@ -138,6 +138,6 @@ def avi_slots(path: Path, stream_index: int) -> int:
     return 0
 
 
-def words_of(error: Exception) -> str:
-    """FFmpeg's own words without the path, which whoever reports the failure names anyway."""
+def message_of(error: Exception) -> str:
+    """Return FFmpeg's message without the path, which the report of the failure names anyway."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

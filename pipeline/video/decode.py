@@ -1,4 +1,4 @@
-"""One video, front to back: from a file to the frames that its snippets need."""
+"""Decode one video from front to back into the frames that its snippets need."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pipeline.video.schedule import Schedule, SnippetFrames
 Decoder = Literal["auto", "decord", "pyav"]
 DECODERS = ("auto", "decord", "pyav")
 
-FRAMES_A_CHUNK = 4  # few, so that scaled pictures are handed on while they are still in the cache
-_SNIPPETS_A_CHUNK = 64  # a frame that is shown for hours completes thousands at once
+FRAMES_PER_CHUNK = 4  # few, so that scaled pictures are still in the cache when they are used
+_SNIPPETS_PER_CHUNK = 64  # a frame that is shown for hours completes thousands of snippets at once
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Chunk:
 
     Args:
         first_ordinal: ordinal of the first of these frames among the video's kept frames.
-        frames: n times uint8 [H, W, 3], RGB, which may be views; n may be 0.
-        snippets: completed with this chunk, rows ascending; their ordinals may lie in earlier chunks.
+        frames: n times uint8 [H, W, 3], RGB, possibly views; n may be 0.
+        snippets: the snippets that this chunk completes, rows ascending; their ordinals may lie in earlier chunks.
         keep_from: no later snippet needs a frame with a smaller ordinal.
     """
 
@@ -53,32 +53,32 @@ def decode(
     *,
     decoder: Decoder = "auto",
     threads: int = 1,
-    complaints: Callable[[], str] = lambda: "",
+    decord_stderr: Callable[[], str] = lambda: "",
     progress: Progress = no_progress,
     part: Part | None = None,
 ) -> Iterator[Chunk | DecodeReport]:
-    """The frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
+    """Yield the frames and snippets of a video in chunks, then a report; one sequential pass that never seeks.
 
     Only frames that a snippet needs are converted, scaled and cropped, each once.
 
     Args:
-        info: what :func:`pipeline.video.metadata.probe` found in ``path``.
-        spec: the encoder's ``resized`` and ``crop_box``.
+        info: the result of `pipeline.video.metadata.probe` for `path`.
+        spec: the encoder's `resized` and `crop_box`.
         decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
-        threads: of the decoder; several pay only where one video is decoded at a time.
-        complaints: gives what decord has written about ``info.codec`` to this process's standard error since the
-            video was begun; all that it tells of damage.
-        progress: called often, while work goes on.
-        part: decode this part alone; its report counts its own frames.
+        threads: decoder threads; several pay only if one video is decoded at a time.
+        decord_stderr: returns what decord has written about `info.codec` to this process's standard error since the
+            start of the video; decord reports damage nowhere else.
+        progress: called often while work goes on.
+        part: decode only this part; its report counts its own frames.
 
     Raises:
-        VideoError: decode_error, too_large, too_short, truncated. Of a part: decode_error for whatever makes it
+        VideoError: decode_error, too_large, too_short, truncated. For a part: decode_error for anything that makes it
             differ, or could make it differ, from the same part of the whole.
     """
     refuse_truncated(info)
     run = _Run(path, info, plan, spec, threads, progress, part)
     if decoder == "decord":
-        yield from run.with_decord(complaints)
+        yield from run.with_decord(decord_stderr)
     else:
         yield from run.with_pyav("asked for" if decoder == "pyav" else "")
 
@@ -99,38 +99,38 @@ class _Run:
     def entry(self) -> int:
         return self.part.entry if self.part is not None else 0
 
-    def with_decord(self, complaints: Callable[[], str]) -> Iterator[Chunk | DecodeReport]:
+    def with_decord(self, decord_stderr: Callable[[], str]) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
-        tally = DecodeCounts()
+        counts = DecodeCounts()
         shown = decord_backend.shown_frames(
-            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
+            self.path, self.info, geometry, counts, threads=self.threads, progress=self.progress, entry=self.entry
         )
         try:
-            for item in self._chunks(shown, geometry, tally):
+            for item in self._chunks(shown, geometry, counts):
                 if isinstance(item, _End):
-                    tally.flagged = len(complaints().splitlines())  # about one a damaged frame
-                    yield self._report("decord", "asked for", tally, item)
+                    counts.flagged = len(decord_stderr().splitlines())  # about one line for each damaged frame
+                    yield self._report("decord", "asked for", counts, item)
                 else:
                     yield item
         except VideoError as error:
-            # Which damage shows as an error is chance; the first complaint, once decord's threads have ended, is not.
+            # Which damage decord raises as an error is chance; its first line, after its threads have ended, is not.
             shown.close()
-            words = complaints().splitlines()
+            words = decord_stderr().splitlines()
             if error.kind != "decode_error" or not words:
                 raise
             raise VideoError("decode_error", f"decord reports damage: {words[0]}") from None
 
     def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
-        tally = DecodeCounts()
+        counts = DecodeCounts()
         shown = pyav_backend.shown_frames(
-            self.path, self.info, geometry, tally, threads=self.threads, progress=self.progress, entry=self.entry
+            self.path, self.info, geometry, counts, threads=self.threads, progress=self.progress, entry=self.entry
         )
-        for item in self._chunks(shown, geometry, tally):
-            yield self._report("pyav", reason, tally, item) if isinstance(item, _End) else item
+        for item in self._chunks(shown, geometry, counts):
+            yield self._report("pyav", reason, counts, item) if isinstance(item, _End) else item
 
-    def _report(self, backend: str, reason: str, tally: DecodeCounts, end: _End) -> DecodeReport:
-        decoded, corrupt = tally.decoded, tally.corrupt(self.info)
+    def _report(self, backend: str, reason: str, counts: DecodeCounts, end: _End) -> DecodeReport:
+        decoded, corrupt = counts.decoded, counts.corrupt(self.info)
         if self.part is not None:
             decoded, corrupt = self.part.end_frame - self.part.first_frame, 0
         versions = {"decord": decord_backend.version, "pyav": pyav_backend.version}
@@ -142,18 +142,18 @@ class _Run:
             corrupt_frames=corrupt,
             duration=end.duration,
             num_snippets=end.rows,
-            notes=_notes(self.info, tally),
-            start_offset=tally.first_tick * self.info.time_base - self.info.container_start,
+            notes=_notes(self.info, counts),
+            start_offset=counts.first_tick * self.info.time_base - self.info.container_start,
         )
 
     def _chunks(
-        self, shown: Iterator[TimedFrame], geometry: Geometry, tally: DecodeCounts
+        self, shown: Iterator[TimedFrame], geometry: Geometry, counts: DecodeCounts
     ) -> Generator[Chunk | _End, None, None]:
         part = self.part
         rows = {} if part is None else {"first_row": part.first_row, "end_row": part.end_row}
         schedule = Schedule(self.plan, self.info.time_base, **rows)
         if part is not None:
-            shown = as_announced(shown, self.info, part, tally)
+            shown = as_announced(shown, self.info, part, counts)
         pictures: list[NDArray[np.uint8]] = []
         complete: list[SnippetFrames] = []
         first = 0  # ordinal of the first of the pictures
@@ -167,15 +167,15 @@ class _Run:
         end: _End | None = None
         for number, frame in enumerate(shown, start=self.entry):
             if frame.end is None:
-                end = _end(frame.start, tally.first_tick, self.info, self.plan)
+                end = _end(frame.start, counts.first_tick, self.info, self.plan)
             needed, done = schedule.advance(frame.start, frame.end, rows=end.rows if end else None)
             if needed:
                 pictures.append(frame.picture())
             for snippet in done:
                 complete.append(snippet)
-                if len(complete) == _SNIPPETS_A_CHUNK:
+                if len(complete) == _SNIPPETS_PER_CHUNK:
                     yield chunk()
-            if len(pictures) == FRAMES_A_CHUNK:
+            if len(pictures) == FRAMES_PER_CHUNK:
                 yield chunk()
             if part is not None and schedule.is_done and number + 1 >= part.end_frame:
                 break
@@ -189,7 +189,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _End:
-    """What is known when the last frame has come: the duration in seconds, and T."""
+    """What the last frame tells: the duration in seconds, and T."""
 
     duration: Fraction
     rows: int
@@ -197,7 +197,7 @@ class _End:
 
 def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _End:
     tick = first_tick + start
-    # Where frames are missing at the end, the last one is shown until the next one was due.
+    # If frames are missing at the end, the last one stays until the next was due.
     end = info.timestamps[-1] + info.last_duration
     stop = next((t for t in info.timestamps if t > tick), end if end > tick else tick + info.last_duration)
     duration = (stop - first_tick) * info.time_base
@@ -211,16 +211,16 @@ def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _En
 
 
 def _end_of_part(end: _End | None, info: VideoInfo, part: Part) -> _End:
-    """What the report of a part says of the end: as of the whole, where the part reaches it."""
+    """Return the end for the report of a part: that of the whole video, if the part reaches it."""
     if end is not None and end.rows != part.num_rows:
         raise VideoError("decode_error", f"the video has {end.rows} rows, not {part.num_rows}")
     return _End(end.duration if end is not None else info.duration, part.end_row - part.first_row)
 
 
-def _notes(info: VideoInfo, tally: DecodeCounts) -> tuple[str, ...]:
+def _notes(info: VideoInfo, counts: DecodeCounts) -> tuple[str, ...]:
     notes = list(info.notes)
-    if tally.disordered:
-        notes.append(f"{tally.disordered} frames left out: not later than the frame before")
-    if tally.refused:
-        notes.append(f"{tally.refused} packets refused: {tally.words}")
+    if counts.disordered:
+        notes.append(f"{counts.disordered} frames left out: not later than the frame before")
+    if counts.refused:
+        notes.append(f"{counts.refused} packets refused: {counts.words}")
     return tuple(notes)

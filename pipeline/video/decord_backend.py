@@ -1,8 +1,8 @@
-"""decord, where it is asked for. It shares no code with PyAV at run time; it bundles FFmpeg 4.1.
+"""Decode with decord, on request. It shares no code with PyAV at run time; it bundles FFmpeg 4.1.
 
-Its ``next`` is a loop that does not wait: while the thread that decodes is at work, or has no core, the loop pushes
-packet after packet. So decord takes several times the processor time of PyAV where cores are scarce, and decodes far
-ahead of who takes the frames, up to the whole video; neither can be told to it. Its forks do the same.
+Its `next` never waits: while the decoding thread works, or has no core, the loop pushes packet after packet. So decord
+takes several times the processor time of PyAV when cores are scarce, and decodes far ahead, up to the whole video. No
+setting changes this. Its forks do the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 
 _CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
-_WHERE_AND_WHEN = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")  # so that equal runs give equal words
+_WHERE_AND_WHEN = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")  # removed, so that equal runs give equal messages
 
 
 def is_installed() -> bool:
@@ -39,7 +39,7 @@ def version() -> str:
 
 
 def why_wrong(info: VideoInfo) -> str | None:
-    """Why decord fails or shows other frames than a player does, in words; None if it is exact."""
+    """Return why decord fails on this video or shows other frames than a player; None if it is exact."""
     unordered = "frames are reordered and the container stores no presentation times"
     reasons = (
         (info.codec not in _CODECS, f"codec {info.codec}"),
@@ -50,8 +50,8 @@ def why_wrong(info: VideoInfo) -> str | None:
         (info.format == "avi" and info.reordered, unordered),
         (not info.clean_start, "does not start with a key frame"),
         (any(map(eq, info.timestamps, islice(info.timestamps, 1, None))), "two frames have one timestamp"),
-        (not info.constant_rate, "variable frame rate"),  # where frames are skipped, it shows others than it says
-        # It knows no mirrored pictures, and turns those whose display matrix says nothing.
+        (not info.constant_rate, "variable frame rate"),  # after skipped frames it shows others than it claims
+        # It ignores mirroring, and rotates pictures whose display matrix is degenerate.
         (info.rotation != 0, f"rotated by {info.rotation} degrees"),
         (info.mirrored, "mirrored"),
         (not info.upright, "a display matrix"),
@@ -63,22 +63,22 @@ def shown_frames(
     path: Path,
     info: VideoInfo,
     geometry: Geometry,
-    tally: DecodeCounts,
+    counts: DecodeCounts,
     *,
     threads: int = 1,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Generator[TimedFrame, None, None]:
-    """The frames of a video in the order in which they are shown; those whose picture is not asked for are skipped.
+    """Yield the frames of a video in display order; skip those whose picture is not requested.
 
     Args:
-        entry: the frame to begin with, one of ``info.entries`` or 0.
+        entry: the frame to begin with, one of `info.entries` or 0.
 
     Raises:
-        VideoError: decode_error, when decord cannot read the file or shows other frames than the probe found.
+        VideoError: decode_error, if decord cannot read the file or shows other frames than the probe found.
     """
     reader = _open(path, info, geometry, threads)
-    first = tally.first_tick = info.timestamps[0]
+    first = counts.first_tick = info.timestamps[0]
     skipped = 0
     taken: list[bool] = []
     held: list[NDArray[np.uint8]] = []  # the first frame after a seek
@@ -94,7 +94,7 @@ def shown_frames(
 
     if entry:
         _seek(reader, entry)
-        # decord forgets to skip what comes first after a seek: that frame is taken, whether it is needed or not.
+        # decord does not skip the first frame after a seek: take it, needed or not.
         held.append(_call(lambda: reader.next().asnumpy()))
     for index in range(entry, info.num_frames):
         progress()
@@ -104,7 +104,7 @@ def shown_frames(
         yield TimedFrame(tick - first, None if last else info.timestamps[index + 1] - first, picture)
         skipped = 0 if taken or held else skipped + 1
         held.clear()
-        tally.decoded += 1
+        counts.decoded += 1
 
 
 def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
@@ -112,7 +112,7 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
 
     if wrong := why_wrong(info):
         raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
-    # At this level decord's FFmpeg says everything that it conceals; at ERROR it keeps some damage to itself.
+    # At this level decord's FFmpeg reports all damage that it conceals; at ERROR it hides some.
     decord.logging.set_level(decord.logging.INFO)
     url = str(path.absolute())
     reader = _call(lambda: decord.VideoReader(url, width=geometry.width, height=geometry.height, num_threads=threads))
@@ -121,21 +121,21 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
     seconds = np.asarray(_call(lambda: reader.get_frame_timestamp(range(len(reader)))), dtype=np.float64)[:, 0]
     ticks = np.frombuffer(info.timestamps, dtype=np.int64)
     expected = (ticks - ticks[0]) * float(info.time_base)
-    # AVI stores no presentation times, so there is nothing to compare.
+    # AVI stores no presentation times to compare with.
     if info.format != "avi" and np.abs(seconds - seconds[0] - expected).max() > 0.5 / float(info.fps):
         raise VideoError("decode_error", "decord shows frames at other times than the container says")
     return reader
 
 
 def _seek(reader: Any, frame: int) -> None:
-    """Makes a key frame the next one."""
+    """Make a key frame the next frame."""
     if frame not in _call(reader.get_key_indices):
         raise VideoError("decode_error", f"decord sees no key frame in frame {frame}")
     _call(lambda: reader.seek_accurate(frame))
 
 
 def _call(function: Callable[[], Any]) -> Any:
-    """The result of a call into decord, whose errors have many types."""
+    """Return the result of a call into decord; turn its many error types into one."""
     import decord
 
     try:

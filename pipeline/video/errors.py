@@ -1,4 +1,4 @@
-"""Why a video could not be decoded: a class of failure that can be counted, and the decoder's own words."""
+"""Why a video could not be decoded: a kind of failure that can be counted, and the decoder's message."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Literal
 from pipeline.errors import SolaPipelineError
 
 FailureKind = Literal[
-    "unreadable",  # the file cannot be opened, or no accepted container is recognized in it
-    "refused_container",  # a playlist, concat file, image or other format that is not on the list
+    "unreadable",  # the file cannot be opened, or is no known container
+    "refused_container",  # a playlist, concat file, image or other format that is not accepted
     "no_video_stream",
     "unsupported_codec",
-    "too_large",  # more pixels a frame than the limit
+    "too_large",  # more pixels per frame than the limit
     "too_long",  # more seconds than the limit
-    "too_short",  # tail="drop" and less than one window
+    "too_short",  # shorter than one window, with tail="drop"
     "decode_error",  # the video stream yields no frame at all
     "corrupt",  # the share of damaged frames is above the limit
     "truncated",  # far shorter than its container claims
-    "timeout",  # no progress for longer than the limit; the decoder was killed
+    "timeout",  # the decoder made no progress for longer than the limit and was killed
     "out_of_memory",  # the decoder asked for more memory than the limit
     "crashed",  # the decoder's process died
-    "not_fetched",  # object storage did not give it
-    "disk_full",  # there is no room for the local copy of a remote video
+    "not_fetched",  # the download from object storage failed
+    "disk_full",  # no room for the local copy of a remote video
 ]
 
 
 class VideoError(SolaPipelineError):
-    """One video cannot be used; the others are not touched by it.
+    """One video cannot be used; it does not affect the others.
 
     Args:
-        kind: the class of failure.
-        reason: what happened, in the decoder's own words where it has any.
+        kind: kind of failure.
+        reason: what happened, in the decoder's own words if it has any.
     """
 
     def __init__(self, kind: FailureKind, reason: str) -> None:

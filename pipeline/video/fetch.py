@@ -1,7 +1,7 @@
-"""Videos from object storage, each with a local copy while it is decoded; a few are fetched ahead.
+"""Download videos from object storage, a few ahead; each has a local copy while it is decoded.
 
-Decoders get files, never the network: a decoder that a hostile file has taken over finds no credentials among its
-variables. Local videos pass through as they are.
+Decoders get files and no network access: a decoder under the control of a hostile file finds no credentials in its
+environment. Local videos pass through unchanged.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pipeline.video.errors import FailureKind
 from pipeline.video.pool import Event, Failed, Finished
 from pipeline.video.videos import LocalCopy, VideoFile
 
-_FETCHED_AHEAD = 4
+_DOWNLOADS_AHEAD = 4
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FetchedVideos:
-    """An iterator of videos for a :class:`pipeline.video.pool.DecodePool`, and a context manager.
+    """An iterator of videos for a `pipeline.video.pool.DecodePool`, and a context manager.
 
-    All copies together, those being decoded included, stay within the cache's limit, unless a single video is larger.
-    A copy is removed when its video has ended.
+    All copies together, including those in decoding, stay within the cache's limit, unless a single video is larger.
+    A copy is removed when its video ends.
 
     Args:
         videos: taken one by one; remote ones a few ahead.
@@ -41,15 +41,15 @@ class FetchedVideos:
 
     def __init__(self, videos: Iterable[VideoFile]) -> None:
         self._videos = iter(videos)
-        self._next: VideoFile | None = None  # taken, and waiting for room
+        self._next: VideoFile | None = None  # waits for room in the cache
         self._coming: deque[tuple[VideoFile, Future[LocalCopy]]] = deque()
-        self._held: dict[str, int] = {}  # bytes of each video fetched or being fetched, until it has ended
-        self._at_work: set[str] = set()  # remote videos handed on that have not ended
+        self._held: dict[str, int] = {}  # bytes of each copy, from the start of its download until its video ends
+        self._at_work: set[str] = set()  # ids of remote videos in decoding
         self._failed: deque[Failed] = deque()
         self._folder: Path | None = None
         self._numbers = itertools.count()
-        self._threads = ThreadPoolExecutor(_FETCHED_AHEAD)
-        self._stop = threading.Event()  # an interrupted job does not wait for a video of an hour
+        self._threads = ThreadPoolExecutor(_DOWNLOADS_AHEAD)
+        self._stop = threading.Event()  # so that an interrupted job does not wait for the download of an hour of video
 
     def __enter__(self) -> FetchedVideos:
         return self
@@ -66,13 +66,13 @@ class FetchedVideos:
         return self
 
     def __next__(self) -> VideoFile | None:
-        """The next video; None when it is still on its way and others are at work meanwhile."""
+        """Return the next video; None while it still downloads and others are in decoding."""
         while True:
             if (local := self._fetch_ahead()) is not None:
                 return local
             if not self._coming:
                 if self._next is not None:
-                    return None  # no room before another has ended
+                    return None  # no room until another video ends
                 raise StopIteration
             video, coming = self._coming[0]
             if not coming.done() and self._at_work:
@@ -88,7 +88,7 @@ class FetchedVideos:
             return replace(video, copy=copy)
 
     def watch(self, events: Iterator[Event]) -> Iterator[Event]:
-        """The events of the pool that decodes these videos, and the failures of those that could not be fetched."""
+        """Pass on the events of the pool that decodes these videos; add the failures of downloads."""
         for event in events:
             if isinstance(event, (Finished, Failed)):
                 self._release(event.video)
@@ -109,8 +109,8 @@ class FetchedVideos:
             self._at_work.discard(video.id)
 
     def _fetch_ahead(self) -> VideoFile | None:
-        """Begins to fetch the next videos, as far as there is room; a local one is handed back when its turn is."""
-        while len(self._coming) < _FETCHED_AHEAD:
+        """Start downloads as far as there is room; return the next video if it is local."""
+        while len(self._coming) < _DOWNLOADS_AHEAD:
             if self._next is None:
                 self._next = next(self._videos, None)
             video = self._next
@@ -132,7 +132,7 @@ class FetchedVideos:
         return None
 
     def _file_for(self, path: RemotePath) -> Path:
-        """A file of its own for a video; of its name nothing but the suffix, by which some containers are known."""
+        """Return a new file for a copy. It keeps the suffix, which FFmpeg needs to recognize some containers."""
         if self._folder is None:
             self._folder = new_partial("videos")
             self._folder.mkdir()
@@ -155,14 +155,14 @@ def _fetch(path: RemotePath, file: Path, stop: threading.Event) -> LocalCopy:
 def _size(path: RemotePath) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # fetching it will fail, with the reason
+    except FileNotFoundError:  # the download will fail and give the reason
         return 0
 
 
 def _why(error: OSError | StorageError) -> tuple[FailureKind, str]:
     if isinstance(error, StorageError):
         return "not_fetched", str(error)
-    words = error.strerror or str(error)  # without the name of the copy, which is a new one in each run
+    words = error.strerror or str(error)  # without the name of the copy, which differs in each run
     if error.errno in _FULL:
         return "disk_full", f"no room for a copy of the video ({words}); free some, or name another --cache-folder"
     return "unreadable", words

@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, lists of paths) to videos with ids."""
+"""Turn what a user names (files, folders, lists of paths) into videos with ids."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Ids = Literal["stem", "path"]
 
 
 def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> VideoList:
-    """The videos that ``inputs`` name, each path once, in the order of the inputs (folders sorted).
+    """Return the videos that `inputs` name, each path once, in the order of the inputs (folders sorted).
 
-    No file is opened or measured, so that a job over 100,000 files starts within seconds.
+    No file is opened or measured, so a job over 100,000 files starts within seconds.
 
     Args:
-        inputs: video files, taken whatever their suffix; folders, searched below themselves for known video
-            suffixes; text files (.txt, .lst) with one path a line, relative ones relative to the text file,
-            blank lines and lines that start with # left out. All of them may be remote.
-        ids: "stem" makes the file name without suffix the id; "path" the path relative to the input folder (or
+        inputs: video files with any suffix; folders, searched with their subfolders for known video suffixes; text
+            files (.txt, .lst) with one path a line, relative to the text file; blank lines and lines that start with #
+            are ignored. All of them may be remote.
+        ids: "stem": the id is the file name without suffix; "path": the id is the path relative to the input folder (or
             to the folder of the list, or to the file's own folder), without suffix.
 
     Raises:
-        PipelineError: nothing is given, an input does not exist, no video is found, or two videos get one id.
+        PipelineError: no input is given, an input does not exist, no video is found, or two videos get one id.
     """
     if ids not in ("stem", "path"):
         raise PipelineError(f"ids must be 'stem' or 'path', got {ids!r}")
@@ -56,23 +56,23 @@ def find_videos(inputs: Sequence[AnyPath], *, ids: Ids = "stem") -> VideoList:
             except SameIdError as error:
                 raise PipelineError(f"{error}; {_remedy(inputs, ids)}") from None
         if not any_here and given.is_dir():
-            raise PipelineError(f"videos: no video below {given}; looked for {' '.join(sorted(SUFFIXES))}")
+            raise PipelineError(f"videos: no video below {given}; searched for {' '.join(sorted(SUFFIXES))}")
     if not found:
         raise PipelineError(f"videos: no video named by {', '.join(str(given) for given in inputs)}")
     return found
 
 
 def _remedy(inputs: Sequence[AnyPath], ids: Ids) -> str:
-    """What to do about two videos of one id."""
+    """Return the advice for two videos with one id."""
     if ids == "stem":
-        with contextlib.suppress(PipelineError):  # it would not help where they differ in nothing but their suffix
+        with contextlib.suppress(PipelineError):  # does not help if only their suffixes differ
             find_videos(inputs, ids="path")
             return "with --ids path the path below the folder becomes the id"
-    return "rename one of them (their names differ in nothing but the suffix, or in the folder that was named)"
+    return "rename one of them (their names differ only in the suffix, or in the input folder)"
 
 
 def _paths_of(given: AnyPath) -> Iterator[tuple[AnyPath, AnyPath]]:
-    """Pairs of a video's path and the folder that its id is relative to."""
+    """Yield pairs of a video's path and the folder that its id is relative to."""
     if given.is_dir():
         yield from ((path, given) for path in _search(given))
     elif given.suffix.lower() in LIST_SUFFIXES and given.is_file():
@@ -110,9 +110,9 @@ def _lines_of(text_file: AnyPath) -> Iterator[str]:
 
 
 def _search(folder: AnyPath) -> Iterator[AnyPath]:
-    """Video files below ``folder``, sorted; hidden names and symlinked folders that lead back are left out."""
+    """Yield the video files below `folder`, sorted; skip hidden names and symlinked folders that lead back."""
     if isinstance(folder, RemotePath):
-        for path in folder.find():  # one listing of all that is below
+        for path in folder.find():  # one listing of all objects below
             hidden = any(part.startswith(".") for part in path.below(folder).split("/"))
             if path.suffix.lower() in SUFFIXES and not hidden:
                 yield path
@@ -135,7 +135,7 @@ def _search_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
 
 
 def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
-    """Names of the videos and folders among ``entries``, sorted; those of the folders. Nothing else of them is kept."""
+    """Return the sorted names of the videos and folders among `entries`, and those of the folders alone."""
     names, folders = [], set()
     for entry in entries:
         if entry.name.startswith("."):
@@ -150,21 +150,21 @@ def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Whether an entry is a folder, and whether it can be a video: a file, or a link to nothing, which will fail."""
+    """Return whether an entry is a folder, and whether it can be a video: a file, or a broken link (fails later)."""
     try:
         return entry.is_dir(), entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
-    except OSError:  # links that lead round in a circle
+    except OSError:  # links in a circle
         return False, True
 
 
 def _relative_name(path: AnyPath, root: AnyPath) -> str:
-    if isinstance(path, RemotePath):  # a list may name objects elsewhere: then the whole URL is the only unique name
+    if isinstance(path, RemotePath):  # a list may name objects elsewhere: then only the whole URL is unique
         below = path.below(root) if isinstance(root, RemotePath) else path.url
         return below.removesuffix(path.suffix)
     if isinstance(root, RemotePath):
         root = Path(path.anchor)
     try:
         relative = path.relative_to(root.absolute())
-    except ValueError:  # a list may name files outside its folder: the whole path is the only unique name
+    except ValueError:  # a list may name files outside its folder: then only the whole path is unique
         relative = path.relative_to(path.anchor)
     return relative.with_suffix("").as_posix()

@@ -1,7 +1,7 @@
-"""Optical flow: by how many pixels each point of a frame moves, right and down, until the next frame; as bytes.
+"""Optical flow: how many pixels each point of a frame moves, right and down, until the next frame; stored as bytes.
 
-A byte is 128 + 127.5 / 20 * pixels, rounded and kept within 0 to 255: motion is clamped to 20 pixels of the scaled
-frame (short side 256), no motion is exactly 128. That is the range in which I3D and TSN saw flow in training.
+A byte is 128 + 127.5 / 20 * pixels, rounded and clamped to 0 to 255: motion is clamped to 20 pixels of the scaled frame
+(short side 256), and no motion is exactly 128. I3D and TSN saw flow in this range in training.
 
 Source: github.com/deepmind/kinetics-i3d, README (TV-L1 of gray frames at 25 fps, clamped to [-20, 20]);
     open-mmlab/denseflow (TV-L1, bound 20, as bytes). TV-L1: Zach, Pock and Bischof, A Duality Based Approach for
@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 
 Method = Literal["tvl1", "raft"]
-METHODS = ("tvl1", "raft")
-VERSION = 1  # of the definitions in this file; it rises when the bytes of the same frames would change
+VERSION = 1  # of the definitions in this file; raise it when the bytes of the same frames change
 
 CLAMP_PIXELS = 20
 NO_MOTION = 128
 RANDOM = "random"
 
-# From one frame to the next, both RGB, uint8 [H, W, 3]: float32 [H, W, 2] in pixels, right then down.
+# Takes a frame and the next one, both RGB, uint8 [H, W, 3]; returns float32 [H, W, 2] in pixels, right then down.
 Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 _RAFT_SMALLEST = 128  # pixels of a side
@@ -36,13 +35,13 @@ _RAFT_STEP = 8  # sides must be a multiple of this
 
 @dataclass(frozen=True, kw_only=True)
 class FlowSettings:
-    """How flow is estimated.
+    """The settings of flow estimation.
 
     Args:
         method: "tvl1" (OpenCV's implementation with its defaults) or "raft" (torchvision's).
-        weights: of RAFT: a file, or "random".
-        device: where RAFT runs; TV-L1 knows only the processor.
-        threads: pairs of frames that one process works on side by side.
+        weights: weights of RAFT: a file, or "random".
+        device: device of RAFT; TV-L1 runs on the processor only.
+        threads: pairs of frames that one process works on in parallel.
     """
 
     method: Method = "tvl1"
@@ -52,24 +51,24 @@ class FlowSettings:
 
     @property
     def bytes_of_memory(self) -> int | None:
-        """Address space that the estimators may take beside what decoding does; None: no telling."""
-        if self.device != "cpu":  # CUDA reserves as much as it likes
+        """Address space of the estimators, in bytes, on top of decoding; None if unknown."""
+        if self.device != "cpu":  # CUDA reserves any amount
             return None
         return self.threads * ((1 << 28) if self.method == "tvl1" else (1 << 30))
 
 
 def flow_as_bytes(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Flow in pixels, of any shape, as bytes: 128 is no motion, 0 and 255 are 20 pixels and more."""
+    """Convert flow in pixels, of any shape, to bytes: 128 is no motion, 0 and 255 are 20 pixels and more."""
     scaled = np.rint(flow * np.float32(127.5 / CLAMP_PIXELS) + NO_MOTION)
     bytes_: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     return bytes_
 
 
 def require(method: Method) -> None:
-    """Refuses a method whose library is not installed.
+    """Check that the library of a method is installed.
 
     Raises:
-        PipelineError: tells what to install.
+        PipelineError: it is not; the message says what to install.
     """
     if method != "tvl1":
         return
@@ -80,7 +79,7 @@ def require(method: Method) -> None:
     else:
         if hasattr(cv2, "optflow"):
             return
-        found = f"the OpenCV that is installed ({cv2.__version__}) is without them: remove it first"
+        found = f"the installed OpenCV ({cv2.__version__}) lacks them: remove it first"
     raise PipelineError(
         f"flow 'tvl1' needs OpenCV with its contributed modules, and {found}; "
         'pip install "sola-pipeline[flow]" (opencv-contrib-python-headless), or choose --flow raft'
@@ -88,16 +87,16 @@ def require(method: Method) -> None:
 
 
 def library_version(method: Method) -> dict[str, str]:
-    """Name and version of the library that estimates."""
+    """Return the name and version of the library that estimates flow."""
     if method == "tvl1":
         import cv2
 
         return {"opencv": str(cv2.__version__)}
-    return {}  # torchvision's version stands in every sidecar
+    return {}  # every sidecar names torchvision's version
 
 
 def estimators(settings: FlowSettings) -> Callable[[], Estimate]:
-    """Makes estimators; each thread must have its own. What they give does not depend on how many there are."""
+    """Return a function that makes estimators, one for each thread. Results do not depend on their number."""
     if settings.method == "tvl1":
         return _tvl1
     estimate = _raft(settings)
@@ -107,7 +106,7 @@ def estimators(settings: FlowSettings) -> Callable[[], Estimate]:
 def _tvl1() -> Estimate:
     import cv2
 
-    cv2.setNumThreads(1)  # the threads that share the pairs are enough
+    cv2.setNumThreads(1)  # there is already a thread for each pair of frames
     optflow: Any = cv2.optflow
     estimator = optflow.DualTVL1OpticalFlow_create()
 
@@ -144,7 +143,7 @@ def _raft(settings: FlowSettings) -> Estimate:
 
 
 def _raft_network(weights: str) -> Any:
-    """torchvision's large or small network, as the file's own sizes say; small when it is random."""
+    """Return torchvision's large or small network, whichever fits the file; small if random."""
     from pathlib import Path
 
     import torch
@@ -153,7 +152,7 @@ def _raft_network(weights: str) -> Any:
     from encoders.layouts import unwrap
     from encoders.weights import read_file
 
-    torch.set_num_threads(1)  # the threads that share the pairs are enough
+    torch.set_num_threads(1)  # there is already a thread for each pair of frames
     if weights == RANDOM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

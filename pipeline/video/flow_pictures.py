@@ -1,9 +1,9 @@
-"""From the frames of a video to the pictures that two-stream snippets are made of: RGB and flow in five channels.
+"""Turn the frames of a video into the pictures of two-stream snippets: RGB and flow in five channels.
 
-A picture is uint8 [S, S, 5]: the RGB of a grid cell's frame, and the flow (right, down; see
-:mod:`pipeline.video.flow`) from there to the frame of the next cell. Flow is estimated on whole scaled frames, as
-published features were, and then cropped with the frame. However many snippets overlap, and however many cells show
-the same two frames, the flow between two frames is estimated once, and only if a snippet needs it.
+A picture is uint8 [S, S, 5]: the RGB of a grid cell's frame, and the flow (right, down; see `pipeline.video.flow`) from
+that frame to the frame of the next cell. Flow is estimated on whole scaled frames, as for published features, and then
+cropped with the frame. The flow between two frames is estimated once, however many snippets overlap and however many
+cells show these frames, and only if a snippet needs it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.video.report import DecodeReport
 from pipeline.video.schedule import SnippetFrames
 
 PICTURE_CHANNELS = 5
-_PAIRS_AHEAD = 2  # for each thread: enough to keep all busy while the oldest snippet is waited for
+_PAIRS_AHEAD = 2  # for each thread: enough to keep all busy while the oldest snippet is unfinished
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class WholeFrames:
         return self.encoder.resized(height, width)
 
     def crop_box(self, height: int, width: int) -> tuple[int, int, int]:
-        return 0, 0, max(height, width)  # beyond the frame there is nothing, so that all of it is kept
+        return 0, 0, max(height, width)  # slicing stops at the border, so this keeps the whole frame
 
 
 class PictureMaker:
     """Makes pictures in threads.
 
     Args:
-        make: gives an estimator; called once in each thread.
-        spec: the encoder's ``crop_box`` is applied to the scaled frames.
-        threads: pairs of frames worked on side by side.
+        make: returns an estimator; called once in each thread.
+        spec: its `crop_box` is applied to the scaled frames.
+        threads: pairs of frames in work at a time.
     """
 
     def __init__(self, make: Callable[[], Estimate], spec: Framing, *, threads: int) -> None:
@@ -64,7 +64,7 @@ class PictureMaker:
         self.most_waiting = _PAIRS_AHEAD * threads
 
     def submit(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Future[NDArray[np.uint8]]:
-        """The picture of frame ``first`` whose next is ``second``, uint8 [H, W, 3] each; the same: no motion."""
+        """Start the picture of frame `first` with next frame `second`, uint8 [H, W, 3]; the same object: no motion."""
         return self._executor.submit(self._picture, first, second)
 
     def _picture(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -90,15 +90,15 @@ def flow_pictures(
     *,
     progress: Callable[[], None],
 ) -> Iterator[Chunk | DecodeReport]:
-    """What ``decode`` gives for whole frames, with pictures in the place of frames; a chunk completes one snippet.
+    """Replace the frames in the chunks of `decode` by pictures; each chunk completes one snippet.
 
-    Ordinals count pictures. They are made in the order in which snippets need them first, which is not that of time
-    where the windows of snippets have gaps.
+    Ordinals count pictures, in the order in which snippets first need them. This is not the order of time if there are
+    gaps between the windows of snippets.
 
     Args:
-        items: of ``decode(…, WholeFrames(spec))``.
-        plan: with ``flow``.
-        maker: works ahead, on a few snippets beyond the one that is given next.
+        items: from `decode(…, WholeFrames(spec))`.
+        plan: a plan with `flow`.
+        maker: works ahead, on a few snippets after the next one.
         progress: called for every picture.
     """
     numbering = _Numbering(plan)
@@ -108,7 +108,7 @@ def flow_pictures(
             if isinstance(item, Chunk):
                 for snippet in numbering.take(item, maker):
                     waiting.append(snippet)
-                    # Of a frame that is shown for hours thousands of snippets need no picture of their own.
+                    # Thousands of snippets of a frame that is shown for hours share its picture.
                     while sum(max(1, len(snippet.pictures)) for snippet in waiting) > maker.most_waiting:
                         yield waiting.popleft().finished(progress)
                 continue
@@ -123,7 +123,7 @@ def flow_pictures(
 
 @dataclass(frozen=True)
 class _Making:
-    """A completed snippet, the pictures that it is the first to need, and the oldest one needed after it."""
+    """A completed snippet, the pictures that it is the first to need, and the oldest picture needed after it."""
 
     snippet: SnippetFrames
     first_ordinal: int
@@ -146,16 +146,16 @@ def _cancel(waiting: deque[_Making]) -> None:
 
 
 class _Numbering:
-    """The ordinals of the pictures of one pass over a video."""
+    """Numbers the pictures of one pass over a video."""
 
     def __init__(self, plan: SnippetPlan) -> None:
         self._pairs = plan.pairs
-        self._frames: dict[int, NDArray[np.uint8]] = {}  # by ordinal; those that may still be needed
+        self._frames: dict[int, NDArray[np.uint8]] = {}  # by ordinal; only those that may still be needed
         self._pictures: dict[tuple[int, int], int] = {}  # ordinal by the ordinals of two frames; likewise
         self._made = 0
 
     def take(self, chunk: Chunk, maker: PictureMaker) -> Iterator[_Making]:
-        """The snippets that ``chunk`` completes; their pictures are being made."""
+        """Start the pictures of the snippets that `chunk` completes; yield these snippets."""
         for ordinal, frame in enumerate(chunk.frames, start=chunk.first_ordinal):
             self._frames[ordinal] = np.ascontiguousarray(frame)
         for place, snippet in enumerate(chunk.snippets):
@@ -165,7 +165,7 @@ class _Numbering:
         self._frames = {ordinal: frame for ordinal, frame in self._frames.items() if ordinal >= chunk.keep_from}
 
     def _begin(self, snippet: SnippetFrames, keep_from: int, maker: PictureMaker) -> _Making:
-        """Begins a snippet, after which frames with ordinals less than ``keep_from`` are not needed any more."""
+        """Start the new pictures of a snippet; later snippets need no frame with an ordinal below `keep_from`."""
         first, new, ordinals = self._made, [], []
         for one, other in self._pairs:
             pair = (snippet.ordinals[one], snippet.ordinals[other])
@@ -180,15 +180,15 @@ class _Numbering:
 
 
 def most_pictures_held(plan: SnippetPlan) -> int:
-    """The most pictures from the oldest that a later snippet may need to the newest of the next, for any video.
+    """Return a bound, for any video, on the pictures between the oldest one still needed and the newest.
 
     The windows of all snippets since the one that made the oldest picture lie within one window before and one after
-    the moments at which that picture is shown. These are less than two cells, unless a frame stands still: while it
-    does no new picture is made, so that only what lies before and what lies after counts.
+    the moments at which that picture is shown. These moments span less than two cells, unless a frame stands still:
+    during that time no new picture is made, so only the pictures before and after it count.
     """
     span = plan.window_frames + 2
     overlap = math.ceil(span / plan.stride_frames) + 1
-    # The pattern of moments repeats with every stride: the middle one, with enough neighbors, shows it.
+    # The pattern of moments repeats with every stride: the middle one, with enough neighbors, shows it all.
     moments = sorted({row * plan.stride_frames + cell for row in range(2 * overlap + 2) for cell in plan.cells})
     begin, end = overlap * plan.stride_frames, (overlap + 1) * plan.stride_frames
     within = (

@@ -1,7 +1,7 @@
-"""Messages between the main process and its decoder processes: JSON, and for long lists of ticks bytes after it.
+"""Messages between the main process and its decoder processes: JSON, followed by bytes for long lists of ticks.
 
-Never pickles: a hostile file may have taken a decoder over. For the same reason the main process never waits for one:
-its end sends what there is room for, receives what is there, and keeps the rest for later.
+No pickles, because a hostile file may control a decoder. For the same reason the main process never waits for one: its
+end sends as much as fits, receives what has arrived, and keeps the rest for later.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 _SIZES = struct.Struct("!II")  # bytes of JSON, bytes of ticks
-_MOST_BYTES = 1 << 28  # of a message
-_BYTES_A_CALL = 1 << 18
-_LONGEST_WAIT_SECONDS = 3600.0  # the system counts milliseconds and has room for some weeks
+_MAX_BYTES = 1 << 28  # of a message
+_BYTES_PER_CALL = 1 << 18
+_MAX_WAIT_SECONDS = 3600.0  # the system counts milliseconds in an int, which overflows after some weeks
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one side tells the other: a name, values that JSON knows, and ticks as bytes."""
+    """A message: a name, JSON values, and ticks as bytes."""
 
     name: str
     values: list[Any]
@@ -31,12 +31,12 @@ class Message:
 
 
 class Mailbox:
-    """The main process's end of the line to a decoder; no call waits for the other side."""
+    """The main process's end of the line to a decoder. No call waits for the other side."""
 
     def __init__(self, line: socket.socket) -> None:
         line.setblocking(False)
         self._line = line
-        self._arrived = bytearray()  # of the next message; never more, so that whether more has come can be asked
+        self._arrived = bytearray()  # of the next message and never more, so that poll sees the rest
         self._unsent = bytearray()
 
     def fileno(self) -> int:
@@ -47,15 +47,15 @@ class Mailbox:
         return bool(self._unsent)
 
     def post(self, name: str, *values: Any, ticks: bytes = b"") -> None:
-        """Sends a message, or keeps it until there is room."""
+        """Send a message, or keep it until there is room."""
         self._unsent += _packed(name, values, ticks)
         self.send()
 
     def send(self) -> None:
-        """Sends what waits, as far as there is room. That the other side is gone is told by ``receive``."""
+        """Send waiting bytes, as many as fit. If the other side is gone, `receive` raises the error."""
         while self._unsent:
             try:
-                sent = self._line.send(self._unsent[:_BYTES_A_CALL])
+                sent = self._line.send(self._unsent[:_BYTES_PER_CALL])
             except BlockingIOError:
                 return
             except OSError:
@@ -64,15 +64,15 @@ class Mailbox:
             del self._unsent[:sent]
 
     def receive(self) -> Message | None:
-        """The next message; None: it has not come, or not all of it.
+        """Return the next message; None if it has not arrived completely.
 
         Raises:
             EOFError, OSError: the other side is gone.
-            ValueError: what it sends is no message.
+            ValueError: the other side sends no valid message.
         """
         while missing := _missing(self._arrived):
             try:
-                part = self._line.recv(min(missing, _BYTES_A_CALL))
+                part = self._line.recv(min(missing, _BYTES_PER_CALL))
             except BlockingIOError:
                 return None
             if not part:
@@ -86,16 +86,16 @@ class Mailbox:
 
 
 def wait(mailboxes: Iterable[Mailbox], seconds: float) -> set[Mailbox]:
-    """Those to which something comes, or whose other side is gone; meanwhile sends what waits to be sent.
+    """Wait for the mailboxes; return those with incoming bytes or a closed line.
 
-    Returns when there is one, when something was sent, or after ``seconds``.
+    Sends waiting bytes meanwhile. Returns at the first event, which may be a completed send, or after `seconds`.
     """
     poll = select.poll()
     by_number = {mailbox.fileno(): mailbox for mailbox in mailboxes}
     for number, mailbox in by_number.items():
         poll.register(number, select.POLLIN | (select.POLLOUT if mailbox.has_unsent else 0))
     heard = set()
-    for number, event in poll.poll(math.ceil(1000 * min(seconds, _LONGEST_WAIT_SECONDS))):
+    for number, event in poll.poll(math.ceil(1000 * min(seconds, _MAX_WAIT_SECONDS))):
         if event & select.POLLOUT:
             by_number[number].send()
         if event & ~select.POLLOUT:
@@ -104,7 +104,7 @@ def wait(mailboxes: Iterable[Mailbox], seconds: float) -> set[Mailbox]:
 
 
 class Line:
-    """A decoder's end: it waits for the main process, which is what keeps a decoder from running ahead."""
+    """A decoder's end of the line. It waits for the main process, so a decoder cannot run ahead."""
 
     def __init__(self, number: int) -> None:
         self._line = socket.socket(fileno=number)
@@ -113,7 +113,7 @@ class Line:
         self._line.sendall(_packed(name, values, ticks))
 
     def receive(self) -> Message:
-        """The next message.
+        """Wait for the next message and return it.
 
         Raises:
             EOFError, OSError: the main process is gone.
@@ -128,7 +128,7 @@ class Line:
 
     @property
     def has_news(self) -> bool:
-        """Whether the beginning of a message is there."""
+        """Whether the beginning of a message has arrived."""
         return bool(select.select([self._line], [], [], 0)[0])
 
 
@@ -138,11 +138,11 @@ def _packed(name: str, values: Iterable[Any], ticks: bytes) -> bytes:
 
 
 def _missing(arrived: bytearray) -> int:
-    """How many bytes are still to come of what can be told of a message from its beginning."""
+    """Return how many bytes are missing from the header, or from the message whose header has arrived."""
     if len(arrived) < _SIZES.size:
         return _SIZES.size - len(arrived)
     length = sum(_SIZES.unpack_from(arrived))
-    if length > _MOST_BYTES:
+    if length > _MAX_BYTES:
         raise ValueError(f"a message of {length} bytes")
     return _SIZES.size + length - len(arrived)
 
@@ -150,7 +150,7 @@ def _missing(arrived: bytearray) -> int:
 def _unpacked(content: bytearray) -> Message:
     length, _ = _SIZES.unpack_from(content)
     end = _SIZES.size + length
-    told = json.loads(content[_SIZES.size : end])
-    if not isinstance(told, list) or not told:
+    values = json.loads(content[_SIZES.size : end])
+    if not isinstance(values, list) or not values:
         raise ValueError("a message without a name")
-    return Message(told[0], told[1:], bytes(content[end:]))
+    return Message(values[0], values[1:], bytes(content[end:]))

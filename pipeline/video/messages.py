@@ -1,4 +1,4 @@
-"""What the main process and its decoder processes tell each other, as values that JSON knows."""
+"""The objects that the main process and its decoder processes exchange, packed as JSON values."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.video.report import DecodeReport
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeLimits:
-    """When a video is given up.
+    """The limits beyond which a video is given up.
 
     Args:
-        timeout_seconds: time without any progress after which the decoder is killed.
-        memory_bytes: address space that a decoder may use beyond what it has after starting.
-        max_pixels: most pixels a frame.
+        timeout_seconds: time without progress after which the decoder is killed.
+        memory_bytes: address space that a decoder may add after its start.
+        max_pixels: most pixels per frame.
         max_seconds: longest video.
         max_corrupt: largest accepted share of damaged frames, 0 to 1.
     """
@@ -51,7 +51,7 @@ def unpack_plan(packed: dict[str, Any]) -> SnippetPlan:
 
 
 def pack_spec(spec: Any) -> dict[str, Any]:
-    """The class (by name) and the fields of a dataclass such as ``encoders.spec.EncoderSpec``."""
+    """Pack a dataclass such as `encoders.spec.EncoderSpec`: its class by name, and its fields."""
     return {"module": type(spec).__module__, "class": type(spec).__qualname__, "fields": asdict(spec)}
 
 
@@ -63,7 +63,7 @@ def unpack_spec(packed: dict[str, Any]) -> Any:
 
 
 def pack_info(info: VideoInfo) -> tuple[dict[str, Any], bytes]:
-    """The fields as JSON values, and the timestamps and entries as bytes."""
+    """Pack the fields as JSON values, and the timestamps and entries as bytes."""
     values = {f.name: _plain(getattr(info, f.name)) for f in fields(info) if f.name not in ("timestamps", "entries")}
     return {**values, "frames": info.num_frames}, (info.timestamps + info.entries).tobytes()
 

@@ -1,4 +1,4 @@
-"""What a video file is, found without decoding it: stream, codec, size, clock, and when each frame is shown."""
+"""Probe a video file without decoding it: stream, codec, size, clock, and the time of each frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.video.timing import claim_of, last_duration, nominal_fps, rate_of
 DEFAULT_MAX_PIXELS = 8192 * 8192
 DEFAULT_MAX_SECONDS = 48 * 3600
 
-# AVFieldOrder, AVColorRange and AVColorSpace of FFmpeg, as PyAV hands them on.
+# Values of FFmpeg's AVFieldOrder, AVColorRange and AVColorSpace, which PyAV passes on as numbers.
 _PROGRESSIVE = (0, 1)
 _COLOR_RANGES = {1: "limited", 2: "full"}
 _COLOR_MATRICES = {
@@ -30,46 +30,49 @@ _LEAPS = (
     "its clock leaps by more than a minute and the frame before stays meanwhile; if files were put together, "
     "remux each first (ffmpeg -i PART -c copy PART.mkv)"
 )
-# Their decoders give no picture that lacks what it refers to.
+# Decoders that return no picture whose reference pictures are missing.
 _SURE_CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 
 
 def no_progress() -> None:
-    """Tells nobody that work goes on."""
+    """Ignore a report of progress."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What probing found. Times are exact; ticks are counted in ``time_base``.
+    """The result of probing a video. Times are exact; ticks count `time_base`.
 
     Args:
         path: the file.
-        format: the container's name in FFmpeg ("mov,mp4,…", "matroska,webm", …).
-        stream_index: the chosen video stream; num_video_streams: how many there are.
+        format: FFmpeg's name of the container ("mov,mp4,…", "matroska,webm", …).
+        stream_index: index of the chosen video stream.
+        num_video_streams: number of video streams.
         codec: FFmpeg's name of the codec ("h264", "av1", …).
-        width, height: as coded, in pixels, before rotation.
-        rotation: degrees counter-clockwise that a player turns the picture by: 0, 90, 180 or 270.
+        width, height: coded size in pixels, before rotation.
+        rotation: degrees counter-clockwise by which a player rotates the picture: 0, 90, 180 or 270.
         mirrored: whether a player swaps left and right before that.
-        upright: whether the file asks for neither, nor for anything else that a display matrix can say.
-        pixel_format: FFmpeg's name ("yuv420p", …); bits: of one component.
-        color_range: "limited", "full" or "unspecified"; color_matrix: "bt601", "bt709", … or "unspecified".
-        interlaced: whether the stream says so; frames are taken as they are, nothing is deinterlaced.
-        sample_aspect: width of a pixel by its height; pixels are taken as coded.
-        time_base: seconds a tick.
-        timestamps: ticks at which frames are shown, ascending, from the first that can be decoded, 8 bytes each.
-        entries: of the timestamps those of key frames at which decoding can begin: all that is stored before one is
-            shown before it, all that is stored after it is shown after it.
+        upright: whether the display matrix is missing or the identity.
+        pixel_format: FFmpeg's name ("yuv420p", …).
+        bits: bits of one component.
+        color_range: "limited", "full" or "unspecified".
+        color_matrix: "bt601", "bt709", … or "unspecified".
+        interlaced: whether the stream says so; frames are used as they are, without deinterlacing.
+        sample_aspect: width of a pixel divided by its height; pixels are used as coded.
+        time_base: seconds per tick.
+        timestamps: ticks at which frames are shown, ascending, from the first decodable frame on, 8 bytes each.
+        entries: timestamps of the key frames at which decoding can begin: packets stored before such a frame are shown
+            before it, packets stored after it are shown after it.
         last_duration: ticks for which the last frame is shown.
-        by_order: nothing says when a frame is shown (H.264 in AVI): the k-th frame gets the k-th timestamp.
-        container_start: when the first picture or sound begins, in seconds on the container's clock.
+        by_order: no packet says when its frame is shown (H.264 in AVI): the k-th frame gets the k-th timestamp.
+        container_start: start of the first picture or sound, in seconds on the container's clock.
         constant_rate: whether all timestamps lie within one tick of a regular grid.
-        fps: frames a second, on the average.
+        fps: average frames per second.
         claimed_duration: seconds that the container claims for this stream, else for the whole file.
-        claimed_frames: frames that the container claims for this stream; 0: it does not say.
-        reached: seconds that the packets reach, to be compared with the claim.
-        clean_start: whether the first packet is a key frame and nothing is shown before it.
-        discarded: packets that an edit list hides.
-        reordered: whether frames are stored in another order than shown (B-frames).
+        claimed_frames: frames that the container claims for this stream; 0: no claim.
+        reached: seconds that the packets reach, for comparison with the claim.
+        clean_start: whether the first packet is a key frame and no frame is shown before it.
+        discarded: number of packets that an edit list hides.
+        reordered: whether the stored order of frames differs from the display order (B-frames).
         notes: what the user should know.
     """
 
@@ -111,7 +114,7 @@ class VideoInfo:
 
     @property
     def start(self) -> Fraction:
-        """Time of the first frame on the container's clock, in seconds; it is zero on the video's own."""
+        """Time of the first frame on the container's clock, in seconds; on the video's own clock it is zero."""
         return self.timestamps[0] * self.time_base
 
     @property
@@ -132,12 +135,12 @@ def probe(
     max_seconds: int = DEFAULT_MAX_SECONDS,
     progress: Progress = no_progress,
 ) -> VideoInfo:
-    """What the file is and when each of its frames is shown; one pass over its packets, one frame decoded.
+    """Probe a file in one pass over its packets; decode a single frame.
 
     Args:
-        max_pixels: most pixels a frame; a file that claims more is refused before a decoder sees it.
+        max_pixels: most pixels per frame; a file that claims more is refused before a decoder sees it.
         max_seconds: longest video.
-        progress: called often, while the pass goes on.
+        progress: called often during the pass.
 
     Raises:
         VideoError: unreadable, refused_container, no_video_stream, unsupported_codec, too_large, too_long,
@@ -147,7 +150,7 @@ def probe(
     try:
         stream = _best_stream(container)
         context = stream.codec_context
-        if not (context.width and context.height):  # FFmpeg leaves out sizes that it could not work with
+        if not (context.width and context.height):  # FFmpeg omits sizes that it cannot handle
             too_large = any("Picture size" in word for word in words)
             raise VideoError("too_large" if too_large else "decode_error", "; ".join(["no size of pictures", *words]))
         _refuse_large(context.width, context.height, max_pixels)
@@ -203,30 +206,17 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     del timestamps[:undecodable]
     constant, fps = rate_of(timestamps, time_base, stream.guessed_rate)
     if container.format.name == "avi" and stream.guessed_rate:
-        fps = Fraction(stream.guessed_rate)  # where it has no frame, the one before stays
+        fps = Fraction(stream.guessed_rate)  # an AVI has slots at this rate; at an empty one the frame before stays
     picture = frame if frame is not None else context
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
     orientation = orientation_of(frame) if frame is not None else Orientation()
     claimed, reached = claim_of(path, container, stream, packets)
     last = last_duration(timestamps, packets, container, stream, fps=fps if constant else None, nominal=nominal)
-    # PyAV tells the order of fields from version 18.1 on; before, only the decoded frame says that it is interlaced.
+    # PyAV gives the field order from version 18.1 on; before, only the decoded frame says that it is interlaced.
     field_order = getattr(context, "field_order", _PROGRESSIVE[0])
     interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
     held = len(timestamps) + undecodable + packets.discarded + packets.fields + packets.unchanged
-    stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are not meant to be seen
-    placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
-    notes = (
-        (bool(orientation.note), orientation.note),
-        (interlaced, "interlaced; frames are used as they are"),
-        (bool(packets.error), f"reading stopped early: {packets.error}"),
-        (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}"),
-        (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
-        (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
-        (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),
-        (any(packets.timeless), f"frames without a time: {sum(packets.timeless)}; {placed}"),
-        (packets.clock.restarts > 0, f"restarts of its clock: {packets.clock.restarts}; each part follows the last"),
-        (packets.clock.leaps > 0, _LEAPS),
-    )
+    missing = (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}")
     return VideoInfo(
         path=path,
         format=container.format.name,
@@ -258,12 +248,39 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         clean_start=packets.first_is_key and (by_order or packets.first_pts == timestamps[0]) and not undecodable,
         discarded=packets.discarded,
         reordered=bool(context.has_b_frames),
-        notes=tuple(words for applies, words in notes if applies),
+        notes=_notes(packets, orientation.note, interlaced, missing, undecodable, codec, nominal),
     )
 
 
+def _notes(
+    packets: Packets,
+    orientation: str,
+    interlaced: bool,
+    missing: tuple[bool, str],
+    undecodable: int,
+    codec: str,
+    nominal: Fraction,
+) -> tuple[str, ...]:
+    """Return the notes for the user: those that apply."""
+    stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are never shown
+    placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
+    notes = (
+        (bool(orientation), orientation),
+        (interlaced, "interlaced; frames are used as they are"),
+        (bool(packets.error), f"reading stopped early: {packets.error}"),
+        missing,
+        (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
+        (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
+        (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),
+        (any(packets.timeless), f"frames without a time: {sum(packets.timeless)}; {placed}"),
+        (packets.clock.restarts > 0, f"restarts of its clock: {packets.clock.restarts}; each part follows the last"),
+        (packets.clock.leaps > 0, _LEAPS),
+    )
+    return tuple(words for applies, words in notes if applies)
+
+
 def _undecodable(timestamps: array[int], packets: Packets, codec: str, frame: Any | None) -> int:
-    """How many of the first frames refer to what is stored before the stream begins."""
+    """Return how many of the first frames refer to frames from before the stream's beginning."""
     if packets.by_order or packets.first_key is None:
         found = packets.before_key if packets.key_seen else 0
     else:

@@ -1,4 +1,4 @@
-"""How a file asks its players to turn and mirror its pictures."""
+"""The rotation and mirroring that a file requests from its players."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Orientation:
-    """What is to be done with a picture before it is shown.
+    """What a player does to a picture before it shows it.
 
     Args:
-        rotation: degrees counter-clockwise to turn it by: 0, 90, 180 or 270.
-        mirrored: whether left and right are swapped before that.
-        upright: whether the file asks for nothing at all.
+        rotation: degrees counter-clockwise: 0, 90, 180 or 270.
+        mirrored: whether left and right are swapped before the rotation.
+        upright: whether the display matrix is missing or the identity.
         note: what the user should know; may be empty.
     """
 
@@ -26,7 +26,7 @@ class Orientation:
 
 
 def orientation_of(frame: Any) -> Orientation:
-    """What the display matrix of a decoded frame asks for, to the nearest right angle; scaling is left out.
+    """Return what the display matrix of a decoded frame requests, to the nearest right angle; ignore scaling.
 
     The matrix maps a stored point (p, q) to (a p + c q, b p + d q), y downwards (ISO/IEC 14496-12, 8.3.2).
     """
@@ -44,7 +44,7 @@ def orientation_of(frame: Any) -> Orientation:
     if mirrored:
         a, b = -a, -b
     angle = -math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))
-    degrees = int(angle)  # as FFmpeg's wrappers give it
+    degrees = int(angle)  # rounded as in FFmpeg's wrappers
     rotation = round(degrees / 90) * 90 % 360
     note = f"rotation of {degrees} degrees rounded to {rotation}" if degrees % 90 else ""
     return Orientation(rotation, mirrored, upright=False, note=note)

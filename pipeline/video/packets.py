@@ -1,4 +1,4 @@
-"""One pass over the packets of a file: when frames are shown, without decoding them."""
+"""Find the times of all frames in one pass over the packets of a file, without decoding."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from pipeline.video.clock import Clock, fill_in
 from pipeline.video.coded import reader_of
-from pipeline.video.container import packets_of, words_of
+from pipeline.video.container import message_of, packets_of
 
 _PACKETS_UNTIL_FIRST_FRAME = 300
-_REORDERING = frozenset(("h264", "hevc"))  # of their packets nothing but a time tells when their frames are shown
+_REORDERING = frozenset(("h264", "hevc"))  # only a time tells when the frame of such a packet is shown
 
 Progress = Callable[[], None]
 
@@ -34,7 +34,7 @@ class Reach:
         self.ends[packet.time_base] = (min(low, start), max(high, end))
 
     def extend(self, end: int) -> None:
-        """Reaches at least ``end``, in ticks, in each time base."""
+        """Extend the span to at least `end`, in ticks, in each time base."""
         self.ends = {base: (low, max(high, end)) for base, (low, high) in self.ends.items()}
 
     @property
@@ -49,33 +49,33 @@ class Reach:
 
 
 class Packets:
-    """What one pass over the packets of a file collects of a stream."""
+    """The facts about a stream that one pass over the packets of a file collects."""
 
     def __init__(self, container: Any, stream: Any) -> None:
         context = stream.codec_context
         self._stream = stream.index
         self._sounds = {s.index for s in container.streams.audio}
         self._reader = reader_of(context.codec.canonical_name, context.extradata or b"")
-        self._avi = container.format.name == "avi"  # it stores the order of packets and no other time
+        self._avi = container.format.name == "avi"  # it stores the order of packets and no times
         self._reorders = context.codec.canonical_name in _REORDERING
         self.clock = Clock(container.format.name, Fraction(stream.time_base))
         self.shown = array("q")
         self.decoding = array("q")  # the same packets' decoding times
         self.no_pts = 0
-        self.timeless = [0, 0]  # packets without any time: before the first that has one, and after it
+        self.timeless = [0, 0]  # packets without a time: before the first with one, and after it
         self.fields = 0  # packets with the second field of a picture
         self.discarded = 0
         self.entries = array("q")  # ascending; see VideoInfo
         self.first_is_key = False
         self.first_pts = 0
-        self.key_seen = False  # whether there is a key frame; hidden ones count
-        self.first_key: int | None = None  # pts of the first one, if it has one
-        self.before_key = 0  # pictures that are stored before it
+        self.key_seen = False  # whether there is a key frame, hidden or not
+        self.first_key: int | None = None  # pts of the first key frame, if it has one
+        self.before_key = 0  # pictures stored before it
         self._latest = -sys.maxsize  # pts
         self.durations: tuple[int, int] = (-sys.maxsize, 0)  # of the picture shown last: (pts, duration)
         self.unchanged = 0  # packets that show nothing new
-        self._stays_until = (-sys.maxsize, -sys.maxsize)  # the end of the last of them: by pts and by dts
-        self.reach = Reach()  # of the video stream, hidden packets included
+        self._stays_until = (-sys.maxsize, -sys.maxsize)  # end of the last such packet: by pts and by dts
+        self.reach = Reach()  # of the video stream, with hidden packets
         self.reach_of_others = Reach()
         self.first_sound: dict[int, Fraction] = {}  # when each stream of sound begins, in seconds
         self.error: str | None = None
@@ -83,7 +83,7 @@ class Packets:
 
     @property
     def by_order(self) -> bool:
-        """Whether nothing says when a picture is shown but its place among the others."""
+        """Whether only its place among the others tells when a picture is shown."""
         unknown = self._reader.packed or (self._reorders and self.shown != self.decoding)
         return self.no_pts > 0 or (self._avi and unknown)
 
@@ -93,7 +93,7 @@ class Packets:
         return self._stays_until[self._avi and self.by_order]
 
     def read(self, container: Any, stream: Any, progress: Progress) -> Any | None:
-        """Reads all packets; the first frame that can be decoded, for what only a frame tells (its rotation)."""
+        """Read all packets; return the first decodable frame, because only a frame tells its rotation."""
         try:
             for number, packet in enumerate(packets_of(container)):
                 if number % 256 == 0:
@@ -103,7 +103,7 @@ class Packets:
                 else:
                     self._take(self.clock.take(packet))
         except av.error.FFmpegError as error:
-            self.error = words_of(error)
+            self.error = message_of(error)
         self._take(self.clock.rest())
         if self._frame is None and len(self.shown) <= _PACKETS_UNTIL_FIRST_FRAME:
             self._frame = _first_frame(None, stream)
@@ -118,13 +118,13 @@ class Packets:
                 self._frame = _first_frame(packet)
 
     def timestamps(self, step: int) -> array[int]:
-        """When frames are shown, in ticks, ascending; packets without a time get one.
+        """Return the times of all frames, in ticks, ascending; fill in the times of packets without one.
 
         Args:
-            step: ticks from one frame to the next, where packets have no time.
+            step: ticks from one frame to the next, for packets without a time.
         """
         times = self.decoding if self._avi and self.by_order else self.shown
-        np.frombuffer(times, dtype=np.int64).sort()  # in place: a list of a long video's numbers takes ten times more
+        np.frombuffer(times, dtype=np.int64).sort()  # in place: a list of the numbers would take ten times the memory
         if any(self.timeless):
             times = array("q", fill_in(times, before=self.timeless[0], later=self.timeless[1], step=step))
         return times
@@ -158,7 +158,7 @@ class Packets:
                 self._note_picture(packet, pts)
 
     def stay_until_slot(self, slots: int) -> None:
-        """Notes that the last picture stays until the last of the places that an AVI's index has."""
+        """Extend the last picture to the last slot of an AVI's index."""
         delay = self.first_pts - self.decoding[0] if self.decoding else 0
         self._stays_until = (max(self._stays_until[0], slots + delay), max(self._stays_until[1], slots))
         self.reach.extend(slots)

@@ -1,4 +1,4 @@
-"""From a decoded picture to what the encoder is fed: scaled once, mirrored, turned, cropped, RGB."""
+"""Turn a decoded picture into the encoder's input: scaled once, mirrored, rotated, cropped, RGB."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
 
-# What decord's filter graph uses too, so that the two backends scale alike. On shrinking, swscale widens the
-# filter to the scale, so nothing is skipped.
+# Decord's filter graph uses the same, so both backends scale alike. When swscale shrinks a picture, it widens the
+# filter to the scale, so no pixel is skipped.
 INTERPOLATION = Interpolation.BILINEAR
 
-_MOST_SCALED_PIXELS = 8192 * 8192
+_MAX_SCALED_PIXELS = 8192 * 8192
 
 
 class Framing(Protocol):
-    """What decoding needs to know of an encoder; ``encoders.spec.EncoderSpec`` has it."""
+    """What decoding needs to know about an encoder; `encoders.spec.EncoderSpec` satisfies it."""
 
     @property
     def crop_size(self) -> int: ...
@@ -35,7 +35,9 @@ class Geometry:
     """How the pictures of one video are scaled and cropped, in pixels of the upright picture.
 
     Args:
-        height, width: after scaling; top, left, size: the square that is kept; rotation, mirrored: as in VideoInfo.
+        height, width: size after scaling.
+        top, left, size: the square that is kept.
+        rotation, mirrored: as in VideoInfo.
     """
 
     height: int
@@ -48,26 +50,26 @@ class Geometry:
 
     @classmethod
     def of(cls, info: VideoInfo, spec: Framing) -> Geometry:
-        """The geometry of one video.
+        """Return the geometry of one video.
 
         Raises:
-            VideoError: too_large, when a very long and thin picture would have to be blown up.
+            VideoError: too_large, if scaling would blow up a very long and thin picture.
         """
         height, width = spec.resized(*info.display_size)
-        if height * width > _MOST_SCALED_PIXELS:
+        if height * width > _MAX_SCALED_PIXELS:
             raise VideoError("too_large", f"{info.width}x{info.height} pixels become {width}x{height} after scaling")
         return cls(height, width, *spec.crop_box(height, width), info.rotation, info.mirrored)
 
     def crop(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The kept square of an upright scaled picture [H, W, 3], as a view."""
+        """Return the kept square of an upright scaled picture [H, W, 3], as a view."""
         return picture[self.top : self.top + self.size, self.left : self.left + self.size]
 
 
 class Scaler:
-    """Turns PyAV frames into pictures. One scaler is kept for a whole video; building one costs more than using it.
+    """Turns PyAV frames into pictures. Keep one scaler for a whole video: to build one costs more than to use it.
 
-    The range (limited, full) and the matrix (BT.601, BT.709, …) that a frame names are honoured; a frame that
-    names no matrix is read as BT.601, as FFmpeg and decord do.
+    It follows the range (limited, full) and the matrix (BT.601, BT.709, …) that a frame names; a frame that names no
+    matrix is read as BT.601, as in FFmpeg and decord.
     """
 
     def __init__(self, geometry: Geometry, *, threads: int = 1) -> None:
@@ -76,7 +78,7 @@ class Scaler:
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: Any) -> NDArray[np.uint8]:
-        """The kept square of ``frame``, uint8 [size, size, 3], RGB, upright; a view that keeps its base alive."""
+        """Return the kept square of `frame`, uint8 [size, size, 3], RGB, upright; a view that keeps its base alive."""
         g = self._geometry
         sideways = g.rotation in (90, 270)
         width, height = (g.height, g.width) if sideways else (g.width, g.height)

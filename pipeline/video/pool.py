@@ -1,4 +1,4 @@
-"""Videos decoded side by side in processes that can be killed; snippets arrive in the main process."""
+"""Decode videos in parallel, in processes that can be killed; snippets arrive in the main process."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile
 
-__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "Long", "Restarted", "Snippets"]
+__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "LongVideo", "Restarted", "Snippets"]
 
-_MOST_WORKERS = 16
-_ROWS_AN_EVENT = 8
-_JOBS_A_WORKER = 2  # the one at work and the next, so that a worker need not wait for the main process between them
+_MAX_WORKERS = 16
+_ROWS_PER_EVENT = 8
+_JOBS_PER_WORKER = 2  # the current one and the next, so that a worker does not wait for the main process between them
 _WORKER = "pipeline.video.worker:main"
-_SECONDS_TO_START = 120.0  # loading libraries from a busy network disk is no fault of the video
+_SECONDS_TO_START = 120.0  # a slow load of libraries from a busy network disk is not the fault of the video
 
 
 @dataclass(frozen=True)
 class Snippets:
-    """Consecutive snippets of one video; its rows arrive in order, those of several videos interleaved.
+    """Consecutive snippets of one video. Its rows arrive in order; those of several videos are interleaved.
 
     Args:
-        first_row: row of ``frames[0]``.
+        first_row: row of `frames[0]`.
         frames: uint8 [m, F, H, W, 3], RGB, m >= 1; with flow [m, F * L, H, W, 5], RGB and flow.
     """
 
@@ -53,10 +53,9 @@ class Snippets:
 
 @dataclass(frozen=True)
 class Restarted:
-    """The rows of a video that arrived so far are void: its decoder, on another machine, died. They come again from
-    row 0.
+    """The decoder of a video, on another machine, died: all its rows so far are void and come again from row 0.
 
-    Of :class:`pipeline.extraction.ray_decoders.RemoteDecoders`; a pool gives none.
+    Only `pipeline.extraction.ray_decoders.RemoteDecoders` yields this, never a pool.
     """
 
     video: VideoFile
@@ -65,7 +64,7 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Finished:
-    """All ``report.num_snippets`` rows of a video have arrived since its beginning or its last restart."""
+    """A video is complete: all `report.num_snippets` rows have arrived since its start or its last restart."""
 
     video: VideoFile
     info: VideoInfo
@@ -74,7 +73,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A video is given up; rows that arrived are void."""
+    """A video is given up; its rows so far are void."""
 
     video: VideoFile
     kind: FailureKind
@@ -82,36 +81,37 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Long:
-    """A :class:`pipeline.video.ranges.CuttableVideo` is longer than it may be and was not decoded."""
+class LongVideo:
+    """A `pipeline.video.ranges.CuttableVideo` that exceeds its `longest_seconds` and was not decoded."""
 
     video: VideoFile
     info: VideoInfo
 
 
-Event = Snippets | Restarted | Finished | Failed | Long
+Event = Snippets | Restarted | Finished | Failed | LongVideo
 
 
 class DecodePool:
     """Decodes videos in worker processes; a context manager.
 
-    Memory is bounded by ``workers`` times one window of frames, whatever the videos' number and length: a worker
-    waits while its ring is full. On Linux a worker dies with the thread that started it, so ``decode`` must be
-    used by one thread from its beginning to its end.
+    Memory is bounded by `workers` times one window of frames, for any number and length of videos: a worker waits while
+    its ring is full. On Linux a worker dies with the thread that started it, so a single thread must run `decode` from
+    start to end.
 
     Args:
-        workers: processes; None takes one less than there are cores, at most 16.
+        workers: number of processes; None: one less than the cores, at most 16.
         spec: the encoder's definition (a dataclass with crop_size, resized and crop_box).
         plan: how videos are cut into snippets.
-        decoder: "auto" (which is PyAV), "decord" or "pyav".
+        decoder: "auto" (PyAV), "decord" or "pyav".
         limits: when a video is given up.
         threads: decoding threads in each worker.
-        flow: how flow is estimated, for a plan with flow.
-        on_pictures: told how many more pictures with flow have been made, twice a second for each worker at most.
+        flow: settings of flow, for a plan with flow.
+        on_pictures: called with the number of flow pictures made since the last call, at most twice a second for each
+            worker.
 
     Raises:
-        PipelineError: a setting is not accepted, decord is asked for and not installed, or (from ``decode``) a
-            process cannot be started.
+        PipelineError: a setting is not accepted, decord is requested and not installed, or (from `decode`) a process
+            does not start.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class DecodePool:
         if decoder == "decord" and not decord_backend.is_installed():
             raise PipelineError("decoder is 'decord', which is not installed; use 'auto' or 'pyav'")
         if plan.flow != (flow is not None):
-            raise PipelineError("a plan with flow needs settings of flow, and only such a plan does")
+            raise PipelineError("give flow settings for a plan with flow, and only for such a plan")
         self.workers = workers if workers is not None else default_workers()
         self._spec = spec
         self._plan = plan
@@ -157,21 +157,19 @@ class DecodePool:
         self.close()
 
     def close(self) -> None:
-        """Kills the workers at once; what they were at is dropped."""
+        """Kill the workers at once and drop their work."""
         while self._processes:
             self._processes.pop().kill()
 
     def decode(self, videos: Iterable[VideoFile | None]) -> Iterator[Event]:
-        """The events of all videos; each video ends with one Finished or one Failed.
+        """Decode videos; yield their events. Each video starts with row 0 and ends with one Finished or one Failed.
 
-        A video begins with row 0 of its Snippets.
-
-        The videos are asked for one by one as workers become free. A None among them means that the next is not there
-        yet; it may come only while others have not ended, and is asked again then, as an iterator that has ended is. An
-        iterator that is closed or abandoned kills the workers.
+        Videos are taken one by one, as workers become free. A None among them means that the next is not there yet; it
+        is allowed only while other videos are unfinished. After a None, or after the end of the iterator, the pool asks
+        again at the next event. Closing or abandoning the returned iterator kills the workers.
         """
         if self._processes:
-            raise PipelineError("a pool decodes one sequence of videos at a time; exhaust or close the first")
+            raise PipelineError("a pool decodes one sequence of videos at a time; finish or close the first")
         waiting: deque[Job] = deque()
         source = iter(videos)
         try:
@@ -195,13 +193,13 @@ class DecodePool:
             self.close()
 
     def _deadline(self, process: Process) -> float:
-        """When a worker that stays silent is given up, on the monotonic clock."""
+        """Return when a silent worker is given up, on the monotonic clock."""
         patience = self._limits.timeout_seconds
         return process.last_heard + (patience if process.ready else max(patience, _SECONDS_TO_START))
 
     def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile | None]) -> None:
-        """Gives jobs to idle workers, then to new ones, then a next one to the busy ones."""
-        for room in range(1, _JOBS_A_WORKER + 1):
+        """Give jobs to idle workers, then to new ones, then a second job to the busy ones."""
+        for room in range(1, _JOBS_PER_WORKER + 1):
             while True:
                 process = next((p for p in self._processes if len(p.jobs) < room), None)
                 if process is None and len(self._processes) >= self.workers:
@@ -225,12 +223,12 @@ class DecodePool:
         return Job(video, video.first_row if isinstance(video, VideoRange) else 0)
 
     def _hear(self, process: Process, waiting: deque[Job]) -> Iterator[Event]:
-        """The events of one message of a worker, if all of it has arrived."""
+        """Yield the events of a worker's next message, if it has arrived completely."""
         try:
             message = process.mail.receive()
         except (EOFError, OSError, ValueError, RecursionError):
             by_system, words = process.exit_reason()
-            if not process.ready:  # no video's fault: the next process would fare no better
+            if not process.ready:  # not the fault of a video: the next process would fail too
                 raise PipelineError(f"a decoder process could not be started: {words}") from None
             yield self._lose(process, waiting, "out_of_memory" if by_system else "crashed", words)
             return
@@ -258,20 +256,20 @@ class DecodePool:
             yield end
 
     def _snippets(self, process: Process, job: Job, rows: list[Any], keep_from: int) -> Iterator[Event]:
-        for start in range(0, len(rows), _ROWS_AN_EVENT):
-            part = rows[start : start + _ROWS_AN_EVENT]
+        for start in range(0, len(rows), _ROWS_PER_EVENT):
+            part = rows[start : start + _ROWS_PER_EVENT]
             if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
                 raise ValueError(f"rows out of order after {job.next_row}")
             job.next_row += len(part)
             frames = process.frames([ordinals for _, ordinals in part])
-            if start + _ROWS_AN_EVENT >= len(rows):
+            if start + _ROWS_PER_EVENT >= len(rows):
                 process.release(keep_from)
             yield Snippets(job.video, part[0][0], frames)
         if not rows:
             process.release(keep_from)
 
     def _lose(self, process: Process, waiting: deque[Job], kind: FailureKind, reason: str) -> Failed:
-        """Removes a worker that died or must be killed; its current video fails, the next one waits again."""
+        """Remove a worker that died or must be killed; fail its current video and queue the next one again."""
         self._processes.remove(process)
         process.kill()
         job = process.jobs.popleft()
@@ -279,17 +277,17 @@ class DecodePool:
         return Failed(job.video, kind, reason)
 
 
-def _end_of(video: VideoFile, message: Message) -> Finished | Long | Failed:
+def _end_of(video: VideoFile, message: Message) -> Finished | LongVideo | Failed:
     values = message.values
     if message.name == "finished":
         return Finished(video, unpack_info(values[0], message.ticks), unpack_report(values[1]))
     if message.name == "long":
-        return Long(video, unpack_info(values[0], message.ticks))
+        return LongVideo(video, unpack_info(values[0], message.ticks))
     if message.name == "failed":
         return Failed(video, values[0], values[1])
     raise ValueError(f"message {message.name!r}")
 
 
 def default_workers() -> int:
-    """One process less than there are cores for this process (one is left for the main process), 1 to 16."""
-    return min(max(1, usable_cores() - 1), _MOST_WORKERS)
+    """Return the usable cores minus one for the main process, 1 to 16."""
+    return min(max(1, usable_cores() - 1), _MAX_WORKERS)

@@ -1,4 +1,4 @@
-"""The main process's side of one decoder process: starting it, its ring of frames, ending it."""
+"""The main process's side of a decoder process: start it, read its ring of frames, end it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
-from pipeline.video.decode import FRAMES_A_CHUNK, Decoder
+from pipeline.video.decode import FRAMES_PER_CHUNK, Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
 from pipeline.video.mail import Mailbox
@@ -32,19 +32,19 @@ from pipeline.video.ranges import CuttableVideo, VideoRange
 from pipeline.video.schedule import most_frames_held
 from pipeline.video.videos import VideoFile
 
-# The worker is not a multiprocessing.Process: that would import the main module again (and torch with it), and
-# would need a guard in every script that uses the pool.
+# The worker is not a multiprocessing.Process: that would import the main module again (and torch with it), and every
+# script that uses the pool would need a guard.
 _START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
 )
-# Addresses and times: equal runs give equal words.
+# Addresses and times, removed so that equal runs give equal messages.
 _BY_CHANCE = re.compile(r"( @ )?0x[0-9a-f]+|^\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 _CHUNKS_AHEAD = 4
 _SECONDS_TO_DIE = 2.0
-_SECRETS = ("AWS_", "GOOGLE_", "FSSPEC_", "RAY_")  # where credentials stand
-# glibc gives a scaled picture back to the system when it is freed and asks for it again for the next one, each page of
-# it anew; kept on the heap, decoding is some percent faster (scripts/bench/decode).
+_SECRETS = ("AWS_", "GOOGLE_", "FSSPEC_", "RAY_")  # prefixes of variables with credentials
+# By default glibc returns the memory of each scaled picture to the system and faults its pages in again for the next.
+# On the heap instead, decoding is some percent faster (scripts/bench/decode).
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -55,17 +55,17 @@ _ENVIRONMENT = {
 
 @dataclass
 class Job:
-    """A video that a worker has been given."""
+    """A video in a worker."""
 
     video: VideoFile
-    next_row: int  # rows before it have arrived, or are not wanted
+    next_row: int  # earlier rows have arrived, or are not wanted
 
 
 class Process:
-    """A decoder process with its mailbox, its ring of frames in shared memory, and its jobs (the first is at work).
+    """A decoder process with its mailbox, its ring of frames in shared memory, and its jobs (it works on the first).
 
-    The shared memory has no name in any file system, so it is gone with the last process that has it, however
-    that process ends.
+    The shared memory has no name in any file system, so it disappears with the last process that has it, however that
+    process ends.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), memory),
-                start_new_session=True,  # out of reach of a Ctrl-C from its first moment
+                start_new_session=True,  # so that a Ctrl-C never reaches it
                 env={**_without_secrets(os.environ), **_ENVIRONMENT},
             )
         finally:
@@ -119,7 +119,7 @@ class Process:
         return self._popen.pid
 
     def give(self, job: Job) -> None:
-        """Queues a job."""
+        """Queue a job."""
         if not self.jobs:
             self.last_heard = time.monotonic()
         self.jobs.append(job)
@@ -134,16 +134,16 @@ class Process:
         self.mail.post("job", order, ticks=ticks)
 
     def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
-        """A copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""
+        """Return a copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""
         gathered: NDArray[np.uint8] = self._ring[np.asarray(ordinals) % len(self._ring)]
         return gathered
 
     def release(self, before: int) -> None:
-        """Frees the room of all frames with smaller ordinals."""
+        """Free the slots of all frames with smaller ordinals."""
         self.mail.post("release", before)
 
     def kill(self) -> None:
-        """Ends the process at once; one that hangs in the system, over a disk that does not answer, is left to it."""
+        """End the process at once; do not wait for one that hangs in the system, on a disk that does not answer."""
         self._popen.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout=_SECONDS_TO_DIE)
@@ -151,13 +151,13 @@ class Process:
         self._stderr.close()
 
     def exit_reason(self) -> tuple[bool, str]:
-        """Of a process that has closed its line: whether the system killed it, and how it ended, in words."""
+        """Return whether the system killed a process that has closed its line, and how it ended, in words."""
         try:
             code = self._popen.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
             return False, "the decoder's process fell silent"
         words = self._last_words()
-        # Nobody but the kernel, out of memory, sends this signal to a process that ignores the gentle ones.
+        # The process ignores SIGINT and SIGTERM, so this signal came from the kernel, out of memory.
         return code == -signal.SIGKILL, f"{_ending(code)}{words and ': '}{words}"
 
     def _last_words(self) -> str:
@@ -168,18 +168,18 @@ class Process:
 
 
 def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
-    """Of the ring: slots, height, width, channels.
+    """Return the shape of the ring: slots, height, width, channels.
 
-    There is room for all that may be needed until the next snippet is complete, or worker and main process would wait
-    for each other, and for some that comes after.
+    It holds all frames that may be needed until the next snippet is complete, or worker and main process would wait for
+    each other; and a few more.
     """
     held = most_pictures_held(plan) if plan.flow else most_frames_held(plan)
-    slots = held + _CHUNKS_AHEAD * FRAMES_A_CHUNK
+    slots = held + _CHUNKS_AHEAD * FRAMES_PER_CHUNK
     return slots, spec.crop_size, spec.crop_size, PICTURE_CHANNELS if plan.flow else 3
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables without credentials of object storage: decoders read files of strangers and need none."""
+    """Return the variables without credentials: decoders read untrusted files and need none."""
     return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 
 
@@ -194,7 +194,7 @@ def _ending(code: int) -> str:
 
 
 def _anonymous_file(size: int) -> int:
-    """A descriptor of shared memory that no name leads to."""
+    """Return a descriptor of shared memory without a name."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("frames")
     else:

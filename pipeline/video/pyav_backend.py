@@ -1,4 +1,4 @@
-"""The reference backend: FFmpeg through PyAV. Reads anything that is accepted, and sees damage."""
+"""The reference backend: FFmpeg through PyAV. It reads every accepted format and detects damage."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.video.clock import Clock
-from pipeline.video.container import open_container, packets_of, words_of
+from pipeline.video.container import message_of, open_container, packets_of
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry, Scaler
 
-# Of these every packet shows a frame, so that a frame that never comes is damage. (VP8 stores frames that are
-# never shown, MPEG-4 packets that mean "as before", and interlaced streams may store the two fields apart.)
-_ONE_FRAME_A_PACKET = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
+# Every packet of these codecs shows a frame, so a missing frame is damage. (VP8 stores frames that are never shown,
+# MPEG-4 packets that mean "as before", and interlaced streams may store the two fields separately.)
+_ONE_FRAME_PER_PACKET = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """One frame: the ticks ``[start, end)`` in which it is shown, counted from the first frame, and its picture.
+    """One frame: the ticks `[start, end)` during which it is shown, counted from the first frame, and its picture.
 
-    ``end`` is None for the last frame of the video. ``picture()`` may be called until the next frame is asked for.
+    `end` is None for the last frame of the video. Call `picture()` before you take the next frame.
     """
 
     start: int
@@ -38,24 +38,24 @@ class TimedFrame:
 
 @dataclass
 class DecodeCounts:
-    """What a backend counts while it decodes."""
+    """The counts that a backend keeps while it decodes."""
 
     decoded: int = 0
-    flagged: int = 0  # frames that the decoder itself calls damaged
-    refused: int = 0  # packets that it would not decode
-    disordered: int = 0  # frames left out because they are not later than the one before
+    flagged: int = 0  # frames that the decoder marks as damaged
+    refused: int = 0  # packets that it could not decode
+    disordered: int = 0  # frames dropped because they are not later than the one before
     first_tick: int = 0  # of the container's clock, of the first frame
     words: str = ""
 
     def corrupt(self, info: VideoInfo) -> int:
-        """Frames that were damaged or never came."""
-        one_each = info.codec in _ONE_FRAME_A_PACKET and not info.interlaced
+        """Return the number of frames that are damaged or missing."""
+        one_each = info.codec in _ONE_FRAME_PER_PACKET and not info.interlaced
         missing = max(0, info.num_frames - self.decoded) if one_each else 0
         return self.flagged + self.disordered + max(self.refused, missing)
 
 
 def version() -> str:
-    """PyAV's version and that of FFmpeg's decoders in it."""
+    """Return PyAV's version and that of FFmpeg's decoders in it."""
     return f"{av.__version__} (libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))})"
 
 
@@ -63,76 +63,75 @@ def shown_frames(
     path: Path,
     info: VideoInfo,
     geometry: Geometry,
-    tally: DecodeCounts,
+    counts: DecodeCounts,
     *,
     threads: int = 1,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Iterator[TimedFrame]:
-    """The frames of a video in the order in which they are shown, each with its interval; nothing is converted
-    before its picture is asked for.
+    """Yield the frames of a video in display order, each with its interval; convert pictures on request only.
 
     Args:
-        entry: the frame to begin with, one of ``info.entries`` or 0.
+        entry: the frame to begin with, one of `info.entries` or 0.
 
     Raises:
-        VideoError: decode_error, when not one frame can be decoded.
+        VideoError: decode_error, if no frame can be decoded.
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    for tick, frame in _in_order(_timed(path, info, tally, threads, max_pixels, progress, entry), tally):
+    for tick, frame in _in_order(_timed(path, info, counts, threads, max_pixels, progress, entry), counts):
         if entry:
-            tally.first_tick = info.timestamps[0]
+            counts.first_tick = info.timestamps[0]
         if before is not None:
-            yield _shown(before, tick - tally.first_tick, tally, scaler)
+            yield _shown(before, tick - counts.first_tick, counts, scaler)
         before = (tick, frame)
     if before is None:
-        raise VideoError("decode_error", tally.words or "no frame could be decoded")
-    yield _shown(before, None, tally, scaler)
+        raise VideoError("decode_error", counts.words or "no frame could be decoded")
+    yield _shown(before, None, counts, scaler)
 
 
-def _shown(timed: tuple[int, Any], end: int | None, tally: DecodeCounts, scaler: Scaler) -> TimedFrame:
+def _shown(timed: tuple[int, Any], end: int | None, counts: DecodeCounts, scaler: Scaler) -> TimedFrame:
     tick, frame = timed
-    return TimedFrame(tick - tally.first_tick, end, lambda: scaler.picture(frame))
+    return TimedFrame(tick - counts.first_tick, end, lambda: scaler.picture(frame))
 
 
-def _in_order(frames: Iterator[tuple[int, Any]], tally: DecodeCounts) -> Iterator[tuple[int, Any]]:
-    """Leaves out frames that would be shown before the one before them: a clock does not run backwards."""
+def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterator[tuple[int, Any]]:
+    """Drop frames that are not later than the one before: time does not run backwards."""
     last: int | None = None
     for tick, frame in frames:
         if last is not None and tick <= last:
-            tally.disordered += 1
+            counts.disordered += 1
             continue
         if last is None:
-            tally.first_tick = tick
+            counts.first_tick = tick
         last = tick
         yield tick, frame
 
 
 def _timed(
-    path: Path, info: VideoInfo, tally: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
     place = 0  # of the first timestamp after those of the frames before
-    for frame in _decoded(path, info, tally, threads, max_pixels, progress, entry):
+    for frame in _decoded(path, info, counts, threads, max_pixels, progress, entry):
         tick = None if info.by_order else frame.pts
         if tick is not None and tick < info.timestamps[0]:
-            continue  # it refers to what is stored before the stream begins
-        tally.decoded += 1
-        tally.flagged += bool(frame.is_corrupt)
+            continue  # it refers to frames from before the stream's beginning
+        counts.decoded += 1
+        counts.flagged += bool(frame.is_corrupt)
         if tick is None and place < info.num_frames:
             tick = info.timestamps[place]
         if tick is None:
-            # More frames than packets, and no time that says where they belong. Where an MPEG-4 stream ends with a
-            # picture that is not coded, its decoder gives the one before once more.
-            tally.disordered += info.codec != "mpeg4"
+            # More frames than packets, and no time that says where they belong. If an MPEG-4 stream ends with a picture
+            # that is not coded, its decoder returns the previous one again.
+            counts.disordered += info.codec != "mpeg4"
             continue
         place = place + 1 if info.by_order else max(place, bisect_right(info.timestamps, tick))
         yield tick, frame
 
 
 def _decoded(
-    path: Path, info: VideoInfo, tally: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
 ) -> Iterator[Any]:
     container, _ = open_container(path)
     try:
@@ -141,7 +140,7 @@ def _decoded(
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "SLICE"
         context.options = {**context.options, "max_pixels": str(max_pixels)}
-        packets = _packets(container, stream, info, tally)
+        packets = _packets(container, stream, info, counts)
         if entry:
             packets = _packets_from(info.timestamps[entry], packets, container, stream)
         for packet in packets:
@@ -153,16 +152,16 @@ def _decoded(
             except av.error.EOFError:
                 continue
             except av.error.FFmpegError as error:
-                tally.refused += 1
-                tally.words = tally.words or words_of(error)
+                counts.refused += 1
+                counts.words = counts.words or message_of(error)
                 continue
             yield from frames
     finally:
         container.close()
 
 
-def _packets(container: Any, stream: Any, info: VideoInfo, tally: DecodeCounts) -> Iterator[Any]:
-    """The packets of ``stream``; an error in the container ends them as the end of the file does."""
+def _packets(container: Any, stream: Any, info: VideoInfo, counts: DecodeCounts) -> Iterator[Any]:
+    """Yield the packets of `stream`; treat an error in the container like the end of the file."""
     packets = packets_of(container, stream)
     clock = Clock(info.format, info.time_base)
     while True:
@@ -171,17 +170,17 @@ def _packets(container: Any, stream: Any, info: VideoInfo, tally: DecodeCounts) 
         except StopIteration:
             return
         except av.error.FFmpegError as error:
-            tally.words = tally.words or words_of(error)
+            counts.words = counts.words or message_of(error)
             yield from clock.rest()
             return
         yield from clock.take(packet)
 
 
 def _packets_from(tick: int, packets: Iterator[Any], container: Any, stream: Any) -> Iterator[Any]:
-    """The packets from the key frame on that is shown at ``tick``.
+    """Yield the packets from the key frame at `tick` on.
 
     Raises:
-        VideoError: decode_error, when the container's index leads past it.
+        VideoError: decode_error, if the container's index leads past it.
     """
     container.seek(tick, stream=stream, backward=True)
     for packet in packets:

@@ -1,8 +1,8 @@
 """Ranges of rows of a long video, each decoded by itself from a key frame before it.
 
-A range gives the rows that one pass from front to back gives, or it fails: it is for files without any damage, of
-containers with an index, and every frame must be the one that the probe has announced. Beyond its own rows a range
-gives the first row of the next one, so that whoever joins them can compare the two.
+A range gives the rows that one pass from front to back gives, or it fails. It needs an undamaged file in a container
+with an index, and every frame must match the probe. A range also gives the first row of the next one, so that the two
+can be compared when they are joined.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.videos import VideoFile
 
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
-# Every packet shows one frame, so that a frame that is lacking is noticed.
+# Every packet of these shows one frame, so a missing frame is noticed.
 _CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
-_MOST_ROWS = 4096  # of a range: they are held in memory
+_MAX_ROWS = 4096  # of a range, which is held in memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class CuttableVideo(VideoFile):
-    """A video that is not to be decoded but described, when it is longer than ``longest_seconds`` and can be cut."""
+    """A video that is described instead of decoded if it is longer than `longest_seconds` and can be cut."""
 
     longest_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRange(VideoFile):
-    """A range of the rows of a video, to be decoded by itself; its id is its own.
+    """A range of the rows of a video, decoded by itself; it has its own id.
 
     Args:
-        video: whose rows.
-        first_row, end_row: half-open; beyond them comes the next row, if there is one.
-        num_rows: T, of the whole video.
-        info: what probing found.
+        video: the whole video.
+        first_row, end_row: half-open; the row after them is decoded too, if there is one.
+        num_rows: T of the whole video.
+        info: result of the probe.
     """
 
     video: VideoFile
@@ -53,13 +53,13 @@ class VideoRange(VideoFile):
 
 @dataclass(frozen=True)
 class Part:
-    """What is to be decoded for a range; frames are counted from 0 in the order in which they are shown.
+    """What to decode for a range; frames are counted from 0 in display order.
 
     Args:
-        first_row, end_row: rows to give, half-open.
-        num_rows: T, of the whole video.
+        first_row, end_row: rows to return, half-open.
+        num_rows: T of the whole video.
         entry: the key frame at which decoding begins.
-        first_frame, end_frame: half-open; those that no other range counts.
+        first_frame, end_frame: half-open; the frames that this range and no other counts.
     """
 
     first_row: int
@@ -71,7 +71,7 @@ class Part:
 
 
 def why_whole(info: VideoInfo) -> str | None:
-    """What forbids to decode the video in ranges, in words; None: nothing does."""
+    """Return why the video cannot be decoded in ranges; None if it can."""
     reasons = (
         (info.format not in _FORMATS, f"container {info.format} has no index"),
         (info.codec not in _CODECS, f"codec {info.codec}"),
@@ -86,19 +86,19 @@ def why_whole(info: VideoInfo) -> str | None:
 
 
 def cut(info: VideoInfo, plan: SnippetPlan, *, longest_seconds: float) -> list[tuple[int, int]]:
-    """The ranges of rows, half-open, of about equal length and none much longer than ``longest_seconds``.
+    """Cut a video into ranges of rows, half-open, of about equal length, none much longer than `longest_seconds`.
 
-    A range that would have to be decoded from before the range in front of it is one with it. Empty where the video
-    is to be decoded as a whole.
+    A range is merged with the previous one if its decoding would begin before that one. The result is empty if the
+    video must be decoded as a whole.
 
     Args:
-        plan: of the encoder; ``fps`` may be None.
+        plan: the encoder's plan; `fps` may be None.
     """
     if info.duration <= longest_seconds or why_whole(info) is not None:
         return []
     plan = plan.at(info.fps)
     rows = plan.count(info.duration)
-    longest = max(1, min(_MOST_ROWS, math.floor(exact(longest_seconds) / plan.stride_seconds)))
+    longest = max(1, min(_MAX_ROWS, math.floor(exact(longest_seconds) / plan.stride_seconds)))
     count = math.ceil(rows / longest)
     bounds = [0]
     for number in range(1, count):
@@ -109,10 +109,10 @@ def cut(info: VideoInfo, plan: SnippetPlan, *, longest_seconds: float) -> list[t
 
 
 def part_of(info: VideoInfo, plan: SnippetPlan, first_row: int, end_row: int, num_rows: int) -> Part:
-    """What is to be decoded for the rows ``[first_row, end_row)`` of ``num_rows`` and for the next one.
+    """Return what to decode for the rows `[first_row, end_row)` of `num_rows` and for the next row.
 
     Args:
-        plan: for this video.
+        plan: the plan for this video.
     """
     last = end_row == num_rows
     first = _frame_at(info, plan, first_row)
@@ -127,22 +127,24 @@ def part_of(info: VideoInfo, plan: SnippetPlan, first_row: int, end_row: int, nu
 
 
 def _frame_at(info: VideoInfo, plan: SnippetPlan, row: int) -> int:
-    """The frame that is shown when a row begins."""
+    """Return the frame that is shown when a row begins."""
     tick = info.timestamps[0] + tick_of(row * plan.stride_seconds, info.time_base)
     return bisect_right(info.timestamps, tick) - 1
 
 
 def _entry_before(info: VideoInfo, frame: int) -> int:
-    """The last frame up to ``frame`` at which decoding can begin; 0, where every decoding begins, if there is none."""
+    """Return the last frame up to `frame` at which decoding can begin; 0, the beginning, if there is none."""
     place = bisect_right(info.entries, info.timestamps[frame]) - 1
     return bisect_right(info.timestamps, info.entries[place]) - 1 if place >= 0 else 0
 
 
-def as_announced(shown: Iterator[TimedFrame], info: VideoInfo, part: Part, tally: DecodeCounts) -> Iterator[TimedFrame]:
-    """The frames again, each of which must be the one that the probe found at its place.
+def as_announced(
+    shown: Iterator[TimedFrame], info: VideoInfo, part: Part, counts: DecodeCounts
+) -> Iterator[TimedFrame]:
+    """Pass frames on; check that each is the one that the probe found at its place.
 
     Raises:
-        VideoError: decode_error, at the first that is not, and at any damage.
+        VideoError: decode_error, at the first frame that differs, and at any damage.
     """
     first = info.timestamps[0]
     for number, frame in enumerate(shown, start=part.entry):
@@ -151,6 +153,6 @@ def as_announced(shown: Iterator[TimedFrame], info: VideoInfo, part: Part, tally
             raise VideoError("decode_error", f"frame {number} is shown at tick {frame.start}, not at {expected}")
         if frame.end is None and number + 1 != info.num_frames:
             raise VideoError("decode_error", f"frame {number} of {info.num_frames} is the last")
-        if tally.flagged or tally.refused or tally.disordered or tally.words:
-            raise VideoError("decode_error", f"damage up to frame {number}: {tally.words or 'frames are flagged'}")
+        if counts.flagged or counts.refused or counts.disordered or counts.words:
+            raise VideoError("decode_error", f"damage up to frame {number}: {counts.words or 'frames are flagged'}")
         yield frame

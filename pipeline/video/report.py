@@ -1,4 +1,4 @@
-"""How a video was decoded, and whether that is good enough."""
+"""The report on a decoded video, and the checks that it is good enough."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fractions import Fraction
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
 
-# Containers round their duration, and some claim up to a second of sound that outlasts the picture; a file that
-# lost its end lacks more than that. Both must be exceeded.
+# Containers round their duration, and some claim up to a second of sound after the last picture; a file that lost its
+# end lacks more than that. A truncated file exceeds both limits.
 TRUNCATED_SHARE = Fraction(1, 10)
 TRUNCATED_SECONDS = Fraction(1, 2)
 
@@ -20,12 +20,12 @@ class DecodeReport:
 
     Args:
         backend: "decord" or "pyav".
-        backend_reason: why not the other one; empty where there was no choice.
+        backend_reason: why not the other one; empty if there was no choice.
         decoded_frames: frames that came out of the decoder.
-        corrupt_frames: of all frames, those that were damaged, refused or never came.
+        corrupt_frames: frames that were damaged, refused or missing.
         duration: seconds from the start of the first decoded frame to the end of the last.
         num_snippets: T.
-        notes: what the user should know of the file.
+        notes: what the user should know about the file.
         start_offset: seconds from the container's start, where sound may begin, to the first decoded frame.
     """
 
@@ -41,7 +41,7 @@ class DecodeReport:
 
 
 def refuse_truncated(info: VideoInfo) -> None:
-    """Refuses a file whose packets end long before the time that its container claims.
+    """Refuse a file whose packets end long before the time that its container claims.
 
     Raises:
         VideoError: truncated.
@@ -57,7 +57,7 @@ def refuse_truncated(info: VideoInfo) -> None:
 
 
 def refuse_damaged(info: VideoInfo, report: DecodeReport, *, max_corrupt: float) -> None:
-    """Refuses a video of which too much could not be decoded.
+    """Refuse a video if too much of it could not be decoded.
 
     Args:
         max_corrupt: largest accepted share of corrupt frames, 0 to 1.

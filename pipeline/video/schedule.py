@@ -1,4 +1,4 @@
-"""Which frames of a running video make which snippets: integer arithmetic on ticks, one pass, front to back."""
+"""Assign the frames of a video to snippets: integer arithmetic on ticks, one pass, front to back."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class _Open:
 
 
 class Schedule:
-    """Told of one frame after another, says which are needed and which snippets they complete.
+    """Decides for one frame after another whether it is needed and which snippets it completes.
 
-    Frames are given by the half-open interval of ticks in which they are shown, counted from the first frame of
-    the video. Kept frames are numbered 0, 1, 2, …: their ordinals. `kept` is the next.
+    A frame is the half-open interval of ticks during which it is shown, counted from the first frame of the video. Kept
+    frames are numbered 0, 1, 2, …: their ordinals. `kept` is the next ordinal.
 
     Args:
-        first_row, end_row: the snippets that are wanted; None: all from the first on.
+        first_row, end_row: the wanted snippets; end_row None: all from the first on.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Schedule:
         self.plan = plan
         self.time_base = time_base
         # The k-th time of snippet i, in ticks, is (i * stride + time k of snippet 0) / time_base. Over a common
-        # denominator these are whole numbers, so that a million snippets cost no fraction arithmetic.
+        # denominator these are whole numbers, so a million snippets need no fraction arithmetic.
         offsets = [time / time_base for time in plan.frame_times(0)]
         stride = plan.stride_seconds / time_base
         window = plan.window_seconds / time_base
@@ -55,17 +55,16 @@ class Schedule:
         self.kept = 0
 
     def advance(self, start: int, end: int | None, *, rows: int | None = None) -> tuple[bool, Iterator[SnippetFrames]]:
-        """Whether the frame shown during ``[start, end)`` is needed, and the snippets complete at its end.
+        """Return whether the frame shown during `[start, end)` is needed, and the snippets complete at its end.
 
-        The snippets are made as they are asked for, since a frame that is shown for hours completes very many; all are
-        to be taken before the next frame.
+        The snippets are made lazily, because a frame that is shown for hours completes very many. Take all of them
+        before the next frame.
 
         Args:
-            start: first tick of the frame; the first frame of a video has 0, later ones no less than the end of
-                the one before.
-            end: the tick at which the next frame is shown; None for the last frame, which is repeated to
-                complete what is open.
-            rows: with ``end=None``, T: the number of snippets that the video has.
+            start: first tick of the frame; 0 for the first frame of a video, later at least the previous end.
+            end: the tick at which the next frame is shown; None for the last frame, which is repeated to complete the
+                open snippets.
+            rows: with `end=None`, T: the number of snippets of the video.
         """
         needed = self._opens_before(end, rows) or any(self._lacks(snippet, end) for snippet in self._open)
         return needed, self._complete(needed, end, rows)
@@ -86,7 +85,7 @@ class Schedule:
 
     @property
     def oldest(self) -> int:
-        """The smallest ordinal that a snippet still to be completed may need."""
+        """The smallest ordinal that an unfinished snippet may need."""
         return self._open[0].ordinals[0] if self._open else self.kept
 
     def _tick(self, row: int, k: int) -> int:
@@ -94,7 +93,7 @@ class Schedule:
 
     @property
     def is_done(self) -> bool:
-        """Whether all snippets up to ``end_row`` are complete."""
+        """Whether all snippets up to `end_row` are complete."""
         return self._next_row == self._end_row and not self._open
 
     def _opens_before(self, end: int | None, rows: int | None) -> bool:
@@ -105,31 +104,31 @@ class Schedule:
         return self._tick(self._next_row, 0) < end
 
     def _lacks(self, snippet: _Open, end: int | None) -> bool:
-        """Whether a time of ``snippet`` lies before ``end`` and has no frame yet."""
+        """Return whether a time of `snippet` lies before `end` and has no frame yet."""
         place = len(snippet.ordinals)
         return place < len(self._offsets) and (end is None or self._tick(snippet.row, place) < end)
 
     def _fill(self, snippet: _Open, end: int | None) -> None:
-        """Gives the current frame to every time of ``snippet`` that lies before ``end`` and has none yet."""
+        """Assign the current frame to every time of `snippet` before `end` that has no frame yet."""
         while self._lacks(snippet, end):
             snippet.ordinals.append(self.kept)
 
     def _is_complete(self, snippet: _Open, end: int | None, rows: int | None) -> bool:
         if end is None:
             return rows is not None and snippet.row < rows
-        # The whole window must lie inside the video, or tail="drop" could not drop it.
+        # Wait until the whole window lies inside the video; else tail="drop" could not drop the snippet.
         window_end = snippet.row * self._stride + self._window
         return len(snippet.ordinals) == len(self._offsets) and window_end <= end * self._denominator
 
 
 def most_frames_held(plan: SnippetPlan) -> int:
-    """The most kept frames that lie between the oldest and the newest frame of one window, for any video.
+    """Return the most kept frames between the oldest and the newest frame of one window, for any video.
 
-    Frames are kept only for the times that snippets ask for, so this is the largest number of different times
-    inside one window, however many frames a second the video has.
+    Frames are kept only for the times of snippets, so this is the largest number of different times inside one window,
+    at any frame rate of the video.
     """
     plan = plan.at(Fraction(1))  # the number is the same at any rate
-    # The pattern of times repeats with every stride: one snippet in the middle of enough neighbors shows it.
+    # The pattern of times repeats with every stride: one snippet in the middle, with enough neighbors, shows it.
     overlap = math.ceil(plan.window_seconds / plan.stride_seconds) + 1
     times = {time for row in range(2 * overlap + 1) for time in plan.frame_times(row)}
     start = overlap * plan.stride_seconds

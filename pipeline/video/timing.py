@@ -1,4 +1,4 @@
-"""Frames a second, how long the last frame is shown, and what the container claims of both."""
+"""The frame rate, the duration of the last frame, and what the container claims about both."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import av
 from pipeline.video.container import is_fragmented
 from pipeline.video.packets import Packets
 
-_USUAL_FPS = Fraction(25)  # of a stream that says nothing of its rate
+_USUAL_FPS = Fraction(25)  # of a stream that names no rate
 _SANE_FPS = (Fraction(1, 100), Fraction(1000))
-# FFmpeg's durations of these are what it makes of the packets, no claims; and no packet says how long it lasts.
+# FFmpeg computes the durations of these from the packets, so they are no claims; and no packet says how long it lasts.
 _WITHOUT_CLAIMS = frozenset(("mpegts", "mpeg", "h264", "hevc"))
 _WITHOUT_DURATIONS = _WITHOUT_CLAIMS | {"avi", "flv"}
-# A whole file's claim is taken for the end of its last frame only if it is near: one that lost its end claims more.
+# The claim for a whole file is taken as the end of its last frame only if near: a file that lost its end claims more.
 _NEAR_SECONDS, _NEAR_SHARE = Fraction(1, 2), Fraction(1, 10)
 
 
 def nominal_fps(stream: Any) -> Fraction:
-    """The rate that the stream itself names, else FFmpeg's guess."""
+    """Return the rate that the stream names, else FFmpeg's guess."""
     for rate in (stream.codec_context.framerate, stream.guessed_rate):
         if rate and _SANE_FPS[0] <= rate <= _SANE_FPS[1]:
             return Fraction(rate)
@@ -31,7 +31,7 @@ def nominal_fps(stream: Any) -> Fraction:
 
 
 def rate_of(timestamps: array[int], time_base: Fraction, guessed: Any) -> tuple[bool, Fraction]:
-    """Whether the frames lie on a regular grid, to a tick (containers round), and frames a second."""
+    """Return whether the frames lie on a regular grid, to a tick (containers round), and the frames per second."""
     steps = len(timestamps) - 1
     span = timestamps[-1] - timestamps[0]
     if steps < 1 or span <= 0:
@@ -48,15 +48,15 @@ def rate_of(timestamps: array[int], time_base: Fraction, guessed: Any) -> tuple[
 def last_duration(
     timestamps: array[int], packets: Packets, container: Any, stream: Any, *, fps: Fraction | None, nominal: Fraction
 ) -> int:
-    """Ticks for which the last frame is shown, at least 1.
+    """Return the ticks for which the last frame is shown, at least 1.
 
-    What the container stores comes first, then the step of a regular grid, then the nearest end that the container
-    claims, then the nominal duration of a frame (or the shortest step, where that is shorter). Packets at the end that
-    show nothing new make it longer.
+    The first that exists counts: the duration that the container stores, the step of a regular grid, the nearest end
+    that the container claims, the nominal duration of a frame (or the shortest step, if that is shorter). Packets at
+    the end that show nothing new extend it.
 
     Args:
-        fps: of a regular grid.
-        nominal: frames a second, as the stream says.
+        fps: rate of a regular grid; None: no such grid.
+        nominal: frames per second according to the stream.
     """
     time_base = Fraction(stream.time_base)
     usual = max(1, round(1 / (nominal * time_base)))
@@ -71,7 +71,7 @@ def last_duration(
 
 
 def _claimed_end(timestamps: array[int], packets: Packets, container: Any, stream: Any) -> int:
-    """Ticks from the last frame to the nearest end that the container claims for it; 0: it claims none."""
+    """Return the ticks from the last frame to the nearest end that the container claims for it; 0: no claim."""
     if container.format.name in _WITHOUT_CLAIMS:
         return 0
     time_base = Fraction(stream.time_base)
@@ -85,19 +85,19 @@ def _claimed_end(timestamps: array[int], packets: Packets, container: Any, strea
 
 
 def claim_of(path: Path, container: Any, stream: Any, packets: Packets) -> tuple[Fraction | None, Fraction]:
-    """Seconds that the container claims, and seconds that its packets reach, to be compared."""
+    """Return the seconds that the container claims and the seconds that its packets reach, for comparison."""
     if container.format.name in _WITHOUT_CLAIMS:
         return None, packets.reach.span
     if container.format.name == "avi" and stream.frames:
         # FFmpeg shortens the duration, not the count, of an AVI that lost its end
         return stream.frames * stream.time_base, packets.reach.span
     if stream.duration:
-        # A file that begins with a later fragment lacks what is before, not its end.
+        # A file that begins with a later fragment lacks its beginning, not its end.
         late = container.format.name.startswith("mov") and is_fragmented(path)
         return stream.duration * stream.time_base, packets.reach.end if late else packets.reach.span
     if container.duration:
-        # A claim for the whole file is compared with whatever reaches furthest; some containers count it from the
-        # first packet, some from zero.
+        # Compare a claim for the whole file with whatever reaches furthest; some containers count it from the first
+        # packet, others from zero.
         others = packets.reach_of_others
         return Fraction(container.duration, av.time_base), max(
             packets.reach.end, others.end, packets.reach.span, others.span

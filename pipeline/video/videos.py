@@ -1,4 +1,4 @@
-"""The videos of a job, held outside the memory of the process: a night's job over millions starts like one over ten."""
+"""The list of videos of a job, kept outside the memory of the process: a job over millions starts like one over ten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.storage.remote import Remote
 
 @dataclass(frozen=True, slots=True)
 class LocalCopy:
-    """What a remote video is decoded from, and the SHA-256 of its bytes, hexadecimal."""
+    """The local copy of a remote video, and the SHA-256 of its bytes in hexadecimal."""
 
     file: Path
     sha256: str
@@ -25,7 +25,7 @@ class LocalCopy:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video to work on: its id (unique within a job), where it lies, and its copy where that is not here."""
+    """A video: its id (unique within a job), its path, and its local copy if it is remote."""
 
     id: str
     path: AnyPath
@@ -33,26 +33,25 @@ class VideoFile:
 
     @property
     def file(self) -> AnyPath:
-        """What a decoder opens."""
+        """The file that a decoder opens."""
         return self.path if self.copy is None else self.copy.file
 
 
 class SameIdError(PipelineError):
-    """Two videos of a job would get one id."""
+    """Two videos of a job would get the same id."""
 
 
 class VideoList(Sequence[VideoFile]):
-    """Videos in the order in which they are added, ids and paths all different.
+    """Videos in the order of their addition, with unique ids and paths.
 
-    A private table of SQLite, which keeps some thousand videos in memory and the others in a temporary file (where
-    SQLITE_TMPDIR or TMPDIR says) that is gone with the list. What is known of remote files is shared by their paths and
-    stays in memory.
+    A private SQLite table keeps some thousand videos in memory and the others in a temporary file (in SQLITE_TMPDIR or
+    TMPDIR), which disappears with the list. Remote paths share one `Remote` object each, which stays in memory.
     """
 
     def __init__(self) -> None:
-        # An empty name makes a database of its own that is removed when it is closed.
+        # An empty name makes a private database that is removed when it is closed.
         self._table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._table.execute("PRAGMA journal_mode = OFF")  # nobody reads what a crash leaves
+        self._table.execute("PRAGMA journal_mode = OFF")  # no need to recover after a crash
         self._table.execute(
             "CREATE TABLE videos (place INTEGER PRIMARY KEY, id BLOB UNIQUE, path BLOB UNIQUE, remote INTEGER)"
         )
@@ -60,13 +59,13 @@ class VideoList(Sequence[VideoFile]):
         self._count = 0
 
     def add(self, video_id: str, path: AnyPath) -> bool:
-        """Adds a video, unless its path is here already: False then.
+        """Add a video; return False if its path is already in the list.
 
         Args:
-            path: absolute.
+            path: absolute path.
 
         Raises:
-            SameIdError: another path has that id.
+            SameIdError: another path has this id.
             PipelineError: the temporary folder is full.
         """
         row = (_as_bytes(video_id), _as_bytes(str(path)) if isinstance(path, RemotePath) else os.fsencode(path))
@@ -80,14 +79,14 @@ class VideoList(Sequence[VideoFile]):
             raise SameIdError(f"videos: {os.fsdecode(other)} and {path} would both get the id {video_id!r}") from None
         except sqlite3.OperationalError as error:
             raise PipelineError(
-                f"videos: their list cannot be kept in the temporary folder ({error}); free some room there, or "
-                "name another with SQLITE_TMPDIR"
+                f"videos: their list does not fit in the temporary folder ({error}); free some room there, or name "
+                "another folder with SQLITE_TMPDIR"
             ) from None
         self._count += 1
         return True
 
     def only(self, is_wanted: Callable[[str], bool]) -> VideoList:
-        """Those whose ids are wanted, as a list of their own."""
+        """Return a new list of the videos whose ids are wanted."""
         wanted = VideoList()
         for video in self:
             if is_wanted(video.id):
@@ -95,7 +94,7 @@ class VideoList(Sequence[VideoFile]):
         return wanted
 
     def beginning_at(self, place: int) -> Iterator[VideoFile]:
-        """All videos, from the one at ``place`` to the last, then from the first on."""
+        """Yield all videos, from the one at `place` to the last, then from the first on."""
         return chain(self._between(place, self._count), self._between(0, place))
 
     def __len__(self) -> int:
@@ -126,7 +125,7 @@ class VideoList(Sequence[VideoFile]):
 
 
 def _as_bytes(name: str) -> bytes:
-    """Names of files need not be text; so they come back as they were."""
+    """Encode a file name, which need not be text, so that it can be restored exactly."""
     return name.encode("utf-8", "surrogateescape")
 
 

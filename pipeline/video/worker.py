@@ -1,6 +1,6 @@
-"""A decoder process: decodes one video after another into a ring of frames that it shares with the main process.
+"""A decoder process: decode one video after another into a ring of frames shared with the main process.
 
-It imports no torch, starts in a fraction of a second, and may be killed at any moment.
+It imports no torch, starts in a fraction of a second, and can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # differs from run to run
 
 
 def main() -> None:
-    """Runs a worker; the arguments are those that :mod:`pipeline.video.process` gives."""
+    """Run a worker, with the arguments that `pipeline.video.process` passes."""
     parent, line, ring = (int(argument) for argument in sys.argv[2:5])
     die_with(parent)
-    # The main process decides when a worker ends; a Ctrl-C or SIGTERM to the whole group is not the worker's affair.
+    # The main process decides when a worker ends; ignore a Ctrl-C or SIGTERM to the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         Worker(Line(line), ring).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the main process is gone or has no more use for this one
+        return  # the main process is gone or has closed the line
 
 
 def die_with(parent: int) -> None:
-    """Makes this process end when its parent does, even when the parent is killed or this one hangs in C code."""
+    """Make this process end with its parent, even if the parent is killed or this process hangs in C code."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -61,12 +61,12 @@ def die_with(parent: int) -> None:
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
-    if os.getppid() != parent:  # it died before this process could ask
+    if os.getppid() != parent:  # the parent died before this process could ask
         os._exit(1)
 
 
 def limit_memory(growth: int) -> None:
-    """Makes allocations fail once the address space has grown by ``growth`` bytes (on Linux)."""
+    """Make allocations fail once the address space has grown by `growth` bytes (on Linux)."""
     if sys.platform != "linux":
         return
     import resource
@@ -76,7 +76,7 @@ def limit_memory(growth: int) -> None:
 
 
 class DecoderStderr:
-    """What this process's decoders have written about a codec to standard error, which is a file."""
+    """The lines about a codec that this process's decoders have written to standard error, which is a file."""
 
     def __init__(self) -> None:
         os.ftruncate(_STDERR, 0)
@@ -109,12 +109,12 @@ class Worker:
         shape = tuple(settings["shape"])
         self._ring = np.frombuffer(mmap.mmap(ring, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
         self._jobs: deque[dict[str, Any]] = deque()
-        self._written = 0  # frames, or pictures with flow, put into the ring since the process began
-        self._released = 0  # of these, how many the main process no longer needs
-        self._told = 0  # of these, how many it was told that it will not need
+        self._written = 0  # frames, or pictures with flow, put into the ring since the process started
+        self._released = 0  # of these, the number that the main process no longer needs
+        self._reported_keep_from = 0  # the last `keep_from` that was sent
         self._last_sign = time.monotonic()
         self._flow = FlowSettings(**settings["flow"]) if settings["flow"] else None
-        self._pictures = 0  # made with flow, of which the main process has not heard
+        self._pictures = 0  # with flow, not yet reported to the main process
         if self._flow is not None:
             self._maker = PictureMaker(estimators(self._flow), self._spec, threads=self._flow.threads)
         extra = self._flow.bytes_of_memory if self._flow is not None else 0
@@ -123,7 +123,7 @@ class Worker:
         line.send("ready")
 
     def run(self) -> None:
-        """Works on jobs until the main process closes the connection."""
+        """Work on jobs until the main process closes the connection."""
         while True:
             while not self._jobs:
                 self._listen()
@@ -160,7 +160,7 @@ class Worker:
         self._sign_of_life()
 
     def _work(self, job: dict[str, Any]) -> None:
-        path, complaints = Path(job["path"]), DecoderStderr()
+        path, stderr = Path(job["path"]), DecoderStderr()
         limits = self._limits
         info = job.get("info")
         if info is None:
@@ -172,7 +172,7 @@ class Worker:
             self._describe(info)
             return
         plan = self._plan.at(info.fps)
-        complaints.about(info.codec)
+        stderr.about(info.codec)
         first = self._written
         items = decode(
             path,
@@ -181,7 +181,7 @@ class Worker:
             self._spec if self._flow is None else WholeFrames(self._spec),
             decoder=self._decoder,
             threads=self._threads,
-            complaints=complaints,
+            decord_stderr=stderr,
             progress=self._sign_of_life,
             part=part_of(info, plan, *job["rows"]) if "rows" in job else None,
         )
@@ -194,14 +194,14 @@ class Worker:
                 self._finish(info, item)
 
     def _describe(self, info: VideoInfo) -> None:
-        """Tells of a video that is to be cut, instead of decoding it."""
+        """Send the description of a video that will be cut, instead of decoding it."""
         values, ticks = pack_info(info)
         self._line.send("long", values, ticks=ticks)
 
     def _hand_over(self, chunk: Chunk, first: int) -> None:
-        """Puts a chunk's frames into the ring, waiting for room, and tells which snippets they complete."""
+        """Put a chunk's frames into the ring, wait for room if needed, and report the snippets that they complete."""
         count = len(chunk.frames)
-        # Thousands of snippets may need no room: what the main process has told meanwhile is taken all the same.
+        # Thousands of snippets may need no room: read the messages of the main process all the same.
         while self._written + count - self._released > len(self._ring) or self._line.has_news:
             self._listen()
         for frame in chunk.frames:
@@ -209,9 +209,9 @@ class Worker:
             self._written += 1
         rows = [(s.row, [first + ordinal for ordinal in s.ordinals]) for s in chunk.snippets]
         keep_from = first + chunk.keep_from
-        if rows or keep_from > self._told:  # else there is nothing to tell
+        if rows or keep_from > self._reported_keep_from:
             self._line.send("snippets", rows, keep_from)
-            self._told = keep_from
+            self._reported_keep_from = keep_from
 
     def _finish(self, info: VideoInfo, report: DecodeReport) -> None:
         refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)

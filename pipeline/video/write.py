@@ -1,4 +1,4 @@
-"""Writing videos: what synthetic and stitched data sets are made of."""
+"""Write videos, for synthetic and stitched data sets."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 
 def write_video(path: Path, frames: Iterator[np.ndarray], *, height: int, width: int, fps: Fraction) -> None:
-    """Writes pictures as an MP4 video without sound: H.264 where the installed FFmpeg has x264, else MPEG-4 part 2.
+    """Write pictures as an MP4 video without sound: H.264 if the installed FFmpeg has x264, else MPEG-4 part 2.
 
     Args:
-        path: any name; the container is MP4 whatever its suffix.
-        frames: uint8 [H, W, 3] RGB, one after another, each shown for ``1 / fps`` seconds.
+        path: any name; the container is MP4 for every suffix.
+        frames: uint8 [H, W, 3] RGB, one after another, each shown for `1 / fps` seconds.
     """
     x264 = "libx264" in av.codecs_available
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264" if x264 else "mpeg4", rate=fps)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        stream.thread_count = 1  # videos are made side by side; and one thread gives the same bytes everywhere
+        stream.thread_count = 1  # videos are made in parallel, and one thread gives the same bytes everywhere
         if x264:
             stream.options = {"preset": "ultrafast", "crf": "20"}
         else:

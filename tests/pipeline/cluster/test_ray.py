@@ -1,4 +1,4 @@
-"""The workers of a Ray cluster leave what one machine leaves, whoever is killed meanwhile."""
+"""The workers of a Ray cluster leave the files that one machine leaves, even if some are killed."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ BOTH = [
 ]
 LENGTHS = {"a": 10, "b": 57, "c": 133, "d": 260, "e": 31}  # frames at 10 a second
 
-# Each of the marker files makes one process that encodes end at once, when it has encoded so many batches.
+# Each marker file kills one encoding process once it has encoded twelve batches.
 ENCODER = """
 import os, signal, time
 from pathlib import Path
@@ -85,7 +85,7 @@ def config_of(encoder: str, **execution) -> ExtractConfig:
 
 
 def files_of(store: Path) -> dict[str, bytes]:
-    """All that a store says of its videos: arrays, sidecars, failures."""
+    """Return the files of a store about its videos: arrays, sidecars, failures."""
     files = [*(store / "features").iterdir(), *(store / "failures").glob("*")]
     return {path.name: path.read_bytes() for path in files}
 
@@ -118,15 +118,15 @@ def expected(videos, tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("more", BOTH)
 def test_workers_leave_the_files_that_one_machine_leaves(cluster, videos, expected, tmp_path, more):
-    told = []
+    reports = []
     config = config_of(encoder_in(tmp_path), **RAY, ray_range_minutes=0.1, **more)
-    store, summary = extract([videos], tmp_path / "store", config, report=lambda done, text: told.append((done, text)))
+    store, summary = extract([videos], tmp_path / "store", config, report=lambda *said: reports.append(said))
     assert files_of(store.path) == expected
     assert not (store.path / "parts").exists()
     assert (summary.done, summary.skipped, list(summary.failed)) == (len(LENGTHS), 0, ["bad"])
     assert summary.snippets == 3 + 15 + 34 + 65 + 8
-    assert told[-1][0] == 1.0
-    assert told[-1][1].startswith("6/6 videos")
+    assert reports[-1][0] == 1.0
+    assert reports[-1][1].startswith("6/6 videos")
     assert verify_store(store, deep=True) == []
     _, again = extract([videos], tmp_path / "store", config)
     assert (again.done, again.skipped, len(again.failed)) == (0, 5, 1)
@@ -181,7 +181,7 @@ def test_cells_score_what_they_score_on_one_machine(cluster, tmp_path):
     assert len(theirs) == 2 and not any(result.failure for result in theirs)
 
 
-# --- somebody is killed -------------------------------------------------------------------------------------------
+# --- workers are killed -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_two_workers_killed_in_the_middle_change_nothing(cluster, videos, expect
 
 
 @pytest.mark.slow
-def test_a_video_over_which_workers_die_again_and_again_fails_alone(cluster, videos, expected, tmp_path):
+def test_a_video_that_kills_its_workers_fails_alone(cluster, videos, expected, tmp_path):
     white = make.write_video(
         tmp_path / "white.mp4", range(40), make.Fraction(1, 10), draw=lambda i, h, w: make.np.full((h, w, 3), 255, "u1")
     )

@@ -1,4 +1,4 @@
-"""How jobs are handed to workers and what happens when these die, with a stand-in for Ray that does what it is told."""
+"""Workers get jobs and may die. A scripted stand-in takes the place of Ray."""
 
 import itertools
 import random
@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cluster.config import ExecutionConfig, ExtractExecutionConfig, settings_of_results
 from pipeline.cluster.ray_pool import JobLost, RayPool
-from pipeline.cluster.ray_start import Capacity, capacity_in, connected
-from pipeline.cluster.worker import JobResult, RayWorker, Ready
+from pipeline.cluster.ray_start import Capacity
+from pipeline.cluster.worker import JobResult, RayWorker, RowsAdded
 from pipeline.errors import PipelineError
 
 
@@ -31,7 +30,7 @@ class TaskError(Exception):
 
 @dataclass(eq=False)
 class Call:
-    """What a method of an actor returns at once."""
+    """The handle that a method of an actor returns at once."""
 
     number: int
     method: Callable[..., object]
@@ -39,7 +38,7 @@ class Call:
 
 
 class Actor:
-    """Ends one job a call; dies when the cluster says so."""
+    """Ends one job per call; dies when the cluster says so."""
 
     def __init__(self, cluster: "Cluster", number: int) -> None:
         self.cluster, self.number = cluster, number
@@ -107,12 +106,12 @@ class Cluster:
 
 
 def run(cluster: Cluster, keys: str, *, workers: int = 2, depth: int = 3):
-    """What becomes of jobs with these letters: {key: worker}, and the keys of those lost."""
-    with RayPool(cluster, "m:f", (), room=Capacity(workers, 1, 0), depth=depth) as pool:
+    """Run a job for each letter; return {key: worker} of those that end, and {key: (reason, details)} of those lost."""
+    with RayPool(cluster, "m:f", (), capacity=Capacity(workers, 1, 0), depth=depth) as pool:
         ended, lost = {}, {}
         for result in pool.run(map(Task, keys)):
             if isinstance(result, JobLost):
-                lost[result.job.key] = (result.reason, result.words)
+                lost[result.job.key] = (result.reason, result.details)
             elif isinstance(result, JobResult):
                 assert result.key not in ended
                 ended[result.key] = result.worker
@@ -132,13 +131,13 @@ def test_no_more_workers_are_started_than_there_are_jobs():
     cluster = Cluster()
     run(cluster, "ab", workers=9)
     assert len(cluster.actors) == 2
-    assert cluster.seen == [(0, ["a"]), (1, ["b"])]  # nobody holds a job for which another has time
+    assert cluster.seen == [(0, ["a"]), (1, ["b"])]  # no worker holds two jobs while another is idle
 
 
 def test_workers_are_started_at_once_for_the_jobs_that_are_expected():
     cluster = Cluster(dead_on_arrival={0})
-    with RayPool(cluster, "m:f", (), room=Capacity(5, 1, 0), depth=1) as pool:
-        assert pool.first_about(jobs=3) == 1
+    with RayPool(cluster, "m:f", (), capacity=Capacity(5, 1, 0), depth=1) as pool:
+        assert pool.wait_for_first(jobs=3) == 1
         assert len(cluster.actors) == 3
         assert sorted(e.key for e in pool.run(map(Task, "abc")) if isinstance(e, JobResult)) == ["a", "b", "c"]
     assert set(cluster.killed) == set(cluster.actors)
@@ -146,7 +145,7 @@ def test_workers_are_started_at_once_for_the_jobs_that_are_expected():
 
 def test_jobs_are_asked_for_as_there_is_room_for_them():
     taken = []
-    with RayPool(Cluster(), "m:f", (), room=Capacity(1, 1, 0), depth=2) as pool:
+    with RayPool(Cluster(), "m:f", (), capacity=Capacity(1, 1, 0), depth=2) as pool:
         results = pool.run(Task(taken.append(key) or key) for key in "abcdefgh")
         next(results)
         assert len(taken) <= 3
@@ -172,7 +171,7 @@ def test_workers_that_die_by_chance_cost_nothing():
 
 def test_jobs_can_be_added_and_dropped_on_the_way():
     cluster = Cluster()
-    with RayPool(cluster, "m:f", (), room=Capacity(1, 1, 0), depth=1) as pool:
+    with RayPool(cluster, "m:f", (), capacity=Capacity(1, 1, 0), depth=1) as pool:
         ended = []
         for result in pool.run(map(Task, "abc")):
             if isinstance(result, JobResult):
@@ -185,15 +184,15 @@ def test_jobs_can_be_added_and_dropped_on_the_way():
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_whatever_is_added_and_whoever_dies_each_job_ends_once(seed):
+def test_each_job_ends_once_whatever_is_added_and_whichever_worker_dies(seed):
     chance = random.Random(seed)
     cluster = Cluster(is_deadly=lambda actor, job: job.key == "poison" or chance.random() < 0.03)
-    room, depth = Capacity(chance.randint(1, 4), 1, 0), chance.randint(1, 4)
+    capacity, depth = Capacity(chance.randint(1, 4), 1, 0), chance.randint(1, 4)
     keys = [str(number) for number in range(chance.randint(0, 9))] + ["poison"] * (seed % 2)
     given, ended = list(keys), []
-    with RayPool(cluster, "m:f", (), room=room, depth=depth) as pool:
+    with RayPool(cluster, "m:f", (), capacity=capacity, depth=depth) as pool:
         for result in pool.run(map(Task, keys)):
-            if isinstance(result, int):
+            if isinstance(result, RowsAdded):
                 continue
             ended.append(result.key if isinstance(result, JobResult) else result.job.key)
             while len(given) < 40 and chance.random() < 0.6:
@@ -205,7 +204,7 @@ def test_whatever_is_added_and_whoever_dies_each_job_ends_once(seed):
 
 def test_workers_that_die_before_they_are_ready_end_the_job_after_three():
     cluster = Cluster(dead_on_arrival={0, 1, 2})
-    with pytest.raises(PipelineError, match="3 Ray workers died while they were started: it never was"):
+    with pytest.raises(PipelineError, match="3 Ray workers died at their start: it never was"):
         run(cluster, "ab")
     ended, _ = run(Cluster(dead_on_arrival={0, 2}), "ab")
     assert sorted(ended) == ["a", "b"]
@@ -214,101 +213,3 @@ def test_workers_that_die_before_they_are_ready_end_the_job_after_three():
 def test_what_ends_the_work_of_a_worker_is_raised_as_it_is():
     with pytest.raises(PipelineError, match="no such kernel"):
         run(Cluster(broken={"b"}), "abc")
-
-
-# --- the worker's side ---------------------------------------------------------------------------------------------
-
-
-def open_counting(most: int) -> Ready:
-    def work(jobs):
-        for job in jobs:
-            if job.key == "bad":
-                raise PipelineError("no such kernel")
-            yield 2
-            yield JobResult(job.key, len(job.key))
-
-    return Ready(f"at most {most}", work)
-
-
-def test_a_station_takes_jobs_and_gives_results():
-    station = RayWorker(f"{__name__}:open_counting", (7,), threads=1, folder=".")
-    assert station.ready()[1] == "at most 7"
-    ended, progress = [], 0
-    new = [Task("a"), Task("bbb")]
-    while len(ended) < 2:
-        more, count = station.exchange(new, 5.0)
-        ended, progress, new = ended + more, progress + count, []
-    assert (ended, progress) == ([JobResult("a", 1), JobResult("bbb", 3)], 4)
-    with pytest.raises(PipelineError, match="no such kernel"):  # later jobs begin another stream
-        station.exchange([Task("bad")], 5.0)
-    station.stop(5.0)
-
-
-def test_a_station_that_does_not_see_the_drivers_folder_says_so():
-    station = RayWorker(f"{__name__}:open_counting", (7,), threads=1, folder="/no/such/folder")
-    with pytest.raises(PipelineError, match="does not see the folder /no/such/folder"):
-        station.ready()
-
-
-# --- room and settings ---------------------------------------------------------------------------------------------
-
-
-def cluster_of(*machines: tuple[float, float]):
-    nodes = [{"Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}} for cpus, gpus in machines]
-    return SimpleNamespace(nodes=lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 99.0}}])
-
-
-@pytest.mark.parametrize(
-    ("machines", "settings", "more", "expected"),
-    [
-        ([(2, 0)], {}, 0, Capacity(1, 2, 0)),
-        ([(64, 0), (8, 0)], {}, 0, Capacity(18, 4, 0)),
-        ([(16, 8), (16, 8)], {}, 0, Capacity(16, 2, 1)),
-        ([(16, 8)], {"ray_gpus_per_worker": 0.5}, 0, Capacity(16, 1, 0.5)),
-        ([(16, 2)], {"ray_gpus_per_worker": 0.6, "ray_cpus_per_worker": 1}, 0, Capacity(2, 1, 0.6)),
-        ([(16, 8)], {"ray_gpus_per_worker": 2}, 0, Capacity(4, 4, 2)),
-        ([(16, 1)], {"ray_workers": 5}, 3, Capacity(1, 13, 1)),
-        ([(8, 0)], {"ray_cpus_per_worker": 1}, 1, Capacity(4, 1, 0)),
-        ([(4, 0), (4, 0)], {"ray_workers": 1}, 0, Capacity(1, 4, 0)),
-    ],
-)
-def test_room_for_workers(machines, settings, more, expected):
-    config = ExecutionConfig(executor="ray", **settings)
-    assert capacity_in(cluster_of(*machines), config, more_cpus=more) == expected
-
-
-def test_on_cpu_gpus_are_left_alone():
-    assert capacity_in(cluster_of((8, 2)), ExecutionConfig(executor="ray"), on_cpu=True) == Capacity(2, 4, 0)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"executor": "spark"}, "executor must be 'local' or 'ray', got 'spark'"),
-        ({"ray_workers": 2}, "ray_workers needs executor='ray', got executor='local'"),
-        ({"executor": "ray", "ray_workers": 0}, "ray_workers must be >= 1, got 0"),
-        ({"executor": "ray", "ray_gpus_per_worker": 1.5}, "ray_gpus_per_worker must be from 0 to 1"),
-        ({"executor": "ray", "ray_range_minutes": 0.0}, "ray_range_minutes must be > 0"),
-        ({"executor": "ray", "ray_decoders": 0}, "ray_decoders must be >= 1"),
-    ],
-)
-def test_settings_are_checked(settings, words):
-    with pytest.raises(PipelineError, match=words):
-        ExtractExecutionConfig(**settings)
-
-
-def test_where_work_is_done_is_no_part_of_what_identifies_it():
-    from pipeline.extraction.config import ExtractConfig
-
-    here, there = (ExtractConfig(execution=ExtractExecutionConfig(executor=name)) for name in ("local", "ray"))
-    assert settings_of_results(here) == settings_of_results(there)
-    assert settings_of_results(here) != settings_of_results(ExtractConfig(seed=1))
-
-
-def test_without_ray_the_error_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with (
-        pytest.raises(PipelineError, match=r'pip install "sola-pipeline\[ray\]"'),
-        connected(ExecutionConfig(executor="ray")),
-    ):
-        pass

@@ -1,4 +1,4 @@
-"""Batches of snippets on one or several encoders: rows come back in order, all else keeps its place."""
+"""Batches of snippets on one or several encoders: rows come back in order, other events keep their place."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ A, B = VideoFile("a", Path("a.mp4")), VideoFile("b", Path("b.mp4"))
 
 
 class Counting:
-    """The feature of a snippet is its number; notes batch sizes and threads."""
+    """An encoder whose feature of a snippet is its number; notes batch sizes and threads."""
 
     def __init__(self, batch_size: int, seconds: float = 0.0) -> None:
         self.batch_size, self.seconds = batch_size, seconds
@@ -54,7 +54,7 @@ EVENTS = [
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 100])
 @pytest.mark.parametrize("devices", [1, 2, 3])
 def test_rows_come_in_order_and_other_events_keep_their_place(batch_size, devices):
-    # The first encoder is the slowest: the others' batches are done before those that stand in front of them.
+    # The first encoder is the slowest: later batches of the others are done before its earlier ones.
     encoders = [Counting(batch_size, seconds=0.01 if number == 0 else 0.0) for number in range(devices)]
     seen = {"a": [], "b": []}
     order = []

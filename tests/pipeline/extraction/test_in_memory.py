@@ -1,4 +1,4 @@
-"""Feature sequences without a store are those that a store would hold."""
+"""Feature sequences in memory equal those of a store."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_one_video(videos):
     assert pipeline.encode_video(videos / "b.mp4", workers=1).features.shape == (5, 6)
 
 
-def test_a_bad_video_is_told_or_left_out(videos):
+def test_a_bad_video_is_reported_or_skipped(videos):
     (videos / "bad.mp4").write_text("no video")
     with pytest.raises(PipelineError, match=r"bad\.mp4: unreadable: "):
         pipeline.encode_video(videos / "bad.mp4", workers=1)

@@ -1,4 +1,4 @@
-"""Ranges of a video become its sequence, or it is found out that they do not fit."""
+"""Ranges of a video become its sequence, or are refused because they do not fit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.cluster.worker import RowsAdded
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows
-from pipeline.extraction.ray_parts import PartRecorder, UnfitError, is_written, join, remove_settled_parts
+from pipeline.extraction.ray_parts import (
+    PartFailed,
+    PartWriter,
+    PartWritten,
+    UnfitError,
+    is_written,
+    join,
+    remove_settled_parts,
+)
 from pipeline.extraction.store_writer import StoreWriter
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.metadata import probe
@@ -45,15 +54,15 @@ def parts_of(video: VideoFile) -> list[VideoRange]:
 
 
 def write(store: FeatureStore, part: VideoRange, rows: np.ndarray = ROWS, **report) -> None:
-    """Writes a range as a worker does, a few rows at a time."""
-    recorder = PartRecorder(store)
-    recorder.begin(part)
+    """Write a range as a worker does, a few rows at a time."""
+    writer = PartWriter(store)
+    writer.begin(part)
     chunk = rows[part.first_row : part.end_row + 1]
-    assert recorder.take(Rows(part, chunk[:1])) == 1
-    recorder.take(Rows(part, chunk[1:]))
+    assert writer.take(Rows(part, chunk[:1])) == RowsAdded(1)
+    writer.take(Rows(part, chunk[1:]))
     frames = FRAMES[part.first_row, part.end_row]
     done = replace(REPORT, decoded_frames=frames, num_snippets=len(chunk), **report)
-    assert recorder.take(Finished(part, part.info, done)) == ""
+    assert writer.take(Finished(part, part.info, done)) == PartWritten()
 
 
 def test_ranges_become_the_sequence_that_one_writer_would_have_written(store, video, tmp_path):
@@ -111,7 +120,7 @@ def decode_otherwise(store: FeatureStore, video: VideoFile, file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [spoil_rows, cut_short, remove, change_video, write_another, decode_otherwise])
-def test_ranges_that_do_not_fit_are_found_out_and_leave_nothing(store, video, spoil):
+def test_ranges_that_do_not_fit_are_refused_and_leave_nothing(store, video, spoil):
     parts = parts_of(video)
     for part in parts:
         write(store, part)
@@ -131,29 +140,29 @@ def test_rows_that_are_not_finite_fail_the_video_as_everywhere(store, video):
     assert store.failure(video.id)["kind"] == "not_finite"
 
 
-def test_a_range_that_fails_or_is_begun_anew_gives_no_rows(store, video):
+def test_a_range_that_fails_or_restarts_gives_no_rows(store, video):
     part = parts_of(video)[0]
-    recorder = PartRecorder(store)
-    recorder.begin(part)
-    recorder.take(Rows(part, ROWS[:3]))
-    assert recorder.take(Restarted(part, "its decoder died")) == -3
-    recorder.take(Rows(part, ROWS[:2]))
-    assert recorder.take(Failed(part, "decode_error", "damage")) == "decode_error: damage"
+    writer = PartWriter(store)
+    writer.begin(part)
+    writer.take(Rows(part, ROWS[:3]))
+    assert writer.take(Restarted(part, "its decoder died")) == RowsAdded(-3)
+    writer.take(Rows(part, ROWS[:2]))
+    assert writer.take(Failed(part, "decode_error", "damage")) == PartFailed("decode_error: damage")
     assert not is_written(store, part)
 
 
 def test_a_failure_that_a_second_worker_records_for_one_that_died_counts_once(store, video):
     records = []
     for attempt in (1, 1, 2):
-        with StoreWriter(store, CONFIG) as recorder:
-            recorder.begin(video, attempt=attempt)
-            assert [outcome.kind for outcome in recorder.take(Failed(video, "corrupt", "damage"))] == ["corrupt"]
+        with StoreWriter(store, CONFIG) as writer:
+            writer.begin(video, attempt=attempt)
+            assert [outcome.kind for outcome in writer.take(Failed(video, "corrupt", "damage"))] == ["corrupt"]
         records.append(store.failure_path(video.id).read_bytes())
     assert records[0] == records[1] != records[2]
     assert store.next_attempt(video.id) == 3
 
 
-def test_only_ranges_that_nobody_needs_any_more_are_removed(store, video):
+def test_only_ranges_of_settled_videos_are_removed(store, video):
     parts = parts_of(video)
     other = [replace(part, video=VideoFile("other", video.path)) for part in parts]
     for part in [*parts, *other]:

@@ -1,4 +1,4 @@
-"""The log of a job, and what it tells other processes on the same store."""
+"""The log of a job, and how other processes on the same store use it."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def test_a_process_is_at_work_while_its_log_is_young_and_has_no_end(tmp_path, ev
     assert log.others_at_work() == running
 
 
-def test_beside_another_process_a_job_begins_at_a_place_of_its_own_and_does_all(tmp_path, monkeypatch):
+def test_next_to_another_process_a_job_starts_at_a_random_place_and_does_all(tmp_path, monkeypatch):
     use_toy_encoder(monkeypatch)
     for name in "abcde":
         gray_video(tmp_path / "videos" / f"{name}.mp4", 4)

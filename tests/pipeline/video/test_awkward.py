@@ -1,4 +1,4 @@
-"""Real files that break decoders: each has a named outcome, the right one, in time."""
+"""Real files that break decoders: each ends in time with its known outcome."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SPEC = EncoderSpec(
 )  # fmt: skip
 PLAN = SnippetPlan(fps=Fraction(30), window_frames=Fraction(64), stride_frames=Fraction(16), num_frames=8)
 
-# File → class of failure.
+# File → kind of failure.
 FAILURES = {
     "mp4parse_chunk_out_of_range.mp4": "unreadable",
     "mp4parse_sine-3s-xhe-aac-44khz-mono.mp4": "no_video_stream",
     "mp4parse_test_case_1185230.mp4": "decode_error",
     "tc_animated.gif": "refused_container",
 }
-# File → frames, seconds, and whether decord may decode it: what the containers' own sample tables say.
+# File → frames, seconds, and whether decord may decode it; from the sample tables of the containers.
 READABLE = {
     "decord_corrupted.mp4": (50, "5", False),
     "decord_flipping_a_pancake.mkv": (310, "10.333", True),
@@ -63,7 +63,7 @@ pytestmark = pytest.mark.real_data
 
 
 def decode_one(path: Path, decoder: str) -> tuple[Finished | Failed, int]:
-    """How a file ends, and the number of its rows."""
+    """Return how a file ends, and the number of its rows."""
     rows = 0
     end = None
     with DecodePool(1, SPEC, PLAN, decoder) as pool:
@@ -79,12 +79,12 @@ def decode_one(path: Path, decoder: str) -> tuple[Finished | Failed, int]:
     return end, rows
 
 
-def test_every_file_of_the_folder_is_spoken_of(real_data):
+def test_every_file_of_the_folder_has_an_expected_outcome(real_data):
     assert {path.name for path in (real_data / "awkward").iterdir()} == FAILURES.keys() | READABLE.keys()
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_file_that_cannot_be_used_has_its_class_of_failure_and_a_reason(real_data, name):
+def test_a_file_that_cannot_be_used_has_its_kind_of_failure_and_a_reason(real_data, name):
     start = time.monotonic()
     end, _ = decode_one(real_data / "awkward" / name, "auto")
     assert isinstance(end, Failed)
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_used_has_its_class_of_failure_and_a_reason(real_d
 
 @pytest.mark.parametrize("decoder", ["auto", "pyav", pytest.param("decord", marks=needs_decord)])
 @pytest.mark.parametrize("name", READABLE)
-def test_a_readable_file_has_its_rows_whichever_decoder_is_asked_for(real_data, name, decoder):
+def test_a_readable_file_has_its_rows_with_every_decoder(real_data, name, decoder):
     frames, seconds, decord = READABLE[name]
     if decoder == "decord" and not decord:
         pytest.skip("decord is not exact there")

@@ -1,4 +1,4 @@
-"""Which frames snippets are made of: every frame is the one that a player shows at that time, in every backend."""
+"""The frames of snippets: in every backend each is the frame that a player shows at that time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from pipeline.video.report import DecodeReport
-from tests.videos import constant, flip_bits, index_of, rotate_track, write_video
+from tests.videos import constant, index_of, rotate_track, write_video
 
 SPEC = EncoderSpec(
     name="test", version=1, feature_dim=1, num_frames=4, window_frames=8, fps=30, short_side=64, crop_size=64,
@@ -35,7 +35,7 @@ MS = Fraction(1, 1000)
 
 
 def snippets_of(path: Path, plan: SnippetPlan = PLAN, **settings) -> tuple[list[np.ndarray], DecodeReport]:
-    """The snippets [F, H, W, 3] of a video, put together from chunks as a consumer with a ring would do it."""
+    """Return the snippets [F, H, W, 3] of a video, assembled from chunks as in a consumer with a ring."""
     rows: list[np.ndarray] = []
     ring: dict[int, np.ndarray] = {}
     report = None
@@ -62,7 +62,7 @@ def indexes_of(path: Path, plan: SnippetPlan = PLAN, **settings) -> list[list[in
 
 
 def shown(starts: list[Fraction], duration: Fraction, plan: SnippetPlan = PLAN) -> list[list[int]]:
-    """What a player shows at the plan's times: the last frame that has started. ``starts`` begins with 0."""
+    """Return what a player shows at the plan's times: the last frame that has started. `starts` begins with 0."""
     rows = plan.count(duration)
     return [
         [max(i for i, start in enumerate(starts) if start <= time) for time in plan.frame_times(row)]
@@ -77,8 +77,8 @@ def test_constant_rates_with_b_frames_show_the_frame_whose_interval_covers_the_t
     rate = Fraction(fps)
     path = constant(tmp_path / f"v.{suffix}", 41, rate)
     exact = [i / rate for i in range(41)]
-    # Matroska counts milliseconds; where a time falls between the true and the rounded start of a frame, the file's
-    # own clock decides.
+    # Matroska counts milliseconds; if a time falls between the true and the rounded start of a frame, the file's clock
+    # decides.
     starts = (
         exact if suffix == "mp4" else [Fraction(math.floor(start * 1000 + Fraction(1, 2)), 1000) for start in exact]
     )
@@ -227,95 +227,3 @@ def test_several_threads_decode_the_same_frames(tmp_path):
     one, _ = snippets_of(path, decoder="pyav", threads=1)
     many, _ = snippets_of(path, decoder="pyav", threads=3)
     assert np.array_equal(np.stack(one), np.stack(many))
-
-
-# --- colors ----------------------------------------------------------------------------------------------------
-
-
-def rgb_of(y: int, u: int, v: int, *, matrix: str, full: bool) -> np.ndarray:
-    """RGB of a Y'CbCr color by the formulas of ITU-R BT.601 and BT.709."""
-    kr, kb = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
-    luma = y / 255 if full else (y - 16) / 219
-    cb, cr = ((c - 128) / (255 if full else 224) for c in (u, v))
-    red, blue = luma + 2 * (1 - kr) * cr, luma + 2 * (1 - kb) * cb
-    green = (luma - kr * red - kb * blue) / (1 - kr - kb)
-    return np.clip(np.array([red, green, blue]) * 255, 0, 255)
-
-
-@pytest.mark.parametrize("decoder", BACKENDS)
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize(("matrix", "colorspace"), [("bt601", 5), ("bt709", 1), ("bt601", 2)])
-def test_range_and_matrix_of_the_stream_are_honoured_and_without_a_name_bt601_is_meant(
-    tmp_path, decoder, full, matrix, colorspace
-):
-    y, u, v = 150, 100, 160
-
-    def solid(_: int, height: int, width: int) -> np.ndarray:
-        luma = np.full((height, width), y, np.uint8)
-        chroma = [np.full((height // 2) * (width // 2), c, np.uint8) for c in (u, v)]
-        return np.concatenate([luma.reshape(-1), *chroma]).reshape(height * 3 // 2, width)
-
-    path = constant(
-        tmp_path / "v.mp4", 8, 30, draw=solid, source_format="yuv420p", options={"qp": "1"},
-        context={"color_range": 2 if full else 1, "colorspace": colorspace},
-    )  # fmt: skip
-    info = probe(path)
-    assert info.color_range in (("full",) if full else ("limited", "unspecified"))
-    assert info.color_matrix == ("unspecified" if colorspace == 2 else matrix)
-    rows, _ = snippets_of(path, decoder=decoder)
-    assert np.abs(rows[0].astype(float) - rgb_of(y, u, v, matrix=matrix, full=full)).max() <= 3
-
-
-@needs_decord
-@pytest.mark.parametrize("size", [(240, 320), (64, 64), (480, 270)])
-def test_the_backends_scale_brightness_alike(tmp_path, size):
-    def waves(index: int, height: int, width: int) -> np.ndarray:
-        y, x = np.mgrid[:height, :width]
-        gray = (127 + 100 * np.sin(x / 5 + y / 9 + index / 3)).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-
-    path = constant(tmp_path / "v.mp4", 12, 30, size=size, draw=waves)
-    pyav, decord = (np.stack(snippets_of(path, decoder=d)[0]).astype(int) for d in ("pyav", "decord"))
-    assert np.abs(pyav - decord).max() <= 1
-
-
-# --- which backend ----------------------------------------------------------------------------------------------
-
-
-@needs_decord
-def test_auto_is_pyav_and_decord_is_used_where_it_is_asked_for_and_right(tmp_path):
-    plain = constant(tmp_path / "plain.mp4", 10, 30)
-    assert {decoder: snippets_of(plain, decoder=decoder)[1].backend for decoder in decode_module.DECODERS} == {
-        "auto": "pyav", "pyav": "pyav", "decord": "decord",
-    }  # fmt: skip
-    assert [snippets_of(plain, decoder=d)[1].backend_reason for d in ("auto", "decord")] == ["", "asked for"]
-
-    variable = write_video(tmp_path / "variable.mkv", [0, 10, 200, 300], MS)
-    vp8 = constant(tmp_path / "vp8.webm", 10, 30, codec="libvpx")
-    stream = constant(tmp_path / "stream.ts", 10, 30)
-    for path, reason in {variable: "variable frame rate", vp8: "codec vp8", stream: "container mpegts"}.items():
-        with pytest.raises(VideoError, match=rf"decord is not exact here \({reason}\); use decoder 'auto' or 'pyav'"):
-            snippets_of(path, decoder="decord")
-
-
-@needs_decord
-def test_what_decord_complains_of_is_counted_and_said(tmp_path, monkeypatch):
-    path = constant(tmp_path / "v.mp4", 100, 30)
-    two = "[h264] error while decoding MB 1 2\n[h264] concealing 3 errors"
-    assert snippets_of(path, decoder="decord", complaints=lambda: two)[1].corrupt_frames == 2
-    monkeypatch.setattr(decord_backend, "why_wrong", lambda info: "a reason")
-    with pytest.raises(VideoError, match=r"decode_error: decord reports damage: \[h264\] error while decoding MB 1 2$"):
-        snippets_of(path, decoder="decord", complaints=lambda: two)
-
-
-# --- damage -----------------------------------------------------------------------------------------------------
-
-
-def test_damaged_frames_are_counted_and_sound_files_have_none(tmp_path):
-    path = constant(tmp_path / "v.mp4", 60, 30, size=(128, 128))
-    assert snippets_of(path, decoder="pyav")[1].corrupt_frames == 0
-    size = path.stat().st_size
-    flip_bits(path, range(size // 3, size // 2, 97))
-    report = snippets_of(path, decoder="pyav")[1]
-    assert 0 < report.corrupt_frames <= 60
-    assert report.num_snippets == 15

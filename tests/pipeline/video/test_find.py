@@ -1,4 +1,4 @@
-"""From files, folders and lists to videos with ids."""
+"""Files, folders and lists become videos with ids."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,13 @@ def ids(*inputs: Path, **settings) -> list[str]:
     return [video.id for video in find_videos(inputs, **settings)]
 
 
-def test_a_folder_is_searched_below_itself_sorted_and_hidden_names_and_other_files_are_left_out(tmp_path):
+def test_a_folder_is_searched_with_its_subfolders_sorted_without_hidden_names_and_other_files(tmp_path):
     touch(tmp_path, "b.mp4", "a.MKV", "c/d.webm", "c/e.avi", "notes.txt", "x.jpg", ".hidden.mp4", ".git/f.mp4")
     assert ids(tmp_path) == ["a", "b", "d", "e"]
     assert ids(tmp_path, ids="path") == ["a", "b", "c/d", "c/e"]
 
 
-def test_a_file_is_taken_whatever_its_suffix_and_each_path_once(tmp_path):
+def test_a_file_is_taken_with_any_suffix_and_each_path_once(tmp_path):
     touch(tmp_path, "clip.bin", "b.mp4")
     assert ids(tmp_path / "clip.bin", tmp_path, tmp_path / "b.mp4") == ["clip", "b"]
 
@@ -62,7 +62,7 @@ def test_a_folder_without_videos_is_refused_and_the_suffixes_are_named(tmp_path,
         find_videos([tmp_path])
 
 
-def test_what_does_not_exist_or_is_empty_is_refused(tmp_path):
+def test_missing_and_empty_inputs_are_refused(tmp_path):
     with pytest.raises(PipelineError, match=r"no such file or folder: .*nowhere"):
         find_videos([tmp_path / "nowhere"])
     with pytest.raises(PipelineError, match="no input given"):
@@ -74,7 +74,7 @@ def test_what_does_not_exist_or_is_empty_is_refused(tmp_path):
         find_videos([tmp_path], ids="name")  # type: ignore[arg-type]
 
 
-def test_links_that_lead_back_up_are_left_out_and_dead_links_are_listed(tmp_path):
+def test_links_that_lead_back_up_are_skipped_and_dead_links_are_listed(tmp_path):
     touch(tmp_path, "sub/a.mp4")
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
     (tmp_path / "dead.mp4").symlink_to(tmp_path / "gone.mp4")

@@ -1,4 +1,4 @@
-"""Estimates of optical flow against known motion; their bytes by hand; what happens without OpenCV."""
+"""Optical flow against known motion; its bytes by hand; errors without OpenCV."""
 
 import builtins
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ MARGIN = 16  # pixels at the border, where what moves in is not known
 
 
 def texture(height: int, width: int, *, right: float = 0.0, down: float = 0.0) -> np.ndarray:
-    """A smooth picture of waves, moved by whole or broken pixels, uint8 [H, W, 3]: it is defined at every point."""
+    """Return a smooth picture of waves, moved by any fraction of a pixel, uint8 [H, W, 3]."""
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
     rows, columns = rows - down, columns - right
     waves = [(0.11, 0.07, 0.3), (-0.05, 0.13, 1.1), (0.19, -0.04, 2.0), (0.03, 0.23, 0.7), (0.21, 0.17, 1.9)]
@@ -46,7 +46,7 @@ def test_bytes_of_flow_by_hand():
     assert flow_as_bytes(flow).tolist() == [128, 134, 122, 255, 0, 255, 0, 128, 128, 192]
 
 
-def test_estimates_do_not_depend_on_threads_or_on_what_was_estimated_before():
+def test_estimates_do_not_depend_on_threads_or_on_earlier_estimates():
     pairs = [(texture(48, 64), texture(48, 64, right=k / 2, down=1 - k)) for k in range(5)]
     alone = [estimators(FlowSettings())()(*pair) for pair in pairs]
     one = estimators(FlowSettings())()
@@ -59,7 +59,7 @@ def test_estimates_do_not_depend_on_threads_or_on_what_was_estimated_before():
         assert all(np.array_equal(beside[number + 5 * turn], expected) for turn in range(3))
 
 
-def test_without_opencv_the_error_tells_what_to_install(monkeypatch):
+def test_without_opencv_the_error_says_what_to_install(monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest):
@@ -74,9 +74,9 @@ def test_without_opencv_the_error_tells_what_to_install(monkeypatch):
         load_streams(ExtractConfig(encoder="tsn_r50", weights="random", streams="flow"), "cpu", "fp32")
 
 
-def test_an_opencv_without_contributed_modules_is_told_apart(monkeypatch):
+def test_an_opencv_without_contributed_modules_has_its_own_error(monkeypatch):
     monkeypatch.delattr(cv2, "optflow")
-    with pytest.raises(PipelineError, match="is without them: remove it first"):
+    with pytest.raises(PipelineError, match="lacks them: remove it first"):
         require("tvl1")
     require("raft")
 

@@ -49,7 +49,7 @@ def test_messages_arrive_whole_and_in_order_both_ways(ends):
     assert not line.has_news
 
 
-def test_a_message_that_comes_byte_by_byte_is_there_with_the_last_and_not_before(ends):
+def test_a_message_that_comes_byte_by_byte_is_complete_with_the_last_byte(ends):
     mailbox, theirs = ends
     content = packed(b'["alive", 3]', b"ticks")
     for byte in content[:-1]:
@@ -63,7 +63,7 @@ def test_a_message_that_comes_byte_by_byte_is_there_with_the_last_and_not_before
     assert wait([mailbox], 0.0) == set()
 
 
-def test_what_the_other_side_does_not_take_is_kept(ends):
+def test_bytes_that_the_other_side_does_not_take_are_kept(ends):
     mailbox, theirs = ends
     mailbox.post("job", ticks=bytes(10_000_000))  # many times what the system keeps
     mailbox.post("release", 1)
@@ -83,7 +83,7 @@ def test_what_the_other_side_does_not_take_is_kept(ends):
     "content",
     [b"hello world", *map(packed, (b"hello", b"7", b"[]", b"{}", b"\xff", b"[" * 200_000))],
 )
-def test_what_is_no_message_is_an_error(ends, content):
+def test_bytes_that_are_no_message_are_an_error(ends, content):
     mailbox, theirs = ends
     theirs.sendall(content)
     with pytest.raises((ValueError, RecursionError)):

@@ -1,4 +1,4 @@
-"""Memory depends neither on the length of a video nor on the number of videos. Figures: ``pytest -m slow -s``."""
+"""Memory depends neither on the length of a video nor on the number of videos. Figures: `pytest -m slow -s`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FPS = 25
 
 
 def lengthened(source: Path, target: Path, times: int) -> Path:
-    """A video that shows ``source`` several times in a row; its packets are copied, not encoded again."""
+    """Write a video that shows `source` several times in a row; copy its packets instead of encoding them again."""
     with av.open(str(source)) as one, av.open(str(target), "w") as many:
         stream = one.streams.video[0]
         copy = many.add_stream_from_template(stream)
@@ -38,7 +38,7 @@ def lengthened(source: Path, target: Path, times: int) -> Path:
 
 
 def peaks(paths: list[Path], decoder: str) -> dict[str, float]:
-    """Peak memory in MiB of a fresh main process and of its largest worker, and the rows that came."""
+    """Return the peak memory in MiB of a fresh main process and of its largest worker, and the number of rows."""
     script = textwrap.dedent(f"""
         import json, sys
         sys.path[:] = {sys.path!r}
@@ -78,7 +78,7 @@ BYTES_A_FRAME = {"pyav": 150, "decord": 260}
 
 
 @pytest.mark.parametrize("decoder", ["pyav", pytest.param("decord", marks=needs_decord)])
-def test_of_two_hours_only_the_table_of_timestamps_takes_more_memory_than_of_two_minutes(tmp_path, decoder):
+def test_two_hours_take_only_a_larger_table_of_timestamps_than_two_minutes(tmp_path, decoder):
     seconds = 120
     small = constant(tmp_path / "small.mp4", seconds * FPS, FPS)
     large = lengthened(small, tmp_path / "large.mp4", 60)

@@ -1,6 +1,6 @@
-"""Videos broken in every way that chance finds: the job ends, memory is bounded, each video is done or has failed.
+"""Randomly damaged videos: the job ends, memory is bounded, each video is done or has failed.
 
-The figures of the long run: ``pytest tests/pipeline/video/test_mutated.py -m slow -s``.
+The figures of the long run: `pytest tests/pipeline/video/test_mutated.py -m slow -s`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SOURCES = (
     ("webm", "libvpx"), ("webm", "libvpx-vp9"), ("avi", "mpeg4"), ("avi", "mjpeg"), ("ts", "libx264"),
     ("ts", "mpeg2video"), ("mpg", "mpeg1video"), ("flv", "flv"), ("asf", "wmv2"),
 )  # fmt: skip
-# What numbers in headers stand behind: of MP4, AVI, Matroska (codes of elements), ASF and FLV. Else: the beginning.
+# Bytes before the numbers in headers of MP4, AVI, Matroska (codes of elements), ASF and FLV; else the beginning.
 NAMES = [
     *(b"mvhd", b"tkhd", b"mdhd", b"elst", b"stts", b"ctts", b"stsz", b"stsc", b"stco", b"avc1", b"avcC", b"moof"),
     *(b"tfhd", b"trun", b"avih", b"strh", b"strf", b"idx1", b"movi", b"\x2a\xd7\xb1", b"\x44\x89", b"\x1f\x43\xb6\x75"),
@@ -59,7 +59,7 @@ def cut_out(data: bytearray, chance: random.Random) -> None:
 
 
 def lie(data: bytearray, chance: random.Random) -> None:
-    """Puts extreme numbers into headers."""
+    """Put extreme numbers into headers."""
     for _ in range(chance.randrange(1, 4)):
         places = [place for name in NAMES if (place := data.find(name)) >= 0]
         place = (chance.choice(places) if places else 0) + chance.randrange(96 if places else 512)
@@ -149,7 +149,7 @@ def test_mutated_videos_end_as_done_or_failed_within_time_and_memory(sound, tmp_
 
 
 def ends_of(videos: list[VideoFile], workers: int) -> dict[str, tuple]:
-    """What becomes of each video, to the byte."""
+    """Return how each video ends, to the byte."""
     pixels, ends = defaultdict(sha256), {}
     with DecodePool(workers, TOY_SPEC, PLAN, limits=DecodeLimits(max_seconds=600)) as pool:
         for event in pool.decode(videos):
@@ -162,7 +162,7 @@ def ends_of(videos: list[VideoFile], workers: int) -> dict[str, tuple]:
     return ends
 
 
-def test_how_a_video_ends_depends_neither_on_those_before_it_nor_on_timing(sound, tmp_path):
+def test_the_end_of_a_video_depends_neither_on_earlier_videos_nor_on_timing(sound, tmp_path):
     write_mutated(sound, tmp_path / "videos", 4 * len(SOURCES))
     videos = list(find_videos([tmp_path / "videos"]))
     first, second = ends_of(videos, 1), ends_of(videos[::-1], 3)

@@ -1,4 +1,4 @@
-"""Ranges of a video, each decoded from a key frame before it, are what one pass from front to back gives."""
+"""Ranges of a video, each decoded from a key frame before it, equal one pass from front to back."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipeline.video import decord_backend
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodePool, Failed, Finished, Long, Snippets
+from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Snippets
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut, part_of, why_whole
 from pipeline.video.videos import VideoFile
 from tests import videos as make
@@ -23,7 +23,7 @@ DROP = SnippetPlan(fps=Fraction(10), window_frames=Fraction(8), stride_frames=Fr
 
 
 def uneven(frames: int) -> list[int]:
-    """Timestamps in ticks of 1/100 s whose distances change all the time."""
+    """Return timestamps in ticks of 1/100 s with ever-changing distances."""
     steps = np.random.default_rng(0).integers(4, 17, frames)
     return [0, *np.cumsum(steps)[:-1].tolist()]
 
@@ -50,7 +50,7 @@ def range_of(name: str, video: VideoFile, first: int, end: int, rows: int, info)
 
 
 def rows_of(items) -> tuple[dict[int, bytes], object]:
-    """The pixels of each row, and the report."""
+    """Return the pixels of each row, and the report."""
     frames, rows, report = {}, {}, None
     for item in items:
         if not isinstance(item, Chunk):
@@ -71,7 +71,7 @@ def decoded(path: Path, info, plan, decoder: str, rows: tuple[int, int, int] | N
 @pytest.mark.parametrize("plan", [PLAN, GAPS, DROP], ids=["overlapping", "gaps", "drop"])
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 @pytest.mark.parametrize("name", ["plain", "b_frames", "matroska", "uneven", "vp9"])
-def test_ranges_are_what_one_pass_gives(files, name, decoder, plan):
+def test_ranges_equal_one_pass(files, name, decoder, plan):
     if decoder == "decord":
         pytest.importorskip("decord")
         if name == "uneven":
@@ -100,12 +100,12 @@ def test_a_range_begins_at_the_last_key_frame_before_it_that_nothing_stored_late
     assert part_of(info, PLAN, 24, 33, 33).end_frame == 130
 
 
-def test_ranges_cover_the_rows_and_are_no_longer_than_asked_for(files):
+def test_ranges_cover_the_rows_and_keep_to_the_longest_length(files):
     info = probe(files["plain"])  # 13 s, 33 rows
     ranges = cut(info, PLAN, longest_seconds=4.0)
     assert ranges == [(0, 8), (8, 16), (16, 24), (24, 33)]
     assert cut(info, PLAN, longest_seconds=13.0) == []
-    # Key frames are 1.2 s apart, three rows: of ranges of one row, those without a key frame are one with the last.
+    # Key frames are 1.2 s apart, three rows: ranges of one row without a key frame merge with the one before.
     short = cut(info, PLAN, longest_seconds=0.4)
     assert [end - first for first, end in short[:9]] == [3] * 9
 
@@ -148,11 +148,11 @@ def test_damage_makes_a_range_fail_rather_than_differ(files, tmp_path):
     assert failed >= 1
 
 
-def test_the_pool_tells_of_a_long_video_and_decodes_its_ranges(files):
+def test_the_pool_describes_a_long_video_and_decodes_its_ranges(files):
     video = VideoFile("v", files["b_frames"])
     with DecodePool(1, TOY_SPEC, PLAN) as pool:
         (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=5.0)])
-        assert isinstance(long, Long)
+        assert isinstance(long, LongVideo)
         whole = np.concatenate([e.frames for e in pool.decode([video]) if isinstance(e, Snippets)])
         parts = [
             range_of(f"v{first}", video, first, end, len(whole), long.info)
@@ -172,7 +172,7 @@ def test_a_short_video_is_decoded_although_it_may_be_cut(files):
     assert isinstance(events[-1], Finished)
 
 
-def test_a_range_of_a_file_that_became_another_fails(files, tmp_path):
+def test_a_range_of_a_file_that_has_changed_fails(files, tmp_path):
     path = tmp_path / "v.mp4"
     path.write_bytes(files["plain"].read_bytes())
     part = range_of("r", VideoFile("v", path), 8, 16, 33, probe(path))
@@ -184,7 +184,7 @@ def test_a_range_of_a_file_that_became_another_fails(files, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_ranges_of_real_videos_are_what_one_pass_gives_or_fail(real_data):
+def test_ranges_of_real_videos_equal_one_pass_or_fail(real_data):
     compared = dict.fromkeys(("pyav", "decord"), 0)
     files = [*(real_data / "activitynet").rglob("*.mp4"), *sorted((real_data / "awkward").rglob("*.*"))]
     files += sorted((real_data / "fall_topdown").rglob("*.mp4"))[:1]

@@ -1,4 +1,4 @@
-"""Schedule: against a slow direct reading of the plan."""
+"""Schedule against a slow direct reading of the plan."""
 
 import random
 from bisect import bisect_right
@@ -20,7 +20,7 @@ PLANS.append(replace(PLANS[-1], tail="drop"))
 
 
 def run(plan: SnippetPlan, starts: list[int], last: int, base: Fraction) -> tuple[dict[int, list[int]], int]:
-    """Row → index of the frame that each of its times shows; and the most frames that were held at once."""
+    """Return row → index of the frame that each of its times shows; and the most frames held at once."""
     schedule = Schedule(plan, base)
     kept: list[int] = []
     rows: dict[int, list[int]] = {}
@@ -62,7 +62,7 @@ def test_the_bound_on_held_frames_is_reached_by_a_video_with_many_frames():
 
 
 def test_hand_worked_bounds():
-    # 8 frames, 8 cells apart, a new snippet every 16 cells: a window meets its own 8 times and no others.
+    # 8 frames, 8 cells apart, a new snippet every 16 cells: a window contains its own 8 times and no others.
     assert most_frames_held(PLANS[0]) == 8 + 1
     assert most_frames_held(PLANS[1]) == 8 + 1
     assert most_frames_held(PLANS[2]) == 2 + 1

@@ -1,4 +1,4 @@
-"""When frames are shown, in containers that say it in odd ways, and how long the last one is."""
+"""The times of frames in odd containers, and the duration of the last frame."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
-from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.store_writer import details
-from pipeline.video.clock import fill_in
 from pipeline.video.coded import reader_of
 from pipeline.video.container import packets_of
 from pipeline.video.decode import decode
@@ -24,7 +20,6 @@ from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.pictures import Geometry
 from pipeline.video.pyav_backend import DecodeCounts, shown_frames
 from pipeline.video.report import DecodeReport, refuse_damaged
-from pipeline.video.videos import VideoFile
 from tests.fields import write_fields
 from tests.pipeline.video.test_decode import PLAN, SPEC
 from tests.videos import constant, edit_avi, index_of, not_coded, picture_of, write_video
@@ -34,7 +29,7 @@ MS = Fraction(1, 1000)
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a video: times in seconds from the first frame, and what each picture shows."""
+    """A decoded video: times in seconds from the first frame, and what each picture shows."""
 
     info: VideoInfo
     starts: list[Fraction]
@@ -56,7 +51,7 @@ def read(path: Path, *, named: bool = True) -> Reading:
 
 
 def pyav_times(path: Path, stream_index: int = 0) -> list[Fraction]:
-    """When PyAV says that each frame is shown, counted from the first."""
+    """Return the times of frames according to PyAV, counted from the first."""
     with av.open(str(path)) as container:
         times = [frame.pts * frame.time_base for frame in container.decode(container.streams[stream_index])]
     return [time - times[0] for time in times]
@@ -67,7 +62,7 @@ def regular(frames: int, fps: int = 25) -> list[Fraction]:
 
 
 def without_times(path: Path, keep: Callable[[int], bool]) -> Path:
-    """Takes the times out of the packets of a transport stream whose number ``keep`` does not want."""
+    """Remove the times of the packets of a transport stream whose number `keep` rejects."""
     data, number = bytearray(path.read_bytes()), 0
     for packet in range(0, len(data), 188):
         start = packet + 4 + (1 + data[packet + 4] if data[packet + 3] & 0x20 else 0)
@@ -82,7 +77,7 @@ def without_times(path: Path, keep: Callable[[int], bool]) -> Path:
 
 
 def without_first_packets(path: Path, count: int) -> Path:
-    """A transport stream that begins ``count`` video packets later; its tables stay."""
+    """Write a transport stream that begins `count` video packets later; keep its tables."""
     with av.open(str(path)) as container:
         at = [packet.pos for packet in container.demux(video=0) if packet.size][count]
     data = path.read_bytes()
@@ -91,7 +86,7 @@ def without_first_packets(path: Path, count: int) -> Path:
 
 
 def fragments(path: Path, kept: slice) -> Path:
-    """A fragmented MP4 of eight seconds, of whose fragments of one second only some are there."""
+    """Write a fragmented MP4 of eight seconds with only some of its fragments of one second."""
     with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as container:
         stream = container.add_stream("libx264", rate=25, options={"g": "25", "bf": "0", "qp": "12"})
         stream.width = stream.height = 64
@@ -138,13 +133,13 @@ AWKWARD: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-def test_frames_are_shown_when_pyav_says(tmp_path, name):
+def test_frames_have_the_times_that_pyav_gives(tmp_path, name):
     path = AWKWARD[name](tmp_path)
     assert read(path, named=False).starts == pyav_times(path)
 
 
 @pytest.mark.real_data
-def test_frames_of_real_files_are_shown_when_pyav_says(real_data):
+def test_frames_of_real_files_have_the_times_that_pyav_gives(real_data):
     compared = 0
     for path in sorted((real_data / "awkward").iterdir()):
         try:
@@ -171,23 +166,23 @@ def test_a_single_wrong_time_is_not_believed(tmp_path, time):
     assert reading.info.notes == ("frames without a time: 1; they are put between the others",)
 
 
-def test_what_follows_a_packet_of_a_stream_that_begins_late_is_read():
+def test_packets_after_one_of_a_late_stream_are_read():
     class Late:
-        """A container as PyAV has it: it gives up at a packet of a stream that it does not know."""
+        """A container like PyAV's: it raises an error at a packet of a stream that it does not know."""
 
-        packets = iter([SimpleNamespace(size=i, dts=i) if i else None for i in (1, 2, 0, 3, 0, 4)])
+        packets = iter([1, 2, None, 3, None, 4])  # by size; None: of the unknown stream
 
         def demux(self):
             for packet in self.packets:
                 if packet is None:
                     raise IndexError
-                yield packet
+                yield av.Packet(packet)
 
     assert [packet.size for packet in packets_of(Late())] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("codec", ["h264", "mpeg4", "vp8", "hevc"])
-def test_packets_of_nonsense_are_taken_for_pictures_or_nothing(codec):
+def test_packets_of_nonsense_count_as_pictures_or_nothing(codec):
     rng = np.random.default_rng(0)
     for _ in range(500):
         noise = [rng.integers(0, 256, rng.integers(1, 200), dtype=np.uint8) for _ in range(2)]
@@ -200,193 +195,3 @@ def test_packets_of_nonsense_are_taken_for_pictures_or_nothing(codec):
         packet = av.Packet(stored)
         packet.is_keyframe = True
         assert reader.shows(packet) in ("picture", "field", "nothing")
-
-
-# --- by hand -----------------------------------------------------------------------------------------------------
-
-
-def test_pictures_that_are_not_coded_leave_the_one_before_in_its_place(tmp_path):
-    path = constant(tmp_path / "v.avi", 50, 25, codec="mpeg4", b_frames=0, options={"g": "1"})
-    dropped = (4, 5, 11, 48, 49)
-    edit_avi(path, lambda k, old: not_coded(k) if k in dropped else old)
-    reading = read(path)
-    kept = [k for k in range(50) if k not in dropped]
-    assert [reading.info.timestamps.tolist(), reading.shown[: len(kept)]] == [kept, kept]
-    assert (reading.report.duration, reading.info.fps) == (2, 25)
-    assert reading.info.notes == ("pictures that are not coded: 5; the one before stays",)
-
-
-def pack(chunks: list[bytes], signed: bytes) -> Callable[[int, bytes], bytes]:
-    """Stores each B-picture with the picture before it and leaves one that is not coded in its place."""
-
-    def edit(k: int, chunk: bytes) -> bytes:
-        start = chunk.index(b"\0\0\1\xb6")
-        b_picture = [old[old.index(b"\0\0\1\xb6") + 4] >> 6 == 2 for old in chunks]
-        if b_picture[k]:
-            return not_coded(k)
-        later = chunks[k + 1] if k + 1 < len(chunks) and b_picture[k + 1] else b""
-        return chunk[:start] + (signed if k == 0 else b"") + chunk[start:] + later
-
-    return edit
-
-
-def test_packed_b_pictures_come_in_order(tmp_path):
-    path = constant(tmp_path / "v.avi", 40, 25, codec="mpeg4", b_frames=1)
-    chunks: list[bytes] = []
-    edit_avi(path, lambda k, chunk: (chunks.append(chunk), chunk)[1])
-    edit_avi(path, pack(chunks, b"\0\0\1\xb2DivX503b1393p"))
-    reading = read(path)
-    assert reading.starts == regular(40)
-    assert reading.shown == list(range(40))
-    assert (reading.report.duration, reading.info.notes) == (Fraction(40, 25), ())
-
-
-@pytest.mark.parametrize(
-    ("suffix", "timed"), [("mkv", "fields"), ("ts", "fields"), ("ts", "first"), ("mkv", "pictures"), ("h264", "none")]
-)
-def test_two_fields_are_one_picture(tmp_path, suffix, timed):
-    reading = read(write_fields(tmp_path / f"v.{suffix}", 40, timed=timed))
-    assert reading.shown == list(range(40))
-    assert reading.starts == regular(40)
-    assert (reading.info.num_frames, reading.info.fps, reading.report.duration) == (40, 25, Fraction(40, 25))
-
-
-def test_fragments_from_the_middle_are_whole(tmp_path):
-    reading = read(fragments(tmp_path / "v.mp4", slice(4, 8)))
-    assert reading.shown == list(range(100, 200))
-    assert reading.report.duration == 4
-    assert reading.info.notes == ()
-
-
-def test_a_gap_between_fragments_shows_the_frame_before(tmp_path):
-    path = fragments(tmp_path / "v.mp4", slice(0, 8, 2))
-    reading = read(path)
-    assert (reading.report.duration, len(reading.shown), reading.starts[25]) == (7, 100, 2)
-
-
-@pytest.mark.parametrize(
-    ("codec", "b_frames", "earliest"),
-    # Of the frames before the key frame 12 the first five that are stored are lacking: 0 to 4, or 0, 3, 1, 2 and 6.
-    [("libx264", 0, 5), ("mpeg4", 0, 5), ("libx264", 2, 4), ("mpeg2video", 2, 4)],
-)
-def test_what_is_stored_before_the_first_key_frame_is_no_damage(tmp_path, codec, b_frames, earliest):
-    path = constant(tmp_path / "v.ts", 60, 25, codec=codec, b_frames=b_frames)
-    without_first_packets(path, 5)
-    reading = read(path)
-    assert reading.shown == list(range(12, 60))
-    assert reading.report.duration == Fraction(48, 25)
-    assert reading.report.corrupt_frames == 0
-    assert reading.info.notes == ("it begins between key frames; frames at its start that cannot be decoded: 7",)
-    assert reading.report.start_offset == Fraction(12 - earliest, 25)
-
-
-@pytest.mark.parametrize("later_start", [0, 200])
-def test_transport_streams_put_together_follow_each_other(tmp_path, later_start):
-    one = constant(tmp_path / "one.ts", 30, 25)
-    other = write_video(tmp_path / "other.ts", [k + 25 * later_start for k in range(50)], Fraction(1, 25))
-    for first, second in ((one, other), (other, one)):
-        path = tmp_path / "both.ts"
-        path.write_bytes(first.read_bytes() + second.read_bytes())
-        if first == one and later_start:
-            info = probe(path)  # a clock that leaps forward may be a gap in one file: it is believed, and said
-            assert info.duration > later_start
-            assert "its clock leaps" in info.notes[0]
-            continue
-        reading = read(path)
-        assert reading.starts == regular(80)
-        assert reading.shown == [*range(30), *range(50)] if first == one else [*range(50), *range(30)]
-        assert reading.report.duration == Fraction(80, 25)
-        assert reading.info.notes == ("restarts of its clock: 1; each part follows the last",)
-
-
-@pytest.mark.parametrize("b_frames", [0, 2])
-@pytest.mark.parametrize(
-    "keep",
-    [lambda k: k != 37, lambda k: k % 2 == 0, lambda k: k % 12 == 0, lambda k: k > 3, lambda _: False],
-    ids=["one", "half", "all but key frames", "the first", "all"],
-)
-def test_frames_without_times_lie_evenly_between_the_others(tmp_path, keep, b_frames):
-    path = without_times(constant(tmp_path / "v.ts", 60, 25, b_frames=b_frames), keep)
-    reading = read(path)
-    assert reading.shown == list(range(60))
-    assert reading.starts == regular(60)
-    assert reading.report.duration == Fraction(60, 25)
-    assert reading.report.corrupt_frames == 0
-    (note,) = reading.info.notes
-    assert note.startswith("frames without a time: ")
-
-
-@pytest.mark.parametrize(
-    ("known", "before", "later", "step", "filled"),
-    [
-        ([0, 100, 400], 0, 2, 100, [0, 100, 200, 300, 400]),
-        ([0, 100, 400], 0, 4, 100, [0, 100, 200, 300, 400, 500, 600]),
-        ([300, 400], 2, 0, 100, [100, 200, 300, 400]),
-        ([0, 90, 100], 0, 2, 1, [0, 30, 60, 90, 100]),  # more would fit: the widest gaps come first
-        ([0, 60, 100], 0, 3, 1, [0, 20, 40, 60, 80, 100]),
-        ([], 2, 1, 40, [0, 40, 80]),
-    ],
-)
-def test_times_that_are_lacking_are_filled_in(known, before, later, step, filled):
-    assert fill_in(known, before=before, later=later, step=step) == filled
-
-
-@pytest.mark.parametrize(
-    ("suffix", "codec", "duration"),
-    [
-        ("mp4", "libx264", "10.001"),  # the sample table: one tick of the encoder's clock
-        ("mkv", "libx264", "10.001"),  # the track's duration of a frame
-        ("flv", "libx264", "10.001"),  # the duration in the header
-        ("ts", "libx264", "10.001"),  # the rate that the stream names
-        ("avi", "mpeg4", "10.04"),  # one place in the list of frames
-    ],
-)
-def test_two_frames_ten_seconds_apart_are_ten_seconds_and_a_frame(tmp_path, suffix, codec, duration):
-    unit = Fraction(1, 25) if suffix == "avi" else MS
-    path = write_video(tmp_path / f"v.{suffix}", [0, int(10 / unit)], unit, codec=codec, b_frames=0)
-    reading = read(path)
-    assert reading.starts == [0, 10]
-    assert reading.report.duration == Fraction(duration)
-
-
-def test_a_screen_recording_without_durations_ends_a_step_after_its_last_frame(tmp_path):
-    path = write_video(tmp_path / "v.webm", [0, 40, 1000, 1040, 5000], MS, codec="libvpx-vp9")
-    data = bytearray(path.read_bytes())
-    for element, size in ((b"\x23\xe3\x83", 4), (b"\x44\x89", 3)):  # DefaultDuration and Duration become void
-        at = data.index(element)
-        length = (data[at + size - 1] & 0x7F) + size
-        data[at : at + length] = b"\xec" + bytes([0x80 | (length - 2)]) + bytes(length - 2)
-    path.write_bytes(data)
-    assert probe(path).duration == Fraction("5.04")
-
-
-def test_the_last_picture_of_an_avi_stays_through_its_empty_chunks(tmp_path):
-    path = constant(tmp_path / "v.avi", 100, 25, codec="mpeg4", b_frames=0)
-    edit_avi(path, lambda k, old: b"" if k >= 50 else old)
-    reading = read(path)
-    assert (len(reading.starts), reading.report.duration) == (50, 4)
-
-
-def test_the_time_from_the_first_sound_to_the_first_frame_is_kept(tmp_path):
-    path = tmp_path / "v.mkv"
-    with av.open(str(path), "w") as container:
-        video, sound = container.add_stream("mpeg4", rate=25), container.add_stream("pcm_s16le", rate=8000)
-        video.width = video.height = 64
-        sound.layout = "mono"
-        samples = np.zeros((1, 800), np.int16)
-        for k in range(10):
-            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 8000, 800 * k, Fraction(1, 8000)
-            container.mux(sound.encode(frame))
-        for k in range(10):
-            picture = av.VideoFrame(64, 64, "yuv420p")
-            picture.pts, picture.time_base = 15 + k, Fraction(1, 25)
-            container.mux(video.encode(picture))
-        container.mux([*video.encode(None), *sound.encode(None)])
-    info = probe(path)
-    report = list(decode(path, info, PLAN, SPEC, decoder="pyav"))[-1]
-    assert report.start_offset == Fraction(15, 25)
-    said = details(VideoFile("v", path), report, info.fps, PLAN, ExtractConfig(encoder="i3d_r50"))
-    assert said["start_offset_seconds"] == 0.6
-    alone = probe(constant(tmp_path / "alone.mp4", 5, 25))
-    assert alone.start == alone.container_start

@@ -1,4 +1,4 @@
-"""The videos of a job, held outside the memory of the process."""
+"""The list of videos of a job, kept outside the memory of the process."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def test_a_path_is_taken_once_and_an_id_by_one_path_only():
     assert ids(videos) == ["a"]
 
 
-def test_some_of_them_are_a_list_of_their_own():
+def test_a_selection_is_a_new_list():
     videos = listed(*"abcde")
     assert ids(videos.only(lambda video_id: video_id in "bd")) == ["b", "d"]
     assert ids(videos) == list("abcde")
@@ -60,7 +60,7 @@ def test_names_that_are_not_utf8_come_back_as_they_are():
     assert ids(listed("caf\udce9", "café")) == ["caf\udce9", "café"]
 
 
-def test_remote_paths_share_what_is_known_of_their_objects():
+def test_remote_paths_share_their_remote():
     videos, folder = VideoList(), RemotePath("memory://bucket/videos")
     for name in "ab":
         videos.add(name, folder / f"{name}.mp4")
@@ -85,12 +85,12 @@ def test_a_full_temporary_folder_is_named_with_the_remedy():
             print(error)
     """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "their list cannot be kept in the temporary folder" in done.stdout
+    assert "their list does not fit in the temporary folder" in done.stdout
     assert "SQLITE_TMPDIR" in done.stdout
 
 
 def peak_megabytes(count: int) -> float:
-    """Of a process that lists so many videos, walks through them and asks for some."""
+    """Return the peak memory of a process that lists `count` videos, iterates over them and looks some up."""
     code = f"""if True:
         import resource
         from pathlib import Path
