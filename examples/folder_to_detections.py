@@ -40,7 +40,7 @@ def main() -> None:
     print(fitted.text())
 
     # %% Train a small head
-    settings = TrainConfig(epochs=10, head=HeadConfig(width=128, levels=5))
+    settings = TrainConfig(epochs=10, head=HeadConfig(embed_dim=128, levels=5))
     print(train(enhanced, annotations, out / "model", settings).text())
 
     # %% Locate actions in the raw videos, on the fly, and evaluate

@@ -6,9 +6,10 @@ settings of SoLa are :class:`sola.config.SolaConfig`, those of the head are in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.cluster.config import ExecutionConfig
@@ -16,6 +17,9 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import _FLAT, ExtractConfig
 from pipeline.heads.config import TrainConfig
 from sola.config import SolaConfig
+from sola.old_names import Renamed
+
+_COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class LocalizeConfig:
 class EvaluateConfig:
     """How detections are compared with ground truth."""
 
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"details": Renamed("diagnose")}
+
     subset: str = "validation"
     """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
 
@@ -82,7 +88,7 @@ class EvaluateConfig:
     tious: tuple[float, ...] = ()
     """tIoU thresholds of a set of your own, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
 
-    details: bool = False
+    diagnose: bool = False
     """Also recall of proposals (AR@AN), mAP by segment length, and the kinds of errors."""
 
     def __post_init__(self) -> None:
@@ -98,12 +104,14 @@ class EvaluateConfig:
 class TsmConfig:
     """How a temporal self-similarity matrix is drawn."""
 
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"comparison": _COMPARISON}
+
     max_bins: int = 1500
     """Most cells along an axis; a longer video is binned, several snippets to a cell."""
 
-    comparison: Literal["raw", "centred"] = "raw"
-    """What is compared: the features as they are, or less their mean over the video, which shows more where all
-    features are positive and so nearly parallel."""
+    normalize: Literal["none", "center"] = "none"
+    """Compare the features as they are (none), or subtract their mean over the video first (center). Centering shows
+    more when all features are positive and so nearly parallel."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_bins <= 4000:
@@ -113,6 +121,8 @@ class TsmConfig:
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
     """How features are measured without a head; the classifier and its training are the published ones."""
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"comparison": _COMPARISON}
 
     train_subset: str = "training"
     """Subset of the annotations that the linear classifier learns from."""
@@ -130,9 +140,10 @@ class ProbeConfig:
     """Channels of each stream where several lie one after the other (RGB and flow: 1024 1024); each is brought to
     unit length by itself. Default: as the store says."""
 
-    comparison: Literal["raw", "centred"] = "raw"
-    """What is brought to unit length and classified: the features as they are (published), or less the mean of the
-    training snippets, without which features that are nearly parallel cannot be told apart."""
+    normalize: Literal["none", "center"] = "none"
+    """Classify the features as they are (none, published), or subtract the mean of the training snippets first
+    (center). Without centering, features that are nearly parallel cannot be told apart. Either way each row is scaled
+    to unit length."""
 
     weighting: Literal["none", "balanced"] = "none"
     """What a training snippet counts: each the same (published), or so that foreground and background count alike in
@@ -162,20 +173,22 @@ class ProbeConfig:
 class ReportConfig:
     """What a report shows."""
 
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_detections": Renamed("max_detections")}
+
     tsm_videos: int = 3
     """Videos whose temporal self-similarity is drawn, those with most kinds of actions first."""
 
-    most_detections: int = 100
+    max_detections: int = 100
     """Detections shown of a video, the surest first."""
 
     linear_evaluation: bool = True
-    """Also measure the features without a head, as `probe` does; --no-linear-evaluation saves its time."""
+    """Also measure the features without a head, as `linear-probe` does; --no-linear-evaluation saves its time."""
 
     def __post_init__(self) -> None:
         if self.tsm_videos < 0:
             raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")
-        if self.most_detections < 1:
-            raise PipelineError(f"most_detections must be >= 1, got {self.most_detections}")
+        if self.max_detections < 1:
+            raise PipelineError(f"max_detections must be >= 1, got {self.max_detections}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +265,9 @@ class RunConfig:
 class CellConfig(RunConfig):
     """What a cell of an ablation is given: the settings of `run`, and of the linear evaluation beside it."""
 
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
+
+    linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
 
     use_head: bool = True
     """Train and evaluate a head; without one there is the linear evaluation alone."""

@@ -34,13 +34,13 @@ ORDER = (
 SMALL = {
     "extract": ["--precision", "fp32", "--workers", "1"],
     "sola": ["--steps", "2", "--hidden", "8"],
-    "train": ["--epochs", "1", "--min-steps-per-epoch", "2", "--head.width", "32", "--head.levels", "2"],
+    "train": ["--epochs", "1", "--min-steps-per-epoch", "2", "--head.embed-dim", "32", "--head.levels", "2"],
     "pretrain": ["--epochs", "1", "--size", "32", "--batch-size", "4"],
     "plan": ["--precision", "fp32"],
     "stitch": ["--videos", "2", "--seconds", "4"],
     "run": [
         *("--extract.encoder", "toy.py:toy", "--extract.precision", "fp32", "--sola.steps", "2", "--sola.hidden", "8"),
-        *("--train.epochs", "1", "--train.min-steps-per-epoch", "2", "--train.head.width", "32"),
+        *("--train.epochs", "1", "--train.min-steps-per-epoch", "2", "--train.head.embed-dim", "32"),
         *("--train.head.levels", "2"),
     ],
     "ablate": ["--no-head"],

@@ -60,7 +60,7 @@ def use_toy_encoder(monkeypatch, **changes) -> ToyEncoder:
     def open_toy(config: ExtractConfig, *, weights_sha256: str | None = None) -> tuple[ToyEncoder, StoreSpec]:
         return encoder, toy_store_spec(config)
 
-    for module in ("pipeline.stages.extract", "pipeline.stages.localize", "pipeline.extraction.in_memory"):
+    for module in ("pipeline.stages.extract", "pipeline.detection.locator", "pipeline.extraction.in_memory"):
         monkeypatch.setattr(f"{module}.open_encoder", open_toy)
     monkeypatch.setattr("pipeline.detection.locator.published_weights", lambda _: ("toy",))
     return encoder

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
+from sola.old_names import stored_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def settings_of_results(config: Any) -> Any:
     Args:
         config: a dataclass of settings.
     """
-    return _without_execution(asdict(config))
+    return _without_execution(stored_settings(config))
 
 
 def _without_execution(value: Any) -> Any:

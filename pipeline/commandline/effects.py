@@ -53,7 +53,7 @@ _WITH_LOSS = ("unified_with_loss", "auxiliary")
 _WITH_MODULE = ("unified", "unified_with_loss")
 _TRAIN = (
     Rule(
-        "head.levels head.block head.position head.first_range_snippets head.centre_radius head.focal_alpha "
+        "head.levels head.block head.position head.regression_range head.center_sample_radius head.focal_alpha "
         "head.focal_gamma head.regression_weight head.attention_window head.attention_heads",
         "head.kind",
         ("anchor_free",),
@@ -62,7 +62,7 @@ _TRAIN = (
     Rule("head.stem_blocks", "head.kind", ("anchor_free", "gtad")),
     Rule("head.tower_layers", "head.kind", ("anchor_free", "actionness")),
     Rule(
-        "head.gtad_neighbours head.gtad_groups head.gtad_samples head.gtad_max_duration_snippets",
+        "head.gtad_neighbors head.gtad_groups head.gtad_samples head.gtad_max_duration_snippets",
         "head.kind",
         ("gtad",),
     ),
@@ -76,8 +76,9 @@ _TRAIN = (
         "module.hidden module.kernel_sizes module.dilations module.gate module.gate_learning_rate", "sola", _WITH_MODULE
     ),
     Rule(
-        "module.window_snippets module.start module.step module.size module.k module.scales module.input_weight "
-        "module.input_contrast module.comparison module.predictor module.predictor_hidden module.windows_per_video",
+        "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
+        "module.scales module.input_weight module.input_contrast module.normalize module.predictor "
+        "module.predictor_hidden module.windows_per_video",
         "sola",
         _WITH_LOSS,
     ),
@@ -107,13 +108,13 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "pretrain": {
         "": (
             Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
-            Rule("train_subset validation_subset most_segment_seconds background", "annotations", GIVEN),
+            Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
         )
     },
     "stitch": {
         "": (
             Rule(
-                "actions background_classes background gap_seconds most_action_seconds fade_frames validation_share "
+                "actions background_classes background gap_seconds max_action_seconds fade_frames validation_share "
                 "group_pattern",
                 "synthetic",
                 (False,),

@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 
 from pipeline.commandline import fleet, steps, stores, tools
 from pipeline.commandline.app import app
+from pipeline.commandline.old_options import with_current_names
 from pipeline.commandline.option_sources import OptionSources
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
@@ -42,7 +43,7 @@ def _launch(
             os.environ[variable] = value
     cache_bytes()  # a wrong number is refused at once
     app.config = (OptionSources(config),)
-    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    command, bound, _ = app.parse_args(with_current_names(app, words), exit_on_error=False, print_error=False)
     return command, bound
 
 

@@ -11,6 +11,7 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
 from pipeline.commandline.effects import refuse_without_effect, value_of
+from pipeline.commandline.old_options import OLD_COMMANDS, table_with_current_names
 from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
@@ -66,7 +67,8 @@ class OptionSources:
             file = Path(arguments[0].tokens[0].value)
         values: dict[str, Any] = read_toml(file) if file is not None else {}
         if file is not None:
-            _take(_table_of(command, values, file), str(file), app, commands, arguments)
+            table = table_with_current_names(_table_of(command, values, file), arguments, file=str(file))
+            _take(table, str(file), app, commands, arguments)
         for source, given in _preset_values(command, arguments):
             _take(given, source, app, commands, arguments)
         if command == "plan":  # it foresees what `extract` does, with the settings of that
@@ -80,10 +82,14 @@ def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any
     if command == "run":
         return {name: value for name, value in values.items() if name not in _BEFORE_RUN}
     table: Any = values
-    for name in command.split():
-        table = table.get(name) if isinstance(table, dict) else None
+    for name in command.replace("-", "_").split():
+        old = next(
+            (old for old, new in OLD_COMMANDS.items() if new.replace("-", "_") == name and name not in table), name
+        )
+        table = table.get(old) if isinstance(table, dict) else None
     if table is None and not (command == "plan" and "extract" in values):
-        raise PipelineError(f"settings: {file} has no table [{command.replace(' ', '.')}], so --config has no effect")
+        wanted = command.replace("-", "_").replace(" ", ".")
+        raise PipelineError(f"settings: {file} has no table [{wanted}], so --config has no effect")
     return table or {}
 
 

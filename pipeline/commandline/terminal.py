@@ -40,9 +40,9 @@ def show(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def note(text: object) -> None:
-    """Print something to know, on standard error."""
-    _write(sys.stderr, f"note: {as_typed(plain(text))}")
+def note(text: object, *, as_it_is: bool = False) -> None:
+    """Print something to know, on standard error; `as_it_is` leaves names of options as they stand."""
+    _write(sys.stderr, f"note: {plain(text) if as_it_is else as_typed(plain(text))}")
 
 
 def complain(text: object) -> None:

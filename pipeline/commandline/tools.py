@@ -60,8 +60,8 @@ def draw_tsm(
     return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
 
 
-@app.command(name="probe", sort_key=9)
-def probe(
+@app.command(name="linear-probe", sort_key=9)
+def linear_probe(
     store: Location,
     /,
     *,
@@ -80,9 +80,9 @@ def probe(
         compare: Other stores, measured on the same videos and set beside the first.
         out: Also write the result here, a .json file.
     """
-    from pipeline.commandline.commands import run_probe
+    from pipeline.commandline.commands import run_linear_probe
 
-    return run_probe([store, *(compare or [])], annotations, out, settings)
+    return run_linear_probe([store, *(compare or [])], annotations, out, settings)
 
 
 @app.command(name="ablate", sort_key=10)

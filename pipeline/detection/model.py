@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipeline.store.spec import StoreSpec
 from sola.config import SolaConfig, config_to_dict
 from sola.files import load_module, save_module
 from sola.module import SolaModule
+from sola.old_names import current_names, stored_settings
 
 SCHEMA = 1
 HEAD_FILE = "head.safetensors"
@@ -99,9 +100,9 @@ def save_model(
         {
             "schema": SCHEMA,
             "labels": list(labels),
-            "head": asdict(head.config),
+            "head": stored_settings(head.config),
             "head_sha256": sha256_of_file(path / HEAD_FILE),
-            "post": asdict(post),
+            "post": stored_settings(post),
             "features": features.as_json(),
             "training": dict(training),
         },
@@ -139,7 +140,13 @@ def load_model(path: Path) -> LocalizationModel:
     try:
         features = StoreSpec.from_json(value["features"], where=path / "model.json")
         labels = _labels(value["labels"])
-        head = _filled_head(features, labels, HeadConfig(**value["head"]), path / HEAD_FILE, value["head_sha256"])
+        head = _filled_head(
+            features,
+            labels,
+            HeadConfig(**current_names(HeadConfig, value["head"])),
+            path / HEAD_FILE,
+            value["head_sha256"],
+        )
         post = PostConfig(**value["post"])
     except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error

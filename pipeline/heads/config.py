@@ -1,12 +1,14 @@
 """The options of the localization heads, of their training and of what is done with their output, each written once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from pipeline.metrics.protocols import THUMOS_TIOUS
 from sola.config import SolaConfig
+from sola.old_names import Renamed
 
 # Snippets that a head sees at once; G-TAD looks at every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
@@ -23,10 +25,18 @@ _OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_e
 class HeadConfig:
     """The network of a localization head and how ground truth is assigned to its outputs."""
 
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {
+        "width": Renamed("embed_dim"),
+        "first_range_snippets": Renamed("regression_range"),
+        "centre_radius": Renamed("center_sample_radius"),
+        "gtad_neighbours": Renamed("gtad_neighbors"),
+        "max_train_snippets": Renamed("max_seq_len"),
+    }
+
     kind: Literal["anchor_free", "gtad", "actionness"] = "anchor_free"
     """The head: anchor_free (pyramid after ActionFormer), gtad (graph of snippets, all pairs of start and end), or
     actionness (snippet classifier and thresholds: quick, and the floor that the others must beat)."""
-    width: int = 256
+    embed_dim: int = 256
     """Channels inside the network; the features are projected to it."""
     levels: int = 6
     """Levels of the pyramid; level l has a stride of 2**l snippets. For kind=anchor_free."""
@@ -37,7 +47,7 @@ class HeadConfig:
     attention_window: int = 19
     """Positions that one position attends to, itself in the middle; odd. For block=attention."""
     attention_heads: int = 4
-    """Attention heads; divides width. For block=attention."""
+    """Attention heads; divides embed_dim. For block=attention."""
     position: Literal["none", "absolute"] = "none"
     """Position encoding added after the projection: none, or sinusoids of the absolute position. For
     kind=anchor_free."""
@@ -48,10 +58,10 @@ class HeadConfig:
     snippet classifier, where 0 makes it linear (actionness)."""
     dropout: float = 0.1
     """Share of activations dropped in training, 0 to below 1."""
-    first_range_snippets: float = 4.0
+    regression_range: float = 4.0
     """Level 0 answers for segments whose farther boundary is at most this many snippets from a point;
     each further level doubles it, and the last level has no upper limit."""
-    centre_radius: float = 1.5
+    center_sample_radius: float = 1.5
     """Points within this distance of a segment's center, in strides of the level, are its positives."""
     focal_alpha: float = 0.25
     """Weight of positives in the focal loss; negatives weigh 1 minus it."""
@@ -59,10 +69,10 @@ class HeadConfig:
     """Exponent that plays down easy points in the focal loss."""
     regression_weight: float = 1.0
     """Weight of the DIoU loss against the focal loss."""
-    gtad_neighbours: int = 3
+    gtad_neighbors: int = 3
     """Nearest neighbors in feature space that each snippet's semantic edges lead to. For kind=gtad."""
     gtad_groups: int = 16
-    """Groups of the convolutions inside a GCNeXt block; divides width / 2. For kind=gtad."""
+    """Groups of the convolutions inside a GCNeXt block; divides embed_dim / 2. For kind=gtad."""
     gtad_samples: int = 16
     """Points sampled along each pair of start and end, the context included. For kind=gtad."""
     gtad_max_duration_snippets: int = 64
@@ -71,7 +81,7 @@ class HeadConfig:
     """Runs of snippets whose class probability reaches one of these become candidates. For kind=actionness."""
     resize_snippets: int = 0
     """Every sequence is resized to this many rows first, as is usual for ActivityNet; 0 leaves it as it is."""
-    max_train_snippets: int = 0
+    max_seq_len: int = 0
     """Longer sequences are cropped at random to this many snippets in training; 0: 2304, for kind=gtad 256."""
     max_test_snippets: int = 0
     """Longer sequences are covered by windows of this many snippets that overlap by half; 0: 2304, for kind=gtad
@@ -83,10 +93,10 @@ class HeadConfig:
         for name, most in (("levels", 24), ("stem_blocks", 100), ("tower_layers", 100)):
             _require(getattr(self, name) <= most, name, getattr(self, name), f"<= {most}")
         for name in (
-            "width",
+            "embed_dim",
             "levels",
             "attention_heads",
-            "gtad_neighbours",
+            "gtad_neighbors",
             "gtad_samples",
             "gtad_max_duration_snippets",
         ):
@@ -96,13 +106,13 @@ class HeadConfig:
         for name in ("kernel", "attention_window"):
             value = getattr(self, name)
             _require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
-        for name in ("first_range_snippets", "centre_radius"):
+        for name in ("regression_range", "center_sample_radius"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
         _require_choice(self.block, "block", ("conv", "attention"))
         _require_choice(self.position, "position", ("none", "absolute"))
         _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
         _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
-        for name in ("max_train_snippets", "max_test_snippets"):
+        for name in ("max_seq_len", "max_test_snippets"):
             value = getattr(self, name)
             _require(value == 0 or value >= 8, name, value, "0 or >= 8")
         # Settings read from JSON or TOML hold lists; the same settings must be equal.
@@ -114,20 +124,20 @@ class HeadConfig:
             thresholds,
             "one or more numbers > 0 and < 1",
         )
-        if self.kind == "anchor_free" and self.block == "attention" and self.width % self.attention_heads:
+        if self.kind == "anchor_free" and self.block == "attention" and self.embed_dim % self.attention_heads:
             raise PipelineError(
-                f"attention_heads must divide width={self.width}, got {self.attention_heads}; choose another of the two"
+                f"attention_heads must divide embed_dim={self.embed_dim}, got {self.attention_heads}; choose others"
             )
 
-        if self.kind == "gtad" and (self.width % 2 or (self.width // 2) % self.gtad_groups):
+        if self.kind == "gtad" and (self.embed_dim % 2 or (self.embed_dim // 2) % self.gtad_groups):
             raise PipelineError(
-                f"gtad_groups must divide half of width={self.width}, got {self.gtad_groups}; choose another of the two"
+                f"gtad_groups must divide half of embed_dim={self.embed_dim}, got {self.gtad_groups}; choose others"
             )
 
     @property
     def train_limit(self) -> int:
         """Snippets of a training crop at most."""
-        return self.max_train_snippets or DEFAULT_LIMITS[self.kind]
+        return self.max_seq_len or DEFAULT_LIMITS[self.kind]
 
     @property
     def test_limit(self) -> int:
@@ -137,7 +147,7 @@ class HeadConfig:
     @property
     def ranges_snippets(self) -> tuple[tuple[float, float], ...]:
         """(low, high] of the farther boundary's distance, in snippets, that each level answers for."""
-        highs = [self.first_range_snippets * 2**level for level in range(self.levels - 1)] + [float("inf")]
+        highs = [self.regression_range * 2**level for level in range(self.levels - 1)] + [float("inf")]
         return tuple(zip([0.0, *highs[:-1]], highs, strict=True))
 
 
@@ -255,7 +265,7 @@ class TrainConfig:
         if self.sola != "auxiliary":
             return
         # Both speak of the features; the head's first layer gives something else at every step.
-        _require(self.module.comparison == "raw", "module.comparison", self.module.comparison, "raw for sola=auxiliary")
+        _require(self.module.normalize == "none", "module.normalize", self.module.normalize, "none for sola=auxiliary")
         _require(self.module.input_weight == 0, "module.input_weight", self.module.input_weight, "0 for sola=auxiliary")
         if self.head.kind == "actionness":
             layers = self.head.tower_layers

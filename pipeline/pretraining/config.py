@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pipeline.errors import PipelineError
+from sola.old_names import Renamed
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """How an encoder is trained on trimmed clips."""
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
 
     network: str = "tsn_r18"
     """Encoder of the list that sees pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 larger."""
@@ -55,7 +59,7 @@ class PretrainConfig:
     validation_subset: str = "validation"
     """With --annotations: subset whose segments are held out."""
 
-    most_segment_seconds: float = 15.0
+    max_segment_seconds: float = 15.0
     """With --annotations: of longer segments only the middle is used, so that the small frames take little room."""
 
     background: bool = False
@@ -75,7 +79,7 @@ class PretrainConfig:
         for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        for name in ("learning_rate", "most_segment_seconds"):
+        for name in ("learning_rate", "max_segment_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs"):
@@ -90,6 +94,8 @@ class PretrainConfig:
 @dataclass(frozen=True, kw_only=True)
 class StitchConfig:
     """How untrimmed videos are made of trimmed clips."""
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_action_seconds": Renamed("max_action_seconds")}
 
     actions: tuple[str, ...] = ()
     """Classes whose clips are the actions. Default: all that are not background."""
@@ -110,7 +116,7 @@ class StitchConfig:
     gap_seconds: tuple[float, float] = (1.0, 8.0)
     """Shortest and longest stretch of background."""
 
-    most_action_seconds: float = 15.0
+    max_action_seconds: float = 15.0
     """Of longer clips only the beginning is shown."""
 
     fade_frames: int = 0
@@ -142,7 +148,7 @@ class StitchConfig:
         for name, least in (("videos", 2), ("seed", 0), ("fade_frames", 0), ("height", 16), ("width", 16)):
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        for name in ("seconds", "most_action_seconds", "fps"):
+        for name in ("seconds", "max_action_seconds", "fps"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("height", "width"):
@@ -150,7 +156,7 @@ class StitchConfig:
                 raise PipelineError(f"{name} must be even, got {getattr(self, name)}")
         if not 0 < self.visibility <= 1:
             raise PipelineError(f"visibility must be > 0 and <= 1, got {self.visibility}")
-        if self.most_action_seconds * self.fps <= 2 * self.fade_frames:
-            raise PipelineError(f"most_action_seconds must be longer than two fades, got {self.most_action_seconds}")
+        if self.max_action_seconds * self.fps <= 2 * self.fade_frames:
+            raise PipelineError(f"max_action_seconds must be longer than two fades, got {self.max_action_seconds}")
         if not 0 < self.gap_seconds[0] <= self.gap_seconds[1]:
             raise PipelineError(f"gap_seconds must be two numbers, 0 < shortest <= longest, got {self.gap_seconds}")

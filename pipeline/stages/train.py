@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import EpochReport, fit_head
 from sola.errors import SolaError
+from sola.old_names import stored_settings
 
 _CHECKPOINT_FILE = ".train_checkpoint"
 
@@ -103,7 +104,7 @@ def train(
     )
     summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, notes)
     training = {
-        "settings": asdict(config),
+        "settings": stored_settings(config),
         "annotations_sha256": sha256_of_file(annotations_file),
         "training_videos": len(train_items),
         "validation_videos": len(val_items),
@@ -213,7 +214,7 @@ def _finished_before(out: Path, identity: str) -> TrainSummary | None:
 
 
 def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
-    facts = [store.fingerprint(), sha256_of_file(annotations_file), asdict(config)]
+    facts = [store.fingerprint(), sha256_of_file(annotations_file), stored_settings(config)]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

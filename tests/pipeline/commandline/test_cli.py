@@ -18,7 +18,7 @@ from tests.stores import make_store
 from tests.toys import use_toy_encoder
 
 SMALL = ["--sola.hidden", "8", "--sola.steps", "3", "--sola.device", "cpu", "--train.epochs", "1"]
-SMALL += ["--train.min-steps-per-epoch", "2", "--train.head.width", "8", "--train.head.levels", "2"]
+SMALL += ["--train.min-steps-per-epoch", "2", "--train.head.embed-dim", "8", "--train.head.levels", "2"]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_each_step_by_itself(command, videos, tmp_path):
     code, out, _ = command("sola", tmp_path / "store", "--out", tmp_path / "enhanced", "--hidden", 8, "--steps", 3)
     assert code == 0
     assert "3 sequences enhanced" in out
-    small = ["--epochs", 1, "--min-steps-per-epoch", 2, "--head.width", 8, "--head.levels", 2]
+    small = ["--epochs", 1, "--min-steps-per-epoch", 2, "--head.embed-dim", 8, "--head.levels", 2]
     annotations = tmp_path / "annotations.json"
     train = ("train", tmp_path / "enhanced", "--annotations", annotations, "--out", tmp_path / "model", *small)
     assert command(*train)[0] == 0
@@ -125,7 +125,7 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"], "--out must end in .json or .csv, got"),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv, got"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
-        (["probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
+        (["linear-probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
         (["extract", "{}", "--out", "{}/s", "--no-such"], "--no-such"),
     ],
 )
@@ -302,5 +302,5 @@ def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(comman
     (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
     assert command(*words)[0] == 0
     assert command(*words, "--steps", 7, "--config", tmp_path / "s.toml")[0] == 0
-    assert taken == [SolaConfig(), SolaConfig(steps=7, k=4.0)]
+    assert taken == [SolaConfig(), SolaConfig(steps=7, target_sharpness=4.0)]
     assert command("sola", tmp_path, "--out", tmp_path / "e", "--preset", "other")[0] == 2
