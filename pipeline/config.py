@@ -65,6 +65,7 @@ class EvaluateConfig:
     """How detections are compared with ground truth."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"details": Renamed("diagnose")}
+    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
 
     subset: str = "validation"
     """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
@@ -123,6 +124,7 @@ class ProbeConfig:
     """How features are measured without a head; the classifier and its training are the published ones."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"comparison": _COMPARISON}
+    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
 
     train_subset: str = "training"
     """Subset of the annotations that the linear classifier learns from."""

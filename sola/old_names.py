@@ -1,8 +1,8 @@
 """Options that were renamed after version 0.1.
 
-A settings class lists its renamed options in `RENAMED`. Users may give the old names for one release. Files keep the
-names and values of 0.1, so that their bytes, and the hashes that tell whether something is done, stay what they were;
-readers accept both.
+A settings class lists its renamed options in `RENAMED`, and those that 0.1 did not have in `ADDED`. Users may give the
+old names for one release. Files keep the names and values of 0.1 and leave out an added option at its default, so their
+bytes, and the hashes that tell what is done, stay as they were. Readers accept both.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def stored_settings(config: Any) -> dict[str, Any]:
     for option in fields(config):
         name, how = old_names.get(option.name, (option.name, Renamed(option.name)))
         value = getattr(config, option.name)
+        if option.name in getattr(config, "ADDED", ()) and value == option.default:
+            continue
         stored[name] = stored_settings(value) if is_dataclass(value) else how.old_value(value)
     return stored
 

@@ -42,6 +42,16 @@ def with_current_names(app: App, words: Sequence[str]) -> list[str]:
     return current
 
 
+def table_of_command(command: str, values: Mapping[str, Any], *, file: str) -> Any:
+    """Return the table that a file of settings has for a command, or for its old name; None if it has neither."""
+    for old, new in OLD_COMMANDS.items():
+        name = new.replace("-", "_")
+        if command == name and name not in values and old in values:
+            tell_old_name(file, f"[{old}]", f"[{name}]")
+            return values[old]
+    return values.get(command)
+
+
 def table_with_current_names(table: dict[str, Any], arguments: ArgumentCollection, *, file: str) -> dict[str, Any]:
     """Return a table of a file of settings with the current names of the command's options.
 

@@ -11,7 +11,7 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
 from pipeline.commandline.effects import refuse_without_effect, value_of
-from pipeline.commandline.old_options import OLD_COMMANDS, table_with_current_names
+from pipeline.commandline.old_options import table_of_command, table_with_current_names
 from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
@@ -83,10 +83,7 @@ def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any
         return {name: value for name, value in values.items() if name not in _BEFORE_RUN}
     table: Any = values
     for name in command.replace("-", "_").split():
-        old = next(
-            (old for old, new in OLD_COMMANDS.items() if new.replace("-", "_") == name and name not in table), name
-        )
-        table = table.get(old) if isinstance(table, dict) else None
+        table = table_of_command(name, table, file=str(file)) if isinstance(table, dict) else None
     if table is None and not (command == "plan" and "extract" in values):
         wanted = command.replace("-", "_").replace(" ", ".")
         raise PipelineError(f"settings: {file} has no table [{wanted}], so --config has no effect")

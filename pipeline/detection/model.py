@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import PipelineError
-from pipeline.heads.base import Head
+from pipeline.heads.base import Head, current_weight_name
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
 from pipeline.storage.atomic_files import whole_file, write_json
@@ -172,7 +172,7 @@ def _labels(value: Any) -> tuple[str, ...]:
 
 
 def _filled_head(features: StoreSpec, labels: tuple[str, ...], config: HeadConfig, file: Path, sha256: str) -> Head:
-    weights = _read_weights(file, sha256)
+    weights = {current_weight_name(name): value for name, value in _read_weights(file, sha256).items()}
     # Without memory at first: settings may claim any width, and the file must have weights of it.
     with torch.device("meta"):
         expected = build_head(features.channels, len(labels), config).state_dict()

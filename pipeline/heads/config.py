@@ -189,6 +189,8 @@ class PostConfig:
 class TrainConfig:
     """How a head is trained."""
 
+    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
+
     epochs: int = 30
     """Passes over the videos (see min_steps_per_epoch)."""
     min_steps_per_epoch: int = 40

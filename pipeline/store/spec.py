@@ -11,9 +11,10 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import AnyPath
 
+# Spelled as version 0.1 did: the text is in stores and in their fingerprints.
 ROW_MEANING = (
     "row i covers [i * stride_seconds, i * stride_seconds + window_seconds) of the video, counted from its first "
-    "frame; its center is i * stride_seconds + first_center_seconds"
+    "frame; its centre is i * stride_seconds + first_center_seconds"
 )
 OWN_RATE = "video"  # in the place of a rate: each video's own
 _MOST_CHANNELS = 10**7
