@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter, Token
+from cyclopts import Parameter, Token
 
+from pipeline.commandline.help_groups import COMMON, GroupedApp
 from pipeline.storage.location import AnyPath, local_only, location
 
 if sys.version_info >= (3, 11):
@@ -48,12 +49,13 @@ def program_version() -> str:
     return version(DISTRIBUTION)
 
 
-app = App(
+app = GroupedApp(
     name=called_as(sys.argv[0]),
     help=HELP,
     version=program_version,
     version_flags=["--version"],
     default_parameter=LISTS,
+    group_parameters=COMMON,
     suppress_keyboard_interrupt=False,
 )
 Flat = Parameter(name="*")

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from pipeline.commandline import fleet, steps, stores, tools
-from pipeline.commandline.app import app
+from pipeline.commandline.app import DISTRIBUTION, app
+from pipeline.commandline.help_groups import GroupedApp, add_examples
 from pipeline.commandline.old_options import with_current_names
 from pipeline.commandline.option_sources import OptionSources
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
@@ -21,6 +22,7 @@ COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a c
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)
+add_examples(app, DISTRIBUTION)
 
 
 @app.meta.default
@@ -29,6 +31,7 @@ def _launch(
     config: Path | None = None,
     cache_folder: str | None = None,
     cache_gigabytes: str | None = None,
+    help_all: Annotated[bool, Parameter(negative=())] = False,
 ) -> Bound:
     """Read what all commands have in common.
 
@@ -36,7 +39,13 @@ def _launch(
         config: A TOML file whose table [command] holds options, with underscores for dashes; words win over it.
         cache_folder: Folder for local copies of what lies in object storage. Default: ~/.cache/sola-pipeline.
         cache_gigabytes: Most gigabytes of them: 20 unless given, for videos and for arrays each.
+        help_all: Show all options of the command.
     """
+    if help_all:
+        GroupedApp.shows_all = True
+        add_examples(app, DISTRIBUTION)
+        shown: Bound = app.meta.parse_args([*words, "--help"], exit_on_error=False, print_error=False)[:2]
+        return shown
     # In the environment they hold for the processes that this one starts as well.
     for variable, value in ((FOLDER_VARIABLE, cache_folder), (GIGABYTES_VARIABLE, cache_gigabytes)):
         if value is not None:

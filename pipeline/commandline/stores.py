@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pipeline.commandline.app import Location, Locations, app
+from pipeline.commandline.help_groups import GroupedApp
 
-store_app = App(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
+store_app = GroupedApp(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
 app.command(store_app)
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
