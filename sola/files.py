@@ -22,7 +22,7 @@ _MOST = 1_000_000  # of channels
 
 
 def save_module(path: Path, module: SolaModule, config: SolaConfig, extra: Mapping[str, str] | None = None) -> None:
-    """Writes the module as :func:`write_module` does; a reader sees the old file or the whole new one."""
+    """Write the module as `write_module` does; a reader sees the old file or the whole new one."""
     write_atomically(path, lambda temporary: write_module(temporary, module, config, extra))
 
 

@@ -1,6 +1,6 @@
 """What each command does and prints: results on standard output, progress and warnings on standard error.
 
-Each command loads what it uses and no more: looking into a file need not wait for torch.
+Each command imports only what it uses, so that a look into a file does not wait for torch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.storage.location import AnyPath
     from sola.config import SolaConfig
 
-_PROBED = 32  # videos whose durations a dry run looks up
+_PROBED = 32  # number of videos whose durations a dry run reads
 
 
 def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *, dry_run: bool) -> int:
@@ -63,7 +63,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
-        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before the hours that it may spare
+        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before hours of work
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
         on_note = note if team.is_first else None
         enhanced, summary = enhance_store(

@@ -1,6 +1,6 @@
-"""Options that have an effect only beside others. One that would be ignored is refused: nobody varies it in vain.
+"""Refuse options that have no effect beside the others.
 
-What a file of settings says in vain is no error, since one file serves several commands: it is a note.
+In a file of settings they are a note and no error, since one file serves several commands.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ GIVEN, NOT_GIVEN, ABOVE_ZERO, NEVER = "given", "not given", "above zero", "never
 
 @dataclass(frozen=True)
 class Rule:
-    """Options that have an effect where one of the deciders has one of the values (or is GIVEN, …).
+    """Options that have an effect if one of the deciders has one of the values (or is GIVEN, …).
 
-    Names are separated by blanks. One that ends in a dot stands for all options of that group.
+    Names are separated by spaces. One that ends in a dot stands for all options of that group.
     """
 
     options: str
     deciders: str
     values: tuple[Any, ...] | str
     reason: str = "here"
-    """Why the options NEVER have one."""
+    """Why the options NEVER have an effect."""
 
 
 _EXTRACT = (
@@ -83,12 +83,12 @@ _TRAIN = (
         _WITH_LOSS,
     ),
 )
-# What finds, decodes and encodes videos; a store has been through it.
+# The options that find, decode and encode videos; a store needs none of them.
 _OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
 _ON_FEATURES = "where actions are located in features that are there"
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
-# By command, for each the group of options that the names of its rules are below.
+# By command and group of options; the names in a rule are relative to the group.
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "extract": {"": _EXTRACT},
     "sola": {"": (Rule(f"preset {_FITTING}", "module", NOT_GIVEN), *_SOLA)},
@@ -128,14 +128,14 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
 
 
 def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection) -> None:
-    """Refuse options that were typed and would be ignored; note those of a file.
+    """Refuse options on the command line that have no effect; note those of a file.
 
     Args:
         commands: the command's names.
-        arguments: all of its arguments, with what was given for them.
+        arguments: all of its arguments, with their given values.
 
     Raises:
-        PipelineError: an option that was typed has no effect beside the others.
+        PipelineError: an option on the command line has no effect beside the others.
     """
     known = {name: argument for argument in arguments for name in argument.names}
     rules = dict(RULES.get(" ".join(commands), {}))
@@ -149,7 +149,7 @@ def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection
 
 
 def _refuse(given: list[tuple[str, str]], reason: str) -> None:
-    """Refuse what was typed of the options (name, source) that were given; note the others."""
+    """Refuse the given options (name, source) that come from the command line; note the others."""
     for name, source in given:
         if source == "cli":
             raise PipelineError(f"{name} has no effect {reason}")
@@ -159,7 +159,7 @@ def _refuse(given: list[tuple[str, str]], reason: str) -> None:
 
 
 def _given(rule: Rule, group: str, known: dict[str, Argument]) -> Iterator[tuple[str, str]]:
-    """Name and source of those of the rule's options that were given, in a file or by hand."""
+    """Yield name and source of the rule's options that a file or the command line gives."""
     for name in rule.options.split():
         option = _option(group + name)
         found = [one for one in known if one.startswith(option)] if name.endswith(".") else [option]
@@ -197,7 +197,7 @@ def _reason(decider: Argument, rule: Rule) -> str:
 
 
 def value_of(argument: Argument) -> Any:
-    """What was given for an argument, as text or as a bool; its default where nothing was."""
+    """Return the value given for an argument, as text or bool; its default if none was."""
     if not argument.tokens:
         return argument.field_info.default
     token = argument.tokens[-1]

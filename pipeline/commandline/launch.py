@@ -1,5 +1,7 @@
-"""From the words of a command line to a command with its arguments, parsed once: what all commands have in common, then
-the command's own options, then what a file and presets give."""
+"""Parse a command line into a command and its arguments.
+
+First the options that all commands have, then those of the command, then a file of settings and presets.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,13 @@ def _launch(
     cache_gigabytes: str | None = None,
     help_all: Annotated[bool, Parameter(negative=())] = False,
 ) -> Bound:
-    """Read what all commands have in common.
+    """Read the options that all commands have.
 
     Args:
-        config: A TOML file whose table [command] holds options, with underscores for dashes; words win over it.
-        cache_folder: Folder for local copies of what lies in object storage. Default: ~/.cache/sola-pipeline.
-        cache_gigabytes: Most gigabytes of them: 20 unless given, for videos and for arrays each.
+        config: A TOML file with a table [command] of options, with underscores for dashes. The command line
+            overrides it.
+        cache_folder: Folder for local copies of files in object storage. Default: ~/.cache/sola-pipeline.
+        cache_gigabytes: Maximum size of these copies in gigabytes, for videos and for arrays each. Default: 20.
         help_all: Show all options of the command.
     """
     if help_all:
@@ -46,18 +49,18 @@ def _launch(
         add_examples(app, DISTRIBUTION)
         shown: Bound = app.meta.parse_args([*words, "--help"], exit_on_error=False, print_error=False)[:2]
         return shown
-    # In the environment they hold for the processes that this one starts as well.
+    # In the environment, so that processes that this one starts have them as well.
     for variable, value in ((FOLDER_VARIABLE, cache_folder), (GIGABYTES_VARIABLE, cache_gigabytes)):
         if value is not None:
             os.environ[variable] = value
-    cache_bytes()  # a wrong number is refused at once
+    cache_bytes()  # refuse a wrong number at once
     app.config = (OptionSources(config),)
     command, bound, _ = app.parse_args(with_current_names(app, words), exit_on_error=False, print_error=False)
     return command, bound
 
 
 def bound_command(words: Sequence[str]) -> Bound:
-    """The command that the words name, and its arguments.
+    """Return the command that the words name, and its arguments.
 
     Raises:
         CycloptsError, PipelineError, SolaError: the words do not make a command.

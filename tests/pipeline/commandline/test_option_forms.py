@@ -82,6 +82,7 @@ BESIDE = {
     "ray-range-minutes": "executor ray",
     "weights-flow": "streams flow",
     "blocked-videos": "protocol opentad",
+    "export videos": "to fiftyone",
 }
 
 
@@ -139,8 +140,9 @@ def needed(command: str, option: str) -> dict[str, list[str]]:
             words[decider.name] = ["9"]
     words = {name: values[:1] for name, values in words.items()}
     prefix, _, name = option.removeprefix("--").rpartition(".")
-    if name in BESIDE and command != "localize":
-        beside, value = BESIDE[name].split()
+    found = BESIDE.get(f"{command} {name}", BESIDE.get(name))
+    if found and command != "localize":
+        beside, value = found.split()
         words[f"--{prefix}.{beside}" if prefix else f"--{beside}"] = [value]
     return words
 
