@@ -41,7 +41,7 @@ def main() -> None:
     print(fitted.text())
 
     # %% Train a small head
-    settings = TrainConfig(epochs=10, min_steps_per_epoch=10, head=HeadConfig(width=64, levels=4))
+    settings = TrainConfig(epochs=10, min_steps_per_epoch=10, head=HeadConfig(embed_dim=64, levels=4))
     print(train(enhanced, annotations, out / "model", settings).text())
 
     # %% Locate actions in the raw videos, on the fly, and evaluate

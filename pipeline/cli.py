@@ -1,4 +1,4 @@
-"""The command line: runs one command and turns what went wrong into one line and an exit code."""
+"""The command line: run one command; turn an error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _MEMORY_REMEDY = (
 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits with its code; what the user can mend is one line on standard error."""
-    # Decoders and encoder share the cores: threads that spin while they wait would take them from the decoders.
-    # It must be said before torch is loaded.
+    """Run one command and exit with its code. An error that the user can fix is one line on standard error."""
+    # Decoders and encoder share the cores: threads that spin while they wait would slow the decoders.
+    # Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -56,8 +56,8 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
 class _Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM.
 
-    Python ends itself by SIGINT, whatever exit code is asked for, once a KeyboardInterrupt proper has left code that
-    it ran from a string, as libraries do while they are imported.
+    After a plain KeyboardInterrupt leaves code that Python ran from a string, as libraries do during import, Python
+    ends itself by SIGINT, whatever the exit code.
     """
 
 

@@ -9,17 +9,29 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline.commandline.app import app  # noqa: E402
-from pipeline.commandline.launch import COMMANDS  # noqa: E402  (the commands add themselves to the app)
+from pipeline.commandline.help_groups import EXAMPLES, GroupedApp  # noqa: E402
+from pipeline.commandline.launch import app  # noqa: E402  (the commands add themselves to the app)
 
 FILE = ROOT / "docs" / "commands.md"
+NAME = "sola-pipeline"
 
 
 def reference() -> str:
-    """Return the text of docs/commands.md."""
-    assert COMMANDS
+    """Return the text of docs/commands.md: all options of all commands, as `--help-all` shows them."""
+    GroupedApp.shows_all = True
     text = app.generate_docs(output_format="markdown", recursive=True)
     text = re.sub(r"## Table of Contents\n.*?(?=\n\*\*Commands\*\*)", "", text, flags=re.DOTALL)
+    text = re.sub(r"python -m pipeline(?: -m pipeline)?|command_reference\.py", NAME, text)
+    text = re.sub(r"#(?:python-m-pipeline|command-referencepy)-", f"#{NAME}-", text)
+    for command, words in EXAMPLES.items():
+        usage = re.compile(rf"(^```console\n{NAME} {command}\b(?! COMMAND).*?^```\n)", flags=re.MULTILINE | re.DOTALL)
+        text = usage.sub(rf"\1\nExample: `{NAME} {words}`\n", text, count=1)
+    first, *others = re.split(r"(?=^\*\*All commands\*\*:)", text, flags=re.MULTILINE)
+    kept = [
+        others[0],
+        *(re.sub(r"\A\*\*All commands\*\*:.*?(?=^#|\Z)", "", one, flags=re.M | re.S) for one in others[1:]),
+    ]
+    text = first + "".join(kept)
     return re.sub(r"[ \t]+\n", "\n", f"{text.strip()}\n")
 
 

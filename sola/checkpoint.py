@@ -11,6 +11,7 @@ import torch
 from sola.config import SolaConfig, config_to_dict
 from sola.errors import SolaError
 from sola.files import first_line, write_atomically
+from sola.old_names import current_names
 from sola.sampling import FeatureSource
 
 FORMAT = "sola-checkpoint-2"
@@ -63,6 +64,10 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     saved = content.get("identity")
     if not isinstance(saved, dict) or not isinstance(content.get("state"), dict):
         raise SolaError(f"{path} is a damaged checkpoint: delete it to start over")
+    try:
+        saved, identity = (current_names(SolaConfig, names) for names in (saved, identity))
+    except ValueError as error:
+        raise SolaError(f"{path} is a damaged checkpoint ({error}): delete it to start over") from None
     differing = [
         f"{name} (checkpoint {_short(saved.get(name))}, now {_short(identity.get(name))})"
         for name in sorted(saved.keys() | identity.keys())

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, get_args
 
 from sola.errors import SolaError
+from sola.old_names import Renamed, current_names, stored_settings
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Gate = Literal["tanh", "linear", "open"]
-Comparison = Literal["raw", "centred", "standardised", "whitened"]
+Normalization = Literal["none", "center", "standardize", "whiten"]
 SolaPreset = Literal["hacs"]
 
 
@@ -24,6 +25,16 @@ class SolaConfig:
     Source: Kang et al., "Soft-Landing Strategy for Alleviating the Task Discrepancy Problem in Temporal
         Action Localization Tasks", CVPR 2023, section 4 and the authors' settings for HACS.
     """
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {
+        "step": Renamed("position_stride"),
+        "start": Renamed("first_position"),
+        "size": Renamed("tsm_size"),
+        "k": Renamed("target_sharpness"),
+        "comparison": Renamed(
+            "normalize", {"raw": "none", "centred": "center", "standardised": "standardize", "whitened": "whiten"}
+        ),
+    }
 
     hidden: int = 512
     """Channels of the module's hidden layers."""
@@ -40,36 +51,37 @@ class SolaConfig:
     window_snippets: int = 23
     """Consecutive snippets in a training window."""
 
-    start: int = 4
+    first_position: int = 4
     """First compared position in the window, counted from 0."""
 
-    step: int = 2
+    position_stride: int = 2
     """Snippets between compared positions."""
 
-    size: int = 8
+    tsm_size: int = 8
     """Number of compared positions: the side of the temporal self-similarity matrix."""
 
-    k: float = 16.0
-    """Sharpness K of the target sigmoid(K / d²), d the interval in steps: larger means alike for longer."""
+    target_sharpness: float = 16.0
+    """Sharpness K of the target sigmoid(K / d²), d the interval in strides: with a larger K, snippets stay alike for
+    longer."""
 
     scales: tuple[int, ...] = (1,)
-    """Multiples of `step` that take turns, one an optimizer step, the window growing with them; (1,) is published."""
+    """Multiples of position_stride that take turns, one an optimizer step; the window grows with them. Published: 1."""
 
     input_weight: float = 0.0
-    """How far the target listens to the input, 0 to 1: an interval is measured by its steps (0, published) or by
-    how much the input changes along it (1), so that a boundary separates more than the same time inside a segment."""
+    """How far the target follows the input, 0 to 1. It measures an interval by time (0, published) or by how much the
+    input changes along it (1): then a boundary separates more than the same time inside a segment."""
 
     input_contrast: float = 2.0
-    """Power to which a change of the input is raised where the target listens to it: the larger, the more a
-    boundary outweighs noise."""
+    """Power of a change of the input where the target follows it: the larger, the more a boundary outweighs noise."""
 
-    comparison: Comparison = "raw"
-    """What cosines compare: the features (raw, published), or the features less their mean over the data (centred),
-    also divided by each channel's deviation (standardised), or decorrelated (whitened). Features that are all
-    positive are never unrelated when compared raw."""
+    normalize: Normalization = "none"
+    """What to do to features before they are compared: nothing (none, published), subtract their mean over the data
+    (center), also divide by each channel's deviation (standardize), or decorrelate the channels (whiten). Without it,
+    features that are all positive always look alike."""
 
     predictor: bool = True
-    """Compare through a predictor (training only); without it the loss is symmetric but for the stop-gradient."""
+    """Compare through a predictor (in training only); without it the loss is symmetric except for the
+    stop-gradient."""
 
     predictor_hidden: int = 512
     """Channels of the predictor's hidden layer."""
@@ -78,32 +90,31 @@ class SolaConfig:
     """Learning rate of AdamW."""
 
     gate_learning_rate: float | None = None
-    """Learning rate of the gate's alpha; none: the same as for all weights."""
+    """Learning rate of the gate's alpha. Default: as for all weights."""
 
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
 
     batch_size: int = 256
-    """Most windows in an optimizer step; an epoch is cut into steps of nearly equal size."""
+    """Windows in an optimizer step, at most; an epoch is split into steps of nearly equal size."""
 
     epochs: int = 150
-    """Passes over the videos, used when `steps` is not given."""
+    """Passes over the videos, if steps is not given."""
 
     steps: int | None = None
-    """Optimizer steps, in place of `epochs`; 150 epochs of HACS are about 22,000."""
+    """Optimizer steps, in place of epochs; 150 epochs of HACS are about 22,000."""
 
     windows_per_video: int = 1
     """Windows drawn from each video in an epoch."""
 
     precision: Precision = "fp32"
-    """Arithmetic of the convolutions in training: fp32, bf16 (autocast), or auto (bf16 where hardware has it)."""
+    """Arithmetic of the convolutions in training: fp32, bf16 (autocast), or auto (bf16 if the hardware has it)."""
 
     device: Device = "auto"
-    """Where to train; auto takes cuda when there is one."""
+    """Where to train; auto uses CUDA if available."""
 
     readers: int = 1
-    """Steps whose windows are read ahead, each by a thread of its own; more help where features lie on slow
-    storage."""
+    """Steps to read ahead, each by a thread of its own; more help on slow storage."""
 
     seed: int = 0
     """Seed of the initial weights and of the windows drawn."""
@@ -117,17 +128,17 @@ class SolaConfig:
     def __post_init__(self) -> None:
         _check_literals(self)
         at_least_one = (
-            "hidden", "window_snippets", "step", "size", "predictor_hidden", "batch_size", "epochs",
+            "hidden", "window_snippets", "position_stride", "tsm_size", "predictor_hidden", "batch_size", "epochs",
             "windows_per_video", "readers", "checkpoint_every_steps", "log_every_steps",
         )  # fmt: skip
         for name in at_least_one:
             _check_integer(self, name, least=1)
-        for name in ("start", "seed"):
+        for name in ("first_position", "seed"):
             _check_integer(self, name, least=0)
         if self.steps is not None:
             _check_integer(self, "steps", least=1)
         _check_layers(self.kernel_sizes, self.dilations)
-        _check_positive(self, "k")
+        _check_positive(self, "target_sharpness")
         _check_positive(self, "input_contrast")
         _check_positive(self, "learning_rate")
         if self.gate_learning_rate is not None:
@@ -135,25 +146,27 @@ class SolaConfig:
         if not 0 <= self.input_weight <= 1:
             raise SolaError(f"input_weight must be from 0 to 1, got {self.input_weight}")
         if not self.scales or min(self.scales) < 1:
-            raise SolaError(f"scales must be one or more multiples of step, each >= 1, got {self.scales}")
+            raise SolaError(f"scales must be one or more multiples of position_stride, each >= 1, got {self.scales}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise SolaError(f"weight_decay must be >= 0, got {self.weight_decay}")
         if self.positions[-1] >= self.window_snippets:
             raise SolaError(
-                f"the last compared position, start + (size - 1) * step = {self.positions[-1]}, must be less than "
-                f"window_snippets, got {self.window_snippets}: lengthen the window or compare fewer positions"
+                f"the last position, first_position + (tsm_size - 1) * position_stride = {self.positions[-1]}, "
+                f"must be less than window_snippets, got {self.window_snippets}: lengthen the window or compare fewer "
+                "positions"
             )
 
     @property
     def positions(self) -> tuple[int, ...]:
         """The compared positions of a window."""
-        return tuple(range(self.start, self.start + self.size * self.step, self.step))
+        first, stride = self.first_position, self.position_stride
+        return tuple(range(first, first + self.tsm_size * stride, stride))
 
     def at_scale(self, factor: int) -> "SolaConfig":
-        """The configuration with `factor` times the step, and the window as much longer as its positions reach."""
-        step = self.step * factor
-        window = self.window_snippets + (self.size - 1) * (step - self.step)
-        return replace(self, step=step, window_snippets=window, scales=(1,))
+        """The configuration with `factor` times the stride, and a window that is longer by as much."""
+        stride = self.position_stride * factor
+        window = self.window_snippets + (self.tsm_size - 1) * (stride - self.position_stride)
+        return replace(self, position_stride=stride, window_snippets=window, scales=(1,))
 
 
 def preset(name: str) -> SolaConfig:
@@ -169,11 +182,15 @@ def preset(name: str) -> SolaConfig:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
-    """The configuration that `dataclasses.asdict` and JSON have turned into a mapping.
+    """Return the configuration of a mapping that `config_to_dict` and JSON made; current names are read as well.
 
     Raises:
         SolaError: a name is unknown, or a value is not accepted.
     """
+    try:
+        values = current_names(SolaConfig, values)
+    except ValueError as error:
+        raise SolaError(str(error)) from None
     known = {field.name for field in fields(SolaConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -183,12 +200,12 @@ def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
 
 
 def config_to_dict(config: SolaConfig) -> dict[str, Any]:
-    """The configuration as a mapping of JSON's types."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    """Return the configuration as a mapping of JSON's types, with the names that files have."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in stored_settings(config).items()}
 
 
 def _check_literals(config: SolaConfig) -> None:
-    literals = {"precision": Precision, "device": Device, "gate": Gate, "comparison": Comparison}
+    literals = {"precision": Precision, "device": Device, "gate": Gate, "normalize": Normalization}
     for name, literal in literals.items():
         value, accepted = getattr(config, name), get_args(literal)
         if value not in accepted:

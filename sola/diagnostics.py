@@ -82,7 +82,7 @@ def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
         config: the window, the batch, the budget.
     """
     warnings = []
-    longest = max(config.scales) * config.step
+    longest = max(config.scales) * config.position_stride
     if lengths.max() <= longest:
         warnings.append(
             f"no video has more than {_counted(longest, 'snippet')}, so no two compared positions ever fall into one "
@@ -141,7 +141,7 @@ def _no_variation(first: Curve) -> list[str]:
 
 
 def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
-    center = ["set comparison=centred"] if config.comparison == "raw" else []
+    center = ["set normalize=center"] if config.normalize == "none" else []
     if last.spread < 0.1 * first.spread:
         return [
             f"at step {last.step} the features have collapsed towards one direction: their spread fell from "
@@ -152,7 +152,7 @@ def _collapse(first: Curve, last: Curve, config: SolaConfig) -> list[str]:
     if last.rank - 1 < 0.1 * (first.rank - 1):
         return [
             f"at step {last.step} the snippets of a window have become alike: the rank of their self-similarity fell "
-            f"from {first.rank:.2f} to {last.rank:.2f} of {config.size}; "
+            f"from {first.rank:.2f} to {last.rank:.2f} of {config.tsm_size}; "
             f"{_either([*center, 'lower k', 'lower learning_rate'])}"
         ]
     return []
@@ -189,7 +189,7 @@ def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
         return []
     loss, constant, least = _losses(history)
     gate = history[-1].gate
-    remedies = ["set comparison=centred"] if config.comparison == "raw" else []
+    remedies = ["set normalize=center"] if config.normalize == "none" else []
     remedies += ["raise learning_rate (1e-3, say)"] if config.learning_rate < 1e-3 else []
     remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" and abs(gate) < 1e-3 else []
     return [

@@ -40,7 +40,7 @@ class EvaluationConfig:
     epochs: int = 16
     """Passes over the training snippets."""
 
-    least_steps: int = 3000
+    min_steps: int = 3000
     """Optimizer steps to take at least: with few snippets, the epochs above would end before anything is learned."""
 
     counted_epochs: int = 10
@@ -57,7 +57,7 @@ class EvaluationConfig:
     """Distances from a boundary, in snippets, within which to measure the accuracy; away is beyond the largest."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "least_steps", "counted_epochs"):
+        for name in ("batch_size", "epochs", "min_steps", "counted_epochs"):
             if getattr(self, name) < 1:
                 raise SolaError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -199,7 +199,7 @@ def _counted_epochs(
     weight = torch.from_numpy(foreground_weight - background_weight).to(rows)
     velocity = torch.zeros_like(weight)
     steps_in_epoch = -(-count // config.batch_size)
-    epochs = max(config.epochs, -(-config.least_steps // steps_in_epoch))
+    epochs = max(config.epochs, -(-config.min_steps // steps_in_epoch))
     for epoch in range(epochs):
         order = torch.from_numpy(random.permutation(count))
         sgd_epoch(weight, velocity, rows, labels, order, counts=counts, config=config)

@@ -107,7 +107,7 @@ def fit(
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
     _refuse_idle(len(lengths), config, team)
-    statistics = feature_statistics(source, lengths, channels, config.comparison)
+    statistics = feature_statistics(source, lengths, channels, config.normalize)
     fit_state = new_fit_state(channels, config, statistics=statistics, team=team)
     identity = fit_identity(source, lengths, config, channels)
     progress = _Progress(fit_state, config, total, checkpoint, identity)

@@ -102,11 +102,11 @@ def new_fit_state(
 def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.device) -> Scale:
     scaled = config.at_scale(factor)
     # Intervals count in the unscaled step, so that the same distance in time means the same at every scale.
-    k = config.k / factor**2
+    k = config.target_sharpness / factor**2
     return Scale(
-        config=replace(scaled, k=k),
+        config=replace(scaled, target_sharpness=k),
         plan=plan_gather(module, scaled.positions).to(device),
-        target=target_tsm(config.size, k).to(device),
+        target=target_tsm(config.tsm_size, k).to(device),
     )
 
 
@@ -143,7 +143,7 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
     if config.input_weight > 0:
         target = input_aware_target(
             compare(x),
-            config.k,
+            config.target_sharpness,
             weight=config.input_weight,
             contrast=config.input_contrast,
             valid=valid,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sola.config import Comparison
+from sola.config import Normalization
 from sola.sampling import FeatureSource, PrefetchingSource
 
 # More than enough rows for the covariance of 2048 channels; reading them one by one takes seconds.
@@ -40,20 +40,20 @@ class FeatureStatistics:
 
 
 def feature_statistics(
-    source: FeatureSource, lengths: np.ndarray, channels: int, comparison: Comparison
+    source: FeatureSource, lengths: np.ndarray, channels: int, normalize: Normalization
 ) -> FeatureStatistics | None:
     """Return the statistics that the comparison needs, float64; None for raw features.
 
     They come from at most 16,384 rows, spread evenly over all snippets of all videos.
     """
-    if comparison == "raw":
+    if normalize == "none":
         return None
     rows = _spread_rows(source, lengths)
     origin = rows.mean(axis=0)
     centred = rows - origin
-    if comparison == "centred":
+    if normalize == "center":
         scale = np.ones(channels)
-    elif comparison == "standardised":
+    elif normalize == "standardize":
         variance = np.square(centred).mean(axis=0)
         scale = 1 / np.sqrt(variance + SHRINKAGE * variance.mean() + np.finfo(np.float64).tiny)
     else:

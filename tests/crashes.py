@@ -42,7 +42,7 @@ TINY_HEAD = [
     "cpu",
     "--head.kind",
     "actionness",
-    "--head.width",
+    "--head.embed-dim",
     "8",
 ]
 
@@ -180,7 +180,17 @@ def victims(folder: Path) -> list[Victim]:
     filmed = _annotate(folder / "filmed.json", {name: frames / 10 for name, frames in lengths.items()})
     features, annotated = str(folder / "features"), ["--annotations", str(truth)]
     run = ["run", "--videos", str(folder / "clips"), "--annotations", str(filmed), "--extract.workers", "1"]
-    run += ["--sola.steps", "4", "--sola.window-snippets", "8", "--sola.size", "4", "--sola.step", "1", "--sola.start"]
+    run += [
+        "--sola.steps",
+        "4",
+        "--sola.window-snippets",
+        "8",
+        "--sola.tsm-size",
+        "4",
+        "--sola.position_stride",
+        "1",
+        "--sola.first-position",
+    ]
     run += ["1", "--sola.hidden", "4", "--sola.device", "cpu", "--localize.device", "cpu"]
     run += [word.replace("--", "--train.") for word in TINY_HEAD]
     pictures = r"\.(svg|png)$"

@@ -141,7 +141,7 @@ def make_store_files(folder: Path) -> None:
 
 def make_model(folder: Path) -> None:
     store = arrays(folder)
-    config = HeadConfig(width=4, levels=2, stem_blocks=1, tower_layers=1)
+    config = HeadConfig(embed_dim=4, levels=2, stem_blocks=1, tower_layers=1)
     module, _ = initial_networks(3, SOLA)
     head = build_head(3, 2, config)
     save_model(

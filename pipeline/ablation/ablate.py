@@ -32,11 +32,12 @@ from pipeline.progress import progress
 from pipeline.stages.extract import extract
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
+from sola.old_names import OnOld
 
 Say = Callable[[str], None]
 
 
-def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[CellResult]:
+def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say, on_old: OnOld | None = None) -> list[CellResult]:
     """Run the ablation in `file` and return the results in the order of the cells.
 
     A failed cell does not stop the others. After an interruption, the same call resumes.
@@ -46,11 +47,12 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say) -> list[Cel
         out: the folder of results.
         config: data, jobs and what to keep.
         say: called with each line of progress.
+        on_old: called with each old name of an option in the file, and the new one.
 
     Raises:
         PipelineError, SolaError, EncoderError: the file is not accepted, or there are no features.
     """
-    cells = read_plan(file, config)
+    cells = read_plan(file, config, on_old=on_old)
     stores = _stores(cells, out, config, say)
     if config.execution.executor == "ray":
         say(f"{counted(len(cells), 'cell')}, by Ray workers")

@@ -58,7 +58,7 @@ def work_cell(
     # Without annotations there is no head to train.
     config = replace(cell.config, out=folder, baseline=False, annotations=annotations if cell.config.use_head else None)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
-    result = probe([_seen_by_head(config, store)], annotations, cell.config.probe)
+    result = probe([_seen_by_head(config, store)], annotations, cell.config.linear_probe)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
     scores["majority"] = result.stores[0].scores.majority
     for evaluation in evaluations.values():

@@ -7,8 +7,8 @@ seeds = [0, 1, 2]
 [grid]                                # every combination
 sola.kernel_sizes = [[1, 1, 1], [5, 1, 1]]
 [[variants]]                          # named settings, each combined with the grid
-name = "centred"
-sola.comparison = "centred"
+name = "centered"
+sola.normalize = "center"
 [sola]                                # settings of all cells, as in the file of `run`: [extract], [sola], [train], …
 steps = 2000
 """
@@ -32,8 +32,9 @@ from pipeline.cluster.config import settings_of_results
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.storage.read_files import read_toml
+from sola.old_names import OnOld, current_names, stored_name
 
-_STAGES = ("extract", "sola", "train", "localize", "evaluate", "probe")
+_STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
 _OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
 
 
@@ -74,17 +75,18 @@ def value_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
+def read_plan(file: Path, given: AblateConfig, *, on_old: OnOld | None = None) -> list[Cell]:
     """Return the cells of an ablation, in the order of the file; equal cells appear once.
 
     Args:
         file: TOML, as described above.
         given: the command line's options, which override the file.
+        on_old: called with each old name of an option in the file, and the new one.
 
     Raises:
         PipelineError: the file is absent or not TOML, or an option is unknown or not accepted.
     """
-    values = read_toml(file)
+    values = _with_current_names(file, read_toml(file), on_old)
     if unknown := sorted(set(values) - {*_STAGES, *_OWN, "use_sola"}):
         accepted = ", ".join([*_OWN, *_STAGES, "use_sola"])
         raise PipelineError(f"{file}: unknown entries {', '.join(unknown)}; accepted are {accepted}")
@@ -104,6 +106,20 @@ def read_plan(file: Path, given: AblateConfig) -> list[Cell]:
         cell = _cell(file, {**common, **source}, shown, options, annotations, seed)
         cells.setdefault(cell.name, cell)
     return list(cells.values())
+
+
+def _with_current_names(file: Path, values: dict[str, Any], on_old: OnOld | None) -> dict[str, Any]:
+    """Return the file's content with the current names of options, in its tables, its grid and its variants."""
+    try:
+        current: dict[str, Any] = current_names(CellConfig, values, on_old)
+        for name, table in current.items():
+            if name == "grid" and isinstance(table, dict):
+                current[name] = current_names(CellConfig, table, on_old)
+            elif name == "variants" and isinstance(table, list):
+                current[name] = [current_names(CellConfig, one, on_old) for one in table]
+    except (ValueError, TypeError) as error:
+        raise PipelineError(f"{file}: {error}") from None
+    return current
 
 
 def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -149,7 +165,7 @@ def _cell(
         settings.pop("sola", None)
     _put(settings, "sola.seed", seed)
     _put(settings, "train.seed", seed)
-    _put(settings, "probe.seeds", [seed])
+    _put(settings, "linear_probe.seeds", [seed])
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
     config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
@@ -157,7 +173,8 @@ def _cell(
     settled = settings_of_results(config)
     facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
-    words = re.sub(r"[^A-Za-z0-9.=_]+", "-", label_of(shown))[:60].strip("-.")
+    stored = dict(stored_name(CellConfig, option, value) for option, value in shown.items())
+    words = re.sub(r"[^A-Za-z0-9.=_]+", "-", label_of(stored))[:60].strip("-.")
     name = f"{words}-seed{seed}-{identity[:10]}"
     return Cell(name=name, options=shown, seed=seed, store=store, config=config)
 
@@ -167,14 +184,14 @@ def _check_name(file: Path, name: str, *, from_store: bool) -> None:
         return
     stage, _, option = name.partition(".")
     if stage not in _STAGES or not option:
-        raise PipelineError(f"{file}: {name!r} must be use_sola or an option of a stage, such as sola.k")
+        raise PipelineError(f"{file}: {name!r} must be use_sola or an option of a stage, such as sola.steps")
     _refuse_seeds(file, [name])
     if stage == "extract" and from_store:
         raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")
 
 
 def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
-    for name in {"sola.seed", "train.seed", "probe.seeds"} & set(names):
+    for name in {"sola.seed", "train.seed", "linear_probe.seeds"} & set(names):
         raise PipelineError(f"{file}: {name} must not be set by itself; seeds = [...] sets it")
 
 

@@ -190,7 +190,7 @@ def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: fl
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the tolerance of {tolerance:.3g} s; correct the "
-            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `probe`: "
+            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `linear-probe`: "
             "--tolerance-seconds); times are seconds: are these frames?"
         )
 

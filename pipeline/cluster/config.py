@@ -1,4 +1,4 @@
-"""The settings that say where work is done. They change no result, so they are no part of what identifies one."""
+"""The settings that say where work is done. They change no result, so they are not part of its identity."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
+from sola.old_names import stored_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,21 +14,21 @@ class ExecutionConfig:
     """Where work is done: on this machine, or by the workers of a Ray cluster."""
 
     executor: Literal["local", "ray"] = "local"
-    """Where the work is done: local, on this machine, with nothing to start; or ray, by the workers of a cluster that
-    all see the same files under the same paths (pip install "sola-pipeline[ray]")."""
+    """Where to work: on this machine (local), or on the workers of a Ray cluster (ray). All of them must see the same
+    files under the same paths. Needs pip install "sola-pipeline[ray]"."""
 
     ray_address: str | None = None
-    """The cluster: HOST:PORT, or auto for the one of this machine. Default: $RAY_ADDRESS; without it Ray is started
-    here, for the time of the job."""
+    """The cluster: HOST:PORT, or auto for the one of this machine. Default: $RAY_ADDRESS; if that is not set, Ray is
+    started here for the time of the job."""
 
     ray_workers: int | None = None
-    """Most workers at a time. Default: as many as the cluster has room for."""
+    """Maximum number of workers at a time. Default: as many as fit."""
 
     ray_cpus_per_worker: int | None = None
-    """Cores of a worker. Default: 4, or the share of a GPU, or as many as the smallest machine has."""
+    """Cores per worker. Default: 4, or the share of a GPU, or as many as the smallest machine has."""
 
     ray_gpus_per_worker: float | None = None
-    """GPUs of a worker; 0.5 puts two workers on one. Default: 1 in a cluster that has some, else 0."""
+    """GPUs per worker; 0.5 puts two workers on one GPU. Default: 1 if the cluster has GPUs, else 0."""
 
     def __post_init__(self) -> None:
         if self.executor not in ("local", "ray"):
@@ -49,11 +50,11 @@ class ExtractExecutionConfig(ExecutionConfig):
     """The same for extraction, which can be divided further."""
 
     ray_decoders: int | None = None
-    """Further workers of one core each that decode for each worker, on any machine of the cluster, and hand it their
-    frames. Default: none; a worker decodes for itself, on its own cores."""
+    """Decoders per worker: further workers of one core each, on any machine, that send it their frames. Default: none;
+    a worker decodes on its own cores."""
 
     ray_range_minutes: float | None = None
-    """A video that is longer is cut into ranges of at most this length, for several workers. Default: 20."""
+    """Split a longer video into ranges of at most this length, for several workers. Default: 20."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,12 +66,14 @@ class ExtractExecutionConfig(ExecutionConfig):
 
 
 def settings_of_results(config: Any) -> Any:
-    """A stage's settings as JSON values, without those that say where the work is done: what identifies its result.
+    """Return a stage's settings as files have them, without those that say where the work is done.
+
+    They identify its result.
 
     Args:
         config: a dataclass of settings.
     """
-    return _without_execution(asdict(config))
+    return _without_execution(stored_settings(config))
 
 
 def _without_execution(value: Any) -> Any:

@@ -1,11 +1,12 @@
 """What each command does and prints: results on standard output, progress and warnings on standard error.
 
-Each command loads what it uses and no more: looking into a file need not wait for torch.
+Each command imports only what it uses, so that a look into a file does not wait for torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.storage.location import AnyPath
     from sola.config import SolaConfig
 
-_PROBED = 32  # videos whose durations a dry run looks up
+_PROBED = 32  # number of videos whose durations a dry run reads
 
 
 def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *, dry_run: bool) -> int:
@@ -62,7 +63,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
-        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before the hours that it may spare
+        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before hours of work
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
         on_note = note if team.is_first else None
         enhanced, summary = enhance_store(
@@ -131,7 +132,7 @@ def run_evaluate(
     if out is not None:
         require_suffix(out, ".json")
     written = picture_files(errors_plot) if errors_plot is not None else []
-    result = evaluate(detections, annotations, replace(settings, details=settings.details or errors_plot is not None))
+    result = evaluate(detections, annotations, replace(settings, diagnose=settings.diagnose or errors_plot is not None))
     if result.errors is not None and written:
         save_figure(plot_errors(result.errors), written)
     if out is not None:
@@ -195,7 +196,7 @@ def run_tsm(paths: list[AnyPath], video: str, out: Path, annotations: Path | Non
     return 0
 
 
-def run_probe(paths: list[AnyPath], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
+def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
     from pipeline.stages.linear_probe import probe, probe_rows
     from pipeline.storage.atomic_files import write_json
     from pipeline.store.feature_store import FeatureStore
@@ -203,7 +204,7 @@ def run_probe(paths: list[AnyPath], annotations: Path, out: Path | None, setting
 
     if out is not None:
         require_suffix(out, ".json")
-    with progress("probe", total=1) as report:
+    with progress("linear-probe", total=1) as report:
         result = probe([FeatureStore.open(path) for path in paths], annotations, settings, report=report)
     if out is not None:
         write_json(out, result.as_json())
@@ -220,9 +221,10 @@ def run_probe(paths: list[AnyPath], annotations: Path, out: Path | None, setting
 def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     from pipeline.ablation.ablate import ablate
     from pipeline.ablation.results import settings_of, table_of, write_results
+    from pipeline.commandline.old_options import tell_old_name
     from pipeline.text.table import table_text
 
-    results = ablate(file, out, settings, say=say_stage)
+    results = ablate(file, out, settings, say=say_stage, on_old=partial(tell_old_name, str(file)))
     written = write_results(results, out)
     header, rows = table_of(settings_of(results))
     show(table_text("Mean and deviation over the seeds, in %", header, rows))

@@ -1,6 +1,6 @@
-"""Options that have an effect only beside others. One that would be ignored is refused: nobody varies it in vain.
+"""Refuse options that have no effect beside the others.
 
-What a file of settings says in vain is no error, since one file serves several commands: it is a note.
+In a file of settings they are a note and no error, since one file serves several commands.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ GIVEN, NOT_GIVEN, ABOVE_ZERO, NEVER = "given", "not given", "above zero", "never
 
 @dataclass(frozen=True)
 class Rule:
-    """Options that have an effect where one of the deciders has one of the values (or is GIVEN, …).
+    """Options that have an effect if one of the deciders has one of the values (or is GIVEN, …).
 
-    Names are separated by blanks. One that ends in a dot stands for all options of that group.
+    Names are separated by spaces. One that ends in a dot stands for all options of that group.
     """
 
     options: str
     deciders: str
     values: tuple[Any, ...] | str
     reason: str = "here"
-    """Why the options NEVER have one."""
+    """Why the options NEVER have an effect."""
 
 
 _EXTRACT = (
@@ -53,7 +53,7 @@ _WITH_LOSS = ("unified_with_loss", "auxiliary")
 _WITH_MODULE = ("unified", "unified_with_loss")
 _TRAIN = (
     Rule(
-        "head.levels head.block head.position head.first_range_snippets head.centre_radius head.focal_alpha "
+        "head.levels head.block head.position head.regression_range head.center_sample_radius head.focal_alpha "
         "head.focal_gamma head.regression_weight head.attention_window head.attention_heads",
         "head.kind",
         ("anchor_free",),
@@ -62,7 +62,7 @@ _TRAIN = (
     Rule("head.stem_blocks", "head.kind", ("anchor_free", "gtad")),
     Rule("head.tower_layers", "head.kind", ("anchor_free", "actionness")),
     Rule(
-        "head.gtad_neighbours head.gtad_groups head.gtad_samples head.gtad_max_duration_snippets",
+        "head.gtad_neighbors head.gtad_groups head.gtad_samples head.gtad_max_duration_snippets",
         "head.kind",
         ("gtad",),
     ),
@@ -76,18 +76,19 @@ _TRAIN = (
         "module.hidden module.kernel_sizes module.dilations module.gate module.gate_learning_rate", "sola", _WITH_MODULE
     ),
     Rule(
-        "module.window_snippets module.start module.step module.size module.k module.scales module.input_weight "
-        "module.input_contrast module.comparison module.predictor module.predictor_hidden module.windows_per_video",
+        "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
+        "module.scales module.input_weight module.input_contrast module.normalize module.predictor "
+        "module.predictor_hidden module.windows_per_video",
         "sola",
         _WITH_LOSS,
     ),
 )
-# What finds, decodes and encodes videos; a store has been through it.
+# The options that find, decode and encode videos; a store needs none of them.
 _OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
 _ON_FEATURES = "where actions are located in features that are there"
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
-# By command, for each the group of options that the names of its rules are below.
+# By command and group of options; the names in a rule are relative to the group.
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "extract": {"": _EXTRACT},
     "sola": {"": (Rule(f"preset {_FITTING}", "module", NOT_GIVEN), *_SOLA)},
@@ -107,13 +108,13 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "pretrain": {
         "": (
             Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
-            Rule("train_subset validation_subset most_segment_seconds background", "annotations", GIVEN),
+            Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
         )
     },
     "stitch": {
         "": (
             Rule(
-                "actions background_classes background gap_seconds most_action_seconds fade_frames validation_share "
+                "actions background_classes background gap_seconds max_action_seconds fade_frames validation_share "
                 "group_pattern",
                 "synthetic",
                 (False,),
@@ -127,14 +128,14 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
 
 
 def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection) -> None:
-    """Refuse options that were typed and would be ignored; note those of a file.
+    """Refuse options on the command line that have no effect; note those of a file.
 
     Args:
         commands: the command's names.
-        arguments: all of its arguments, with what was given for them.
+        arguments: all of its arguments, with their given values.
 
     Raises:
-        PipelineError: an option that was typed has no effect beside the others.
+        PipelineError: an option on the command line has no effect beside the others.
     """
     known = {name: argument for argument in arguments for name in argument.names}
     rules = dict(RULES.get(" ".join(commands), {}))
@@ -148,7 +149,7 @@ def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection
 
 
 def _refuse(given: list[tuple[str, str]], reason: str) -> None:
-    """Refuse what was typed of the options (name, source) that were given; note the others."""
+    """Refuse the given options (name, source) that come from the command line; note the others."""
     for name, source in given:
         if source == "cli":
             raise PipelineError(f"{name} has no effect {reason}")
@@ -158,7 +159,7 @@ def _refuse(given: list[tuple[str, str]], reason: str) -> None:
 
 
 def _given(rule: Rule, group: str, known: dict[str, Argument]) -> Iterator[tuple[str, str]]:
-    """Name and source of those of the rule's options that were given, in a file or by hand."""
+    """Yield name and source of the rule's options that a file or the command line gives."""
     for name in rule.options.split():
         option = _option(group + name)
         found = [one for one in known if one.startswith(option)] if name.endswith(".") else [option]
@@ -196,7 +197,7 @@ def _reason(decider: Argument, rule: Rule) -> str:
 
 
 def value_of(argument: Argument) -> Any:
-    """What was given for an argument, as text or as a bool; its default where nothing was."""
+    """Return the value given for an argument, as text or bool; its default if none was."""
     if not argument.tokens:
         return argument.field_info.default
     token = argument.tokens[-1]

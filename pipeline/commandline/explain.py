@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command line, in words of our own where the library's would mislead."""
+"""What is wrong with a command line, in our own words where the library's would mislead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 
 def explained(error: CycloptsError) -> str:
-    """One line that names the option and the remedy."""
+    """Return one line that names the option and the remedy."""
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name
         typed = error.keyword or next((t.keyword for t in error.argument.tokens if t.source == "cli"), None)

@@ -1,4 +1,4 @@
-"""The commands for jobs on many machines, thin: what a job will take, and how it is getting on."""
+"""The commands for jobs on many machines: plan a job, and show its progress."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def plan(
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
     planning: Annotated[PlanConfig, Flat] = PlanConfig(),
 ) -> int:
-    """How long `extract` will take on one machine and on many, how much it will store, and what holds it up.
+    """Estimate how long `extract` takes on one machine and on many, how much it stores, and what limits it.
 
-    Some of the videos are decoded and the encoder is tried, here; the rest is arithmetic
+    Decodes some of the videos and tries the encoder on this machine; the rest is arithmetic
     (pipeline/planning/plan_model.py).
 
     Args:
         videos: Video files, folders (searched below), or text files of paths.
-        out: The feature store, or where it will be: what is done there is left out, and its disk is tried.
+        out: The feature store, or where it will be. Leaves out what is done there, and tries its disk.
         json: Print JSON.
     """
     from pipeline.commandline.plan_commands import run_plan
@@ -36,14 +36,14 @@ def plan(
 
 @app.command(name="status", sort_key=7)
 def status(store: Local, /, *, watch: bool = False, prometheus: bool = False) -> int:
-    """How `extract` is getting on, from its store alone: done, failed, rate, the end foreseen, and each worker.
+    """Show the progress of `extract` from its store: done, failed, rate, estimated end, and each worker.
 
-    The exit code is 1 where videos have failed, or a worker has died or fallen silent.
+    The exit code is 1 if videos have failed, or a worker has died or gone silent.
 
     Args:
-        store: The feature store that is being made.
-        watch: Tell it again every five seconds, until all workers have ended.
-        prometheus: Print the figures as text for Prometheus, once.
+        store: The feature store that `extract` is writing.
+        watch: Repeat every five seconds until all workers have ended.
+        prometheus: Print the figures once, as text for Prometheus.
     """
     from pipeline.commandline.status_commands import run_status
 

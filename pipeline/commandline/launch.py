@@ -1,5 +1,7 @@
-"""From the words of a command line to a command with its arguments, parsed once: what all commands have in common, then
-the command's own options, then what a file and presets give."""
+"""Parse a command line into a command and its arguments.
+
+First the options that all commands have, then those of the command, then a file of settings and presets.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from pipeline.commandline import fleet, steps, stores, tools
-from pipeline.commandline.app import app
+from pipeline.commandline.app import DISTRIBUTION, app
+from pipeline.commandline.help_groups import GroupedApp, add_examples
+from pipeline.commandline.old_options import with_current_names
 from pipeline.commandline.option_sources import OptionSources
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
@@ -20,6 +24,7 @@ COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a c
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)
+add_examples(app, DISTRIBUTION)
 
 
 @app.meta.default
@@ -28,26 +33,34 @@ def _launch(
     config: Path | None = None,
     cache_folder: str | None = None,
     cache_gigabytes: str | None = None,
+    help_all: Annotated[bool, Parameter(negative=())] = False,
 ) -> Bound:
-    """Read what all commands have in common.
+    """Read the options that all commands have.
 
     Args:
-        config: A TOML file whose table [command] holds options, with underscores for dashes; words win over it.
-        cache_folder: Folder for local copies of what lies in object storage. Default: ~/.cache/sola-pipeline.
-        cache_gigabytes: Most gigabytes of them: 20 unless given, for videos and for arrays each.
+        config: A TOML file with a table [command] of options, with underscores for dashes. The command line
+            overrides it.
+        cache_folder: Folder for local copies of files in object storage. Default: ~/.cache/sola-pipeline.
+        cache_gigabytes: Maximum size of these copies in gigabytes, for videos and for arrays each. Default: 20.
+        help_all: Show all options of the command.
     """
-    # In the environment they hold for the processes that this one starts as well.
+    if help_all:
+        GroupedApp.shows_all = True
+        add_examples(app, DISTRIBUTION)
+        shown: Bound = app.meta.parse_args([*words, "--help"], exit_on_error=False, print_error=False)[:2]
+        return shown
+    # In the environment, so that processes that this one starts have them as well.
     for variable, value in ((FOLDER_VARIABLE, cache_folder), (GIGABYTES_VARIABLE, cache_gigabytes)):
         if value is not None:
             os.environ[variable] = value
-    cache_bytes()  # a wrong number is refused at once
+    cache_bytes()  # refuse a wrong number at once
     app.config = (OptionSources(config),)
-    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    command, bound, _ = app.parse_args(with_current_names(app, words), exit_on_error=False, print_error=False)
     return command, bound
 
 
 def bound_command(words: Sequence[str]) -> Bound:
-    """The command that the words name, and its arguments.
+    """Return the command that the words name, and its arguments.
 
     Raises:
         CycloptsError, PipelineError, SolaError: the words do not make a command.

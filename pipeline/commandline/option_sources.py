@@ -1,4 +1,4 @@
-"""Where options come from when the command line does not give them: a TOML file, and presets."""
+"""Options that the command line does not give: from a TOML file and from presets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
 from pipeline.commandline.effects import refuse_without_effect, value_of
+from pipeline.commandline.old_options import table_of_command, table_with_current_names
 from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
@@ -21,8 +22,8 @@ from sola.config import preset as sola_preset
 
 Preset = Literal["thumos14", "activitynet13", "hacs"]
 
-_BEFORE_RUN = ("stitch", "pretrain")  # tables of a file of settings that speak of what comes before `run`
-# The options that name presets, by command: what each is for, and the group of the options that it gives.
+_BEFORE_RUN = ("stitch", "pretrain")  # tables of a file of settings for steps before `run`
+# The options that name presets, by command: the stage of each, and the group of options that it gives.
 _PRESETS = {
     "extract": {"--preset": ("extract", "")},
     "sola": {"--preset": ("sola", "")},
@@ -36,13 +37,13 @@ _PRESETS = {
 
 
 class OptionSources:
-    """Gives a command's arguments what the words leave open, once those are parsed: from a file, then from presets.
+    """Completes a command's arguments after the command line is parsed: from a file, then from presets.
 
-    The file is that of ``--config``, or the first word of `run`. `run` is given the whole file but for the tables of
-    what comes before it, every other command its own table (`plan`: that of `extract` as well).
+    The file is that of `--config`, or the first word of `run`. `run` gets the whole file except the tables for steps
+    before it. Other commands get their own table (`plan`: that of `extract` as well).
 
     Args:
-        file: what ``--config`` names.
+        file: the value of `--config`.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -66,10 +67,11 @@ class OptionSources:
             file = Path(arguments[0].tokens[0].value)
         values: dict[str, Any] = read_toml(file) if file is not None else {}
         if file is not None:
-            _take(_table_of(command, values, file), str(file), app, commands, arguments)
+            table = table_with_current_names(_table_of(command, values, file), arguments, file=str(file))
+            _take(table, str(file), app, commands, arguments)
         for source, given in _preset_values(command, arguments):
             _take(given, source, app, commands, arguments)
-        if command == "plan":  # it foresees what `extract` does, with the settings of that
+        if command == "plan":  # it estimates `extract`, with its settings
             _take(values.get("extract", {}), str(file), app, commands, arguments)
         _name_the_kind_of_head(arguments)
         remember(arguments)
@@ -80,10 +82,11 @@ def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any
     if command == "run":
         return {name: value for name, value in values.items() if name not in _BEFORE_RUN}
     table: Any = values
-    for name in command.split():
-        table = table.get(name) if isinstance(table, dict) else None
+    for name in command.replace("-", "_").split():
+        table = table_of_command(name, table, file=str(file)) if isinstance(table, dict) else None
     if table is None and not (command == "plan" and "extract" in values):
-        raise PipelineError(f"settings: {file} has no table [{command.replace(' ', '.')}], so --config has no effect")
+        wanted = command.replace("-", "_").replace(" ", ".")
+        raise PipelineError(f"settings: {file} has no table [{wanted}], so --config has no effect")
     return table or {}
 
 
@@ -96,7 +99,7 @@ def _take(
 
 
 def _name_the_kind_of_head(arguments: ArgumentCollection) -> None:
-    """The head is the one option that everybody varies: --head gtad is --head.kind gtad."""
+    """Take --head gtad as --head.kind gtad, since it is the option that is varied most."""
     for name in ("--head", "--train.head"):
         group, kind = arguments.get(name, None), arguments.get(f"{name}.kind", None)
         if group is not None and kind is not None and group.tokens and not group.tokens[0].keys:
@@ -106,9 +109,9 @@ def _name_the_kind_of_head(arguments: ArgumentCollection) -> None:
 
 
 def _preset_values(command: str, arguments: ArgumentCollection) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Source and settings of each preset that is asked for, as if they stood in a file of settings.
+    """Yield source and settings of each given preset, as if they were in a file of settings.
 
-    Of an unknown preset nothing: the error that follows names the choices.
+    Yields nothing for an unknown preset: the error that follows names the choices.
     """
     for option, (stage, group) in _PRESETS.get(command, {}).items():
         name = value_of(arguments[option])
@@ -120,7 +123,7 @@ def _preset_values(command: str, arguments: ArgumentCollection) -> Iterator[tupl
                 yield PRESET, {"evaluate": {"subset": values["validation_subset"]}}
         elif stage == "extract" and name in get_args(FeaturePreset):
             values = feature_preset(name)
-            for unit in ("window", "stride"):  # said in seconds, a length takes the place of the preset's frames
+            for unit in ("window", "stride"):  # a length in seconds replaces the preset's frames
                 if arguments[f"--{group}.{unit}-seconds" if group else f"--{unit}-seconds"].tokens:
                     values.pop(f"{unit}_frames", None)
         elif stage == "sola" and name in get_args(SolaPreset):

@@ -1,4 +1,4 @@
-"""The commands of the pipeline's steps, thin: their options, and what `--help` teaches of them."""
+"""The commands of the pipeline's steps: their options and help."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ def extract(
     dry_run: bool = False,
     settings: Annotated[ExtractConfig, Flat] = ExtractConfig(),
 ) -> int:
-    """Raw videos to snippet features.
+    """Extract snippet features from raw videos.
 
-    Running it again goes on where it was and takes up new and changed videos. A video that fails is listed and
-    costs only itself.
+    Run it again to continue an interrupted job, and to add new and changed videos. A video that fails is listed; the
+    others go on.
 
     Args:
         videos: Video files, folders (searched below), or text files of paths; s3:// and gs:// too.
-        out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says what row i
-            means in seconds.
-        preset: Start from the settings of published features (`encoders` tells what they are); every other option wins
-            over it.
-        dry_run: Write nothing: list what is to do, and estimate snippets, time and storage.
+        out: The feature store, a folder. STORE/features/ID.npy is T x C for np.load; ID.json beside it says which
+            seconds row i covers.
+        preset: Start from the settings of published features (`encoders` lists them). Other options override it.
+        dry_run: Write nothing. List what there is to do, and estimate snippets, time and storage.
     """
     from pipeline.commandline.commands import run_extract
 
@@ -55,17 +54,18 @@ def fit_sola(
 ) -> int:
     """Fit SoLa on a store, without labels, and write the enhanced store.
 
-    Ctrl-C keeps a checkpoint; the same command goes on from it. Several GPUs or machines share the work under torchrun:
-    torchrun --no-python --nproc-per-node 4 sola-pipeline sola STORE --out OUT; the loss is that of one process.
+    Ctrl-C keeps a checkpoint; the same command continues from it. Several GPUs or machines share the work under
+    torchrun: torchrun --no-python --nproc-per-node 4 sola-pipeline sola STORE --out OUT. The loss is the same as with
+    one process.
 
     Args:
         store: A feature store that `extract` wrote.
-        out: The enhanced store, a folder; the module is in it as sola.safetensors.
-        preset: Start from published settings (hacs: the authors', for HACS; they are the defaults too); every other
-            option wins over it.
-        module: Apply this fitted module instead of fitting one: a sola.safetensors, or a checkpoint of the method's
-            authors (.pt, .pth), whose dilations are those of --dilations.
-        export_reference: Also write the module as a checkpoint that the method's authors' code loads.
+        out: The enhanced store, a folder. The module is in it as sola.safetensors.
+        preset: Start from published settings (hacs: the authors' for HACS, which are also the defaults). Other options
+            override it.
+        module: Apply this module instead of fitting one: a sola.safetensors, or a checkpoint of the method's authors
+            (.pt, .pth); give its dilations by --dilations.
+        export_reference: Also write the module as a checkpoint for the code of the method's authors.
     """
     from pipeline.commandline.commands import run_sola
 
@@ -85,11 +85,11 @@ def train(
     """Train a localization head on a store and annotations.
 
     Args:
-        preset: Start from the published settings for this data set; every other option wins over it.
+        preset: Start from the published settings for this data set. Other options override it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN; of its subsets training and
-            validation are used, unless --train-subset and --validation-subset name others.
-        out: The model, a folder with all that is needed to locate actions in an unseen video.
+        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN. Uses its subsets training and
+            validation; --train-subset and --validation-subset name others.
+        out: The model, a folder with all it needs to locate actions in an unseen video.
     """
     from pipeline.commandline.commands import run_train
 
@@ -106,17 +106,17 @@ def localize(
     video_scores: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
-    """Locate actions in raw videos (on the fly, nothing written in between) or in a feature store.
+    """Locate actions in raw videos (without writing features) or in a feature store.
 
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
-        out: Detections: a .json file in ActivityNet's submission form, or a .csv file with the columns video, start,
+        out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
             end (seconds), label and score.
-        video_scores: Class scores of whole videos; detections are then proposals for each video's two best classes (for
-            heads trained with --class-agnostic). JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
-            [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name a
-            line (UntrimmedNet's array for THUMOS14 needs none).
+        video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
+            heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
+            [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per
+            line (UntrimmedNet's array for THUMOS14 needs neither).
     """
     from pipeline.commandline.commands import run_localize
 
@@ -133,13 +133,13 @@ def evaluate(
     errors_plot: Path | None = None,
     settings: Annotated[EvaluateConfig, Flat] = EvaluateConfig(),
 ) -> int:
-    """Mean average precision, per class and per tIoU, by ActivityNet's definition or by another's (--protocol).
+    """Compute mean average precision, by class and tIoU, as ActivityNet defines it or another (--protocol).
 
     Args:
-        detections: A JSON file in ActivityNet's submission form.
+        detections: A JSON file in ActivityNet's submission format.
         annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
         out: Also write the result here, a .json file.
-        errors_plot: Also draw the kinds of errors here: .png, .svg or .pdf; without a suffix both PNG and SVG.
+        errors_plot: Also draw the kinds of errors: .png, .svg or .pdf; without a suffix, both PNG and SVG.
     """
     from pipeline.commandline.commands import run_evaluate
 
@@ -156,16 +156,16 @@ def run(
     sola_preset: SolaPreset | None = None,
     settings: Annotated[RunConfig, Flat],
 ) -> int:
-    """All stages in order: extract, sola, train, localize, evaluate.
+    """Run all stages: extract, sola, train, localize, evaluate.
 
-    A stage is skipped when its inputs and settings have not changed. One folder holds the results.
+    Skips a stage if its inputs and settings have not changed. One folder holds the results.
 
     Args:
         config: A TOML file with videos, annotations, out, and the tables [extract], [sola], [train], [localize],
-            [evaluate]. Options on the command line win over it.
-        preset: Train with the published settings for this data set; every other option wins over it.
-        extract_preset: Extract with the settings of these published features; every other option wins over it.
-        sola_preset: Fit SoLa with these published settings; every other option wins over it.
+            [evaluate]. Options on the command line override it.
+        preset: Train with the published settings for this data set. Other options override it.
+        extract_preset: Extract with the settings of these published features. Other options override it.
+        sola_preset: Fit SoLa with these published settings. Other options override it.
     """
     from pipeline.commandline.commands import run_run
 
@@ -174,9 +174,9 @@ def run(
 
 @app.command(name="report", sort_key=6)
 def report(run: Path, /, *, out: Path | None = None, settings: Annotated[ReportConfig, Flat] = ReportConfig()) -> int:
-    """A folder of HTML that shows what a run did and found; it opens from disk, without a server.
+    """Write a report of a run as HTML, which opens from disk without a server.
 
-    Videos are played from where they are: each with a timeline of what is annotated and what was found.
+    It plays each video from where it is, with a timeline of annotations and detections.
 
     Args:
         run: The folder of results of `run`.

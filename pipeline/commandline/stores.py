@@ -1,25 +1,26 @@
-"""The commands around whole stores, thin: what is in them, merging them, packing them into a few files."""
+"""The commands for whole stores: look into them, merge them, pack them into a few files."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pipeline.commandline.app import Location, Locations, app
+from pipeline.commandline.help_groups import GroupedApp
 
-store_app = App(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
+store_app = GroupedApp(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
 app.command(store_app)
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 @store_app.command(name="ls")
 def list_store(store: Location, /, *, as_json: AsJson = False) -> int:
-    """List the videos of a store: id, snippets, seconds, type of the features; one a line, tabs between.
+    """List the videos of a store, one per line: id, snippets, seconds, type of the features, separated by tabs.
 
     Args:
         store: A feature store.
-        as_json: As a JSON list.
+        as_json: Print a JSON list.
     """
     from pipeline.commandline.store_commands import run_ls
 
@@ -28,11 +29,11 @@ def list_store(store: Location, /, *, as_json: AsJson = False) -> int:
 
 @store_app.command(name="stats")
 def sum_store(store: Location, /, *, as_json: AsJson = False) -> int:
-    """Videos, hours, snippets, GB, and failures by kind, from the sidecars alone.
+    """Count a store's videos, hours, snippets, GB, and failures by kind, from the sidecars alone.
 
     Args:
         store: A feature store.
-        as_json: As a JSON object.
+        as_json: Print a JSON object.
     """
     from pipeline.commandline.store_commands import run_stats
 
@@ -41,13 +42,13 @@ def sum_store(store: Location, /, *, as_json: AsJson = False) -> int:
 
 @store_app.command(name="merge")
 def merge_stores(stores: Locations, /, *, out: Location) -> int:
-    """Copy several stores of one kind into one; running it again goes on where it was.
+    """Copy several stores of one kind into one. Run it again to continue.
 
-    Videos that several stores have must have equal features.
+    A video that is in several stores must have equal features in them.
 
     Args:
         stores: Two feature stores or more.
-        out: The store of all of them; it may hold some already.
+        out: The merged store; it may hold some of them already.
     """
     from pipeline.commandline.store_commands import run_merge
 
@@ -56,12 +57,12 @@ def merge_stores(stores: Locations, /, *, out: Location) -> int:
 
 @store_app.command(name="pack")
 def pack_store(store: Location, /, *, out: Location, megabytes: float = 512) -> int:
-    """Pack the files of a store into a few tar files with an index; running it again goes on where it was.
+    """Pack the files of a store into a few tar files with an index. Run it again to continue.
 
     Args:
         store: A feature store.
         out: A new folder.
-        megabytes: Size at which a tar file is full.
+        megabytes: Size of a full tar file.
     """
     from pipeline.commandline.store_commands import run_pack
 
@@ -70,7 +71,7 @@ def pack_store(store: Location, /, *, out: Location, megabytes: float = 512) -> 
 
 @store_app.command(name="unpack")
 def unpack_store(packed: Location, /, *, out: Location) -> int:
-    """Write the store that `store pack` has packed, byte for byte; running it again goes on where it was.
+    """Restore the store that `store pack` packed, byte for byte. Run it again to continue.
 
     Args:
         packed: The folder that `store pack` wrote.

@@ -1,6 +1,6 @@
 """What commands print: results on standard output; notes, failures and errors on standard error. All of it plain text.
 
-Lines are not folded to the terminal: paths and reasons stay whole for whoever searches them.
+Lines are not wrapped to the terminal, so that paths and reasons stay whole for a search.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def say(text: object) -> None:
 
 
 def say_stage(text: object) -> None:
-    """Print what a stage of `run` did, or a note of it."""
+    """Print what a stage of `run` did, or a note."""
     _write(sys.stdout, as_typed(plain(text)))
 
 
@@ -40,18 +40,18 @@ def show(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def note(text: object) -> None:
-    """Print something to know, on standard error."""
-    _write(sys.stderr, f"note: {as_typed(plain(text))}")
+def note(text: object, *, as_it_is: bool = False) -> None:
+    """Print something to know, on standard error; `as_it_is` leaves names of options as they stand."""
+    _write(sys.stderr, f"note: {plain(text) if as_it_is else as_typed(plain(text))}")
 
 
 def complain(text: object) -> None:
-    """Print why a command ends, on standard error."""
+    """Print on standard error why a command fails."""
     _write(sys.stderr, as_typed(plain(text)))
 
 
 def say_failures(failed: Mapping[str, str]) -> int:
-    """List what failed, with the reasons, on standard error; return the exit code."""
+    """List failures and their reasons on standard error, and return the exit code."""
     for name, reason in sorted(failed.items()):
         _write(sys.stderr, f"failed: {plain(name)}: {plain(reason)}")
     return SOME_FAILED if failed else 0
@@ -62,7 +62,7 @@ def _write(stream: TextIO, text: str) -> None:
         stream.write(text + "\n")
         stream.flush()
     except BrokenPipeError:
-        # Nobody reads any more, as after `| head`. The work goes on, and its exit code stays what it is.
+        # Nobody reads any more, as after `| head`. Go on with the work and keep its exit code.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""The commands around the steps, thin: looking at stores, measuring, making data, other toolkits' files."""
+"""The commands beside the steps: look at stores, measure, make data, exchange files with other toolkits."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def verify(
     annotations: Path | None = None,
     repair: bool = False,
 ) -> int:
-    """Check a feature store: sizes, shapes, specs; exit code 1 if something does not check.
+    """Check a feature store: sizes, shapes, specs. The exit code is 1 if there are problems.
 
     Args:
         store: The feature store.
-        deep: Also read every array: hashes, finite values, number of rows against the duration.
-        videos: Also compare with these videos: missing, failed, superfluous.
+        deep: Also read every array: check hashes, finite values, and the number of rows against the duration.
+        videos: Also compare with these videos: list missing, failed and surplus ones.
         annotations: Also compare with these annotations.
-        repair: Remove what does not check, so that the stage makes it again.
+        repair: Remove bad files, so that the stage makes them again.
     """
     from pipeline.commandline.commands import run_verify
 
@@ -50,18 +50,18 @@ def draw_tsm(
 
     Args:
         store: A feature store.
-        store2: Another to set beside it, such as the same features after SoLa; what changed is drawn too.
+        store2: A second store beside it, such as the same features after SoLa. Also draws what changed.
         video: The video's id.
-        out: The picture: .png, .svg or .pdf; without a suffix both PNG and SVG.
-        annotations: Ground truth; the video's segments are drawn along both axes.
+        out: The picture: .png, .svg or .pdf; without a suffix, both PNG and SVG.
+        annotations: Ground truth, to draw the video's segments along both axes.
     """
     from pipeline.commandline.commands import run_tsm
 
     return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
 
 
-@app.command(name="probe", sort_key=9)
-def probe(
+@app.command(name="linear-probe", sort_key=9)
+def linear_probe(
     store: Location,
     /,
     *,
@@ -72,28 +72,28 @@ def probe(
 ) -> int:
     """Measure features without a head: how well a linear classifier tells foreground from background.
 
-    In all, within so many snippets of a boundary, and away from boundaries: mean and deviation over several seeds.
+    Reports accuracy in all, near boundaries, and away from them: mean and deviation over several seeds.
 
     Args:
         store: A feature store.
-        annotations: Ground truth; a snippet is foreground when its center lies in a segment.
-        compare: Other stores, measured on the same videos and set beside the first.
+        annotations: Ground truth. A snippet is foreground if its center lies in a segment.
+        compare: Other stores to measure on the same videos.
         out: Also write the result here, a .json file.
     """
-    from pipeline.commandline.commands import run_probe
+    from pipeline.commandline.commands import run_linear_probe
 
-    return run_probe([store, *(compare or [])], annotations, out, settings)
+    return run_linear_probe([store, *(compare or [])], annotations, out, settings)
 
 
 @app.command(name="ablate", sort_key=10)
 def ablate(config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat] = AblateConfig()) -> int:
-    """Try many settings with several seeds: linear evaluation and mAP of each, as CSV, a table and a plot.
+    """Compare many settings over several seeds: linear evaluation and mAP of each, as CSV, table and plot.
 
-    Each setting and seed is a cell with a folder of its own; cells that are finished are not done again.
+    Each setting and seed is a cell with its own folder. Finished cells are not run again.
 
     Args:
-        config: A TOML file: what is varied ([grid], [[variants]]), seeds, and settings as in the file of `run`;
-            scripts/experiments/ablations has some to start from.
+        config: A TOML file: what varies ([grid], [[variants]]), seeds, and settings as in the file of `run`. See
+            scripts/experiments/ablations for examples.
         out: Folder of results.
     """
     from pipeline.commandline.commands import run_ablate
@@ -111,17 +111,18 @@ def pretrain(
     keep_frames: bool = True,
     settings: Annotated[PretrainConfig, Flat] = PretrainConfig(),
 ) -> int:
-    """Train a snippet encoder on trimmed clips or annotated segments, for footage that published weights do not know.
+    """Train a snippet encoder on trimmed clips or annotated segments, for footage unlike that of published weights.
 
-    The weights carry their size and windows: extract --encoder NETWORK --weights WEIGHTS. Ctrl-C keeps a checkpoint.
+    The weights know their picture size and windows: use them by extract --encoder NETWORK --weights WEIGHTS. Ctrl-C
+    keeps a checkpoint.
 
     Args:
-        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
-            wanted, group. With --annotations: untrimmed videos, a file or a folder.
-        out: The weights, a .safetensors file; .json beside it tells accuracy and history.
-        annotations: Ground truth of the videos: its segments are the clips, those of one subset to learn from, those of
-            another held out.
-        keep_frames: Keep the small frames beside the weights, for the next training.
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and
+            (optionally) group. With --annotations: untrimmed videos, a file or a folder.
+        out: The weights, a .safetensors file. A .json file beside it holds accuracy and history.
+        annotations: Ground truth of the videos. Its segments are the clips: those of one subset to learn from, those of
+            another to test on.
+        keep_frames: Keep the small frames beside the weights for the next training.
     """
     from pipeline.commandline.commands import run_pretrain
 
@@ -137,16 +138,16 @@ def stitch(
     synthetic: bool = False,
     settings: Annotated[StitchConfig, Flat] = StitchConfig(),
 ) -> int:
-    """Make untrimmed videos, with actions known to the frame, of trimmed clips.
+    """Make untrimmed videos of trimmed clips, with exact annotations.
 
-    Actions lie between background; OUT gets the videos and annotations.json. Running it again makes what is missing.
+    Actions lie between background. OUT gets the videos and annotations.json. Run it again to make missing videos.
 
     Args:
-        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and, if
-            wanted, group.
+        clips: A folder with a folder of clips for each class, or a CSV file with the columns path, label and
+            (optionally) group.
         out: Folder of the videos.
-        synthetic: No clips: draw shapes that move over textures. Of the settings only videos, seconds, fps, height,
-            width, visibility and seed count.
+        synthetic: Use no clips: draw shapes that move over textures. Only the options videos, seconds, fps, height,
+            width, visibility and seed have an effect then.
     """
     from pipeline.commandline.commands import run_stitch
 
@@ -155,7 +156,7 @@ def stitch(
 
 @app.command(name="encoders", sort_key=11)
 def list_encoders() -> int:
-    """List the encoders: dimensions, frames, windows, and where their weights are looked for."""
+    """List the encoders: dimensions, frames, windows, and where to put their weights."""
     from pipeline.commandline.commands import run_encoders
 
     return run_encoders()
@@ -175,12 +176,12 @@ def show_annotations(file: Path, /) -> int:
 
 @app.command(name="export", sort_key=13)
 def export(store: Location, /, *, annotations: Path, out: Path, settings: Annotated[ExportConfig, Flat]) -> int:
-    """Write a store and annotations as another toolkit reads them, checked before it is called done.
+    """Write a store and annotations in another toolkit's format, and check the result.
 
     Args:
         store: A feature store, plain or enhanced.
         annotations: Ground truth.
-        out: A new folder: features, annotations, side files, and a piece of configuration with the right numbers.
+        out: A new folder for features, annotations, side files, and a piece of configuration with the right numbers.
     """
     from pipeline.commandline.commands import run_export
 
@@ -196,14 +197,14 @@ def import_features(
     annotations: Path | None = None,
     settings: Annotated[ImportConfig | None, Flat] = None,
 ) -> int:
-    """Make a store from published features, so that SoLa and the heads work on them.
+    """Make a store from published features, for SoLa and the heads.
 
     Args:
-        features: A folder or file of npy, npz, h5 or pkl; or, without any options, a folder that `export` wrote for
-            opentad, actionformer or gtad without resizing, which gives back the same store (gtad: without the videos
+        features: A folder or file of npy, npz, h5 or pkl. Or, without options, a folder that `export` wrote for
+            opentad, actionformer or gtad without resizing: this restores the same store (gtad: without the videos
             that have no segments).
         out: The feature store.
-        annotations: Ground truth that knows the videos' durations, to check the rows against.
+        annotations: Ground truth with the videos' durations, to check the rows against.
     """
     from pipeline.commandline.commands import run_import
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import PipelineError
-from pipeline.heads.base import Head
+from pipeline.heads.base import Head, current_weight_name
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
 from pipeline.storage.atomic_files import whole_file, write_json
@@ -31,6 +31,7 @@ from pipeline.store.spec import StoreSpec
 from sola.config import SolaConfig, config_to_dict
 from sola.files import load_module, save_module
 from sola.module import SolaModule
+from sola.old_names import current_names, stored_settings
 
 SCHEMA = 1
 HEAD_FILE = "head.safetensors"
@@ -99,9 +100,9 @@ def save_model(
         {
             "schema": SCHEMA,
             "labels": list(labels),
-            "head": asdict(head.config),
+            "head": stored_settings(head.config),
             "head_sha256": sha256_of_file(path / HEAD_FILE),
-            "post": asdict(post),
+            "post": stored_settings(post),
             "features": features.as_json(),
             "training": dict(training),
         },
@@ -139,7 +140,13 @@ def load_model(path: Path) -> LocalizationModel:
     try:
         features = StoreSpec.from_json(value["features"], where=path / "model.json")
         labels = _labels(value["labels"])
-        head = _filled_head(features, labels, HeadConfig(**value["head"]), path / HEAD_FILE, value["head_sha256"])
+        head = _filled_head(
+            features,
+            labels,
+            HeadConfig(**current_names(HeadConfig, value["head"])),
+            path / HEAD_FILE,
+            value["head_sha256"],
+        )
         post = PostConfig(**value["post"])
     except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
@@ -165,7 +172,7 @@ def _labels(value: Any) -> tuple[str, ...]:
 
 
 def _filled_head(features: StoreSpec, labels: tuple[str, ...], config: HeadConfig, file: Path, sha256: str) -> Head:
-    weights = _read_weights(file, sha256)
+    weights = {current_weight_name(name): value for name, value in _read_weights(file, sha256).items()}
     # Compare shapes without allocating memory first: settings may claim any width.
     with torch.device("meta"):
         expected = build_head(features.channels, len(labels), config).state_dict()

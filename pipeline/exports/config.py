@@ -21,7 +21,7 @@ class ExportConfig:
     """What is exported for whom."""
 
     to: Consumer
-    """The toolkit that is to read the features and annotations."""
+    """The toolkit to write for."""
 
     train: str = "training"
     """Subset of the annotations that the toolkit trains on (THUMOS14: validation)."""
@@ -30,15 +30,15 @@ class ExportConfig:
     """Subset of the annotations that the toolkit validates on (THUMOS14: test)."""
 
     prefix: str = ""
-    """Put before the id in the names of feature files, as ActivityNet's v_ (opentad, actionformer)."""
+    """Text before the id in the names of feature files, such as ActivityNet's v_ (opentad, actionformer)."""
 
     resize_snippets: int = 0
-    """Resize every video to so many rows, which together span it whatever its length, as the toolkits do for
-    ActivityNet and HACS: 100 for G-TAD (it then reads the layout of its ActivityNet code), 128 or 192 for the others.
-    0: rows as they are, one every stride. (opentad, actionformer, gtad)"""
+    """Resize every video to this many rows, which span it whatever its length, as the toolkits do for ActivityNet and
+    HACS: 100 for G-TAD (in the layout of its ActivityNet code), 128 or 192 for the others. 0: keep one row per stride.
+    (opentad, actionformer, gtad)"""
 
     videos: Literal["refer", "link", "copy"] = "refer"
-    """Refer to the videos where they are, link to them from the folder data, or copy them there. (fiftyone)"""
+    """Refer to the videos where they are, or link or copy them to the folder data. (fiftyone)"""
 
     def __post_init__(self) -> None:
         if self.videos != "refer" and self.to != "fiftyone":
@@ -57,32 +57,32 @@ class ImportConfig:
     """How published features were made; the files themselves do not say it."""
 
     fps: float | Literal["video"]
-    """Frames a second of the videos that the features were made from, as the encoder saw them; "video": each video's
-    own rate, which the annotations must say (published THUMOS14 features are of this kind)."""
+    """Frames per second that the encoder saw. "video": each video's own rate, which the annotations must state (as for
+    published THUMOS14 features)."""
 
     stride_frames: float
     """Distance between the starts of two snippets in frames."""
 
     window_frames: float
-    """Length of a snippet in frames; row 0 is taken to cover [0, window)."""
+    """Length of a snippet in frames; row 0 covers [0, window)."""
 
     format: Literal["auto", "npy", "npz", "h5", "pkl"] = "auto"
-    """Kind of the files. pkl must be asked for by name, and may hold nothing but NumPy arrays."""
+    """Kind of the files. auto never takes pkl: name it. A pkl file may hold NumPy arrays only."""
 
     key: str | None = None
     """Name of the array in an npz file, or in a video's group of an HDF5 file. Default: feats, or the only one."""
 
     prefix: str = ""
-    """Taken off the names of the files to get the ids, as ActivityNet's v_."""
+    """Text to remove from the start of file names to get the ids, such as ActivityNet's v_."""
 
     channels_first: bool = False
-    """Arrays are C x T instead of T x C."""
+    """Arrays are C x T, not T x C."""
 
     encoder: str = "imported"
     """Name of the encoder, for the store's provenance."""
 
     tail: Literal["pad", "drop"] = "drop"
-    """Whether the last snippet of a video was completed or left out."""
+    """Whether the last snippet of a video was padded or left out."""
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, str) and self.fps != "video":

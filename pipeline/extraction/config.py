@@ -24,37 +24,37 @@ class ExtractConfig:
     """How raw videos become feature sequences."""
 
     encoder: str = "i3d_r50"
-    """Snippet encoder; `sola-pipeline encoders` lists them. A network of your own: path/to/file.py:name."""
+    """Snippet encoder; `sola-pipeline encoders` lists them. Your own network: path/to/file.py:name."""
 
     weights: str = "kinetics400"
-    """Published weights by name, a weight file, an address with a hash (https://…/name-0123abcd.pth, or any other
-    followed by #sha256=…), or "random" (for trials; marked in the store)."""
+    """Published weights by name, a weight file, a URL with a hash (https://…/name-0123abcd.pth, or any other followed
+    by #sha256=…), or "random" (for trials; the store records it)."""
 
     seed: int = 0
-    """Seed of random weights; used with --weights random only."""
+    """Seed of random weights; only used with --weights random."""
 
     fps: float | Literal["video"] | None = None
-    """Frames a second at which the encoder sees videos. Default: as it was trained. "video": each video's own frame
-    rate, as many published features were made; --window-frames and --stride-frames are then frames of the video."""
+    """Frames per second that the encoder sees. Default: as it was trained. "video": each video's own frame rate, as for
+    many published features; --window-frames and --stride-frames then count frames of the video."""
 
     streams: Literal["rgb", "flow", "rgb,flow"] = "rgb"
-    """What the encoders see: pictures, motion (optical flow), or both: then a row is [rgb | flow], each by its own
-    encoder. Flow takes one to two seconds of a core for each frame; it uses all cores."""
+    """What the encoders see: pictures (rgb), optical flow (flow), or both. With both, a row is [rgb | flow], each from
+    its own encoder. Flow takes one to two seconds of a core for each frame; it uses all cores."""
 
     weights_flow: str | None = None
     """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""
 
     flow: Literal["tvl1", "raft"] = "tvl1"
-    """How flow is estimated: TV-L1 (OpenCV; what published flow encoders were trained on), or RAFT (torchvision)."""
+    """How to estimate flow: TV-L1 (OpenCV; published flow encoders were trained on it), or RAFT (torchvision)."""
 
     raft_weights: str = "raft_large"
     """Weights of RAFT: raft_large, raft_small, a file of torchvision's, or "random" (for trials)."""
 
     window_seconds: float | None = None
-    """Length of a snippet in seconds. Default: the span the encoder was trained on."""
+    """Length of a snippet in seconds. Default: as the encoder was trained."""
 
     window_frames: float | None = None
-    """The same in frames at the encoder's rate (30 a second for Kinetics networks)."""
+    """The same in frames at the encoder's rate (30 per second for Kinetics networks)."""
 
     stride_seconds: float | None = None
     """Distance between the starts of two snippets in seconds. Default: 16 frames at the encoder's rate."""
@@ -63,48 +63,48 @@ class ExtractConfig:
     """The same in frames at the encoder's rate."""
 
     tail: Literal["pad", "drop"] = "pad"
-    """Last snippet, where the video ends inside it: complete it with the last frame, or leave it out."""
+    """If the video ends inside the last snippet: repeat the last frame (pad), or leave the snippet out (drop)."""
 
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the stored features."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the encoder; auto takes the fastest that the hardware has and that agrees with fp32."""
+    """Arithmetic of the encoder; auto uses the fastest that the hardware has and that agrees with fp32."""
 
     compile: bool = False
-    """Compile the encoder first: takes about a minute, which long jobs earn back."""
+    """Compile the encoder first. It takes about a minute and pays off in long jobs."""
 
     device: str = "auto"
     """Where the encoder runs: auto (all GPUs, or the processor), cpu, cuda, cuda:1, or several: cuda:0,cuda:1."""
 
     batch_size: int | None = None
-    """Snippets encoded at once. Default: chosen for the device."""
+    """Snippets to encode at once. Default: chosen for the device."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """Video decoder; auto is PyAV. decord takes only files on which it is exact, decodes ahead without bound, and keeps
-    a core busy while it waits."""
+    """Video decoder; auto is PyAV. decord only takes files on which it is exact. It decodes ahead without limit, and
+    keeps a core busy while it waits."""
 
     workers: int | None = None
-    """Processes that decode videos side by side. Default: chosen for the machine."""
+    """Number of decoder processes. Default: chosen for the machine."""
 
     timeout_seconds: float = 120.0
-    """A video whose decoder makes no progress for this long is given up."""
+    """Give up a video whose decoder makes no progress for this long."""
 
     max_corrupt: float = 0.05
-    """A video fails when more than this share of its frames is damaged."""
+    """Fail a video if more than this share of its frames is damaged, 0 to 1."""
 
     ids: Literal["stem", "path"] = "stem"
-    """A video's id: the file's name without suffix, or its path below the folder given."""
+    """A video's id: its file name without the suffix (stem), or its path below the given folder (path)."""
 
     shard: str = "1/1"
-    """Do only part i of n, "i/n" with i from 1 to n: for job arrays. Ids are dealt out by their hash, so that a
-    video stays in its part when others are added."""
+    """Do only part i of n: "i/n", i from 1 to n. For job arrays. The hash of its id decides a video's part, so it keeps
+    its part when others are added."""
 
     retry_failed: bool = False
-    """Try videos again that are recorded as failed."""
+    """Try videos again that failed before."""
 
     max_attempts: int = 3
-    """With --retry-failed: a video that has failed this often is left alone."""
+    """With --retry-failed: skip a video that has failed this often."""
 
     execution: Annotated[ExtractExecutionConfig, _FLAT] = field(default_factory=ExtractExecutionConfig)
 
@@ -152,7 +152,7 @@ class ExtractConfig:
         return int.from_bytes(digest[:8], "big") % parts == part - 1
 
     def plan(self, spec: EncoderSpec) -> SnippetPlan:
-        """How videos are cut into snippets for the encoder ``spec``."""
+        """How videos are cut into snippets for the encoder `spec`."""
         fps = exact(self.fps) if isinstance(self.fps, (int, float)) else exact(spec.fps)
         return SnippetPlan(
             fps=None if self.fps == "video" else fps,

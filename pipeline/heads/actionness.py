@@ -31,7 +31,7 @@ class ActionnessHead(Head):
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
-        widths = [channels] + [config.width] * config.tower_layers
+        widths = [channels] + [config.embed_dim] * config.tower_layers
         self.hidden = nn.ModuleList(
             MaskedConv(before, after, config.kernel) for before, after in itertools.pairwise(widths)
         )

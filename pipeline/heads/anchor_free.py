@@ -47,7 +47,7 @@ class AnchorFreeHead(Head):
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
-        width = config.width
+        width = config.embed_dim
         self.project = MaskedConv(channels, width, 1)
         self.project_norm = ChannelNorm(width)
         self.embed = MaskedConv(width, width, config.kernel)
@@ -105,7 +105,7 @@ class AnchorFreeHead(Head):
             targets,
             strides=[level.stride for level in outputs],
             ranges_snippets=config.ranges_snippets,
-            centre_radius=config.centre_radius,
+            center_sample_radius=config.center_sample_radius,
             num_classes=self.num_classes,
         )
         mask = torch.cat([level.mask for level in outputs], dim=1)
@@ -152,7 +152,7 @@ class _Tower(nn.Module):
 
     def __init__(self, config: HeadConfig, outputs: int) -> None:
         super().__init__()
-        width, layers = config.width, config.tower_layers
+        width, layers = config.embed_dim, config.tower_layers
         self.hidden = nn.ModuleList(MaskedConv(width, width, config.kernel) for _ in range(layers))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         self.last = MaskedConv(width, outputs, config.kernel)
@@ -166,5 +166,7 @@ class _Tower(nn.Module):
 
 def _block(config: HeadConfig) -> nn.Module:
     if config.block == "conv":
-        return ConvBlock(config.width, config.kernel, config.dropout)
-    return AttentionBlock(config.width, config.attention_window, config.attention_heads, config.kernel, config.dropout)
+        return ConvBlock(config.embed_dim, config.kernel, config.dropout)
+    return AttentionBlock(
+        config.embed_dim, config.attention_window, config.attention_heads, config.kernel, config.dropout
+    )

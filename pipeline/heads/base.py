@@ -1,5 +1,6 @@
 """The interface of every localization head for training and detection."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Head(nn.Module):
             raise PipelineError(f"channels and num_classes must be >= 1, got {channels} and {num_classes}")
         self.channels, self.num_classes, self.config = channels, num_classes, config
         self.standardize = Standardize(channels)
+        self.register_load_state_dict_pre_hook(_rename_weights_of_0_1)
 
     def set_input_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Standardize every later input by these channel statistics, [C] each."""
@@ -67,3 +69,13 @@ class Head(nn.Module):
         # where, not a product: padding may hold NaN.
         x = self.standardize(features).where(mask[..., None], 0.0).transpose(1, 2)
         return x, mask[:, None].to(features.dtype)
+
+
+def current_weight_name(name: str) -> str:
+    """Return the name that a weight has now; version 0.1 spelled one module in British."""
+    return re.sub(r"(^|\.)standardise\.", r"\1standardize.", name)
+
+
+def _rename_weights_of_0_1(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}standardise.")]:
+        state[current_weight_name(name)] = state.pop(name)

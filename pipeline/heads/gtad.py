@@ -55,7 +55,7 @@ class GtadHead(Head):
 
     def __init__(self, channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__(channels, num_classes, config)
-        width, half = config.width, config.width // 2
+        width, half = config.embed_dim, config.embed_dim // 2
         self.project = MaskedConv(channels, width, config.kernel)
         self.stem = nn.ModuleList(_block(config) for _ in range(config.stem_blocks))
         self.node_block = _block(config)
@@ -76,7 +76,7 @@ class GtadHead(Head):
         boundary = self.boundary(self.node_block(x, valid), valid).transpose(1, 2)
         x = self.pair_block(x, valid)
         longest = self.config.gtad_max_duration_snippets
-        semantic = neighbor_mean(x, valid, self.config.gtad_neighbours)
+        semantic = neighbor_mean(x, valid, self.config.gtad_neighbors)
         pairs = self.align(x, longest=longest) + self.align_semantic(semantic, longest=longest)
         scores = self.score(pairs)
         anchors = anchor_rows(x.shape[2], longest).to(x.device)
@@ -171,4 +171,6 @@ def balanced_square_error(predicted: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _block(config: HeadConfig) -> GcnextBlock:
-    return GcnextBlock(config.width, kernel=config.kernel, groups=config.gtad_groups, neighbors=config.gtad_neighbours)
+    return GcnextBlock(
+        config.embed_dim, kernel=config.kernel, groups=config.gtad_groups, neighbors=config.gtad_neighbors
+    )

@@ -28,12 +28,12 @@ def assign_points(
     *,
     stride: int,
     range_snippets: tuple[float, float],
-    centre_radius: float,
+    center_sample_radius: float,
     num_classes: int,
 ) -> tuple[Tensor, Tensor]:
     """Return (classes [T, K] of 0 and 1, distances [T, 2] to start and end in units of `stride`) for one level.
 
-    A point learns a segment if it lies inside, at most `centre_radius * stride` from its center, and the
+    A point learns a segment if it lies inside, at most `center_sample_radius * stride` from its center, and the
     farther boundary is within the level's range. Of several segments it takes the shortest. A point without a
     segment has a row of zeros in both.
 
@@ -53,7 +53,7 @@ def assign_points(
     inside = to_boundaries.amin(dim=-1) > 0
     farther = to_boundaries.amax(dim=-1)
     in_range = (farther > range_snippets[0]) & (farther <= range_snippets[1])
-    central = (points[:, None] - (start + end) / 2).abs() <= centre_radius * stride
+    central = (points[:, None] - (start + end) / 2).abs() <= center_sample_radius * stride
     matches = inside & in_range & central
 
     lengths = torch.where(matches, end - start, torch.inf)  # [T, N]
@@ -72,7 +72,7 @@ def assign_batch(
     *,
     strides: Sequence[int],
     ranges_snippets: Sequence[tuple[float, float]],
-    centre_radius: float,
+    center_sample_radius: float,
     num_classes: int,
 ) -> tuple[Tensor, Tensor]:
     """Return `assign_points` of each video for all levels, joined along the points: ([B, P, K], [B, P, 2])."""
@@ -84,7 +84,7 @@ def assign_batch(
                 targets,
                 stride=stride,
                 range_snippets=range_snippets,
-                centre_radius=centre_radius,
+                center_sample_radius=center_sample_radius,
                 num_classes=num_classes,
             )
             for points, stride, range_snippets in zip(level_points, strides, ranges_snippets, strict=True)

@@ -9,25 +9,25 @@ from pipeline.errors import PipelineError
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
-    """For how many machines and how many videos is planned, and what all machines share."""
+    """How many machines and videos to plan for, and what all machines share."""
 
     machines: tuple[int, ...] = (1, 8, 64, 512)
-    """Numbers of machines like this one, each at work on the videos."""
+    """Numbers of machines like this one to plan for."""
 
     hours: float | None = None
-    """Plan for so many hours of videos like these. Default: for these."""
+    """Plan for this many hours of videos like these. Default: for these videos."""
 
     network_gbit: float = 10.0
-    """Gigabits a second at which the videos' storage serves all machines together."""
+    """Gigabits per second of the videos' storage, for all machines together."""
 
     files_per_second: float = 1000.0
-    """Files a second that the store's file system makes for all machines together."""
+    """Files per second that the store's file system can create, for all machines together."""
 
     sample: int = 8
-    """Videos that are looked into and decoded."""
+    """Number of videos to inspect and decode."""
 
     decode_seconds: float = 20.0
-    """For how long at most videos of the sample are decoded, and then decoded and encoded."""
+    """Time limit for decoding the sample, and again for decoding and encoding it."""
 
     def __post_init__(self) -> None:
         if not self.machines or min(self.machines) < 1:

@@ -64,7 +64,7 @@ class TsmView:
     tsms: tuple[Tsm, ...]
     target: np.ndarray
     target_title: str
-    comparison: str
+    normalize: str
     segments: tuple[Segment, ...]
     notes: tuple[str, ...] = ()
 
@@ -88,23 +88,23 @@ def tsm_view(
     settings = _sola_settings(stores)
     last = tsms[-1]
     # A bin is `bin_snippets` snippets long and an interval counts in steps: d = |i - j| * bin / step.
-    k = settings.k * (settings.step / last.bin_snippets) ** 2
+    k = settings.target_sharpness * (settings.position_stride / last.bin_snippets) ** 2
     target = target_tsm(len(last.matrix), k).numpy().astype(np.float32)
-    title = f"target of SoLa by time alone: K = {settings.k:g}, step {settings.step}"
+    title = f"target of SoLa by time alone: K = {settings.target_sharpness:g}, step {settings.position_stride}"
     notes = []
     if settings.input_weight > 0:
         notes.append("this module was fitted to an input-aware target; the picture shows the target by time alone")
     low = min(float(np.percentile(tsm.matrix, 1)) for tsm in tsms)
-    if config.comparison == "raw" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
+    if config.normalize == "none" and len(last.matrix) > 1 and low > _NEARLY_PARALLEL:
         notes.append(
             f"99 of 100 similarities are over {low:.4f}: the features are nearly parallel, and the picture shows "
-            "differences in the last digits; --comparison centred shows how snippets differ"
+            "differences in the last digits; --normalize center shows how snippets differ"
         )
     segments: tuple[Segment, ...] = ()
     if annotations_file is not None:
         segments, found = _segments(stores[0], sequences[0], annotations_file)
         notes += found
-    return TsmView(sequences[0].id, tsms, target, title, config.comparison, segments, tuple(notes))
+    return TsmView(sequences[0].id, tsms, target, title, config.normalize, segments, tuple(notes))
 
 
 def find_sequence(store: FeatureStore, video_id: str) -> FeatureSequence:
@@ -154,7 +154,7 @@ def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> T
     name = store.spec.encoder.get("name", "features")
     return Tsm(
         title=f"{store.path.resolve().name}: {name} {'with' if store.spec.sola else 'without'} SoLa",
-        matrix=self_similarity(bin_rows(sequence.features, bin_snippets, centred=config.comparison == "centred")),
+        matrix=self_similarity(bin_rows(sequence.features, bin_snippets, centred=config.normalize == "center")),
         bin_snippets=bin_snippets,
         start_seconds=start,
         end_seconds=start + count * stride,

@@ -62,8 +62,8 @@ def _title(view: TsmView) -> str:
 
 def _scale_label(view: TsmView, matrix: np.ndarray, style: dict[str, Any]) -> str:
     what = "change of similarity" if style["cmap"] == "RdBu_r" else "similarity, (1 + cos) / 2"
-    as_they_are = view.comparison == "raw" or matrix is view.target
-    return what if as_they_are else f"{what}, features {view.comparison}"
+    as_they_are = view.normalize == "none" or matrix is view.target
+    return what if as_they_are else f"{what}, features centered"
 
 
 def _comparable(one: Tsm, two: Tsm) -> bool:

@@ -71,7 +71,7 @@ def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, 
     if config.background:
         spans |= {(gap, BACKGROUND): None for gap in gaps(video) if gap[1] - gap[0] >= shortest}
     for (start, end), label in sorted(spans):
-        spare = max(0.0, end - start - config.most_segment_seconds) / 2
+        spare = max(0.0, end - start - config.max_segment_seconds) / 2
         yield Clip(local(file.path), label, file.id, (start + spare, end - spare))
 
 

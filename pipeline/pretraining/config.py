@@ -1,81 +1,85 @@
-"""The settings of what is made from trimmed clips: encoders and untrimmed videos. Each option is written once."""
+"""The settings of encoders and untrimmed videos that are made from trimmed clips, each written once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pipeline.errors import PipelineError
+from sola.old_names import Renamed
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """How an encoder is trained on trimmed clips."""
 
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
+
     network: str = "tsn_r18"
-    """Encoder of the list that sees pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 larger."""
+    """A listed encoder of pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 are larger."""
 
     weights: str = "random"
     """Weights to start from, as for `extract --weights`: random, a published name, or a file."""
 
     size: int = 112
-    """Side of the pictures in pixels; half of it takes a quarter of the time. 0: the encoder's own."""
+    """Side of the pictures in pixels; half the side takes a quarter of the time. 0: the encoder's own."""
 
     epochs: int = 30
-    """Passes over the clips; each shows a random window of every clip."""
+    """Passes over the clips, with a random window of every clip."""
 
     batch_size: int = 16
-    """Clips of one step."""
+    """Clips in one optimizer step."""
 
     learning_rate: float = 1e-3
-    """Peak of the learning rate (AdamW), reached after the warm-up and falling as half a cosine."""
+    """Peak learning rate of AdamW, after the warm-up; from there it falls as half a cosine."""
 
     weight_decay: float = 0.05
-    """Of AdamW."""
+    """Weight decay of AdamW."""
 
     warmup_epochs: float = 2.0
     """Epochs over which the learning rate rises."""
 
     label_smoothing: float = 0.1
-    """Share of the target that is spread over all classes."""
+    """Share of the target to spread over all classes."""
 
     test_windows: int = 3
-    """Windows of a held-out clip whose mean decides."""
+    """Windows of a held-out clip to average for its class."""
 
     validation_share: float = 0.3
-    """Share of the clips that is held out, by whole groups."""
+    """Share of the clips to hold out, in whole groups."""
 
     group_pattern: str = r"_(g\d+)_"
     """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
 
     train_subset: str = "training"
-    """With --annotations: subset whose segments are the clips to learn from. The options of the split above are not
-    used then."""
+    """With --annotations: subset whose segments are the clips to learn from. validation_share and group_pattern have no
+    effect then."""
 
     validation_subset: str = "validation"
     """With --annotations: subset whose segments are held out."""
 
-    most_segment_seconds: float = 15.0
-    """With --annotations: of longer segments only the middle is used, so that the small frames take little room."""
+    max_segment_seconds: float = 15.0
+    """With --annotations: use only the middle of longer segments, so that the small frames take little space."""
 
     background: bool = False
-    """With --annotations: also learn a class "background", what lies between the segments. Published encoders never
-    saw any."""
+    """With --annotations: also learn a class "background" from the video between the segments. Published encoders have
+    not seen any."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the hardware has it."""
+    """Arithmetic of the forward pass; auto uses bf16 if the hardware has it."""
 
     device: str = "auto"
-    """Where it is trained: auto, cpu, cuda, cuda:1, …"""
+    """Where to train: auto, cpu, cuda, cuda:1, …"""
 
     seed: int = 0
-    """Of random weights, split, order and augmentation."""
+    """Seed of random weights, split, order and augmentation."""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        for name in ("learning_rate", "most_segment_seconds"):
+        for name in ("learning_rate", "max_segment_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs"):
@@ -89,60 +93,62 @@ class PretrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StitchConfig:
-    """How untrimmed videos are made of trimmed clips."""
+    """How to make untrimmed videos of trimmed clips."""
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_action_seconds": Renamed("max_action_seconds")}
 
     actions: tuple[str, ...] = ()
-    """Classes whose clips are the actions. Default: all that are not background."""
+    """Classes of the clips that are actions. Default: all that are not background."""
 
     background_classes: tuple[str, ...] = ()
-    """Classes whose clips lie between the actions. Default: all that are not actions."""
+    """Classes of the clips between the actions. Default: all that are not actions."""
 
     background: Literal["clips", "still", "shuffled", "reversed"] = "clips"
-    """What lies between actions: clips of other classes, or clips of the same classes as a still picture, with their
-    frames in random order, or backwards."""
+    """What to show between actions: clips of other classes (clips), or clips of the same classes as a still picture
+    (still), with frames in random order (shuffled), or backwards (reversed)."""
 
     videos: int = 60
     """Number of videos."""
 
     seconds: float = 60.0
-    """Their mean length; lengths vary by a fifth around it."""
+    """Mean length of a video; lengths vary by a fifth around it."""
 
     gap_seconds: tuple[float, float] = (1.0, 8.0)
     """Shortest and longest stretch of background."""
 
-    most_action_seconds: float = 15.0
-    """Of longer clips only the beginning is shown."""
+    max_action_seconds: float = 15.0
+    """Show only the beginning of longer clips."""
 
     fade_frames: int = 0
-    """Length of the cross-fade between two clips; 0 for hard cuts."""
+    """Frames of the cross-fade between two clips; 0: hard cuts."""
 
     fps: float = 25.0
     """Frame rate of the videos."""
 
     height: int = 240
-    """Of the pictures, in pixels; clips are scaled to cover it."""
+    """Height of the pictures in pixels; clips are scaled to cover it."""
 
     width: int = 320
-    """Of the pictures, in pixels."""
+    """Width of the pictures in pixels."""
 
     validation_share: float = 0.3
-    """Share of the clips, and of the videos, kept for validation."""
+    """Share of the clips, and of the videos, for validation."""
 
     visibility: float = 1.0
-    """With --synthetic: how clearly actions stand out from what is behind them, over 0 to 1; at 0.2 they are faint."""
+    """With --synthetic: how clearly actions stand out from the background, above 0 to 1; at 0.2 they are faint."""
 
     group_pattern: str = r"_(g\d+)_"
-    """Regular expression that finds a clip's group in its file name: clips of a group share a scene, and no group is on
-    both sides of the split. As UCF101 names them (v_Archery_g08_c01)."""
+    """Regular expression that finds a clip's group in its file name, as in UCF101 (v_Archery_g08_c01). Clips of a group
+    share a scene; no group is on both sides of the split."""
 
     seed: int = 0
-    """Of everything random."""
+    """Seed of all that is random."""
 
     def __post_init__(self) -> None:
         for name, least in (("videos", 2), ("seed", 0), ("fade_frames", 0), ("height", 16), ("width", 16)):
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        for name in ("seconds", "most_action_seconds", "fps"):
+        for name in ("seconds", "max_action_seconds", "fps"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("height", "width"):
@@ -150,7 +156,7 @@ class StitchConfig:
                 raise PipelineError(f"{name} must be even, got {getattr(self, name)}")
         if not 0 < self.visibility <= 1:
             raise PipelineError(f"visibility must be > 0 and <= 1, got {self.visibility}")
-        if self.most_action_seconds * self.fps <= 2 * self.fade_frames:
-            raise PipelineError(f"most_action_seconds must be longer than two fades, got {self.most_action_seconds}")
+        if self.max_action_seconds * self.fps <= 2 * self.fade_frames:
+            raise PipelineError(f"max_action_seconds must be longer than two fades, got {self.max_action_seconds}")
         if not 0 < self.gap_seconds[0] <= self.gap_seconds[1]:
             raise PipelineError(f"gap_seconds must be two numbers, 0 < shortest <= longest, got {self.gap_seconds}")

@@ -17,6 +17,7 @@ from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
+from sola.old_names import current_names
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
 
@@ -83,7 +84,7 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
     if annotations_file is None:
         notes.append("The run had no annotations: there is nothing to compare its results with.")
     else:
-        config = replace(_evaluate_config(settings), details=True)
+        config = replace(_evaluate_config(settings), diagnose=True)
         evaluations = {
             way: evaluate(path / "detections.json", annotations_file, config) for way, path in folders.items()
         }
@@ -123,7 +124,7 @@ def _detection_folders(folder: Path, *, has_sola: bool) -> dict[str, Path]:
 
 
 def _evaluate_config(settings: Mapping[str, Any]) -> EvaluateConfig:
-    values: dict[str, Any] = settings.get("evaluate") or {}
+    values: dict[str, Any] = current_names(EvaluateConfig, settings.get("evaluate") or {})
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     if given.get("tious") in (ACTIVITYNET_TIOUS, THUMOS_TIOUS):  # these are always shown
         del given["tious"]

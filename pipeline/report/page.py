@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.annotations import summary
-from pipeline.config import ReportConfig
+from pipeline.config import ReportConfig, RunConfig
 from pipeline.errors import PipelineError
 from pipeline.metrics.error_analysis import KINDS
 from pipeline.plots.errors import length_names
@@ -20,6 +20,8 @@ from pipeline.report.timelines import VIDEO_FOLDER, VideoEntry, class_places, vi
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import probe_rows
 from pipeline.storage.atomic_files import write_text
+from sola.config import SolaConfig
+from sola.old_names import current_names
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -50,7 +52,7 @@ def write_report(run: Path, out: Path, config: ReportConfig) -> Path:
     facts = read_run(run, linear_evaluation=config.linear_evaluation)
     entries = video_entries(facts)
     out.mkdir(parents=True, exist_ok=True)
-    write_timelines(facts, out, entries, most_detections=config.most_detections)
+    write_timelines(facts, out, entries, max_detections=config.max_detections)
     for name in _ASSETS:
         write_text(out / name, files("pipeline.report").joinpath(name).read_text(encoding="utf-8"))
     shutil.rmtree(out / PICTURE_FOLDER, ignore_errors=True)
@@ -158,13 +160,15 @@ def _settings(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
         },
     }
     if facts.enhanced is not None and facts.enhanced.spec.sola is not None:
-        groups["SoLa"] = {**facts.enhanced.spec.sola["settings"], "module": facts.enhanced.spec.sola["module_sha256"]}
+        sola = facts.enhanced.spec.sola
+        groups["SoLa"] = {**current_names(SolaConfig, sola["settings"]), "module": sola["module_sha256"]}
     ids = facts.store.ids()
     if ids:
         groups["libraries"] = (facts.store.sidecar(ids[0]) or {}).get("libraries", {})
     loose = {name: value for name, value in facts.settings.items() if not isinstance(value, dict)}
     groups |= {"run": loose} if loose else {}
-    groups |= {f"run: {name}": value for name, value in facts.settings.items() if isinstance(value, dict)}
+    given = current_names(RunConfig, facts.settings)
+    groups |= {f"run: {name}": value for name, value in given.items() if isinstance(value, dict)}
     return [(name, _flat(value)) for name, value in groups.items()]
 
 

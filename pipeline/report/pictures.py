@@ -59,7 +59,7 @@ def draw_tsms(facts: RunFacts, out: Path, video_ids: Sequence[str], annotations_
     pictures = []
     for number, video_id in enumerate(video_ids):
         # Centered: features after a ReLU are all positive, so without centering nearly everything looks alike.
-        config = TsmConfig(max_bins=_TSM_BINS, comparison="centred")
+        config = TsmConfig(max_bins=_TSM_BINS, normalize="center")
         view = tsm_view(stores, video_id, config, annotations_file=annotations_file)
         text = f"Temporal self-similarity of {video_id}, before and after SoLa, and the target"
         pictures.append(_save(draw_tsm(view), out, f"tsm-{number}", text))

@@ -70,14 +70,14 @@ def class_places(facts: RunFacts) -> dict[str, int]:
     return {label: place for place, label in enumerate([*labels, *sorted(found - set(labels))])}
 
 
-def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, most_detections: int) -> None:
+def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, max_detections: int) -> None:
     """Write the script of each video into `out`.
 
     Args:
         facts: of the run.
         out: the report's folder.
         entries: of `video_entries`.
-        most_detections: maximum for one video and way; the best are kept.
+        max_detections: maximum for one video and way; the best are kept.
     """
     (out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     for old in (out / VIDEO_FOLDER).glob("*.js"):
@@ -93,7 +93,7 @@ def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, mo
             "address": _address(sidecar.get("source", {}).get("path"), out),
             "truth": [_item(segment, places) for segment in _truth(facts, video_id)],
             "found": {
-                way: [[*_item(d, places), round(d.score, 4)] for d in found.get(video_id, [])[:most_detections]]
+                way: [[*_item(d, places), round(d.score, 4)] for d in found.get(video_id, [])[:max_detections]]
                 for way, found in facts.detections.items()
             },
         }

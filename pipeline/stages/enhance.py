@@ -260,7 +260,7 @@ def export_reference(module_file: AnyPath, file: Path) -> str:
 
 
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
-    before, after = config_to_dict(earlier), config_to_dict(now)
+    before, after = asdict(earlier), asdict(now)
     # These change the time and the log, not the result.
     ignored = {"device", "readers", "checkpoint_every_steps", "log_every_steps"}
     return "; ".join(

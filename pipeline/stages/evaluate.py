@@ -42,7 +42,7 @@ class Evaluation:
         subset: of the annotations.
         videos: number of videos in it.
         notes: for the user, on how detections and ground truth match.
-        recall, lengths, errors: with --details; else None.
+        recall, lengths, errors: with --diagnose; else None.
     """
 
     results: dict[str, MapResult]
@@ -116,7 +116,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     if left_out := blocked & chosen.videos.keys():
         notes.append(f"{counted(len(left_out), 'blocked video', 'is', 'are')} left out")
     evaluation = Evaluation(results, config.subset, len(truth), notes)
-    if config.details:
+    if config.diagnose:
         bounds = _length_bounds(truth)
         evaluation.recall = average_recall(truth, found, protocol=config.protocol)
         evaluation.lengths = evaluate_by_length(truth, found, bounds_seconds=bounds, protocol=config.protocol)

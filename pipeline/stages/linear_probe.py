@@ -171,7 +171,7 @@ def _evaluate(
 ) -> StoreScores:
     train_pieces = [piece for video in train for piece in _labeled(store, video)]
     test_pieces = [piece for video in test for piece in _labeled(store, video)]
-    if config.comparison == "centred":
+    if config.normalize == "center":
         mean = _mean(train_pieces)
         train_pieces, test_pieces = _less(train_pieces, mean), _less(test_pieces, mean)
     scores = linear_evaluation(

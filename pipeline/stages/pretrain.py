@@ -28,6 +28,7 @@ from pipeline.stages.encoder_trainer import EncoderTrainer
 from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
+from sola.old_names import stored_settings
 
 _CACHING = 0.2  # share of the progress for filling the cache
 
@@ -112,7 +113,7 @@ def pretrain(
     summary = PretrainSummary(
         accuracy, per_class, (len(training), len(validation)), failed, trainer.history, trainer.seconds
     )
-    about = {"settings": asdict(config), "labels": labels, "accuracy": accuracy, "clips": list(summary.clips)}
+    about = {"settings": stored_settings(config), "labels": labels, "accuracy": accuracy, "clips": list(summary.clips)}
     with whole_file(out) as partial:
         save_trained(partial, trainer.network, spec, about=about)
     made = {"identity": identity, "bytes_of_clips": _bytes_of(clips), "sha256": sha256_of_file(out)}
@@ -199,4 +200,4 @@ def _bytes_of(clips: Sequence[Clip]) -> int:
 
 def _identity(clips: Sequence[Clip], config: PretrainConfig) -> str:
     facts = [[str(clip.path), clip.label, clip.group, clip.span] for clip in clips]
-    return sha256(json.dumps([facts, asdict(config)], sort_keys=True, default=str).encode()).hexdigest()
+    return sha256(json.dumps([facts, stored_settings(config)], sort_keys=True, default=str).encode()).hexdigest()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
+from sola.old_names import stored_settings
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _whole_paths(config: RunConfig) -> dict[str, Any]:
     """Return the settings, with absolute paths."""
     annotations = config.annotations.resolve() if config.annotations else None
     return {
-        **asdict(config),
+        **stored_settings(config),
         "videos": [path.resolve() for path in config.videos],
         "out": config.out.resolve(),
         "annotations": annotations,
@@ -121,7 +122,7 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Pat
             _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
         return summary.text()
 
-    given = [store.fingerprint(), asdict(config.sola), *([sha256_of_file(module)] if module else [])]
+    given = [store.fingerprint(), stored_settings(config.sola), *([sha256_of_file(module)] if module else [])]
     stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
     return FeatureStore.open(out)
 
@@ -156,7 +157,10 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
 
     suffix = f" {title}"
     stages.do(
-        "train" + suffix, [store.fingerprint(), truth, asdict(config.train)], do_train, result=model / "model.json"
+        "train" + suffix,
+        [store.fingerprint(), truth, stored_settings(config.train)],
+        do_train,
+        result=model / "model.json",
     )
     trained = sha256_of_file(model / "model.json")
     given = [trained, store.fingerprint(), settings_of_results(config.localize)]
@@ -165,7 +169,7 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
     given = [
         sha256_of_file(detections),
         truth,
-        asdict(config.evaluate),
+        stored_settings(config.evaluate),
         *([sha256_of_file(blocked)] if blocked else []),
     ]
     stages.do("evaluate" + suffix, given, do_evaluate, result=evaluation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
     usable = [clip for clip in clips if clip.path in lengths]
     refuse_one_sided(clips, training, validation)
     plans = plan_videos({"training": training, "validation": validation}, lengths, config)
-    _claim(out, asdict(config), {_name(clip, source): lengths[clip.path] for clip in usable})
+    _claim(out, stored_settings(config), {_name(clip, source): lengths[clip.path] for clip in usable})
     missing = [plan for plan in plans if not (out / f"{plan.id}.mp4").exists()]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         jobs = [pool.submit(_make, out / f"{plan.id}.mp4", plan, config) for plan in missing]

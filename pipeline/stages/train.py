@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import EpochReport, FitResult, fit_head
 from sola.errors import SolaError
+from sola.old_names import stored_settings
 
 _CHECKPOINT_FILE = ".train_checkpoint"
 
@@ -128,7 +129,7 @@ def _save(
 ) -> None:
     """Write the MODEL folder; `about` goes into its record of the training."""
     training = {
-        "settings": asdict(config),
+        "settings": stored_settings(config),
         "annotations_sha256": about["annotations_sha256"],
         "training_videos": summary.training_videos,
         "validation_videos": summary.validation_videos,
@@ -233,7 +234,7 @@ def _finished_before(out: Path, identity: str) -> TrainSummary | None:
 
 
 def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
-    facts = [store.fingerprint(), sha256_of_file(annotations_file), asdict(config)]
+    facts = [store.fingerprint(), sha256_of_file(annotations_file), stored_settings(config)]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -154,7 +154,7 @@ class _Source:
     def _action(self) -> Piece:
         label = next(self._labels)
         clip = next(self._actions[label])
-        most = round(self._config.most_action_seconds * exact(self._config.fps))
+        most = round(self._config.max_action_seconds * exact(self._config.fps))
         return Piece(clip.path, 0, min(most, self._lengths[clip.path]), label)
 
     def _gap(self, rng: np.random.Generator) -> Iterator[Piece]:

@@ -72,17 +72,17 @@ def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, devic
 
     Args:
         items: training videos; at most `config.statistics_videos` of them are read, and only if
-            `config.module.comparison` needs statistics.
+            `config.module.normalize` needs statistics.
     """
     chosen = np.random.default_rng(config.seed).permutation(len(items))[: config.statistics_videos]
     source = _ItemSource([items[index] for index in np.sort(chosen)])
     settings = replace(config.module, seed=config.seed, device="cpu")
     if config.sola == "unified":
         settings = replace(settings, predictor=False)
-    channels = head.config.width if config.sola == "auxiliary" else head.channels
+    channels = head.config.embed_dim if config.sola == "auxiliary" else head.channels
     statistics = None
-    if settings.comparison != "raw":
-        statistics = feature_statistics(source, lengths_of(source), channels, settings.comparison)
+    if settings.normalize != "none":
+        statistics = feature_statistics(source, lengths_of(source), channels, settings.normalize)
     return _on_device(new_fit_state(channels, settings, statistics=statistics), device)
 
 

@@ -49,8 +49,8 @@ def write_evidence(out: Path, annotations: Path, heads_file: Path, records: dict
 def linear_rows(summary: Sequence[dict[str, str]]) -> Iterator[list[str]]:
     """Yield header and rows: settings of the evaluation, then each measure that some row has."""
     shown = {name: title for name, title in SHOWN.items() if any(row.get(f"{name}_mean") for row in summary)}
-    settings = [name for name in summary[0] if name.startswith("probe.")]
-    yield [*(name.removeprefix("probe.") for name in settings), "SoLa", "seeds", *shown.values()]
+    settings = [name for name in summary[0] if name.startswith("linear_probe.")]
+    yield [*(name.removeprefix("linear_probe.") for name in settings), "SoLa", "seeds", *shown.values()]
     in_order = list(dict.fromkeys(tuple(row[name] for name in settings) for row in summary))
     for row in sorted(summary, key=lambda row: in_order.index(tuple(row[name] for name in settings))):
         yield [*(row[name] for name in settings), row["variant"], row["seeds"], *(score(row, name) for name in shown)]

@@ -174,7 +174,7 @@ def test_sola_enhances_as_on_the_processor():
 def test_a_head_detects_as_on_the_processor(kind):
     items = tiny_items()
     config = TrainConfig(
-        head=HeadConfig(kind=kind, width=32, levels=4, stem_blocks=1, dropout=0.0, gtad_groups=4, gtad_samples=4),
+        head=HeadConfig(kind=kind, embed_dim=32, levels=4, stem_blocks=1, dropout=0.0, gtad_groups=4, gtad_samples=4),
         epochs=3, min_steps_per_epoch=10, batch_size=2, learning_rate=2e-3, device=DEVICE,
     )  # fmt: skip
     result = fit_head(items, [], labels=LABELS, config=config)

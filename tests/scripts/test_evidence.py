@@ -39,7 +39,7 @@ predictor_hidden = 4
 epochs = 1
 min_steps_per_epoch = 1
 [train.head]
-width = 8
+embed_dim = 8
 levels = 2
 """
 ABLATION = """
@@ -130,12 +130,12 @@ def test_tables_hold_what_the_summaries_hold(helpers):
     from evidence_tables import head_rows, linear_rows, majority, markdown
 
     linear = [
-        {"variant": v, "probe.comparison": c, "seeds": "3", "accuracy_mean": "0.5", "accuracy_deviation": "0.012",
+        {"variant": v, "linear_probe.normalize": c, "seeds": "3", "accuracy_mean": "0.5", "accuracy_deviation": "0.012",
          "gain_mean": "" if v == "without" else "0.25", "gain_deviation": "0", "majority_mean": "0.61"}
-        for v in ("without", "SoLa") for c in ("raw", "centred")
+        for v in ("without", "SoLa") for c in ("none", "center")
     ]  # fmt: skip
     rows = list(linear_rows(linear))
-    assert rows[0] == ["comparison", "SoLa", "seeds", "accuracy", "gain (0 to 1)"]
+    assert rows[0] == ["normalize", "SoLa", "seeds", "accuracy", "gain (0 to 1)"]
     assert rows[1:3] == [["raw", "without", "3", "50.0 ± 1.2", ""], ["raw", "SoLa", "3", "50.0 ± 1.2", "0.25 ± 0.00"]]
     assert "accuracy 61.0" in majority(linear)
     heads = [

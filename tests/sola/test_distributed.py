@@ -31,10 +31,10 @@ from tests.stores import make_store
 NINE = replace(SMALL, batch_size=9, windows_per_video=9, steps=8)
 CASES = {
     "raw": NINE,
-    "bound by input": replace(NINE, comparison="centred", input_weight=0.7),
-    "whitened, two scales": replace(NINE, comparison="whitened", scales=(1, 2)),
+    "bound by input": replace(NINE, normalize="center", input_weight=0.7),
+    "whitened, two scales": replace(NINE, normalize="whiten", scales=(1, 2)),
     "open gate": replace(NINE, gate="open"),
-    "no predictor": replace(NINE, predictor=False, comparison="standardised"),
+    "no predictor": replace(NINE, predictor=False, normalize="standardize"),
 }
 
 
@@ -154,9 +154,9 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 # Under torchrun
 
 
-COMMANDED = replace(SMALL, steps=40, batch_size=6, windows_per_video=2, comparison="centred")
+COMMANDED = replace(SMALL, steps=40, batch_size=6, windows_per_video=2, normalize="center")
 OPTIONS = ["--batch-size", "6", "--windows-per-video", "2", "--hidden", "8", "--predictor-hidden", "8"]
-OPTIONS += ["--learning-rate", "1e-2", "--comparison", "centred", "--device", "cpu", "--log-every-steps", "1"]
+OPTIONS += ["--learning-rate", "1e-2", "--normalize", "center", "--device", "cpu", "--log-every-steps", "1"]
 
 
 def torchrun(store: Path, out: Path, *options: str) -> subprocess.Popen:

@@ -11,7 +11,7 @@ from sola.errors import SolaError
 from sola.evaluation import EvaluationConfig, LabeledSequence, linear_evaluation, sgd_epoch
 from sola.metrics import average_precision, balanced_accuracy, distance_to_boundary
 
-QUICK = EvaluationConfig(least_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1))
+QUICK = EvaluationConfig(min_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1))
 
 
 def mask(text: str) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_balanced_training_equals_training_with_the_rarer_class_repeated() -> No
     test = [LabeledSequence(rows, labels)]
     repeated = np.concatenate([np.arange(40), *2 * [np.flatnonzero(~labels)]])
     # One batch holds all, so that the order does not matter.
-    settings = {"epochs": 50, "counted_epochs": 1, "least_steps": 1, "batch_size": 1000, "seeds": (0,)}
+    settings = {"epochs": 50, "counted_epochs": 1, "min_steps": 1, "batch_size": 1000, "seeds": (0,)}
     balanced = linear_evaluation(test, test, EvaluationConfig(**settings, weighting="balanced"))
     same = linear_evaluation([LabeledSequence(rows[repeated], labels[repeated])], test, EvaluationConfig(**settings))
     assert balanced == same
@@ -134,7 +134,7 @@ def test_the_same_input_gives_the_same_scores_and_other_seeds_others() -> None:
     assert linear_evaluation(train, test, QUICK) == linear_evaluation(train, test, QUICK)
     result = linear_evaluation(train, test, QUICK)
     assert result.average_precision.deviation > 0
-    one = EvaluationConfig(least_steps=1, epochs=2, counted_epochs=1, seeds=(3,))
+    one = EvaluationConfig(min_steps=1, epochs=2, counted_epochs=1, seeds=(3,))
     assert linear_evaluation(train, test, one).average_precision.deviation == 0
 
 
@@ -152,7 +152,7 @@ def test_small_data_are_given_enough_steps() -> None:
     config = EvaluationConfig(seeds=(0,))
     train, test = videos(2, seed=0), videos(2, seed=1)
     assert linear_evaluation(train, test, config).accuracy.mean > 0.97
-    few = EvaluationConfig(seeds=(0,), least_steps=1, epochs=1)
+    few = EvaluationConfig(seeds=(0,), min_steps=1, epochs=1)
     assert linear_evaluation(train, test, few).balanced_accuracy.mean < 0.9
 
 
@@ -197,7 +197,7 @@ def test_the_preset_is_the_published_setting() -> None:
     assert config == SolaConfig()
     assert (config.hidden, config.kernel_sizes, config.window_snippets) == (512, (5, 1, 1), 23)
     assert config.positions == (4, 6, 8, 10, 12, 14, 16, 18)
-    assert (config.k, config.batch_size, config.epochs, config.learning_rate) == (16, 256, 150, 1e-4)
+    assert (config.target_sharpness, config.batch_size, config.epochs, config.learning_rate) == (16, 256, 150, 1e-4)
     assert (config.weight_decay, config.predictor_hidden, config.precision) == (0.01, 512, "fp32")
     with pytest.raises(SolaError, match="preset must be one of hacs"):
         preset("thumos")

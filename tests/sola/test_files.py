@@ -13,7 +13,7 @@ from sola.errors import SolaError
 from sola.files import load_module, save_module, write_atomically
 from sola.module import SolaModule, initial_networks
 
-CONFIG = SolaConfig(hidden=6, kernel_sizes=(3, 1), dilations=(2, 1), steps=40, k=9.5, precision="auto")
+CONFIG = SolaConfig(hidden=6, kernel_sizes=(3, 1), dilations=(2, 1), steps=40, target_sharpness=9.5, precision="auto")
 
 
 def random_module() -> SolaModule:

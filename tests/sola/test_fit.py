@@ -206,8 +206,8 @@ def test_a_finished_fit_can_be_given_more_steps(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_settings_is_refused_with_the_differences_named(tmp_path: Path) -> None:
     source, path = Videos(MIXED_LENGTHS), tmp_path / "c"
     fit(source, SMALL, channels=CHANNELS, checkpoint=path)
-    with pytest.raises(SolaError, match=r"k \(checkpoint 16.0, now 9.0\), seed \(checkpoint 0, now 1\)"):
-        fit(source, replace(SMALL, seed=1, k=9.0), channels=CHANNELS, checkpoint=path)
+    with pytest.raises(SolaError, match=r"seed \(checkpoint 0, now 1\), target_sharpness \(checkpoint 16.0, now 9.0\)"):
+        fit(source, replace(SMALL, seed=1, target_sharpness=9.0), channels=CHANNELS, checkpoint=path)
 
 
 def test_a_checkpoint_of_other_data_is_refused_with_the_differences_named(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_features_of_another_shape_are_refused_with_the_shape_named() -> None:
 def test_gathered_positions_equal_the_full_window(
     kernels: tuple[int, ...], dilations: tuple[int, ...], step: int
 ) -> None:
-    config = SolaConfig(hidden=8, kernel_sizes=kernels, dilations=dilations, step=step, size=5)
+    config = SolaConfig(hidden=8, kernel_sizes=kernels, dilations=dilations, position_stride=step, tsm_size=5)
     module, window = opened_module(config), features(23, batch=4)
     plan = plan_gather(module, config.positions)
     rows = torch.full((4, len(plan.positions[0]), CHANNELS), 1e3)  # outside the window: must not matter
@@ -209,12 +209,12 @@ def test_enhancing_refuses_other_channels_integers_and_mixed_dtypes() -> None:
         ({"kernel_sizes": (4, 1, 1)}, "kernel_sizes"),
         ({"kernel_sizes": (5, 1)}, "2 kernel sizes and 3 dilations"),
         ({"dilations": (0, 1, 1)}, "dilations"),
-        ({"size": 11}, "24"),
-        ({"k": 0.0}, "k must be > 0"),
-        ({"k": float("nan")}, "k must be > 0"),
+        ({"tsm_size": 11}, "24"),
+        ({"target_sharpness": 0.0}, "target_sharpness must be > 0"),
+        ({"target_sharpness": float("nan")}, "target_sharpness must be > 0"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"steps": 0}, "steps"),
-        ({"start": -1}, "start"),
+        ({"first_position": -1}, "first_position"),
         ({"precision": "fp8"}, "auto, fp32, bf16"),
         ({"device": "tpu"}, "auto, cpu, cuda"),
     ],

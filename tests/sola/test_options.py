@@ -24,9 +24,7 @@ CHANNELS = 6
 SMALL = SolaConfig(
     hidden=8, predictor_hidden=8, batch_size=3, steps=6, learning_rate=1e-2, log_every_steps=1, device="cpu"
 )
-EVERYTHING = replace(
-    SMALL, scales=(1, 2), comparison="whitened", input_weight=0.5, gate_learning_rate=0.1, gate="linear"
-)
+EVERYTHING = replace(SMALL, scales=(1, 2), normalize="whiten", input_weight=0.5, gate_learning_rate=0.1, gate="linear")
 
 
 class Videos:
@@ -114,32 +112,32 @@ def test_statistics_center_standardize_and_whiten() -> None:
         sequence[:] = 5 + random.normal(size=sequence.shape) @ mixing
     everything = torch.from_numpy(np.concatenate(videos.sequences)).double()
     results = {}
-    for comparison in ("centred", "standardised", "whitened"):
+    for comparison in ("center", "standardize", "whiten"):
         statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
         assert statistics is not None
         results[comparison] = statistics.apply(everything)
         assert results[comparison].mean(dim=0).abs().max() < 1e-9
-    assert torch.allclose(results["centred"], everything - everything.mean(dim=0))
+    assert torch.allclose(results["center"], everything - everything.mean(dim=0))
     # Shrinkage leaves variances of 1 / (1 + 0.01 mean / own).
-    assert results["standardised"].var(dim=0).numpy() == pytest.approx(np.ones(CHANNELS), abs=0.1)
-    covariance = torch.cov(results["whitened"].T)
+    assert results["standardize"].var(dim=0).numpy() == pytest.approx(np.ones(CHANNELS), abs=0.1)
+    covariance = torch.cov(results["whiten"].T)
     values = torch.linalg.eigvalsh(torch.cov(everything.T))
     expected = values / (values + 0.01 * values.mean())
     assert torch.linalg.eigvalsh(covariance).numpy() == pytest.approx(expected.sort().values.numpy(), abs=1e-3)
-    assert feature_statistics(videos, lengths(videos), CHANNELS, "raw") is None
+    assert feature_statistics(videos, lengths(videos), CHANNELS, "none") is None
 
 
 def test_a_constant_channel_does_not_break_the_statistics() -> None:
     videos = Videos((30, 20))
     for sequence in videos.sequences:
         sequence[:, 2] = 7
-    for comparison in ("standardised", "whitened"):
+    for comparison in ("standardize", "whiten"):
         statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
         assert torch.isfinite(statistics.apply(torch.from_numpy(videos.sequences[0]).double())).all()
 
 
 def test_the_loss_compares_features_relative_to_the_statistics() -> None:
-    config = replace(SMALL, comparison="centred", predictor=False)
+    config = replace(SMALL, normalize="center", predictor=False)
     origin, scale = torch.arange(6.0), torch.tensor([1.0, 2, 3, 4, 5, 6])
     fit_state = new_fit_state(CHANNELS, config, statistics=FeatureStatistics(origin, scale))
     rows = torch.randn(2, 19, CHANNELS, generator=torch.Generator().manual_seed(0))
@@ -150,11 +148,11 @@ def test_the_loss_compares_features_relative_to_the_statistics() -> None:
 
 def test_centring_makes_unrelated_positive_features_unrelated() -> None:
     first = {
-        comparison: fit(Videos((60,) * 6), replace(SMALL, comparison=comparison), channels=CHANNELS).history[0]
-        for comparison in ("raw", "centred")
+        comparison: fit(Videos((60,) * 6), replace(SMALL, normalize=comparison), channels=CHANNELS).history[0]
+        for comparison in ("none", "center")
     }
-    assert first["raw"].spread < 0.1
-    assert first["centred"].spread > 0.9
+    assert first["none"].spread < 0.1
+    assert first["center"].spread > 0.9
 
 
 # The input-aware target
@@ -243,7 +241,7 @@ def test_a_healthy_fit_is_not_warned_about() -> None:
         (record(900, spread=0.01), "step 900.*collapsed.*0.500 to 0.010.*learning_rate"),
         (record(900, rank=1.05), "alike.*3.00 to 1.05 of 8.*lower k"),
         (record(900, gate=1e-5), "after 900 steps the gate is 1.0e-05.*gate_learning_rate"),
-        (record(900, loss=0.384), r"step 900 the loss is 0.3840.*0.3850.*0.2850.*centred, raise learning_rate.*steps"),
+        (record(900, loss=0.384), r"step 900 the loss is 0.3840.*0.3850.*0.2850.*center, raise learning_rate.*steps"),
         (record(900, loss=0.384, gate=1e-5), "the loss is 0.3840.*gate is 1.0e-05.*gate_learning_rate"),
         (record(900, loss=0.385, spread=0.01, rank=1.01), "collapsed"),
     ],
@@ -270,7 +268,7 @@ def test_constant_features_are_told_as_what_they_are() -> None:
 
 
 def test_a_last_remedy_stands_alone_and_a_spread_is_never_negative() -> None:
-    config = SolaConfig(comparison="centred", learning_rate=1e-3, gate="open")
+    config = SolaConfig(normalize="center", learning_rate=1e-3, gate="open")
     (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=1.0)], config)
     assert warning.endswith("about time; give more steps")
     (warning,) = fit_warnings([record(1), record(900, spread=-1e-9)], SolaConfig())
@@ -278,9 +276,9 @@ def test_a_last_remedy_stands_alone_and_a_spread_is_never_negative() -> None:
 
 
 def test_a_remedy_that_is_in_place_is_not_suggested() -> None:
-    config = SolaConfig(comparison="centred", learning_rate=1e-3, gate="open")
+    config = SolaConfig(normalize="center", learning_rate=1e-3, gate="open")
     (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=0.0)], config)
-    assert "centred" not in warning and "learning_rate" not in warning and "more steps" in warning
+    assert "center" not in warning and "learning_rate" not in warning and "more steps" in warning
 
 
 def test_a_plateau_is_seen_through_the_noise_of_single_batches() -> None:
@@ -341,7 +339,7 @@ def test_few_and_short_videos_are_told_before_training() -> None:
         ({"scales": (0, 1)}, "scales"),
         ({"input_weight": 1.5}, "input_weight"),
         ({"input_contrast": 0.0}, "input_contrast"),
-        ({"comparison": "norm"}, "raw, centred, standardised, whitened"),
+        ({"normalize": "norm"}, "none, center, standardize, whiten"),
         ({"gate": "relu"}, "tanh, linear, open"),
         ({"gate_learning_rate": 0.0}, "gate_learning_rate"),
     ],

@@ -144,8 +144,8 @@ def test_self_similarity_refuses_a_batch() -> None:
 # A direct implementation of the method for one step, from its equations alone, in float64.
 
 SMALL = SolaConfig(
-    hidden=5, kernel_sizes=(3, 1, 1), window_snippets=9, start=2, step=2, size=3, predictor_hidden=4,
-    learning_rate=1e-2, weight_decay=0.1, device="cpu",
+    hidden=5, kernel_sizes=(3, 1, 1), window_snippets=9, first_position=2, position_stride=2, tsm_size=3,
+    predictor_hidden=4, learning_rate=1e-2, weight_decay=0.1, device="cpu",
 )  # fmt: skip
 CHANNELS = 6
 

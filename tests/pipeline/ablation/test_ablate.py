@@ -38,7 +38,7 @@ epochs = 1
 min_steps_per_epoch = 2
 device = "cpu"
 [train.head]
-width = 8
+embed_dim = 8
 levels = 2
 stem_blocks = 1
 tower_layers = 1
@@ -86,9 +86,13 @@ def test_cells_are_every_variant_with_every_choice_and_seed(tmp_path):
     assert len(cells) == len({cell.name for cell in cells}) == 2 * 2 * 2 * 2
     first, last = cells[0], cells[-1]
     assert first.label == "p, sola.hidden=8, train.head.kind=gtad"
-    assert (first.config.sola.k, first.config.sola.hidden, first.config.train.head.kind) == (4.0, 8, "gtad")
+    assert (first.config.sola.target_sharpness, first.config.sola.hidden, first.config.train.head.kind) == (
+        4.0,
+        8,
+        "gtad",
+    )
     assert (first.seed, first.config.sola.seed, first.config.train.seed) == (3, 3, 3)
-    assert (last.config.sola.k, last.config.sola.hidden, last.seed) == (16.0, 16, 4)
+    assert (last.config.sola.target_sharpness, last.config.sola.hidden, last.seed) == (16.0, 16, 4)
 
 
 def test_without_sola_its_options_make_no_cells(tmp_path):
@@ -100,11 +104,11 @@ def test_without_sola_its_options_make_no_cells(tmp_path):
 
 
 def test_the_linear_evaluation_can_be_set_and_varied_too(tmp_path):
-    text = 'seeds = [5]\n[probe]\ndistances = [1, 3]\n[grid]\nprobe.comparison = ["raw", "centred"]\n'
+    text = 'seeds = [5]\n[linear_probe]\ndistances = [1, 3]\n[grid]\nprobe.comparison = ["raw", "centred"]\n'
     cells = plan(tmp_path, text)
-    assert [cell.config.probe for cell in cells] == [
-        ProbeConfig(seeds=(5,), distances=(1, 3), comparison="raw"),
-        ProbeConfig(seeds=(5,), distances=(1, 3), comparison="centred"),
+    assert [cell.config.linear_probe for cell in cells] == [
+        ProbeConfig(seeds=(5,), distances=(1, 3), normalize="none"),
+        ProbeConfig(seeds=(5,), distances=(1, 3), normalize="center"),
     ]
 
 
@@ -128,11 +132,11 @@ def test_the_files_that_come_with_the_project_are_accepted(file):
     ("text", "message"),
     [
         ("[grid]\nsola.kernal = [1]", "kernal"),
-        ("[grid]\nsola.k = [-1.0]", "k must be > 0, got -1"),
-        ("[grid]\nsola.k = 3.0", "grid.sola.k must be a list"),
-        ("[grid]\nsola.k = []", "grid.sola.k must be a list"),
+        ("[grid]\nsola.k = [-1.0]", "target_sharpness must be > 0, got -1"),
+        ("[grid]\nsola.k = 3.0", "grid.sola.target_sharpness must be a list"),
+        ("[grid]\nsola.k = []", "grid.sola.target_sharpness must be a list"),
         ("[grid]\nsola.seed = [3]", "seeds = "),
-        ("[probe]\nseeds = [3]", "seeds = "),
+        ("[linear_probe]\nseeds = [3]", "seeds = "),
         ("[grid]\nvideos = [3]", "must be use_sola or an option of a stage"),
         ('[grid]\nextract.encoder = ["i3d_r50"]', "give videos in place of a store"),
         ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "a name of its own"),

@@ -19,7 +19,7 @@ TINY = TrainConfig(
     epochs=1,
     min_steps_per_epoch=1,
     device="cpu",
-    head=HeadConfig(kind="actionness", width=8, stem_blocks=1, tower_layers=0),
+    head=HeadConfig(kind="actionness", embed_dim=8, stem_blocks=1, tower_layers=0),
 )
 GOOD, FAR = (2.0, 6.0, "x"), (8.0, 13.0, "x")  # of 10 s
 

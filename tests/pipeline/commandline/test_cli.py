@@ -4,12 +4,15 @@ import errno
 import json
 import re
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from encoders.catalog import CATALOG, encoder_spec
 from pipeline.cli import main
+from pipeline.commandline.app import app
+from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
 from tests.pipeline.stages.test_localize import write_annotations
@@ -18,7 +21,7 @@ from tests.stores import make_store
 from tests.toys import use_toy_encoder
 
 SMALL = ["--sola.hidden", "8", "--sola.steps", "3", "--sola.device", "cpu", "--train.epochs", "1"]
-SMALL += ["--train.min-steps-per-epoch", "2", "--train.head.width", "8", "--train.head.levels", "2"]
+SMALL += ["--train.min-steps-per-epoch", "2", "--train.head.embed-dim", "8", "--train.head.levels", "2"]
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def test_each_step_by_itself(command, videos, tmp_path):
     code, out, _ = command("sola", tmp_path / "store", "--out", tmp_path / "enhanced", "--hidden", 8, "--steps", 3)
     assert code == 0
     assert "3 sequences enhanced" in out
-    small = ["--epochs", 1, "--min-steps-per-epoch", 2, "--head.width", 8, "--head.levels", 2]
+    small = ["--epochs", 1, "--min-steps-per-epoch", 2, "--head.embed-dim", 8, "--head.levels", 2]
     annotations = tmp_path / "annotations.json"
     train = ("train", tmp_path / "enhanced", "--annotations", annotations, "--out", tmp_path / "model", *small)
     assert command(*train)[0] == 0
@@ -125,7 +128,7 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"], "--out must end in .json or .csv, got"),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv, got"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
-        (["probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
+        (["linear-probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
         (["extract", "{}", "--out", "{}/s", "--no-such"], "--no-such"),
     ],
 )
@@ -231,6 +234,36 @@ def test_help_teaches_every_option_of_a_stage(command):
         assert words in out
 
 
+def test_help_shows_options_in_groups_with_an_example(command):
+    for words in ("extract", "sola", "train"):
+        _, out, _ = command(*words.split(), "--help")
+        assert out.index("─ Common ─") < out.index("─ Advanced ─") < out.index("─ All commands ─")
+        assert f"Example: sola-pipeline {words}" in " ".join(out.split())
+    assert "─ Cluster ─" in command("extract", "--help")[1]
+
+
+def test_help_of_run_is_short_and_help_all_is_not(command):
+    _, short, _ = command("run", "--help")
+    try:
+        code, whole, _ = command("run", "--help-all")
+    finally:
+        GroupedApp.shows_all = False
+        add_examples(app, "sola-pipeline")
+    assert code == 0
+    assert "--help-all shows all" in short and "--train.head.kind" in short
+    for option in ("--train.head.levels", "--extract.decoder", "--sola.tsm-size"):
+        assert option not in short
+        assert option in whole
+    assert short.count("\n") < whole.count("\n") / 2
+
+
+def test_every_command_has_an_example_and_the_common_options_exist():
+    names = {name for name in app if not name.startswith("-")} - {"store"}
+    assert {name for name in EXAMPLES if " " not in name} == names
+    for settings, options in COMMON_OPTIONS.items():
+        assert set(options.split()) <= {option.name for option in fields(settings)}
+
+
 def test_progress_is_silent_where_nobody_looks(command, videos, tmp_path):
     assert not sys.stderr.isatty()
     _, _, err = command("extract", videos, "--out", tmp_path / "store")
@@ -302,5 +335,5 @@ def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(comman
     (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
     assert command(*words)[0] == 0
     assert command(*words, "--steps", 7, "--config", tmp_path / "s.toml")[0] == 0
-    assert taken == [SolaConfig(), SolaConfig(steps=7, k=4.0)]
+    assert taken == [SolaConfig(), SolaConfig(steps=7, target_sharpness=4.0)]
     assert command("sola", tmp_path, "--out", tmp_path / "e", "--preset", "other")[0] == 2

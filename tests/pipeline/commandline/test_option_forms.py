@@ -29,7 +29,7 @@ BASES = {
     "status": "s",
     "verify": "s",
     "tsm": "s --video i --out o",
-    "probe": "s --annotations a",
+    "linear-probe": "s --annotations a",
     "ablate": "f --out o",
     "pretrain": "c --out o",
     "stitch": "c --out o",
@@ -50,19 +50,20 @@ VALUES = {
     "kernel-sizes": "3 1 1",
     "dilations": "2 1 1",
     "batch-size": "17",
-    "size": "7",
-    "pretrain size": "64",
+    "tsm-size": "7",
+    "size": "64",
     "visibility": "0.5",
-    "start": "3",
+    "first-position": "3",
     "actionness-thresholds": "0.25",
     "input-weight": "0.5",
     "attention-heads": "8",
-    "step": "1",
+    "position-stride": "1",
     "window-snippets": "25",
     "attention-window": "7",
     "kernel": "5",
     "max-bins": "7",
     "width": "128",
+    "embed-dim": "128",
     "height": "128",
     "gtad-groups": "8",
     "max-corrupt": "0.5",
@@ -81,6 +82,7 @@ BESIDE = {
     "ray-range-minutes": "executor ray",
     "weights-flow": "streams flow",
     "blocked-videos": "protocol opentad",
+    "export videos": "to fiftyone",
 }
 
 
@@ -138,8 +140,9 @@ def needed(command: str, option: str) -> dict[str, list[str]]:
             words[decider.name] = ["9"]
     words = {name: values[:1] for name, values in words.items()}
     prefix, _, name = option.removeprefix("--").rpartition(".")
-    if name in BESIDE and command != "localize":
-        beside, value = BESIDE[name].split()
+    found = BESIDE.get(f"{command} {name}", BESIDE.get(name))
+    if found and command != "localize":
+        beside, value = found.split()
         words[f"--{prefix}.{beside}" if prefix else f"--{beside}"] = [value]
     return words
 

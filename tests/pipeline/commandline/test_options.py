@@ -29,7 +29,7 @@ from tests.stores import make_store
         ("sola --input-contrast 3", "--input-contrast has no effect while --input-weight is 0"),
         ("train --head gtad --head.levels 4", "--head.levels has no effect with --head.kind gtad, only with anchor_"),
         ("train --post.sigma 0.4 --post.nms hard", "--post.sigma has no effect with --post.nms hard, only with soft"),
-        ("train --module.k 8", "--module.k has no effect with --sola frozen"),
+        ("train --module.target_sharpness 8", "--module.target_sharpness has no effect with --sola frozen"),
         ("run --no-use-sola --sola-preset hacs", "--sola-preset has no effect with --no-use-sola"),
         ("run --localize.ids path", "where actions are located in features"),
         ("pretrain --background", "--background has no effect without --annotations"),
@@ -56,7 +56,7 @@ def test_of_a_file_it_is_a_note_and_of_a_preset_nothing(tmp_path, capsys):
 
 
 def test_without_annotations_run_refuses_what_comes_after_the_features():
-    for words in ("--preset thumos14", "--train.epochs 3", "--baseline", "--evaluate.details"):
+    for words in ("--preset thumos14", "--train.epochs 3", "--baseline", "--evaluate.diagnose"):
         with pytest.raises(PipelineError, match="without --annotations"):
             bound_command(["run", "--videos", "v", "--out", "o", *words.split()])
 

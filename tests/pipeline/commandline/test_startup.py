@@ -60,7 +60,7 @@ def files(tmp_path):
     [
         "encoders",
         "annotations {}/a.json",
-        "evaluate {}/d.json --annotations {}/a.json --details --out {}/e.json",
+        "evaluate {}/d.json --annotations {}/a.json --diagnose --out {}/e.json",
         "verify {}/s --deep --annotations {}/a.json",
         "status {}/s",
         "store ls {}/s",

@@ -70,7 +70,7 @@ def test_numbers_and_their_nouns_agree():
 @pytest.mark.parametrize("label", [AWKWARD, "[other] run", "run [/b]", "[link=file:///etc]x[/link]"])
 def test_evaluate_and_annotations_show_labels_as_they_are(command, tmp_path, label):
     found, truth = write_truth(tmp_path, label)
-    code, out, _ = command("evaluate", found, "--annotations", truth, "--details")
+    code, out, _ = command("evaluate", found, "--annotations", truth, "--diagnose")
     assert code == 0
     assert plain(label) in out
     assert plain(label) in command("annotations", truth)[1]

@@ -17,7 +17,7 @@ BLOCKS = ("conv", "attention")
 
 def small_head(**options) -> AnchorFreeHead:
     torch.manual_seed(0)
-    defaults = {"width": 16, "levels": 4, "attention_window": 5, "attention_heads": 2}
+    defaults = {"embed_dim": 16, "levels": 4, "attention_window": 5, "attention_heads": 2}
     head = AnchorFreeHead(6, 3, HeadConfig(**{**defaults, **options}))
     # Biases and norms that start at 0 would hide what leaks from padding.
     for name, parameter in head.named_parameters():
@@ -148,14 +148,14 @@ def test_features_of_another_shape_are_refused_with_both_shapes(shape: tuple[int
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, "width must be >= 1, got 0"),
+        ({"embed_dim": 0}, "embed_dim must be >= 1, got 0"),
         ({"kernel": 4}, "kernel must be odd and >= 1, got 4"),
         ({"block": "mamba"}, "block must be one of conv, attention, got 'mamba'"),
         ({"kind": "bmn"}, "kind must be one of anchor_free, gtad, actionness, got 'bmn'"),
-        ({"kind": "gtad", "width": 24}, "gtad_groups must divide half of width=24, got 16"),
+        ({"kind": "gtad", "embed_dim": 24}, "gtad_groups must divide half of embed_dim=24, got 16"),
         ({"actionness_thresholds": ()}, "actionness_thresholds must be one or more numbers > 0 and < 1"),
         ({"dropout": 1.0}, "dropout must be >= 0 and < 1"),
-        ({"block": "attention", "width": 30}, "attention_heads must divide width=30, got 4"),
+        ({"block": "attention", "embed_dim": 30}, "attention_heads must divide embed_dim=30, got 4"),
         ({"max_test_snippets": 4}, "max_test_snippets must be 0 or >= 8, got 4"),
     ],
 )
@@ -166,7 +166,7 @@ def test_options_outside_their_range_are_refused(options: dict[str, object], mes
 
 
 def test_heads_without_attention_take_any_width() -> None:
-    assert HeadConfig(kind="actionness", block="attention", width=30).width == 30
+    assert HeadConfig(kind="actionness", block="attention", embed_dim=30).embed_dim == 30
 
 
 def test_settings_survive_json() -> None:

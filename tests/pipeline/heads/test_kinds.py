@@ -17,7 +17,7 @@ from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import fit_head, validate
 
 SMALL = {
-    "width": 16,
+    "embed_dim": 16,
     "levels": 3,
     "stem_blocks": 1,
     "tower_layers": 1,

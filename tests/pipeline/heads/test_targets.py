@@ -15,7 +15,7 @@ INFINITY = float("inf")
 
 
 def assign(points: list[float], segments: list[list[float]], labels: list[int], **options):
-    defaults = {"stride": 1, "range_snippets": (0.0, INFINITY), "centre_radius": 1.5, "num_classes": 3}
+    defaults = {"stride": 1, "range_snippets": (0.0, INFINITY), "center_sample_radius": 1.5, "num_classes": 3}
     targets = SegmentTargets(torch.tensor(segments).reshape(-1, 2), torch.tensor(labels, dtype=torch.long))
     return assign_points(torch.tensor(points), targets, **{**defaults, **options})
 
@@ -76,7 +76,7 @@ def one_level(logits: torch.Tensor, distances: torch.Tensor, mask: torch.Tensor)
 
 def test_the_heads_loss_is_the_sum_over_valid_points_over_the_count_of_positives() -> None:
     torch.manual_seed(0)
-    head = AnchorFreeHead(4, 2, HeadConfig(width=8, levels=1, regression_weight=0.5)).eval()
+    head = AnchorFreeHead(4, 2, HeadConfig(embed_dim=8, levels=1, regression_weight=0.5)).eval()
     logits, distances = torch.randn(1, 6, 2), torch.rand(1, 6, 2) + 0.1
     mask = torch.tensor([[True, True, True, True, False, False]])
     target = SegmentTargets(torch.tensor([[0.5, 2.5]]), torch.tensor([1]))
@@ -93,7 +93,7 @@ def test_the_heads_loss_is_the_sum_over_valid_points_over_the_count_of_positives
 
 
 def test_the_normalizer_starts_at_the_first_count_and_then_moves_by_a_tenth() -> None:
-    head = AnchorFreeHead(4, 2, HeadConfig(width=8, levels=1)).train()
+    head = AnchorFreeHead(4, 2, HeadConfig(embed_dim=8, levels=1)).train()
     assert head._moving_positives(torch.tensor(20)).item() == 20
     assert head._moving_positives(torch.tensor(10)).item() == pytest.approx(19)
     assert head._moving_positives(torch.tensor(0)).item() == pytest.approx(0.9 * 19 + 0.1 * 1)
@@ -104,7 +104,7 @@ def test_the_normalizer_starts_at_the_first_count_and_then_moves_by_a_tenth() ->
 
 
 def test_a_batch_without_positives_has_a_finite_loss_and_gradient() -> None:
-    head = AnchorFreeHead(4, 2, HeadConfig(width=8, levels=3)).train()
+    head = AnchorFreeHead(4, 2, HeadConfig(embed_dim=8, levels=3)).train()
     nothing = SegmentTargets(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
     losses = head.loss(head(torch.randn(1, 5, 4), torch.ones(1, 5, dtype=torch.bool)), [nothing])
     assert losses["regression"].item() == 0
@@ -113,7 +113,7 @@ def test_a_batch_without_positives_has_a_finite_loss_and_gradient() -> None:
 
 
 def test_new_classes_start_at_the_prior_probability() -> None:
-    head = AnchorFreeHead(4, 2, HeadConfig(width=64, levels=3)).eval()
+    head = AnchorFreeHead(4, 2, HeadConfig(embed_dim=64, levels=3)).eval()
     levels = head(torch.randn(1, 50, 4), torch.ones(1, 50, dtype=torch.bool))
     mean_logit = torch.cat([level.logits for level in levels], dim=1).mean().item()
     assert 1 / (1 + math.exp(-mean_logit)) == pytest.approx(0.01, rel=0.5)

@@ -60,7 +60,10 @@ def test_bins_do_not_depend_on_how_rows_are_read(monkeypatch, centred):
 
 def test_the_target_is_that_of_the_fitted_settings_in_the_cells_of_the_picture(tmp_path):
     plain = make_store(tmp_path / "s", {"a": turning(12)})
-    settings = {"settings": asdict(SolaConfig(k=9.0, step=3, window_snippets=30)), "module_sha256": "0"}
+    settings = {
+        "settings": asdict(SolaConfig(target_sharpness=9.0, position_stride=3, window_snippets=30)),
+        "module_sha256": "0",
+    }
     enhanced = make_store(tmp_path / "e", {"a": turning(12)}, sola=settings)
     # Published: K = 16, step 2. Four snippets are two steps: sigmoid(16 / 4).
     assert view_of(plain).target[0, 4] == pytest.approx(1 / (1 + math.exp(-4)))
@@ -95,8 +98,8 @@ def test_segments_of_the_video_come_from_the_annotations(tmp_path):
 
 def test_features_that_are_nearly_parallel_are_told(tmp_path):
     parallel = make_store(tmp_path / "p", {"a": 100 + turning(30)})
-    assert "--comparison centred" in view_of(parallel).notes[0]
-    assert view_of(parallel, comparison="centred").notes == ()
+    assert "--normalize center" in view_of(parallel).notes[0]
+    assert view_of(parallel, normalize="center").notes == ()
     assert view_of(make_store(tmp_path / "s", {"a": turning(30)})).notes == ()
 
 

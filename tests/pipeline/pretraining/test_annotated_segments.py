@@ -95,7 +95,7 @@ def test_clips_are_the_segments_and_no_video_is_on_both_sides(data):
     ]
     # A class that training lacks is left out.
     assert {(c.path.stem, c.label) for c in validation} == {(v, k) for v in ("v3", "v4") for k in ("upright", "lying")}
-    short, _ = segment_clips(folder, annotations, PretrainConfig(most_segment_seconds=1.0), shortest_seconds=0.5)
+    short, _ = segment_clips(folder, annotations, PretrainConfig(max_segment_seconds=1.0), shortest_seconds=0.5)
     assert [clip.span for clip in short[:2]] == [(1.25, 2.25), (3.5, 4.5)]
 
 
@@ -146,7 +146,7 @@ def test_an_encoder_learns_from_the_segments_of_one_subset_and_is_tested_on_the_
     [
         ({"validation_subset": "train"}, "must be two subsets"),
         ({"train_subset": "testing"}, "no video of subset 'testing'"),
-        ({"most_segment_seconds": 0.0}, "most_segment_seconds must be > 0"),
+        ({"max_segment_seconds": 0.0}, "max_segment_seconds must be > 0"),
     ],
 )
 def test_bad_settings_are_refused(data, tmp_path, changes, words):

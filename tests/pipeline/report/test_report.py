@@ -73,7 +73,7 @@ def test_the_report_tells_what_was_run_and_found(tmp_path):
 
 
 def test_the_times_of_a_video_stand_in_a_script_of_its_own(tmp_path):
-    write_report(make_run(tmp_path), tmp_path / "report", ReportConfig(tsm_videos=0, most_detections=2))
+    write_report(make_run(tmp_path), tmp_path / "report", ReportConfig(tsm_videos=0, max_detections=2))
     text = (tmp_path / "report" / "videos" / "2.js").read_text()
     value = json.loads(text.removeprefix("showVideo(").removesuffix(");\n"))
     assert value["truth"] == [[2.0, 4.0, 0], [6.0, 7.5, 1]]

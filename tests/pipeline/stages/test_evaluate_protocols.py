@@ -99,9 +99,9 @@ def test_average_recall_is_that_of_the_protocol(tmp_path):
     found = {"v": [(40, 50, 0.9), (0, 10, 0.8)], "empty": [(0, 10, 0.7)] * 2, "other": [(0, 10, 0.6)] * 296}
     # Published: 300 proposals on one video with segments, for an average of 100: a third of its two, none.
     for protocol in PUBLISHED:
-        assert evaluated(tmp_path, truth, found, protocol, details=True).recall.average[-1] == 0
+        assert evaluated(tmp_path, truth, found, protocol, diagnose=True).recall.average[-1] == 0
     # Without the proposals of the other video it takes both of its own.
-    recall = evaluated(tmp_path, truth, found, details=True).recall
+    recall = evaluated(tmp_path, truth, found, diagnose=True).recall
     assert recall.average[:2].tolist() == [0, 1]
 
 

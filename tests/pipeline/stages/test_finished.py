@@ -36,7 +36,7 @@ from tests.pipeline.store.test_feature_store import dead_process
 from tests.stores import annotate, make_store
 from tests.toys import use_toy_encoder
 
-SOLA = SolaConfig(hidden=4, steps=2, window_snippets=8, size=4, step=1, start=1, device="cpu")
+SOLA = SolaConfig(hidden=4, steps=2, window_snippets=8, tsm_size=4, position_stride=1, first_position=1, device="cpu")
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def write_annotations(path: Path) -> Path:
 
 
 TINY = TrainConfig(
-    epochs=1, min_steps_per_epoch=2, device="cpu", head=HeadConfig(width=8, levels=2, stem_blocks=1, tower_layers=1)
+    epochs=1, min_steps_per_epoch=2, device="cpu", head=HeadConfig(embed_dim=8, levels=2, stem_blocks=1, tower_layers=1)
 )
 
 

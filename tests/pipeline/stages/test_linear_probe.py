@@ -110,8 +110,8 @@ def test_nearly_parallel_features_are_told_apart_when_centerd(tmp_path):
     _, _, truth = two_stores(tmp_path)
     store = make_store(tmp_path / "parallel", {name: telling(n, 6) + 3000 for n, name in enumerate("abcd")})
     raw, centred = (
-        probe([store], truth, ProbeConfig(seeds=(0,), comparison=comparison)).stores[0].scores.accuracy.mean
-        for comparison in ("raw", "centred")
+        probe([store], truth, ProbeConfig(seeds=(0,), normalize=comparison)).stores[0].scores.accuracy.mean
+        for comparison in ("none", "center")
     )
     assert raw < 0.7
     assert centred == 1
@@ -127,7 +127,7 @@ def test_a_subset_without_features_is_refused(tmp_path):
 def test_the_command_prints_stores_side_by_side_and_writes_json(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     good, poor, truth = two_stores(tmp_path)
-    words = ["probe", str(poor.path), "--annotations", str(truth), "--compare", str(good.path)]
+    words = ["linear-probe", str(poor.path), "--annotations", str(truth), "--compare", str(good.path)]
     words += ["--seeds", "0", "1", "--distances", "1", "2", "--out", str(tmp_path / "r.json")]
     with pytest.raises(SystemExit) as info:
         main(words)

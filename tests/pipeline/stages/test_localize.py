@@ -29,7 +29,7 @@ TINY = TrainConfig(
     epochs=2,
     min_steps_per_epoch=2,
     device="cpu",
-    head=HeadConfig(width=8, levels=2, stem_blocks=1, tower_layers=1, max_test_snippets=8),
+    head=HeadConfig(embed_dim=8, levels=2, stem_blocks=1, tower_layers=1, max_test_snippets=8),
 )
 
 
@@ -248,7 +248,7 @@ def test_proposals_are_named_by_a_classifier_of_whole_videos(data):
 
 @pytest.mark.parametrize("kind", ["gtad", "actionness"])
 def test_every_head_goes_the_same_way(data, kind):
-    config = replace(TINY, head=replace(TINY.head, kind=kind, width=32, max_test_snippets=0))
+    config = replace(TINY, head=replace(TINY.head, kind=kind, embed_dim=32, max_test_snippets=0))
     train(FeatureStore.open(data / "store"), data / "annotations.json", data / "m", config)
     detections = localize([data / "store"], load_model(data / "m"), LocalizeConfig()).detections
     assert sorted(detections) == ["a", "b", "c"]

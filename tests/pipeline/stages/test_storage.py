@@ -188,10 +188,10 @@ def test_windows_are_those_of_a_local_store(bucket, tmp_path, monkeypatch, reque
         assert requests == {"cat_ranges": 2}  # one for all windows that were expected, one for the last
 
 
-@pytest.mark.parametrize("comparison", ["raw", "centred"])
+@pytest.mark.parametrize("comparison", ["none", "center"])
 def test_sola_on_remote_stores_makes_the_bytes_of_local_ones(videos, bucket, tmp_path, monkeypatch, comparison):
     monkeypatch.setenv("SOLA_CACHE_GIGABYTES", "3e-7")  # two of the five sequences
-    settings = SolaConfig(hidden=8, predictor_hidden=8, steps=5, device="cpu", comparison=comparison)
+    settings = SolaConfig(hidden=8, predictor_hidden=8, steps=5, device="cpu", normalize=comparison)
     here, _ = extract([videos], tmp_path / "store", ExtractConfig(workers=1, stride_frames=2.5))
     put(tmp_path / "store", bucket / "store")
     enhance_store(here, tmp_path / "enhanced", settings)

@@ -16,7 +16,7 @@ TINY = TrainConfig(
     epochs=1,
     min_steps_per_epoch=1,
     device="cpu",
-    head=HeadConfig(kind="actionness", width=8, stem_blocks=1, tower_layers=0),
+    head=HeadConfig(kind="actionness", embed_dim=8, stem_blocks=1, tower_layers=0),
 )
 THUMOS = {"train_subset": "validation", "validation_subset": "test"}
 

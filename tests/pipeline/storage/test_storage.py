@@ -263,7 +263,7 @@ def test_names_with_signs_that_patterns_have_are_taken_as_they_are(bucket, tmp_p
     [
         ["extract", "videos", "s3://key:secret@bucket/a", "--out", "features"],
         ["extract", "videos", "--out", "s3://key:secret@bucket/a"],
-        ["probe", "features", "--compare", "s3://key:secret@bucket/a", "--annotations", "a.json"],
+        ["linear-probe", "features", "--compare", "s3://key:secret@bucket/a", "--annotations", "a.json"],
         ["store", "merge", "s3://key:secret@bucket/a", "--out", "features"],
     ],
 )

@@ -33,8 +33,8 @@ WAYS = ("frozen", "unified", "unified_with_loss", "auxiliary")
 JOINT = WAYS[1:]
 CHANNELS = 6
 # A window of 11, compared at 2, 4, 6, 8.
-MODULE = SolaConfig(hidden=5, predictor_hidden=7, window_snippets=11, start=2, size=4, learning_rate=0.02)
-HEAD = HeadConfig(width=8, levels=2, stem_blocks=1, tower_layers=1, dropout=0.1)
+MODULE = SolaConfig(hidden=5, predictor_hidden=7, window_snippets=11, first_position=2, tsm_size=4, learning_rate=0.02)
+HEAD = HeadConfig(embed_dim=8, levels=2, stem_blocks=1, tower_layers=1, dropout=0.1)
 
 
 def config(sola: str, **options) -> TrainConfig:
@@ -90,8 +90,8 @@ def cross_entropy_of_windows(z: list[torch.Tensor], predictor: torch.nn.Module, 
             for j in range(len(unit)):
                 cosine = float(unit[i] @ predicted[j] / predicted[j].norm())
                 p = (1 + cosine) / 2
-                interval = abs(places[i] - places[j]) / settings.step
-                wanted = 1.0 if i == j else float(torch.tensor(settings.k / interval**2).sigmoid())
+                interval = abs(places[i] - places[j]) / settings.position_stride
+                wanted = 1.0 if i == j else float(torch.tensor(settings.target_sharpness / interval**2).sigmoid())
                 total -= wanted * np.log(p) + (1 - wanted) * np.log(1 - p)
                 pairs += 1
     return total / pairs
@@ -128,7 +128,7 @@ def test_training_gives_the_module_whole_sequences_or_crops_never_resized_ones(m
         return joint_losses(network, fit_state, batch, **rest)
 
     monkeypatch.setattr("pipeline.training.train_head.joint_losses", watched)
-    settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_train_snippets=8))
+    settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_seq_len=8))
     fit_head(items(), [], labels=("a", "b"), config=settings)
     assert sorted(seen[0].mask.sum(dim=1).tolist()) == sorted(lengths)
     known = np.concatenate([item.load() for item in items()])
@@ -182,7 +182,7 @@ def test_the_similarity_loss_of_the_module_reaches_it_and_not_the_head() -> None
 
 @pytest.mark.parametrize("kind", ["anchor_free", "gtad", "actionness"])
 def test_the_auxiliary_loss_reaches_the_heads_first_layer_alone(kind: str) -> None:
-    settings = config("auxiliary", head=replace(HEAD, kind=kind, width=32))
+    settings = config("auxiliary", head=replace(HEAD, kind=kind, embed_dim=32))
     network, fit_state, batch = start(settings)
     assert network.module is None
     losses_of(settings, network, fit_state, batch)["similarity"].backward()
@@ -232,14 +232,14 @@ def test_each_step_draws_its_own_windows_and_scales_take_turns() -> None:
     one, two = fit_state.scales
     assert not torch.equal(windows_of(batch, one, step=0).rows, windows_of(batch, one, step=1).rows)
     assert torch.equal(windows_of(batch, one, step=1).rows, windows_of(batch, one, step=1).rows)
-    assert two.config.step == 2 * one.config.step
+    assert two.config.position_stride == 2 * one.config.position_stride
     network = joined(build_head(CHANNELS, 2, HEAD), fit_state, settings)
     found = [losses_of(settings, network, fit_state, batch, step=step)["similarity"].item() for step in (0, 1, 2)]
     assert len(set(found)) == 3
 
 
 def test_a_comparison_relative_to_the_data_takes_the_training_videos_statistics() -> None:
-    settings = config("unified_with_loss", module=replace(MODULE, comparison="centred"))
+    settings = config("unified_with_loss", module=replace(MODULE, normalize="center"))
     _, fit_state, _ = start(settings)
     every = np.concatenate([item.load() for item in items()])
     np.testing.assert_allclose(fit_state.statistics.origin, every.mean(axis=0), rtol=1e-5)

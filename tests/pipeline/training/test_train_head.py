@@ -48,7 +48,7 @@ def tiny_items() -> list[TrainItem]:
 
 
 def tiny_config(**options) -> TrainConfig:
-    head = HeadConfig(width=16, levels=4, stem_blocks=1, tower_layers=1, dropout=0.1)
+    head = HeadConfig(embed_dim=16, levels=4, stem_blocks=1, tower_layers=1, dropout=0.1)
     defaults = {"epochs": 4, "min_steps_per_epoch": 3, "batch_size": 2, "learning_rate": 2e-3, "warmup_epochs": 1}
     return TrainConfig(head=head, **{**defaults, "validate_every_epochs": 2, **options})
 

@@ -1,0 +1,85 @@
+"""Old names of commands and options. They work for one release; a line on standard error names the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+from cyclopts import App, ArgumentCollection
+
+from pipeline.commandline.terminal import note
+from pipeline.errors import PipelineError
+from sola.old_names import Renamed, current_names, renamed_option
+
+OLD_COMMANDS = {"probe": "linear-probe"}
+
+
+def with_current_names(app: App, words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the current names of the command and its options."""
+    if words and words[0] in OLD_COMMANDS:
+        _tell(words[0], OLD_COMMANDS[words[0]])
+        words = [OLD_COMMANDS[words[0]], *words[1:]]
+    _, apps, _ = app.parse_commands(words)
+    if apps[-1].default_command is None:
+        return list(words)
+    classes = _classes_of(apps[-1].assemble_argument_collection())
+    current: list[str] = []
+    values: Mapping[str, str] = {}  # new values by the old ones, of the option that came last
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not option.startswith("--"):
+            current.append(values.get(word, word))
+            values = {}
+            continue
+        found = _renamed(classes, option[2:].replace("-", "_"))
+        values = found[1].values if found else {}
+        if found:
+            name = "--" + found[0].replace("_", "-")
+            _tell(option, name)
+            word = f"{name}{equals}{values.get(value, value)}"
+        current.append(word)
+    return current
+
+
+def table_of_command(command: str, values: Mapping[str, Any], *, file: str) -> Any:
+    """Return the table that a file of settings has for a command, or for its old name; None if it has neither."""
+    for old, new in OLD_COMMANDS.items():
+        name = new.replace("-", "_")
+        if command == name and name not in values and old in values:
+            tell_old_name(file, f"[{old}]", f"[{name}]")
+            return values[old]
+    return values.get(command)
+
+
+def table_with_current_names(table: dict[str, Any], arguments: ArgumentCollection, *, file: str) -> dict[str, Any]:
+    """Return a table of a file of settings with the current names of the command's options.
+
+    Raises:
+        PipelineError: an option has its old and its new name.
+    """
+    current = table
+    for settings in _classes_of(arguments):
+        try:
+            current = current_names(settings, current, lambda old, new: _tell(old, new, where=f"{file}: "))
+        except ValueError as error:
+            raise PipelineError(f"{file}: {error}") from None
+    return current
+
+
+def tell_old_name(file: str, old: str, new: str) -> None:
+    """Print that a file has the old name of an option."""
+    _tell(old, new, where=f"{file}: ")
+
+
+def _renamed(classes: Sequence[type], name: str) -> tuple[str, Renamed] | None:
+    return next((found for settings in classes if (found := renamed_option(settings, name))), None)
+
+
+def _classes_of(arguments: ArgumentCollection) -> list[type]:
+    """Return the classes of settings whose options are the command's own."""
+    return [one.hint for one in arguments if len(one.keys) == 0 and is_dataclass(one.hint)]
+
+
+def _tell(old: str, new: str, *, where: str = "") -> None:
+    note(f"{where}{old} is now {new}; the old name works in this release only", as_it_is=True)

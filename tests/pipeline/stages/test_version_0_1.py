@@ -1,0 +1,143 @@
+"""Files that version 0.1 wrote are read, and what it has done is not done again."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pipeline.ablation.plan import read_plan
+from pipeline.cluster.config import settings_of_results
+from pipeline.config import AblateConfig, EvaluateConfig, TsmConfig
+from pipeline.detection.model import load_model
+from pipeline.errors import PipelineError
+from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.plots.tsm import tsm_view
+from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.stages.enhance import enhance_store
+from pipeline.stages.pretrain import _identity
+from pipeline.stages.train import train
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.window_source import StoreSource
+from sola.config import SolaConfig
+from sola.errors import SolaError
+from sola.files import load_module, write_module
+from sola.fit import fit
+from sola.old_names import stored_settings
+from tests import ROOT
+
+OLD = ROOT / "tests" / "fixtures" / "version_0_1"
+KNOWN = json.loads((OLD / "known.json").read_text())
+# The settings in tests/fixtures/version_0_1/make, by their names of now.
+SOLA = SolaConfig(
+    hidden=2, kernel_sizes=(3, 1, 1), window_snippets=6, first_position=1, position_stride=1, tsm_size=4,
+    target_sharpness=9.0, normalize="center", predictor_hidden=2, steps=2, device="cpu", checkpoint_every_steps=1,
+)  # fmt: skip
+HEAD = HeadConfig(
+    embed_dim=4,
+    levels=2,
+    stem_blocks=1,
+    tower_layers=1,
+    regression_range=3.0,
+    center_sample_radius=2.0,
+    max_seq_len=8,
+)
+TRAIN = TrainConfig(epochs=1, min_steps_per_epoch=1, device="cpu", head=HEAD)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    shutil.copytree(OLD, tmp_path / "old")
+    return tmp_path / "old"
+
+
+def digest(facts: object) -> str:
+    return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def test_a_module_is_read_and_written_again_byte_for_byte(tmp_path):
+    file = OLD / "enhanced" / "sola.safetensors"
+    module, config, extra = load_module(file)
+    assert config == SOLA
+    write_module(tmp_path / "m.safetensors", module, config, extra)
+    assert (tmp_path / "m.safetensors").read_bytes() == file.read_bytes()
+    assert load_module(tmp_path / "m.safetensors")[1] == SOLA
+
+
+def test_a_finished_enhanced_store_is_the_same_for_the_same_settings(old):
+    store, summary = enhance_store(FeatureStore.open(old / "features"), old / "enhanced", SOLA)
+    assert (summary.done, summary.skipped) == (0, 2)
+    assert (store.path / "store.json").read_bytes() == (OLD / "enhanced" / "store.json").read_bytes()
+    with pytest.raises(PipelineError, match=r"target_sharpness: 9.0 there, 4.0 asked for"):
+        enhance_store(FeatureStore.open(old / "features"), old / "enhanced", replace(SOLA, target_sharpness=4.0))
+    view = tsm_view([FeatureStore.open(old / "features"), store], "a", TsmConfig())
+    assert "K = 9, step 1" in view.target_title
+
+
+def test_an_unfinished_fit_goes_on(old):
+    source = StoreSource(FeatureStore.open(old / "features"))
+    assert len(fit(source, SOLA, channels=3, checkpoint=old / "fit.checkpoint").history) > 0
+    with pytest.raises(SolaError, match=r"differ: target_sharpness \(checkpoint 9.0, now 4.0\)\. "):
+        fit(source, replace(SOLA, target_sharpness=4.0), channels=3, checkpoint=old / "fit.checkpoint")
+
+
+def test_a_model_is_read_and_for_run_it_is_the_same(old):
+    model = load_model(OLD / "model")
+    assert model.head.config == HEAD and model.head.standardize.std.min() > 0
+    truth = sha256((OLD / "annotations.json").read_bytes()).hexdigest()
+    assert digest([FeatureStore.open(OLD / "features").fingerprint(), truth, stored_settings(TRAIN)]) == KNOWN["train"]
+    train(FeatureStore.open(OLD / "features"), OLD / "annotations.json", old / "again", TRAIN)
+    again = json.loads((old / "again" / "model.json").read_text())
+    before = json.loads((OLD / "model" / "model.json").read_text())
+    assert again["head"] == before["head"] and again["training"]["settings"] == before["training"]["settings"]
+    assert load_model(old / "again").head.config == HEAD
+
+
+def test_what_tells_whether_a_stage_is_done_is_as_it_was():
+    assert digest(stored_settings(SOLA)) == KNOWN["sola"]
+    assert digest(stored_settings(EvaluateConfig(protocol="activitynet", diagnose=True))) == KNOWN["evaluate"]
+    assert (
+        digest(stored_settings(EvaluateConfig(protocol="activitynet", diagnose=True, tolerance_seconds=3.0)))
+        != KNOWN["evaluate"]
+    )
+    assert _identity([], PretrainConfig(max_segment_seconds=3.0)) == KNOWN["pretrain"]
+    assert json.loads(json.dumps(stored_settings(StitchConfig(max_action_seconds=3.0)))) == KNOWN["stitch"]
+
+
+@pytest.mark.parametrize("spelling", ["old", "new"])
+def test_cells_of_an_ablation_keep_their_folders(tmp_path, spelling):
+    text = (OLD / "ablation.toml").read_text()
+    for was, now in (
+        ("sola.comparison", "sola.normalize"),
+        ("probe.comparison", "linear_probe.normalize"),
+        ("raw", "none"),
+        ("centred", "center"),
+        ("sola.k", "sola.target_sharpness"),
+        ("train.head.width", "train.head.embed_dim"),
+    ):
+        text = text.replace(was, now) if spelling == "new" else text
+    (tmp_path / "ablation.toml").write_text(text)
+    told: list[tuple[str, str]] = []
+    given = AblateConfig(store=(Path("s"),), annotations=Path("a.json"))
+    cells = read_plan(tmp_path / "ablation.toml", given, on_old=lambda *names: told.append(names))
+    assert [cell.name for cell in cells] == KNOWN["cells"]
+    assert [digest(settings_of_results(cell.config)) for cell in cells] == KNOWN["settings of cells"]
+    assert list(cells[1].options) == [
+        "variant",
+        "sola.target_sharpness",
+        "linear_probe.normalize",
+        "train.head.embed_dim",
+    ]
+    assert cells[1].options["linear_probe.normalize"] == "center"
+    assert len(told) == (5 if spelling == "old" else 0)
+
+
+def test_settings_are_read_by_their_new_names_too():
+    from sola.config import config_from_dict, config_to_dict
+
+    assert config_from_dict(json.loads(json.dumps(asdict(SOLA)))) == SOLA
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(SOLA)))) == SOLA
+    with pytest.raises(SolaError, match="give target_sharpness or k, its old name, not both"):
+        config_from_dict({"k": 1.0, "target_sharpness": 1.0})
