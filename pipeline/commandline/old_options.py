@@ -78,7 +78,7 @@ def _renamed(classes: Sequence[type], name: str) -> tuple[str, Renamed] | None:
 
 def _classes_of(arguments: ArgumentCollection) -> list[type]:
     """Return the classes of settings whose options are the command's own."""
-    return [one.hint for one in arguments if len(one.keys) == 0 and is_dataclass(one.hint)]
+    return [one.hint for one in arguments if not one.keys and isinstance(one.hint, type) and is_dataclass(one.hint)]
 
 
 def _tell(old: str, new: str, *, where: str = "") -> None:

@@ -1,7 +1,6 @@
 """The picture of temporal self-similarity: its cells, the bins of long videos, and its errors."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.plots.figures import literal, picture_files
 from pipeline.plots.tsm import bin_rows, tsm_view
 from pipeline.plots.tsm_figure import _lanes, draw_tsm
-from sola.config import SolaConfig
+from sola.config import SolaConfig, config_to_dict
 from tests.stores import annotate, make_store
 
 
@@ -61,7 +60,7 @@ def test_bins_do_not_depend_on_how_rows_are_read(monkeypatch, centred):
 def test_the_target_is_that_of_the_fitted_settings_in_the_cells_of_the_picture(tmp_path):
     plain = make_store(tmp_path / "s", {"a": turning(12)})
     settings = {
-        "settings": asdict(SolaConfig(target_sharpness=9.0, position_stride=3, window_snippets=30)),
+        "settings": config_to_dict(SolaConfig(target_sharpness=9.0, position_stride=3, window_snippets=30)),
         "module_sha256": "0",
     }
     enhanced = make_store(tmp_path / "e", {"a": turning(12)}, sola=settings)
@@ -115,7 +114,7 @@ def test_overlapping_segments_lie_in_lanes_of_their_own(tmp_path):
 def test_the_picture_shows_both_stores_the_change_and_the_target(tmp_path):
     rows = turning(20)
     one = make_store(tmp_path / "one", {"a": rows})
-    two = make_store(tmp_path / "two", {"a": rows[::-1].copy()}, sola={"settings": asdict(SolaConfig())})
+    two = make_store(tmp_path / "two", {"a": rows[::-1].copy()}, sola={"settings": config_to_dict(SolaConfig())})
     file = annotate(tmp_path / "t.json", {"a": ("training", 10, [(1, 3, "jump"), (4, 6, "run")])})
     figure = draw_tsm(view_of(one, two, annotations=file))
     images = [axes.images[0] for axes in figure.axes if axes.images]
