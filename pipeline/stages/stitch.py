@@ -24,6 +24,7 @@ from pipeline.synthetic import make_synthetic_dataset
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from pipeline.video.errors import VideoError
 from pipeline.video.write import write_video
+from sola.old_names import stored_settings
 
 ANNOTATIONS_NAME = "annotations.json"
 SETTINGS_NAME = "stitch.json"
