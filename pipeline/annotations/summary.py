@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.text.plain import counted
 
@@ -155,6 +153,8 @@ def _length(segment: tuple[float, float]) -> float:
 
 
 def _quantiles(values: list[float]) -> tuple[float, ...]:
+    import numpy as np  # here, so that `--help` does not wait for it
+
     return tuple(float(value) for value in np.quantile(values, QUANTILES)) if values else ()
 
 
