@@ -18,7 +18,9 @@ LABELS = ("a", "b")
 
 def head_for(max_test_snippets: int) -> AnchorFreeHead:
     torch.manual_seed(0)
-    config = HeadConfig(embed_dim=8, levels=3, stem_blocks=1, tower_layers=1, max_test_snippets=max_test_snippets)
+    config = HeadConfig(
+        embed_dim=8, levels=3, block="conv", stem_blocks=1, tower_layers=1, max_test_snippets=max_test_snippets
+    )
     return AnchorFreeHead(4, 2, config)
 
 

@@ -36,6 +36,7 @@ SOLA = SolaConfig(
     target_sharpness=9.0, normalize="center", predictor_hidden=2, steps=2, device="cpu", checkpoint_every_steps=1,
 )  # fmt: skip
 HEAD = HeadConfig(
+    block="conv",  # the default then
     embed_dim=4,
     levels=2,
     stem_blocks=1,
@@ -118,6 +119,7 @@ def test_cells_of_an_ablation_keep_their_folders(tmp_path, spelling):
         ("train.head.width", "train.head.embed_dim"),
     ):
         text = text.replace(was, now) if spelling == "new" else text
+    text += '\n[train.head]\nblock = "conv"  # the default then\n'
     (tmp_path / "ablation.toml").write_text(text)
     told: list[tuple[str, str]] = []
     given = AblateConfig(store=(Path("s"),), annotations=Path("a.json"))
