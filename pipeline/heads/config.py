@@ -40,7 +40,7 @@ class HeadConfig:
     """Channels inside the network; the features are projected to it."""
     levels: int = 6
     """Levels of the pyramid; level l has a stride of 2**l snippets. For kind=anchor_free."""
-    block: Literal["attention", "attention"] = "attention"
+    block: Literal["conv", "attention"] = "attention"
     """Layers of each level: masked convolutions, or self-attention in a local window. For kind=anchor_free."""
     kernel: int = 3
     """Kernel of the convolutions, in positions of a level; odd."""
