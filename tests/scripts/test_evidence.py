@@ -136,7 +136,7 @@ def test_tables_hold_what_the_summaries_hold(helpers):
     ]  # fmt: skip
     rows = list(linear_rows(linear))
     assert rows[0] == ["normalize", "SoLa", "seeds", "accuracy", "gain (0 to 1)"]
-    assert rows[1:3] == [["raw", "without", "3", "50.0 ± 1.2", ""], ["raw", "SoLa", "3", "50.0 ± 1.2", "0.25 ± 0.00"]]
+    assert rows[1:3] == [["none", "without", "3", "50.0 ± 1.2", ""], ["none", "SoLa", "3", "50.0 ± 1.2", "0.25 ± 0.00"]]
     assert "accuracy 61.0" in majority(linear)
     heads = [
         {"variant": v, "train.head.kind": k, "seeds": "3"} | {f"{m}_{w}": "0.2" for m in ("map_at_0.5", "map_own")

@@ -1,4 +1,4 @@
-"""Benchmarks started with a Python without their packages: they re-run in the project's own, or say what to run."""
+"""Scripts started with a Python without their packages: they re-run in the project's own, or say what to run."""
 
 import shutil
 import subprocess
@@ -13,13 +13,14 @@ from tests import ROOT
 BENCHMARKS = sorted(
     path.name for path in (ROOT / "scripts" / "bench").iterdir() if path.is_file() and path.name != "gpu"
 )
+SCRIPTS = [*(f"bench/{name}" for name in BENCHMARKS), "crash_test"]
 
 
 @pytest.fixture
 def scripts(tmp_path):
     """Copy the scripts alone into a project without an environment."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    return tmp_path / "scripts" / "bench"
+    return tmp_path / "scripts"
 
 
 def run_bare(script: Path) -> subprocess.CompletedProcess:
@@ -27,8 +28,8 @@ def run_bare(script: Path) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-S", script, "--help"], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_without_its_packages_says_what_to_run_first(scripts, name):
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_without_its_packages_says_what_to_run_first(scripts, name):
     done = run_bare(scripts / name)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -36,8 +37,8 @@ def test_a_benchmark_without_its_packages_says_what_to_run_first(scripts, name):
 
 
 def test_it_goes_on_in_the_environment_of_the_project(scripts):
-    python = scripts.parents[1] / ".venv" / "bin" / "python"
+    python = scripts.parent / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "again: $*"\n')
     python.chmod(0o755)
-    assert run_bare(scripts / "metrics").stdout == f"again: {scripts / 'metrics'} --help\n"
+    assert run_bare(scripts / "bench" / "metrics").stdout == f"again: {scripts / 'bench' / 'metrics'} --help\n"

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +24,6 @@ from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
 from pipeline.storage.temporary_names import partial_name
 from sola.config import SolaConfig
-from tests import ROOT
 from tests import videos as make
 from tests.crashes import Killing, victims
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
@@ -219,10 +216,3 @@ def test_a_command_killed_at_any_step_leaves_nothing_torn_and_goes_on(tmp_path, 
     killing.kill(8)
     assert killing.violations == []
     assert killing.kills == 8
-
-
-def test_the_crash_test_says_what_to_run_first_where_packages_are_lacking():
-    script = ROOT / "scripts" / "crash_test"
-    ended = subprocess.run([sys.executable, "-I", "-S", str(script)], capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert "run scripts/test once" in ended.stderr

@@ -16,10 +16,9 @@ from tests.pipeline.stages.test_stages import gray_video
 def located(data, command, monkeypatch):  # noqa: F811
     """Run the command; return its exit code, the last line that it prints, and the number of videos searched."""
     model = trained(data, "store")
-    plain = locator.detect
 
     def run(source: str, *more: object):
-        searched = []
+        searched, plain = [], locator.detect
         monkeypatch.setattr(locator, "detect", lambda *args, **given: searched.append(1) or plain(*args, **given))
         out = data / f"{source}.det.json"
         code, text, err = command("localize", data / source, "--model", model, "--out", out, *more)

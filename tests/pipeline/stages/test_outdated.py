@@ -80,7 +80,7 @@ def test_a_sidecar_without_a_usable_source_is_made_again(tmp_path, video, source
     store, _ = run(tmp_path)
     path = store.sidecar_path("a")
     path.write_text(json.dumps({**json.loads(path.read_text()), "source": source}))
-    assert kinds(verify_store(store)) == ([] if isinstance(source, dict) else [("a", "torn")])
+    assert verify_store(store) == []
     verify_against_videos(store, [tmp_path / "videos"])
     assert run(tmp_path)[1].done == 1
 

@@ -183,7 +183,7 @@ def test_a_fitted_module_is_applied_to_another_store(videos, encoder, tmp_path):
 def test_enhancing_with_other_settings_into_a_store_is_refused(videos, encoder, tmp_path):
     store, _ = extract([videos], tmp_path / "store", CONFIG)
     enhanced, _ = enhance_store(store, tmp_path / "enhanced", small_sola())
-    with pytest.raises(PipelineError, match=r"k: 16\.0 there, 4\.0 asked for"):
+    with pytest.raises(PipelineError, match=r"target_sharpness: 16\.0 there, 4\.0 asked for"):
         enhance_store(store, tmp_path / "enhanced", small_sola(target_sharpness=4.0))
     with pytest.raises(PipelineError, match="already enhanced"):
         enhance_store(enhanced, tmp_path / "twice", small_sola())
