@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell starts its background jobs with Ctrl-C ignored; what the tests send must arrive all the same.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +29,11 @@ def no_cache_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
-    """The command line sets handlers in this process: not beyond the test."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Give each test the handlers of the start: the command line sets its own, in a fixture of a whole file too."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
     yield
-    for number, handler in handlers.items():
+    for number, handler in HANDLERS.items():
         signal.signal(number, handler)
 
 
