@@ -159,6 +159,7 @@ def run_run(settings: RunConfig) -> int:
 def run_verify(
     path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
 ) -> int:
+    from pipeline.annotations import read_annotations
     from pipeline.store.feature_store import FeatureStore
     from pipeline.store.tools.verify import repair as remove_files
     from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
@@ -169,7 +170,10 @@ def run_verify(
     if videos:
         problems += verify_against_videos(store, videos)
     if annotations:
-        problems += verify_against_annotations(store, annotations)
+        truth = read_annotations(annotations, subsets=())  # their segments are not compared
+        for line in truth.problems:
+            note(line)
+        problems += verify_against_annotations(store, truth)
     for problem in problems:
         say(f"{problem.kind}: {problem.id}: {problem.detail}")
     how = "read and compared" if deep else "compared by size and shape"
@@ -275,12 +279,13 @@ def run_annotations(file: Path) -> int:
     from pipeline.annotations import read_annotations
     from pipeline.annotations import summary as annotation_summary
 
-    found = annotation_summary(read_annotations(file))
+    annotations = read_annotations(file, subsets=())
+    found = annotation_summary(annotations)
     if not found.videos:
         raise PipelineError(f"annotations {file}: it has no videos")
     for line in found.lines():
         say(line)
-    return 0
+    return SOME_FAILED if annotations.faults else 0
 
 
 def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
@@ -288,7 +293,10 @@ def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportCon
     from pipeline.exports import export
     from pipeline.store.feature_store import FeatureStore
 
-    for line in export(FeatureStore.open(store), read_annotations(annotations), out, settings).lines():
+    truth = read_annotations(
+        annotations, tolerance_seconds=settings.tolerance_seconds, subsets=(settings.train, settings.val)
+    )
+    for line in export(FeatureStore.open(store), truth, out, settings).lines():
         say(line)
     return 0
 
@@ -300,8 +308,9 @@ def run_import(features: Path, out: Path, annotations: Path | None, settings: Im
     if settings is None:
         store, report = import_export(features, out)
     else:
-        truth = read_annotations(annotations) if annotations else None
+        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
         store, report = import_features(features, out, settings, annotations=truth)
+        report.notes += truth.problems if truth else ()
     for line in report.notes:
         note(line)
     say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")
