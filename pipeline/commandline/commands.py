@@ -96,13 +96,14 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 def run_localize(
     inputs: list[AnyPath], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
 ) -> int:
-    from pipeline.annotations.detections import DETECTION_SUFFIXES
+    from pipeline.commandline.found_table import found_table
     from pipeline.detection.model import load_model
     from pipeline.detection.video_scores import read_video_scores
+    from pipeline.showing.files import FORM_SUFFIXES
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
 
-    require_suffix(out, *DETECTION_SUFFIXES)
+    require_suffix(out, ".json", *FORM_SUFFIXES)
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
@@ -115,6 +116,8 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
+    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+        show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
     return say_failures(summary.failed)

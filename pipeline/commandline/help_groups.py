@@ -35,7 +35,7 @@ COMMON_OPTIONS: dict[type, str] = {
     SolaConfig: "steps epochs normalize input_weight learning_rate device seed",
     TrainConfig: "epochs batch_size learning_rate train_subset validation_subset seed device sola",
     HeadConfig: "kind",
-    LocalizeConfig: "device batch_size weights",
+    LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
     ShowConfig: "min_score labels max_per_video max_per_label cut",

@@ -39,10 +39,11 @@ def next_step(command: str, arguments: Mapping[str, Any], program: str) -> str:
         arguments: what it was given, by name; settings are looked into.
         program: the path this program was started by.
     """
-    given = dict(arguments)
+    given: dict[str, Any] = {}
     for value in arguments.values():
         if is_dataclass(value):
             given |= {option.name: getattr(value, option.name) for option in fields(value)}
+    given |= arguments
     template = NEXT_STEPS.get(command, "")
     if given.get("dry_run") or (command == "localize" and not _shows(given)):
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pipeline.showing.listing import Listing, choose, read_listing
 from pipeline.showing.montage import DEFAULT_CLIPS, make_montages
 from pipeline.showing.otio import otio_timeline
 from pipeline.showing.outputs import OccupiedError, Outputs
-from pipeline.showing.texts import chapters_text, csv_text, jsonl_text, srt_text, vtt_text
+from pipeline.showing.texts import EACH, WHOLE
 from pipeline.storage.file_names import file_name_of
 from pipeline.storage.local import cached
 from pipeline.storage.location import AnyPath, RemotePath
@@ -26,9 +26,6 @@ from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile
 
-# One file for all videos, and one for each.
-WHOLE: dict[str, Callable[[Listing], str]] = {"csv": csv_text, "jsonl": jsonl_text}
-EACH: dict[str, Callable[[Listing, str], str]] = {"srt": srt_text, "vtt": vtt_text, "chapters": chapters_text}
 _SUFFIXES = {"chapters": ".ffmetadata"}
 _NEED_VIDEOS = ("clips", "montage", "otio")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from pipeline.annotations.segments import Detection
@@ -108,3 +108,8 @@ def _chapters(items: Sequence[Detection], end: int | None) -> Iterator[tuple[str
     for title, same in groupby(chapters, key=lambda chapter: chapter[0]):
         group = list(same)
         yield title, group[0][1], group[-1][2]
+
+
+# By form: one text for all videos, and one for each.
+WHOLE: dict[str, Callable[[Listing], str]] = {"csv": csv_text, "jsonl": jsonl_text}
+EACH: dict[str, Callable[[Listing, str], str]] = {"srt": srt_text, "vtt": vtt_text, "chapters": chapters_text}

@@ -25,7 +25,7 @@ GIVEN = {
     "videos_or_store": [Path("a b.mp4"), Path("c.mp4")],
     "detections": "found.json",
     "file": "truth.json",
-    "settings": Settings(),
+    "settings": Settings(),  # what is given beside the settings comes first
 }
 
 
