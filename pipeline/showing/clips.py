@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.annotations.segments import Detection
@@ -108,7 +109,7 @@ def _cut(video: VideoFile, todo: Sequence[_Wanted], outputs: Outputs, *, exact: 
                 continue
             about = {"start": result.start, "end": result.end}
             try:
-                yield outputs.publish(folder / cut.out, wanted.stem + result.suffix, wanted.made_from, about)
+                yield outputs.publish(Path(cut.out), wanted.stem + result.suffix, wanted.made_from, about)
             except OccupiedError as error:
                 yield str(error)
 

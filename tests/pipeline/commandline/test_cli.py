@@ -11,7 +11,7 @@ import pytest
 
 from encoders.catalog import CATALOG, encoder_spec
 from pipeline.cli import main
-from pipeline.commandline.app import app
+from pipeline.commandline.app import app, called_as
 from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
@@ -267,7 +267,7 @@ def test_every_command_has_an_example_and_the_common_options_exist():
 def test_progress_is_silent_where_nobody_looks(command, videos, tmp_path):
     assert not sys.stderr.isatty()
     _, _, err = command("extract", videos, "--out", tmp_path / "store")
-    assert err == ""
+    assert err == f"next: {called_as(sys.argv[0])} sola {tmp_path / 'store'} --out enhanced/\n"
 
 
 def test_encoders_are_listed_with_dimension_window_and_weights(command):
