@@ -54,22 +54,35 @@ class Fault(Exception):
     """A value that cannot be fixed automatically; the message names it and the remedy."""
 
 
+class FaultyAnnotationsError(PipelineError):
+    """Annotations have faults. The message tells the first; `lines` has all of them."""
+
+    def __init__(self, source: str, lines: list[str]) -> None:
+        more = f" (and {len(lines) - 1} more faults in this file)" if len(lines) > 1 else ""
+        super().__init__(f"annotations {source}: {lines[0]}{more}")
+        self.lines = lines
+
+
 class Faults:
     """Faults that cannot be fixed automatically: errors in the subsets in use, notes in the others.
 
     Args:
         subsets: the subsets in use; None for all.
         notes: receives the faults of other subsets.
+        skip: take all faults as notes.
     """
 
-    def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
+    def __init__(self, subsets: Collection[str] | None, notes: Notes, *, skip: bool = False) -> None:
         self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
         self._notes = notes
+        self._skip = skip
         self._lines: list[str] = []
 
     def add(self, line: str, *, subset: Any) -> None:
         """Add a fault of a video of `subset`."""
-        if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
+        if self._skip:
+            self._notes.add("faults, left out", line.partition("; ")[0])
+        elif self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
             self._lines.append(line)
         else:
             what, _, _ = line.partition("; ")  # without the remedy
@@ -79,11 +92,10 @@ class Faults:
         """Raise one error for all faults: the first fault and the number of the others.
 
         Raises:
-            PipelineError: there are faults.
+            FaultyAnnotationsError: there are faults.
         """
         if self._lines:
-            more = f" (and {len(self._lines) - 1} more faults in this file)" if len(self._lines) > 1 else ""
-            raise PipelineError(f"annotations {source}: {self._lines[0]}{more}")
+            raise FaultyAnnotationsError(source, self._lines)
 
 
 def check(
@@ -93,6 +105,7 @@ def check(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
     mend: bool = True,
+    skip_faults: bool = False,
 ) -> Annotations:
     """Return checked annotations from a file's values.
 
@@ -102,13 +115,16 @@ def check(
             is more; it is then clipped.
         subsets: the subsets in use; faults in other subsets are left out and noted. None: all are in use.
         mend: if False, segments within the tolerance stay as the file has them, in its order, also those of length 0.
+        skip_faults: leave out what has a fault, and note it.
 
     Raises:
-        PipelineError: values that cannot be fixed automatically; names the first and counts the others.
+        FaultyAnnotationsError: values that cannot be fixed automatically; names the first and counts the others.
     """
     check_tolerance(tolerance_seconds)
     notes = Notes()
-    faults = Faults(subsets, notes)
+    faults = Faults(subsets, notes, skip=skip_faults)
+    for line in raw.faults:
+        faults.add(line, subset=None)
     videos: dict[str, VideoAnnotations] = {}
     for raw_video in raw.videos:
         if earlier := videos.get(raw_video.id):
@@ -143,7 +159,10 @@ def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, fa
             segment = _segment(raw_segment)
             check_bounds(segment, duration, tolerance_seconds)
         except Fault as fault:
-            faults.add(f"video {raw.id!r}, segment {place}: {fault}", subset=raw.subset or "")
+            where = (
+                f"{raw_segment.where}: video {raw.id!r}" if raw_segment.where else f"video {raw.id!r}, segment {place}"
+            )
+            faults.add(f"{where}: {fault}", subset=raw.subset or "")
             continue
         fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if mend else segment
         if fitted is not None:
