@@ -131,7 +131,11 @@ def check(
             for subset in {earlier.subset, raw_video.subset or ""}:
                 faults.add(f"video {raw_video.id!r} appears twice; keep one of the two", subset=subset)
         try:
-            videos[raw_video.id] = _video(raw_video, tolerance_seconds, mend, notes, faults)
+            video = _video(raw_video, tolerance_seconds, mend, notes, faults)
+            if skip_faults and raw_video.segments and not (video.segments or video.ambiguous):
+                notes.add("videos of which nothing is left, left out", raw_video.id)
+                continue  # as a video without actions it would teach what is wrong
+            videos[raw_video.id] = video
         except Fault as fault:
             faults.add(f"video {raw_video.id!r}: {fault}", subset=raw_video.subset or "")
     faults.refuse(source=source)
