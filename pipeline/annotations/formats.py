@@ -74,14 +74,16 @@ def translate(paths: Sequence[Path]) -> RawAnnotations:
         PipelineError: a file is absent, damaged or in no known form, or a folder has no file in a known form.
     """
     found: list[tuple[str, RawAnnotations]] = []
+    notes: list[str] = []
     for path in paths:
         if not path.is_dir():
             found.append((path.name, _translate_file(path)))
         elif any(thumos.is_named(file) for file in path.iterdir()):
             found.append((path.name, thumos.translate(path)))
         else:
-            found += _translate_folder(path)
-    return found[0][1] if len(found) == 1 else _merged(found)
+            found += _translate_folder(path, notes)
+    raw = found[0][1] if len(found) == 1 else _merged(found)
+    return replace(raw, losses=(*raw.losses, *notes))
 
 
 def files_of(path: Path) -> list[Path]:
@@ -108,7 +110,7 @@ def _reader(content: Content) -> Format | None:
     return next((form for form in FORMATS if form.recognizes(content)), None)
 
 
-def _translate_folder(folder: Path) -> list[tuple[str, RawAnnotations]]:
+def _translate_folder(folder: Path, notes: list[str]) -> list[tuple[str, RawAnnotations]]:
     found, skipped = [], []
     for file in files_of(folder):
         content = open_content(file)
@@ -122,8 +124,8 @@ def _translate_folder(folder: Path) -> list[tuple[str, RawAnnotations]]:
             f"annotations: no file in {folder} is in a known form; accepted are {'; '.join(f.name for f in FORMATS)}"
         )
     if skipped:
-        line = f"not read: {counted(len(skipped), 'other file')} ({', '.join(skipped[:3])}{', …' * (len(skipped) > 3)})"
-        found[0] = (found[0][0], replace(found[0][1], losses=(*found[0][1].losses, line)))
+        names = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
+        notes.append(f"not read, in no known form: {counted(len(skipped), 'file')} ({names})")
     return found
 
 

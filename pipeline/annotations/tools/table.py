@@ -65,19 +65,20 @@ def translate(content: Content) -> RawAnnotations:
 
 
 def rows(lines: list[str]) -> Iterator[Row]:
-    """Yield the rows of a table and the lines where they end; blank lines and lines that start with # are left out."""
+    """Yield the rows of a table and their first lines; blank lines and lines that start with # are left out."""
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(_kept(lines), delimiter=separator(lines), skipinitialspace=True)
     while True:
+        line = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
-            yield reader.line_num, ["a cell that cannot be read"]
+            yield line, ["a cell that cannot be read"]
             continue
-        if any(cell.strip() for cell in cells) and not cells[0].startswith("#"):
-            yield reader.line_num, cells
+        if any(cell.strip() for cell in cells):
+            yield line, cells
 
 
 def _kept(lines: list[str]) -> Iterator[str]:
