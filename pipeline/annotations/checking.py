@@ -69,24 +69,26 @@ class Faults:
     Args:
         subsets: the subsets in use; None for all.
         notes: receives the faults of other subsets.
-        skip: take all faults as notes.
+
+    Attributes:
+        noted: number of these.
     """
 
-    def __init__(self, subsets: Collection[str] | None, notes: Notes, *, skip: bool = False) -> None:
+    def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
         self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
         self._notes = notes
-        self._skip = skip
         self._lines: list[str] = []
+        self.noted = 0
 
     def add(self, line: str, *, subset: Any) -> None:
         """Add a fault of a video of `subset`."""
-        if self._skip:
-            self._notes.add("faults, left out", line.partition("; ")[0])
-        elif self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
+        wanted = self._wanted is None or (isinstance(subset, str) and canonical_subset(subset) in self._wanted)
+        if wanted or (self._wanted and not isinstance(subset, str)):
             self._lines.append(line)
         else:
+            self.noted += 1
             what, _, _ = line.partition("; ")  # without the remedy
-            self._notes.add("faults in subsets that are not in use, left out", what)
+            self._notes.add(f"faults {'in subsets that are not in use, ' if self._wanted else ''}left out", what)
 
     def refuse(self, *, source: str) -> None:
         """Raise one error for all faults: the first fault and the number of the others.
@@ -105,7 +107,6 @@ def check(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
     mend: bool = True,
-    skip_faults: bool = False,
 ) -> Annotations:
     """Return checked annotations from a file's values.
 
@@ -115,14 +116,13 @@ def check(
             is more; it is then clipped.
         subsets: the subsets in use; faults in other subsets are left out and noted. None: all are in use.
         mend: if False, segments within the tolerance stay as the file has them, in its order, also those of length 0.
-        skip_faults: leave out what has a fault, and note it.
 
     Raises:
         FaultyAnnotationsError: values that cannot be fixed automatically; names the first and counts the others.
     """
     check_tolerance(tolerance_seconds)
     notes = Notes()
-    faults = Faults(subsets, notes, skip=skip_faults)
+    faults = Faults(subsets, notes)
     for line in raw.faults:
         faults.add(line, subset=None)
     videos: dict[str, VideoAnnotations] = {}
@@ -131,11 +131,7 @@ def check(
             for subset in {earlier.subset, raw_video.subset or ""}:
                 faults.add(f"video {raw_video.id!r} appears twice; keep one of the two", subset=subset)
         try:
-            video = _video(raw_video, tolerance_seconds, mend, notes, faults)
-            if skip_faults and raw_video.segments and not (video.segments or video.ambiguous):
-                notes.add("videos of which nothing is left, left out", raw_video.id)
-                continue  # as a video without actions it would teach what is wrong
-            videos[raw_video.id] = video
+            videos[raw_video.id] = _video(raw_video, tolerance_seconds, mend, notes, faults)
         except Fault as fault:
             faults.add(f"video {raw_video.id!r}: {fault}", subset=raw_video.subset or "")
     faults.refuse(source=source)
@@ -146,6 +142,7 @@ def check(
         labels=labels,
         problems=(*notes.lines(), *raw.losses),
         dialect=raw.dialect,
+        faults=faults.noted,
     )
 
 
@@ -213,8 +210,8 @@ def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: fl
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the tolerance of {tolerance:.3g} s; correct the "
-            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `linear-probe`: "
-            "--tolerance-seconds); times are seconds: are these frames?"
+            "segment or the duration, remove the segment, or allow more (--tolerance-seconds); times are seconds: are "
+            "these frames?"
         )
 
 

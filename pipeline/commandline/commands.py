@@ -160,7 +160,9 @@ def run_run(settings: RunConfig) -> int:
 def run_verify(
     path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
 ) -> int:
+    from pipeline.annotations import read_annotations
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.rates import fps_in
     from pipeline.store.tools.verify import repair as remove_files
     from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 
@@ -170,7 +172,10 @@ def run_verify(
     if videos:
         problems += verify_against_videos(store, videos)
     if annotations:
-        problems += verify_against_annotations(store, annotations)
+        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
+        for line in truth.problems:
+            note(line)
+        problems += verify_against_annotations(store, truth)
     for problem in problems:
         say(f"{problem.kind}: {problem.id}: {problem.detail}")
     how = "read and compared" if deep else "compared by size and shape"
@@ -305,7 +310,12 @@ def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportCon
     from pipeline.store.rates import fps_in
 
     opened = FeatureStore.open(store)
-    truth = read_annotations(annotations, fps_of=fps_in(opened))
+    truth = read_annotations(
+        annotations,
+        tolerance_seconds=settings.tolerance_seconds,
+        subsets=(settings.train, settings.val),
+        fps_of=fps_in(opened),
+    )
     for line in export(opened, truth, out, settings).lines():
         say(line)
     return 0
@@ -318,8 +328,9 @@ def run_import(features: Path, out: Path, annotations: Path | None, settings: Im
     if settings is None:
         store, report = import_export(features, out)
     else:
-        truth = read_annotations(annotations) if annotations else None
+        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
         store, report = import_features(features, out, settings, annotations=truth)
+        report.notes += truth.problems if truth else ()
     for line in report.notes:
         note(line)
     say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")

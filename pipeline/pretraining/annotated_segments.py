@@ -48,8 +48,10 @@ def segment_clips(
     """
     videos = {video.id: video for video in find_videos([source])}
     wanted = (config.train_subset, config.validation_subset)
-    fps_of = _rates(videos)
-    annotations = adopt_ids(read_annotations(annotations_file, subsets=wanted, fps_of=fps_of), videos)
+    truth = read_annotations(
+        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=_rates(videos)
+    )
+    annotations = adopt_ids(truth, videos)
     if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
     if config.background and BACKGROUND in annotations.labels:

@@ -58,7 +58,7 @@ def convert(
         videos: the files that the labels are for: their durations, rates and names are taken.
 
     Raises:
-        FaultyAnnotationsError: there are faults, and `config.skip_faults` is not set; nothing is written.
+        FaultyAnnotationsError: there are faults, `out` is given and `config.skip_faults` is not; nothing is written.
         PipelineError: a file cannot be read, `out` says no form or is one of the files, or detections are given
             without `config.min_score`.
     """
@@ -77,7 +77,7 @@ def convert(
     if config.validation:
         raw, chosen = with_split(raw, share=config.validation, seed=config.seed)
         notes.append(chosen.text())
-    annotations, faults = _checked(raw, ", ".join(map(str, files)), skip=config.skip_faults)
+    annotations, faults = _checked(raw, ", ".join(map(str, files)), skip=config.skip_faults or out is None)
     written = [] if out is None else [out]
     if out is not None and tool is None:
         write_annotations(out, annotations)
@@ -192,4 +192,8 @@ def _checked(raw: RawAnnotations, source: str, *, skip: bool) -> tuple[Annotatio
     except FaultyAnnotationsError as error:
         if not skip:
             raise
-        return check(raw, source=source, skip_faults=True), error.lines
+        found, faults = check(raw, source=source, subsets=()), error.lines
+    # A video of which nothing is left would count as one without actions.
+    emptied = {video.id for video in raw.videos if video.segments}
+    kept = {n: v for n, v in found.videos.items() if v.segments or v.ambiguous or n not in emptied}
+    return replace(found, videos=kept), faults

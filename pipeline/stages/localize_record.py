@@ -1,7 +1,8 @@
 """Reuse the detections of an earlier run of `localize` with the same model and settings.
 
-The detections file records, for each video, the size of its file or the SHA-256 of its features. The detections of an
-unfinished run lie beside it, in .NAME.unfinished.
+The detections file records, for each video, the size of its file or the SHA-256 of its features. A table has no room
+for that: its record is a detections file beside it, .NAME.json. The detections of an unfinished run lie there too, in
+.NAME.unfinished.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ class Localized:
         scores = sha256_of_file(scores_file) if scores_file is not None and scores_file.is_file() else ""
         settings = json.dumps([settings_of_results(config), scores], sort_keys=True, default=str)
         self._out, self._unfinished = out, out.with_name(f".{out.name}.unfinished")
+        self._record = out if out.suffix.lower() == ".json" else out.with_name(f".{out.name}.json")
         self._about = {"model": model.identity, "settings": sha256(settings.encode()).hexdigest()}
         self._inputs = _inputs(inputs, config)
-        self._written = self._read(out)
+        self._written = self._read(self._record) if out.is_file() else {}
         self.known = {**self._read(self._unfinished), **self._written}
         self._kept = time.monotonic()
 
@@ -68,14 +70,19 @@ class Localized:
     def write(self, found: Found) -> bool:
         """Write the detections of a finished run; return whether the file changed."""
         is_new = found != self._written or found.keys() != self._ids_written()
-        if is_new:
+        if is_new and self._record == self._out:
             self._write(self._out, found)
+        elif is_new:
+            self._write(self._unfinished, found)
+            self._record.unlink(missing_ok=True)  # it stands for a whole table, also if this is interrupted
+            self._write(self._out, found)
+            self._unfinished.replace(self._record)
         self._unfinished.unlink(missing_ok=True)
         return is_new
 
     def _ids_written(self) -> Set[str]:
         try:
-            of = read_external_data(self._out).get("inputs")
+            of = read_external_data(self._record).get("inputs")
         except PipelineError:
             return frozenset()
         return of.keys() if isinstance(of, dict) else frozenset()
