@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.errors import PipelineError
 
-To = Literal["activitynet", "csv", "elan", "via", "cvat", "label-studio", "audacity"]
+To = Literal["activitynet", "csv", "elan", "via", "cvat", "label-studio", "boris", "audacity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class ConvertConfig:
 
     to: To | None = None
     """Form to write. By default the suffix of --out says it: .json for activitynet (the annotations of all commands),
-    .csv, .eaf for elan, .xml for cvat, .txt for audacity. elan, cvat and audacity have one file for each video: several
-    videos get a folder."""
+    .csv, .eaf for elan, .xml for cvat, .boris, .txt for audacity. elan, cvat and audacity have one file for each video:
+    several videos get a folder."""
 
     validation: float = 0.0
     """Share of the videos to put into the subset validation, 0 to 1: whole videos, every label on both sides where that

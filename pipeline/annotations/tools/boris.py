@@ -63,7 +63,7 @@ def _media(observation: Mapping[str, Any]) -> Media:
 def _events(observation: Mapping[str, Any], where: str, media: Media, kinds: Mapping[str, str], found: Gather) -> None:
     events = observation.get("events")
     started: dict[tuple[str, ...], tuple[float, str]] = {}
-    for place, event in enumerate(events if isinstance(events, list) else ()):
+    for place, event in sorted(enumerate(events if isinstance(events, list) else ()), key=_time):
         at = f"{where}/events/{place}"
         if not isinstance(event, list) or len(event) < 3 or not _is_number(event[0]):
             found.fault(at, f"expected [time, subject, behavior, …], got {event!r:.60}")
@@ -100,6 +100,12 @@ def add_stretch(found: Gather, media: Media, times: tuple[float, float], label: 
             found.segment(video_id_of(name), (start - passed, end - passed), label, where=where)
             return
         passed += seconds or 0.0
+
+
+def _time(numbered: tuple[int, Any]) -> float:
+    """Return the time of an event; what is none comes first."""
+    event = numbered[1]
+    return float(event[0]) if isinstance(event, list) and event and _is_number(event[0]) else float("-inf")
 
 
 def _seconds(value: Any) -> float | None:

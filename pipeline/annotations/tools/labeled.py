@@ -56,12 +56,18 @@ def labels_of(videos: Sequence[Video]) -> list[str]:
     return sorted({item.label for video in videos for item in video.items})
 
 
-def lanes(items: Iterable[Labeled]) -> Iterator[tuple[int, Labeled]]:
-    """Yield the items, ordered by start, each with the first lane in which it overlaps none before it."""
+def lanes(items: Iterable[Labeled], *, apart: bool = False) -> Iterator[tuple[int, Labeled]]:
+    """Yield the items, ordered by start, each with the first lane in which it overlaps none before it.
+
+    Args:
+        apart: keep items that touch in different lanes, too.
+    """
     ends: list[float] = []
     for item in items:
         start, end = item.segment
-        lane = next((number for number, until in enumerate(ends) if until <= start), len(ends))
+        lane = next(
+            (number for number, until in enumerate(ends) if until < start or (until == start and not apart)), len(ends)
+        )
         ends[lane:] = [end] if lane == len(ends) else [end, *ends[lane + 1 :]]
         yield lane, item
 

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from pipeline.annotations.tools import (
     audacity_writer,
+    boris_writer,
     cvat_writer,
     elan_writer,
     label_studio_writer,
@@ -19,10 +20,10 @@ from pipeline.annotations.videos import VideoFacts
 from pipeline.errors import PipelineError
 from pipeline.storage.file_names import file_name_of
 
-Form = Literal["csv", "elan", "via", "cvat", "label-studio", "audacity"]
+Form = Literal["csv", "elan", "via", "cvat", "label-studio", "boris", "audacity"]
 FORMS: tuple[Form, ...] = get_args(Form)
 # The form of a file whose suffix leaves no doubt.
-BY_SUFFIX: dict[str, Form] = {".csv": "csv", ".eaf": "elan", ".xml": "cvat", ".txt": "audacity"}
+BY_SUFFIX: dict[str, Form] = {".csv": "csv", ".eaf": "elan", ".xml": "cvat", ".txt": "audacity", ".boris": "boris"}
 # Forms with one file for each video, and its suffix.
 _PER_VIDEO: dict[Form, str] = {"elan": ".eaf", "cvat": ".xml", "audacity": ".txt"}
 
@@ -55,8 +56,8 @@ def write_for_tool(
         path: the file. ELAN, CVAT and Audacity have one file for each video: several videos, or a path without suffix,
             get a folder of this name without the suffix, with files named like the videos.
         form: of the file; None: by the suffix of `path`.
-        videos: facts on the videos' files by id. ELAN, VIA and Label Studio find the videos by them; CVAT and Label
-            Studio count frames and cannot do without.
+        videos: facts on the videos' files by id. Tools find the videos by them; CVAT and Label Studio count
+            frames and cannot do without.
 
     Raises:
         PipelineError: the form is unknown, facts are missing, or a library that the form needs is not installed.
@@ -66,6 +67,8 @@ def write_for_tool(
         table_writer.write(path, found)
     elif form == "via":
         via_writer.write(path, found)
+    elif form == "boris":
+        boris_writer.write(path, found)
     elif form == "label-studio":
         label_studio_writer.write(path, found)
     else:

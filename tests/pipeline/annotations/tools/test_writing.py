@@ -67,6 +67,23 @@ def test_via_gets_one_project(tmp_path):
     assert list(project["attribute"]["1"]["options"]) == ["jump", 'run & "fall" <é>']
 
 
+def test_boris_gets_one_project_in_which_each_start_finds_its_stop(tmp_path):
+    assert told(read_annotations(written(tmp_path, "x.boris"))) == RIGHT
+    again = {"b": [Segment(bounds, "sit") for bounds in [(0.0, 1.0), (1.0, 2.0), (0.5, 1.5), (1.6, 1.7)]]}
+    (path,) = write_for_tool(again, tmp_path / "y.boris", None, VIDEOS)
+    assert told(read_annotations(path))["b"] == [(0, 1, "sit"), (0.5, 1.5, "sit"), (1, 2, "sit"), (1.6, 1.7, "sit")]
+    events = json.loads(path.read_text())["observations"]["b"]["events"]
+    # BORIS's own rule: a stop has an odd number of events of the same behavior and subject before its time.
+    starts: dict[str, float] = {}
+    paired = set()
+    for time, subject, *_ in events:
+        if sum(other[0] < time and other[1] == subject for other in events) % 2:
+            paired.add((starts.pop(subject), time))
+        else:
+            starts[subject] = time
+    assert paired == {item.segment for item in again["b"]}
+
+
 def test_a_table_keeps_scores_and_leaves_out_videos_without_segments(tmp_path):
     path = written(tmp_path, "x.csv")
     assert path.read_text().splitlines()[:3] == [
@@ -136,3 +153,4 @@ def test_an_id_never_leads_out_of_the_folder(tmp_path):
 def test_lanes_hold_no_overlap():
     items = [Segment(bounds, "a") for bounds in [(0, 2), (1, 3), (2, 4), (2.5, 5), (3, 4)]]
     assert [lane for lane, _ in lanes(items)] == [0, 1, 0, 2, 1]
+    assert [lane for lane, _ in lanes(items, apart=True)] == [0, 1, 2, 0, 3]
