@@ -104,6 +104,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "train.": _TRAIN,
         "train.module.": _SIMILARITY,
     },
+    "annotations": {"": (Rule("to skip_faults", "out", GIVEN), Rule("seed", "validation", ABOVE_ZERO))},
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {
         "": (

@@ -1,7 +1,8 @@
 """Tables of segments, one a line: `video,start,end,label`, as spreadsheets and scripts write them.
 
 Columns are found by their names, in any order; a table without names has them in this order. They are separated by
-commas, semicolons or tabs. Times are seconds, `mm:ss.s` or `hh:mm:ss.s`. A video is an id, or a file's name or path.
+commas, semicolons or tabs. Times are seconds, `mm:ss.s` or `hh:mm:ss.s`; columns `start_frame` and `end_frame` count
+frames from 0. A video is an id, or a file's name or path.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pipeline.annotations.tools.names import is_media, seconds_of, video_id_of
 
 _NAMES = {
     "video": "video videoid videoname file filename filepath path media clip name id youtubeid",
-    "start": "start starttime tstart begin begintime from onset starts startseconds startsec startsecond",
-    "end": "end endtime tend stop stoptime to offset ends endseconds endsec endsecond stopseconds finish",
+    "start": "start starttime tstart begin begintime from onset starts startseconds startsec startsecond startframe",
+    "end": "end endtime tend stop stoptime to offset ends endseconds endsec endsecond stopseconds finish endframe",
     "label": "label labels class classname action activity behavior behaviour event category annotation",
     "subset": "subset split set partition",
     "score": "score confidence",
@@ -27,6 +28,7 @@ _NAMES = {
 _COLUMN = {name: (column, rank) for column, names in _NAMES.items() for rank, name in enumerate(names.split())}
 _NEEDED = ("video", "start", "end", "label")
 _LONGEST_CELL = 1 << 20
+_SCORES = "scores are not kept: every line counts, whatever its score (`annotations --min-score` takes the sure ones)"
 
 Row = tuple[int, list[str]]
 
@@ -41,10 +43,11 @@ def translate(content: Content) -> RawAnnotations:
     found, columns = Gather("csv"), _columns(content.lines)
     assert columns is not None, "recognized before"
     other: set[str] = set()
-    lines = rows(content.lines)
+    lines, in_frames = rows(content.lines), False
     if isinstance(_header(content.lines), dict):
         _, names = next(lines)
         other = {name.strip() for place, name in enumerate(names) if place not in columns.values() and name.strip()}
+        in_frames = {"startframe", "endframe"} <= {plain_name(names[columns[name]]) for name in ("start", "end")}
     for line, cells in lines:
         where = f"line {line}"
         if len(cells) <= max(columns[name] for name in _NEEDED):
@@ -59,9 +62,13 @@ def translate(content: Content) -> RawAnnotations:
         if not (value["start"] or value["end"] or value["label"]):
             continue  # a video without segments
         bounds = seconds_of(value["start"]), seconds_of(value["end"])
-        found.segment(video, bounds, value["label"], where=where, score=value.get("score") or None)
+        if in_frames and any(isinstance(bound, str) for bound in bounds):
+            found.fault(where, f"start and end must be frames, got {value['start']!r:.30} and {value['end']!r:.30}")
+            continue
+        score = value.get("score") or None
+        found.segment(video, bounds, value["label"], where=where, score=score, in_frames=in_frames)
     notes = [f"the columns {', '.join(sorted(other))} are not kept"] if other else []
-    return found.result(*notes, *(["scores are not kept"] if "score" in columns else []))
+    return found.result(*notes, *([_SCORES] if "score" in columns else []))
 
 
 def rows(lines: list[str]) -> Iterator[Row]:

@@ -37,9 +37,8 @@ def form_of(path: Path, form: Form | None = None) -> Form:
     if form is not None:
         return form
     if path.suffix.lower() not in BY_SUFFIX:
-        raise PipelineError(
-            f"{path}: {' '.join(BY_SUFFIX)} say what to write; for another file, name its form: {FORMS}"
-        )
+        known = f"{' '.join(BY_SUFFIX)}, or name the form (--to): {', '.join(FORMS)}"
+        raise PipelineError(f"{path}: its suffix says no form; take one of {known}")
     return BY_SUFFIX[path.suffix.lower()]
 
 

@@ -35,11 +35,23 @@ def test_a_table_names_subsets_and_videos_without_segments(tmp_path):
 
 def test_what_is_not_kept_is_told(tmp_path):
     annotations = read(tmp_path / "t.csv", "video,start,end,label,score,who\na,1,2,jump,0.5,me\n")
-    assert annotations.problems == ("the columns who are not kept", "scores are not kept")
+    assert annotations.problems[0] == "the columns who are not kept"
+    assert annotations.problems[1].startswith("scores are not kept: every line counts")
 
 
 def test_an_id_may_hold_dots_and_folders(tmp_path):
     assert list(told(read(tmp_path / "t.csv", "video,start,end,label\nday 1/v_2.5,1,2,jump\n"))) == ["day 1/v_2.5"]
+
+
+def test_columns_of_frames_take_the_rate_of_the_video(tmp_path):
+    text = "video,start_frame,end_frame,label\na,25,50,jump\n"
+    assert told(read(tmp_path / "t.csv", text, fps_of=lambda _: 25.0)) == {"a": [(1.0, 2.0, "jump")]}
+    assert faults_of(tmp_path / "t.csv", text.replace("50", "x"))[0].startswith("line 2: start and end must be frames")
+
+
+def test_a_table_that_is_no_utf8_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(PipelineError, match="save it as UTF-8"):
+        read(tmp_path / "t.csv", "video,start,end,label\na,1,2,caf\xe9\n".encode("latin-1"))
 
 
 def test_every_wrong_line_is_told_by_its_number(tmp_path):

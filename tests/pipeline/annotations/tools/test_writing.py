@@ -139,7 +139,7 @@ def test_control_characters_of_a_label_do_not_break_xml(tmp_path):
 def test_what_is_missing_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(PipelineError, match="CVAT counts frames, and the rate of video 'walk 01' is not known"):
         write_for_tool(FOUND, tmp_path / "x.xml")
-    with pytest.raises(PipelineError, match="say what to write"):
+    with pytest.raises(PipelineError, match="its suffix says no form"):
         write_for_tool(FOUND, tmp_path / "x.doc")
     assert list(tmp_path.iterdir()) == []
 
