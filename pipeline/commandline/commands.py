@@ -283,7 +283,8 @@ def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] |
     from pipeline.stages.convert_annotations import convert
 
     try:
-        done = convert(files, out, settings, videos=videos)
+        with progress("annotations", total=1, shown=bool(videos)) as report:
+            done = convert(files, out, settings, videos=videos, report=report)
     except FaultyAnnotationsError as error:
         return say_faults(error.lines, "nothing is written: correct them, or leave them out with --skip-faults")
     for line in done.notes:

@@ -72,6 +72,14 @@ def test_an_unknown_video_gets_the_nearest_name_as_a_hint(tmp_path, videos):
     assert told(read_annotations(tmp_path / "a.json")) == {"b": [(0.0, 1.0, "run")]}
 
 
+def test_a_video_that_cannot_be_read_is_a_fault(tmp_path, videos):
+    (videos / "torn.mp4").write_bytes(b"nothing")
+    table = write(tmp_path / "t.csv", "video,start,end,label\ntorn,0,1,jump\nb,0,1,run\n")
+    done = convert([table], tmp_path / "a.json", ConvertConfig(skip_faults=True), videos=[videos])
+    assert [line.partition(": ")[2].partition(": ")[0] for line in done.faults] == [str(videos / "torn.mp4")]
+    assert told(read_annotations(tmp_path / "a.json")) == {"b": [(0.0, 1.0, "run")]}
+
+
 def test_a_video_of_which_nothing_is_left_does_not_count_as_one_without_actions(tmp_path):
     table = write(tmp_path / "t.csv", "video,start,end,label\na,3,1,jump\nb,0,1,run\n")
     done = convert([table], None, ConvertConfig(skip_faults=True))
