@@ -292,7 +292,7 @@ def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] |
     if done.annotations is not None:
         found = annotation_summary(done.annotations)
         if not found.videos:
-            raise PipelineError(f"annotations {', '.join(map(str, files))}: no videos in it")
+            raise PipelineError(f"annotations {', '.join(map(str, files))}: it has no videos")
         for line in found.lines():
             say(line)
     if done.written:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.annotations import Annotations, write_annotations
 from pipeline.annotations.checking import Fault, FaultyAnnotationsError, check, number
@@ -21,7 +22,9 @@ from pipeline.annotations.videos import VideoFacts
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
-from pipeline.video.measured import MeasuredVideos
+
+if TYPE_CHECKING:
+    from pipeline.video.measured import MeasuredVideos
 
 _MOST_APART_SECONDS = 1.0  # a stated duration, and the measured one
 _OWN_RATE = (
@@ -73,7 +76,11 @@ def convert(
     tool = None if out is None else _tool(out, config)
     if out is not None and any(out.resolve() == file.resolve() for path in files for file in (path, *files_of(path))):
         raise PipelineError(f"--out {out} is one of the files with labels; name another")
-    measured = MeasuredVideos(videos) if videos else None
+    measured = None
+    if videos:
+        from pipeline.video.measured import MeasuredVideos  # late: it loads a decoder
+
+        measured = MeasuredVideos(videos)
     raw = translate(files)
     if raw.dialect == DIALECT and out is not None and tool is not None:
         return _detections(files[0], out, tool, config, measured)
