@@ -17,6 +17,7 @@ from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.rates import fps_in
 from sola.old_names import current_names
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
@@ -75,7 +76,9 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> RunFacts:
     annotations = None
     if annotations_file is not None:
         # The stages have checked their inputs already, so the report accepts everything.
-        annotations = adopt_ids(read_annotations(annotations_file, subsets=()), [*store.ids(), *store.failed_ids()])
+        annotations = adopt_ids(
+            read_annotations(annotations_file, subsets=(), fps_of=fps_in(store)), [*store.ids(), *store.failed_ids()]
+        )
     folders = _detection_folders(folder, has_sola=enhanced is not None)
     detections = {way: read_detections(path / "detections.json") for way, path in folders.items()}
     notes: list[str] = []
@@ -110,7 +113,7 @@ def _annotations_file(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     if not recorded:
         return None
     file = Path(recorded)
-    if not file.is_file():
+    if not file.exists():
         raise PipelineError(f"the annotations of {folder} are no longer at {file}; put them back, or run `run` again")
     return file
 
