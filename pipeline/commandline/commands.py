@@ -99,11 +99,12 @@ def run_localize(
     from pipeline.commandline.found_table import found_table
     from pipeline.detection.model import load_model
     from pipeline.detection.video_scores import read_video_scores
-    from pipeline.showing.files import FORM_SUFFIXES
+    from pipeline.showing.files import FORM_SUFFIXES, check_suffix
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
+    check_suffix(out)
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)

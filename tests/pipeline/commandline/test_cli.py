@@ -127,7 +127,7 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["unknown"], "Unknown command"),
         (
             ["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"],
-            "--out must end in .json or .csv or .jsonl or .srt or .vtt, got",
+            "--out must end in .json or .csv or .jsonl or .srt or .vtt or .eaf, got",
         ),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv or .jsonl or"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
