@@ -117,7 +117,7 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
-    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+    if table := found_table(summary.detections, earlier.proposed_score):
         show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
