@@ -24,8 +24,8 @@ def resampled_maps(
 ) -> dict[str, np.ndarray]:
     """Return the mean average precision of each way on resamples of the videos, [R, N]; row r is the same for all ways.
 
-    A resample draws as many videos as there are, with replacement. NaN where it has no segment. Classes that it lacks do
-    not count.
+    A resample draws as many videos as there are, with replacement. NaN where it has no segment. Classes that it lacks
+    do not count.
 
     Args:
         ground_truth: segments of each video id.
