@@ -5,8 +5,8 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Iterable
 
-# Okabe and Ito's colors, which people with color blindness tell apart; for lines on light and dark ground.
-WAY_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# After Okabe and Ito's colors, which people with color blindness tell apart; for lines on light and dark ground.
+WAY_COLORS = ("#2a82c8", "#dd6b10", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _GOLDEN_ANGLE = 0.381966  # of a turn: neighbors in the list differ, however long it is
 
 

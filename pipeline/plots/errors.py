@@ -46,7 +46,7 @@ def draw_ranking(figure: Figure, axes: Axes, analysis: ErrorAnalysis) -> None:
     axes.set_xticks(range(len(shares)), [str(group + 1) for group in range(len(shares))])
     axes.set(
         title=f"Detections by rank, tIoU {analysis.tiou:g}",
-        xlabel="tranche, best scores first; each as many as a class has segments",
+        xlabel="rank: 1 is the best-scored part, as many as there are segments",
         ylabel="share (%)",
     )
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -62,10 +62,10 @@ def draw_cost(axes: Axes, analysis: ErrorAnalysis) -> None:
 
 def draw_missed(axes: Axes, analysis: ErrorAnalysis) -> None:
     """Draw the share of missed segments by their length."""
-    share = 100 * analysis.missed / np.maximum(analysis.segments, 1)
-    axes.bar(length_names(analysis.bounds_seconds), share, color=_KIND_COLORS[3])
+    there = analysis.segments > 0
+    names = [name for name, is_there in zip(length_names(analysis.bounds_seconds), there, strict=True) if is_there]
+    axes.bar(names, 100 * analysis.missed[there] / analysis.segments[there], color=_KIND_COLORS[3], width=0.6)
     axes.set(title="Missed segments", xlabel="length (s)", ylabel="share (%)", ylim=(0, 100))
-    axes.tick_params(axis="x", labelrotation=30)
 
 
 def length_names(bounds_seconds: tuple[float, ...]) -> list[str]:

@@ -27,7 +27,9 @@ def draw_map_curve(
     axes = figure.subplots()
     for place, (way, values) in enumerate(maps.items()):
         color = WAY_COLORS[place % len(WAY_COLORS)]
-        axes.plot(tious, 100 * values, marker="o", markersize=4, color=color, label=literal(way))
+        axes.plot(
+            tious, 100 * values, "-" if place == 0 else "--", marker="o", markersize=4, color=color, label=literal(way)
+        )
         if (deviation := deviations.get(way)) is not None:
             low, high = (100 * np.clip(values + sign * deviation, 0, 1) for sign in (-1, 1))
             axes.fill_between(tious, low, high, color=color, alpha=0.2, linewidth=0)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH_INCHES = 5.2
+_LINES = ("-", "--")  # so that equal curves are both seen
 _LOSS_NAMES = {
     "loss": "SoLa",
     "constant_loss": "same answer for every interval",
@@ -54,10 +55,18 @@ def draw_head_curves(
     all_axes = figure.subplots(2 if shown else 1, 1, sharex=True, squeeze=False).ravel()
     for place, (way, values) in enumerate(losses.items()):
         epochs = list(range(1, len(values) + 1))
-        all_axes[0].plot(epochs, values, color=_color(place), label=literal(way), marker=_mark(epochs))
+        all_axes[0].plot(
+            epochs, values, color=_color(place), label=literal(way), marker=_mark(epochs), linestyle=_LINES[place > 0]
+        )
         if pairs := shown.get(way):
             at, scores = zip(*pairs, strict=True)
-            all_axes[1].plot(at, [100 * score for score in scores], color=_color(place), marker=_mark(at))
+            all_axes[1].plot(
+                at,
+                [100 * score for score in scores],
+                color=_color(place),
+                marker=_mark(at),
+                linestyle=_LINES[place > 0],
+            )
     all_axes[0].set(ylabel="loss", title="Training of the head")
     if shown:
         all_axes[1].set(ylabel="validation mAP (%)", ylim=(0, None))

@@ -31,10 +31,11 @@ def change_in_words(view: TsmView) -> str:
     change = contrast[1] - contrast[0]
     verdict = "hardly changed it" if abs(change) < _HARDLY else "raised it" if change > 0 else "lowered it"
     moved = float(np.abs(after - before)[alike | other].mean())
+    change_text = f"{moved:.3f}" if moved >= 0.0005 else "less than 0.001"
     return (
         f"{names[0]} are {inside[0]:.3f} alike before SoLa and {inside[1]:.3f} after; {names[1]} {across[0]:.3f} and "
         f"{across[1]:.3f}. The contrast between the two was {contrast[0]:.3f} and is {contrast[1]:.3f}: SoLa "
-        f"{verdict}. A similarity changed by {moved:.3f} on average. Each matrix is drawn in its own range of colors."
+        f"{verdict}. A similarity changed by {change_text} on average. Each matrix is drawn in its own range of colors."
     )
 
 

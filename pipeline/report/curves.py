@@ -65,7 +65,8 @@ def read_sola_curve(source: FeatureStore, enhanced: FeatureStore) -> SolaCurve |
         return None
     # A newer history may be an object that holds the records among other figures.
     records = next((v for v in value.values() if isinstance(v, list)), []) if isinstance(value, dict) else value
-    history = [r for r in records if isinstance(r, dict) and {"step", "loss"} <= r.keys()] if records else []
+    known = records if isinstance(records, list) else []
+    history = [record for record in known if isinstance(record, dict) and {"step", "loss"} <= record.keys()]
     if not history:
         return None
     settings = enhanced.spec.sola["settings"] if enhanced.spec.sola else {}

@@ -17,6 +17,7 @@ from pipeline.report.media import MEDIA_FOLDER, make_media
 from pipeline.report.pictures import PICTURE_FOLDER, draw_curves, draw_errors, draw_map, draw_tsms
 from pipeline.report.tables import (
     data_set_tables,
+    error_meanings,
     error_table,
     linear_table,
     map_tables,
@@ -99,7 +100,8 @@ def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: R
         "curves": draw_curves(facts, out),
         "heads": [_head_text(facts, way) for way in facts.heads],
         "maps": map_tables(facts.evaluations),
-        "errors": [error_table(way, one) for way, one in facts.evaluations.items() if one.errors is not None],
+        "errors": error_table(facts.evaluations),
+        "meanings": error_meanings(facts.evaluations),
         "error_pictures": draw_errors(facts, out),
         "data_set": data_set_tables(facts),
         "places": {entry["id"]: place for place, entry in enumerate(entries) if entry["file"]},
@@ -113,7 +115,7 @@ def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | N
     labels = facts.labels()
     scores = [d.score for way in facts.detections.values() for items in way.values() for d in items]
     low, high = min([0.0, *scores]), max([1.0, *scores])
-    ranked = sorted((d.score for items in next(iter(facts.detections.values()), {}).values() for d in items))
+    ranked = sorted(d.score for items in next(iter(facts.detections.values()), {}).values() for d in items)
     start = ranked[-min(len(ranked), _SHOWN_AT_FIRST * max(1, len(facts.videos)))] if ranked else low
     return {
         "videos": entries,

@@ -126,21 +126,30 @@ def _map_tables(way: str, evaluation: Evaluation) -> list[Table]:
     return tables
 
 
-def error_table(way: str, evaluation: Evaluation) -> Table:
-    """Return how often each kind of error occurs, what it costs, and what it means."""
-    errors = evaluation.errors
-    assert errors is not None
-    rows = [
-        [
-            name,
-            str(int(errors.counts[:, kind].sum())),
-            f"{100 * errors.gain[kind]:.1f}" if kind else "",
-            MEANINGS[kind].format(tiou=f"{errors.tiou:g}"),
+def error_table(evaluations: Mapping[str, Evaluation]) -> Table | None:
+    """Return how often each kind of error occurs and what it costs, two columns for each way; None without analyses."""
+    found = {way: evaluation.errors for way, evaluation in evaluations.items() if evaluation.errors is not None}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    header = ["kind of detection"]
+    for way in found:
+        header += [f"count, {way}", f"mAP gained without, points, {way}"]
+    rows = []
+    for kind, name in enumerate(KINDS):
+        cells = [
+            [str(int(errors.counts[:, kind].sum())), f"{100 * errors.gain[kind]:.1f}" if kind else ""]
+            for errors in found.values()
         ]
-        for kind, name in enumerate(KINDS)
-    ]
-    for name, missed, of in zip(length_names(errors.bounds_seconds), errors.missed, errors.segments, strict=True):
-        if of:
-            rows.append([f"missed, {name} s long", f"{int(missed)} of {int(of)}", "", "annotated segments not found"])
-    header = ["kind of detection", "count", "mAP gained without, points", "what it is"]
-    return Table(f"Errors, {way}, at tIoU {errors.tiou:g}", header, rows, prose=True)
+        rows.append([name, *(cell for pair in cells for cell in pair)])
+    for place, name in enumerate(length_names(first.bounds_seconds)):
+        if first.segments[place]:
+            cells = [[f"{int(errors.missed[place])} of {int(errors.segments[place])}", ""] for errors in found.values()]
+            rows.append([f"missed segments, {name} s long", *(cell for pair in cells for cell in pair)])
+    return Table(f"Errors at tIoU {first.tiou:g}", header, rows)
+
+
+def error_meanings(evaluations: Mapping[str, Evaluation]) -> list[tuple[str, str]]:
+    """Return each kind of error and what it means, in words."""
+    tiou = next((one.errors.tiou for one in evaluations.values() if one.errors is not None), 0.5)
+    return [(name, words.format(tiou=f"{tiou:g}")) for name, words in zip(KINDS, MEANINGS, strict=True)]

@@ -75,7 +75,7 @@ function drawLanes(parent, times, entry, chosen, ways) {
   parent.replaceChildren();
   for (const place of places) {
     const lane = element("div", undefined, parent), own = (item) => item[2] === place;
-    lane.className = "lane";
+    lane.className = ways.length > 1 ? "lane compare" : "lane";
     const isFirst = entry.annotated;
     if (isFirst) left += drawRow(lane, data.classes[place], "truth", truth.filter(own), entry.seconds);
     found.forEach((items, number) => {
@@ -96,7 +96,7 @@ function drawAxis(parent, seconds, width) {
   }
 }
 
-// Shows as many thumbnails as fit, each in the middle of its share of the time.
+// Shows as many thumbnails as fit side by side, each of a moment in its share of the time.
 function drawStrip(parent, file, width) {
   if (parent.dataset.shown === `${file} ${width}`) return;
   parent.dataset.shown = `${file} ${width}`;
@@ -104,8 +104,9 @@ function drawStrip(parent, file, width) {
   if (!file) return;
   const picture = new Image();
   picture.addEventListener("load", () => {
-    const count = [16, 8, 4].find((n) => width / n >= 52) || 4;
-    const shown = Math.min(picture.naturalWidth / THUMBNAILS, width / count);
+    const natural = picture.naturalWidth / THUMBNAILS;
+    const count = Math.min(THUMBNAILS, Math.max(3, Math.round(width / natural)));
+    const shown = width / count;
     const cells = Array.from({ length: count }, (_, k) => {
       const cell = document.createElement("div"), inner = element("div", undefined, cell);
       inner.style.width = `${shown}px`;

@@ -113,7 +113,7 @@ def _sentences(
     for way in ways[1:]:
         gain = main - facts.evaluations[way].results[name].average
         spread = float(np.nanstd(averages[ways[0]] - averages[way]))
-        sentences.append(f"That is {_difference(gain, spread)} than {way}{_meaning(gain, spread, first.videos)}")
+        sentences.append(f"That is {_difference(gain, spread, way)}{_meaning(gain, spread, first.videos)}")
         both = len(found[ways[0]].segments & found[way].segments)
         only = [len(found[a].segments - found[b].segments) for a, b in ((ways[0], way), (way, ways[0]))]
         rest = total - both - sum(only)
@@ -124,8 +124,10 @@ def _sentences(
     return sentences
 
 
-def _difference(gain: float, spread: float) -> str:
-    return f"{percent(abs(gain))} ± {percent(spread)} points {'more' if gain >= 0 else 'less'}"
+def _difference(gain: float, spread: float, way: str) -> str:
+    if percent(abs(gain)) == "0.0":
+        return f"the same as {_words(way, 'of')} (± {percent(spread)} points)"
+    return f"{percent(abs(gain))} ± {percent(spread)} points {'more' if gain > 0 else 'less'} than {_words(way, 'of')}"
 
 
 def _meaning(gain: float, spread: float, videos: int) -> str:
