@@ -187,6 +187,13 @@ class ReportConfig:
     linear_evaluation: bool = True
     """Also measure the features without a head, as `linear-probe` does; --no-linear-evaluation saves that time."""
 
+    thumbnails: bool = True
+    """Show small pictures along each video; --no-thumbnails saves the time to decode them."""
+
+    playable_copies: bool = False
+    """Make a small copy without sound of each video that browsers may not play: at most 360 lines high, H.264 in MP4
+    (VP8 in WebM if the installed FFmpeg has no H.264)."""
+
     def __post_init__(self) -> None:
         if self.tsm_videos < 0:
             raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")

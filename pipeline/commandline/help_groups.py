@@ -37,7 +37,7 @@ COMMON_OPTIONS: dict[type, str] = {
     LocalizeConfig: "device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
-    ReportConfig: "tsm_videos max_detections linear_evaluation",
+    ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds",

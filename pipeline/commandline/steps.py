@@ -104,6 +104,7 @@ def localize(
     model: Path,
     out: Path,
     video_scores: Path | None = None,
+    report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
     """Locate actions in raw videos (without writing features) or in a feature store.
@@ -117,10 +118,11 @@ def localize(
             heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per
             line (UntrimmedNet's array for THUMOS14 needs neither).
+        report: Also write a report into this folder: the videos with their detections, as `report` does.
     """
     from pipeline.commandline.commands import run_localize
 
-    return run_localize(videos_or_store, model, out, video_scores, settings)
+    return run_localize(videos_or_store, model, out, video_scores, report, settings)
 
 
 @app.command(name="evaluate", sort_key=5)
@@ -173,15 +175,28 @@ def run(
 
 
 @app.command(name="report", sort_key=6)
-def report(run: Path, /, *, out: Path | None = None, settings: Annotated[ReportConfig, Flat] = ReportConfig()) -> int:
-    """Write a report of a run as HTML, which opens from disk without a server.
+def report(
+    run_or_detections: Path,
+    /,
+    *,
+    videos: Locations | None = None,
+    annotations: Path | None = None,
+    compare: list[Path] | None = None,
+    out: Path | None = None,
+    settings: Annotated[ReportConfig, Flat] = ReportConfig(),
+) -> int:
+    """Write a report as HTML, which opens from disk without a server: of a run, or of any detections.
 
-    It plays each video from where it is, with a timeline of annotations and detections.
+    It plays each video from where it is, with a timeline of annotations and detections below.
 
     Args:
-        run: The folder of results of `run`.
-        out: Folder of the report. Default: report/ in the folder of the run.
+        run_or_detections: The folder of results of `run`, or a JSON file of detections.
+        videos: For detections: their videos, as for `extract`, or a feature store made from them.
+        annotations: For detections: ground truth. With it the report says how good they are, and marks the videos of
+            subset training.
+        compare: For detections: other files of detections of the same videos, to show side by side.
+        out: Folder of the report. Default: report/ in the folder of the run, or NAME-report/ beside the detections.
     """
     from pipeline.commandline.commands import run_report
 
-    return run_report(run, out, settings)
+    return run_report(run_or_detections, out, videos, annotations, compare, settings)
