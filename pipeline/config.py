@@ -15,7 +15,7 @@ from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import _FLAT, ExtractConfig
-from pipeline.heads.config import TrainConfig
+from pipeline.heads.config import PostConfig, TrainConfig
 from sola.config import SolaConfig
 from sola.old_names import Renamed
 
@@ -24,7 +24,9 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
-    """How a trained model is applied. The encoder, its snippets and the suppression are the model's own."""
+    """How a trained model is applied. The encoder and its snippets are the model's own."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
 
     encoder: str | None = None
     """Where your own encoder is now: path/to/file.py:name. Listed encoders are found by name."""
@@ -37,6 +39,23 @@ class LocalizeConfig:
 
     raft_weights: str | None = None
     """The same for RAFT, if it estimates the flow."""
+
+    min_score: float | Literal["auto"] | None = None
+    """Drop detections below this score; auto: below the score of best F1 on the model's validation videos. Default: the
+    model's, which is low, since mAP needs weak detections too."""
+
+    max_detections: int | None = None
+    """Maximum number of detections of a video, best first. Default: the model's."""
+
+    nms: Literal["soft", "linear", "hard", "none"] | None = None
+    """Suppression of overlapping detections of one class: soft (Gaussian decay of scores), linear (decay above
+    nms_tiou), hard (removal above nms_tiou), or none. Default: the model's."""
+
+    sigma: float | None = None
+    """For nms=soft: width of the decay exp(-tIoU**2 / sigma). Default: the model's."""
+
+    nms_tiou: float | None = None
+    """For nms=linear or hard: tIoU above which a weaker detection decays or is removed. Default: the model's."""
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
@@ -56,7 +75,9 @@ class LocalizeConfig:
     execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
-        # The limits are those of extraction, checked there.
+        # The limits are those of extraction and of training, checked there.
+        given = {name: getattr(self, name) for name in self.ADDED if getattr(self, name) not in (None, "auto")}
+        PostConfig(**given)
         ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
 
 

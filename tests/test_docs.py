@@ -30,6 +30,7 @@ ORDER = (
     "encoders",
     "sola",
     "heads-and-metrics",
+    "using-detections",
     "exports-and-imports",
     "large-collections",
 )

@@ -41,6 +41,7 @@ ROOMS = (
     "extraction",
     "config",
     "planning",
+    "showing",
     "detection",
     "plots",
     "training",

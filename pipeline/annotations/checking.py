@@ -60,20 +60,25 @@ class Faults:
     Args:
         subsets: the subsets in use; None for all.
         notes: receives the faults of other subsets.
+
+    Attributes:
+        noted: number of these.
     """
 
     def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
         self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
         self._notes = notes
         self._lines: list[str] = []
+        self.noted = 0
 
     def add(self, line: str, *, subset: Any) -> None:
         """Add a fault of a video of `subset`."""
         if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
             self._lines.append(line)
         else:
+            self.noted += 1
             what, _, _ = line.partition("; ")  # without the remedy
-            self._notes.add("faults in subsets that are not in use, left out", what)
+            self._notes.add(f"faults {'in subsets that are not in use, ' if self._wanted else ''}left out", what)
 
     def refuse(self, *, source: str) -> None:
         """Raise one error for all faults: the first fault and the number of the others.
@@ -126,6 +131,7 @@ def check(
         labels=labels,
         problems=(*notes.lines(), *raw.losses),
         dialect=raw.dialect,
+        faults=faults.noted,
     )
 
 
@@ -190,8 +196,8 @@ def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: fl
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the tolerance of {tolerance:.3g} s; correct the "
-            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `linear-probe`: "
-            "--tolerance-seconds); times are seconds: are these frames?"
+            "segment or the duration, remove the segment, or allow more (--tolerance-seconds); times are seconds: are "
+            "these frames?"
         )
 
 

@@ -32,6 +32,7 @@ def read_annotations(
     Args:
         tolerance_seconds: how far a segment may extend beyond its video, or 1 % of the duration if that is more.
         subsets: the subsets in use; a fault in another is left out and noted in `problems`. None: all are in use.
+            Empty: none is, as for a reader of ids and durations, which no fault stops.
         mend: if False, segments slightly beyond their video or of length 0 stay as the file has them, in its order.
 
     Raises:

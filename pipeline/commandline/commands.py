@@ -101,13 +101,14 @@ def run_localize(
     report_folder: Path | None,
     settings: LocalizeConfig,
 ) -> int:
-    from pipeline.annotations.detections import DETECTION_SUFFIXES
+    from pipeline.commandline.found_table import found_table
     from pipeline.detection.model import load_model
     from pipeline.detection.video_scores import read_video_scores
+    from pipeline.showing.files import FORM_SUFFIXES
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
 
-    require_suffix(out, *DETECTION_SUFFIXES)
+    require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
         require_report(report_folder, out)
     loaded = load_model(model)
@@ -122,6 +123,8 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
+    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+        show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
     if report_folder is not None:
@@ -181,6 +184,7 @@ def run_run(settings: RunConfig) -> int:
 def run_verify(
     path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
 ) -> int:
+    from pipeline.annotations import read_annotations
     from pipeline.store.feature_store import FeatureStore
     from pipeline.store.tools.verify import repair as remove_files
     from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
@@ -191,7 +195,10 @@ def run_verify(
     if videos:
         problems += verify_against_videos(store, videos)
     if annotations:
-        problems += verify_against_annotations(store, annotations)
+        truth = read_annotations(annotations, subsets=())  # their segments are not compared
+        for line in truth.problems:
+            note(line)
+        problems += verify_against_annotations(store, truth)
     for problem in problems:
         say(f"{problem.kind}: {problem.id}: {problem.detail}")
     how = "read and compared" if deep else "compared by size and shape"
@@ -326,12 +333,13 @@ def run_annotations(file: Path) -> int:
     from pipeline.annotations import read_annotations
     from pipeline.annotations import summary as annotation_summary
 
-    found = annotation_summary(read_annotations(file))
+    annotations = read_annotations(file, subsets=())
+    found = annotation_summary(annotations)
     if not found.videos:
         raise PipelineError(f"annotations {file}: it has no videos")
     for line in found.lines():
         say(line)
-    return 0
+    return SOME_FAILED if annotations.faults else 0
 
 
 def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
@@ -339,7 +347,10 @@ def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportCon
     from pipeline.exports import export
     from pipeline.store.feature_store import FeatureStore
 
-    for line in export(FeatureStore.open(store), read_annotations(annotations), out, settings).lines():
+    truth = read_annotations(
+        annotations, tolerance_seconds=settings.tolerance_seconds, subsets=(settings.train, settings.val)
+    )
+    for line in export(FeatureStore.open(store), truth, out, settings).lines():
         say(line)
     return 0
 
@@ -351,8 +362,9 @@ def run_import(features: Path, out: Path, annotations: Path | None, settings: Im
     if settings is None:
         store, report = import_export(features, out)
     else:
-        truth = read_annotations(annotations) if annotations else None
+        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
         store, report = import_features(features, out, settings, annotations=truth)
+        report.notes += truth.problems if truth else ()
     for line in report.notes:
         note(line)
     say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")

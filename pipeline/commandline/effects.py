@@ -101,6 +101,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "train.": _TRAIN,
         "train.module.": _SIMILARITY,
     },
+    "show": {"": (Rule("cut", "as", ("clips",)),)},
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {
         "": (

@@ -112,8 +112,9 @@ def localize(
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
-        out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
-            end (seconds), label and score.
+        out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
+            end (seconds), label and score; or subtitles, .srt or .vtt, of the detections worth showing (several videos
+            get a folder of this name, with a file each).
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
             heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per

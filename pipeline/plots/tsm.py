@@ -171,9 +171,9 @@ def _sola_settings(stores: list[FeatureStore]) -> SolaConfig:
 def _segments(
     store: FeatureStore, sequence: FeatureSequence, annotations_file: Path
 ) -> tuple[tuple[Segment, ...], list[str]]:
-    annotations = adopt_ids(read_annotations(annotations_file), store.ids())
+    annotations = adopt_ids(read_annotations(annotations_file, subsets=()), store.ids())
     if sequence.id not in annotations.videos:
         return (), [f"{annotations_file} has no video {sequence.id!r}: no segments are drawn"]
-    annotations = fit_to_durations(annotations, {sequence.id: sequence.duration_seconds})
-    video = annotations.videos[sequence.id]
-    return (*video.segments, *video.ambiguous), []
+    fitted = fit_to_durations(annotations, {sequence.id: sequence.duration_seconds}, subsets=())
+    video = fitted.videos[sequence.id]
+    return (*video.segments, *video.ambiguous), list(fitted.problems)

@@ -46,7 +46,8 @@ def segment_clips(
     """
     videos = {video.id: video for video in find_videos([source])}
     wanted = (config.train_subset, config.validation_subset)
-    annotations = adopt_ids(read_annotations(annotations_file, subsets=wanted), videos)
+    truth = read_annotations(annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted)
+    annotations = adopt_ids(truth, videos)
     if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
     if config.background and BACKGROUND in annotations.labels:

@@ -96,7 +96,7 @@ class Process:
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,  # so that a Ctrl-C never reaches it
-                env={**without_secrets(os.environ), **_ENVIRONMENT},
+                env=decoder_environment(),
             )
         finally:
             theirs.close()
@@ -178,7 +178,12 @@ def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
     return slots, spec.crop_size, spec.crop_size, PICTURE_CHANNELS if plan.flow else 3
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def decoder_environment() -> dict[str, str]:
+    """Return the variables of a process that decodes."""
+    return {**_without_secrets(os.environ), **_ENVIRONMENT}
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables without credentials: decoders read untrusted files and need none."""
     return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 
