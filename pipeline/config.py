@@ -227,7 +227,7 @@ class AblateConfig:
     """How to run an ablation; its file says what varies."""
 
     annotations: Path | None = None
-    """Ground truth in the ActivityNet dialect. Default: as in the file."""
+    """Ground truth: a file or folder with labels in any form that `annotations` reads. Default: as in the file."""
 
     store: tuple[Path, ...] = ()
     """Feature stores to work on; with several, each is tried. Default: as in the file."""
@@ -265,7 +265,8 @@ class RunConfig:
     """Folder of results."""
 
     annotations: Path | None = None
-    """Ground truth in the ActivityNet dialect. Without it, `run` ends after extract and sola."""
+    """Ground truth: a file or folder with labels in any form that `annotations` reads. Without it, `run` ends after
+    extract and sola. Without a subset validation in it, a fifth of the training videos is taken for it."""
 
     use_sola: bool = True
     """Train the head on enhanced features; --no-use-sola uses those of the encoder."""

@@ -54,6 +54,15 @@ class Fault(Exception):
     """A value that cannot be fixed automatically; the message names it and the remedy."""
 
 
+class FaultyAnnotationsError(PipelineError):
+    """Annotations have faults. The message tells the first; `lines` has all of them."""
+
+    def __init__(self, source: str, lines: list[str]) -> None:
+        more = f" (and {len(lines) - 1} more faults in this file)" if len(lines) > 1 else ""
+        super().__init__(f"annotations {source}: {lines[0]}{more}")
+        self.lines = lines
+
+
 class Faults:
     """Faults that cannot be fixed automatically: errors in the subsets in use, notes in the others.
 
@@ -73,7 +82,8 @@ class Faults:
 
     def add(self, line: str, *, subset: Any) -> None:
         """Add a fault of a video of `subset`."""
-        if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
+        wanted = self._wanted is None or (isinstance(subset, str) and canonical_subset(subset) in self._wanted)
+        if wanted or (self._wanted and not isinstance(subset, str)):
             self._lines.append(line)
         else:
             self.noted += 1
@@ -84,11 +94,10 @@ class Faults:
         """Raise one error for all faults: the first fault and the number of the others.
 
         Raises:
-            PipelineError: there are faults.
+            FaultyAnnotationsError: there are faults.
         """
         if self._lines:
-            more = f" (and {len(self._lines) - 1} more faults in this file)" if len(self._lines) > 1 else ""
-            raise PipelineError(f"annotations {source}: {self._lines[0]}{more}")
+            raise FaultyAnnotationsError(source, self._lines)
 
 
 def check(
@@ -109,11 +118,13 @@ def check(
         mend: if False, segments within the tolerance stay as the file has them, in its order, also those of length 0.
 
     Raises:
-        PipelineError: values that cannot be fixed automatically; names the first and counts the others.
+        FaultyAnnotationsError: values that cannot be fixed automatically; names the first and counts the others.
     """
     check_tolerance(tolerance_seconds)
     notes = Notes()
     faults = Faults(subsets, notes)
+    for line in raw.faults:
+        faults.add(line, subset=None)
     videos: dict[str, VideoAnnotations] = {}
     for raw_video in raw.videos:
         if earlier := videos.get(raw_video.id):
@@ -149,7 +160,10 @@ def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, fa
             segment = _segment(raw_segment)
             check_bounds(segment, duration, tolerance_seconds)
         except Fault as fault:
-            faults.add(f"video {raw.id!r}, segment {place}: {fault}", subset=raw.subset or "")
+            where = (
+                f"{raw_segment.where}: video {raw.id!r}" if raw_segment.where else f"video {raw.id!r}, segment {place}"
+            )
+            faults.add(f"{where}: {fault}", subset=raw.subset or "")
             continue
         fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if mend else segment
         if fitted is not None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commandline.outputs import require_suffix
-from pipeline.commandline.terminal import note, say, say_failures, say_stage, show
+from pipeline.commandline.terminal import note, say, say_failures, say_faults, say_stage, show
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.progress import progress
 from pipeline.text.plain import counted
 
 if TYPE_CHECKING:
+    from pipeline.annotations.config import ConvertConfig
     from pipeline.config import (
         AblateConfig,
         EvaluateConfig,
@@ -186,6 +187,7 @@ def run_verify(
 ) -> int:
     from pipeline.annotations import read_annotations
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.rates import fps_in
     from pipeline.store.tools.verify import repair as remove_files
     from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 
@@ -195,7 +197,7 @@ def run_verify(
     if videos:
         problems += verify_against_videos(store, videos)
     if annotations:
-        truth = read_annotations(annotations, subsets=())  # their segments are not compared
+        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
         for line in truth.problems:
             note(line)
         problems += verify_against_annotations(store, truth)
@@ -329,28 +331,46 @@ def run_encoders() -> int:
     return run_encoders()
 
 
-def run_annotations(file: Path) -> int:
-    from pipeline.annotations import read_annotations
+def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] | None, settings: ConvertConfig) -> int:
     from pipeline.annotations import summary as annotation_summary
+    from pipeline.annotations.checking import FaultyAnnotationsError
+    from pipeline.stages.convert_annotations import convert
 
-    annotations = read_annotations(file, subsets=())
-    found = annotation_summary(annotations)
-    if not found.videos:
-        raise PipelineError(f"annotations {file}: it has no videos")
-    for line in found.lines():
-        say(line)
-    return SOME_FAILED if annotations.faults else 0
+    try:
+        done = convert(files, out, settings, videos=videos)
+    except FaultyAnnotationsError as error:
+        return say_faults(error.lines, "nothing is written: correct them, or leave them out with --skip-faults")
+    for line in done.notes:
+        note(line)
+    if done.annotations is not None:
+        found = annotation_summary(done.annotations)
+        if not found.videos:
+            raise PipelineError(f"annotations {', '.join(map(str, files))}: no videos in it")
+        for line in found.lines():
+            say(line)
+    if done.written:
+        more = f" and {counted(len(done.written) - 1, 'more file')}" if len(done.written) > 1 else ""
+        say(f"written: {done.written[0]}{more}")
+    if done.faults:
+        say_faults(done.faults, "left out")
+        return SOME_FAILED
+    return 0
 
 
 def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
     from pipeline.annotations import read_annotations
     from pipeline.exports import export
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.rates import fps_in
 
+    opened = FeatureStore.open(store)
     truth = read_annotations(
-        annotations, tolerance_seconds=settings.tolerance_seconds, subsets=(settings.train, settings.val)
+        annotations,
+        tolerance_seconds=settings.tolerance_seconds,
+        subsets=(settings.train, settings.val),
+        fps_of=fps_in(opened),
     )
-    for line in export(FeatureStore.open(store), truth, out, settings).lines():
+    for line in export(opened, truth, out, settings).lines():
         say(line)
     return 0
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 
+from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.config import (
     AblateConfig,
@@ -47,6 +48,7 @@ COMMON_OPTIONS: dict[type, str] = {
     PretrainConfig: "network weights size epochs batch_size learning_rate train_subset validation_subset device seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",
+    ConvertConfig: "to validation seed fps min_score skip_faults",
     ImportConfig: "fps stride_frames window_frames format encoder",
 }
 # In these groups of settings, what is common elsewhere is not.
@@ -72,7 +74,7 @@ EXAMPLES = {
     "pretrain": "pretrain clips/ --out encoder.safetensors",
     "stitch": "stitch clips/ --out videos/",
     "encoders": "encoders",
-    "annotations": "annotations annotations.json",
+    "annotations": "annotations labels/ --videos videos/ --validation 0.2 --out annotations.json",
     "export": "export features/ --annotations annotations.json --out opentad/ --to opentad",
     "import": "import published/ --out features/ --fps 30 --stride-frames 4 --window-frames 16",
     "store ls": "store ls features/",

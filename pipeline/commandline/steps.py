@@ -87,8 +87,9 @@ def train(
     Args:
         preset: Start from the published settings for this data set. Other options override it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN. Uses its subsets training and
-            validation; --train-subset and --validation-subset name others.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads. Uses its subsets
+            training and validation; --train-subset and --validation-subset name others. Without a subset validation, a
+            fifth of the training videos is taken for it.
         out: The model, a folder with all it needs to locate actions in an unseen video.
     """
     from pipeline.commandline.commands import run_train
@@ -140,7 +141,7 @@ def evaluate(
 
     Args:
         detections: A JSON file in ActivityNet's submission format.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads.
         out: Also write the result here, a .json file.
         errors_plot: Also draw the kinds of errors: .png, .svg or .pdf; without a suffix, both PNG and SVG.
     """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.annotations import sha256_of_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
@@ -51,7 +52,7 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
         PipelineError, EncoderError, SolaError: a stage cannot be done; the results of earlier stages are kept.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    if config.annotations is not None and not config.annotations.is_file():
+    if config.annotations is not None and not config.annotations.exists():
         raise PipelineError(f"annotations: no file {config.annotations}")
     stages = Stages(config.out / "run.json", say)
     stages.describe(_whole_paths(config))
@@ -134,7 +135,7 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         return None
     annotations_file = config.annotations
     model, detections, evaluation = out / "model", out / "detections.json", out / "evaluation.json"
-    truth = sha256_of_file(annotations_file)
+    truth = sha256_of_annotations(annotations_file)
 
     def do_train() -> str:
         with progress(f"train {title}", total=1) as report:

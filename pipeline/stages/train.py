@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.annotations import Annotations, canonical_subset
+from pipeline.annotations import Annotations, canonical_subset, sha256_of_annotations
 from pipeline.annotations.segments import PROPOSAL_LABEL
 from pipeline.detection.model import load_model, save_model
 from pipeline.errors import PipelineError
@@ -22,7 +22,6 @@ from pipeline.metrics.best_score import TIOU, BestScore
 from pipeline.progress import Report, silent
 from pipeline.stages.ground_truth import annotations_for
 from pipeline.storage.atomic_files import whole_file
-from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json
@@ -126,7 +125,7 @@ def train(
     if result.module is not None:
         notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
     about = {
-        "annotations_sha256": sha256_of_file(annotations_file),
+        "annotations_sha256": sha256_of_annotations(annotations_file),
         "identity": identity,
         "training_ids": [item.video_id for item in train_items],
     }
@@ -262,7 +261,7 @@ def _finished_before(out: Path, identity: str) -> TrainSummary | None:
 
 
 def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
-    facts = [store.fingerprint(), sha256_of_file(annotations_file), stored_settings(config)]
+    facts = [store.fingerprint(), sha256_of_annotations(annotations_file), stored_settings(config)]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
