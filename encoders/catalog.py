@@ -252,7 +252,7 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 def brings_weights(name: str) -> bool:
     """Return whether the name of an encoder stands for a network with its weights, which --weights need not name."""
-    return is_own(name) or name.startswith("hf:")
+    return is_own(name) or name.startswith(("hf:", "timm:"))
 
 
 def catalog_entry(name: str, *, pool: str | None = None, weights: str = "own") -> CatalogEntry:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import EncoderError
+from encoders.errors import EncoderError, reason_of
 from encoders.stand_ins import stand_in_of
 from encoders.weights import file_sha256
 
@@ -168,17 +167,14 @@ def _download(repository: str, revision: str, files: Sequence[tuple[str, ...]]) 
         snapshot_download(repository, revision=revision, allow_patterns=_WANTED)
     except Exception as error:
         # The hub's client raises its own errors, those of its network library, OSError and ValueError.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise EncoderError(_absent(repository, revision, files, reason)) from None
+        raise EncoderError(_absent(repository, revision, files, reason_of(error))) from None
 
 
 def _absent(repository: str, revision: str, files: Sequence[tuple[str, ...]], reason: str) -> str:
     from huggingface_hub import constants
 
-    # As it is now: the constant is read once, when the package is first imported.
-    cache = os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE
     names = ", ".join(" or ".join(choice) for choice in files)
     return (
-        f"model {repository} (revision {revision}) is not in {cache} with {names}, and could not be fetched "
-        f"({reason}): put it there by other means, or into a folder of its own and give that folder"
+        f"model {repository} (revision {revision}) is not in {constants.HF_HUB_CACHE} with {names}, and could not be "
+        f"fetched ({reason}): put it there by other means, or into a folder of its own and give that folder"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from encoders.entry import CatalogEntry
-from encoders.errors import EncoderError
+from encoders.errors import EncoderError, reason_of
 from encoders.hub import CONFIG, INDEX, PROCESSORS, WEIGHTS, Snapshot, find_snapshot, require
 from encoders.huggingface_frames import frame_settings
 from encoders.spec import EncoderSpec
@@ -184,8 +184,9 @@ def _told(snapshot: Snapshot) -> Iterator[None]:
         yield
     except Exception as error:
         # It raises OSError, ValueError, TypeError, KeyError and errors of its own checks.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise EncoderError(f"model {snapshot.name} in {snapshot.folder} could not be read: {reason:.300}") from error
+        raise EncoderError(
+            f"model {snapshot.name} in {snapshot.folder} could not be read: {reason_of(error)}"
+        ) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoders.errors import EncoderError
+from encoders.errors import EncoderError, reason_of
 from encoders.hub import Snapshot
 
 SHOWN = 4
@@ -98,8 +98,9 @@ def read_model(snapshot: Snapshot, *, unused: tuple[str, ...] = ()) -> Any:
         )
     except Exception as error:
         # safetensors, torch and transformers raise many types on damaged files.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise EncoderError(f"weights of {snapshot.name} in {snapshot.folder} could not be read: {reason}") from error
+        raise EncoderError(
+            f"weights of {snapshot.name} in {snapshot.folder} could not be read: {reason_of(error)}"
+        ) from error
     # transformers would draw these at random and only remark on it.
     wrong = sorted(map(str, [*report["missing_keys"], *report.get("mismatched_keys", ())]))
     wrong = [name for name in wrong if not name.startswith(unused)] if unused else wrong

@@ -46,7 +46,9 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
         info = WeightsInfo(name="own", path=None, url=None, sha256=sha256, random=False, seed=None)
         return network, entry.spec, info
     if entry.own and not entry.layouts:
-        raise EncoderError(f"encoder {entry.spec.name} brings its weights; weights must be own or random, got {weights}")
+        raise EncoderError(
+            f"encoder {entry.spec.name} brings its weights; weights must be own or random, got {weights}"
+        )
     path, source = locate(weights, entry.published)
     sha256 = file_sha256(path)
     if source is not None:

@@ -38,6 +38,19 @@ class Tiny:
             return torch.stack([self.documented(self.model, self.processor, list(s.numpy())) for s in snippets])
 
 
+def frames_for(encoder: Any, batch: int = 3) -> torch.Tensor:
+    """Return scaled frames, uint8 [B, F, H, W, 3], wider than high where the encoder keeps the aspect ratio."""
+    height, width = encoder.spec.resized(100, 150)
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (batch, encoder.spec.num_frames, height, width, 3), generator=generator).byte()
+
+
+def cropped(encoder: Any, frames: torch.Tensor) -> torch.Tensor:
+    """Return the frames as the encoder takes them."""
+    top, left, side = encoder.spec.crop_box(*frames.shape[2:4])
+    return frames[:, :, top : top + side, left : left + side]
+
+
 def _video(pool: Callable[[Any], torch.Tensor]) -> Documented:
     return lambda model, processor, frames: pool(model(**processor(frames, return_tensors="pt")))[0]
 
