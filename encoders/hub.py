@@ -124,7 +124,10 @@ def find_snapshot(place: str, *, files: Sequence[tuple[str, ...]]) -> Snapshot:
     repository, _, revision = place.partition("@")
     revision = revision or "main"
     if not _REPOSITORY.fullmatch(repository) or not _REVISION.fullmatch(revision) or ".." in place:
-        raise EncoderError(f"model folder {place} does not exist (or give a repository: OWNER/NAME[@REVISION])")
+        raise EncoderError(
+            f"model folder {place} does not exist; say where it is with --encoder hf:FOLDER, or name a repository, "
+            "hf:OWNER/NAME[@REVISION]"
+        )
     require("huggingface_hub", "transformers")
     found = _cached(repository, revision, files)
     if found is None:

@@ -143,7 +143,7 @@ def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "
     name = str(recorded["name"])
     if name == "own" and not brings_weights(encoder):
         raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
-    if brings_weights(encoder) or recorded["random"] or is_url(name) or name in published_weights(encoder):
+    if name == "own" or recorded["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(
         f"the model's encoder {encoder} has weights from a file, {name} (SHA-256 {recorded['sha256']}); "

@@ -71,7 +71,8 @@ def test_random_weights_need_no_weight_file(tmp_path):
 def test_a_processors_numbers_become_one_mean_and_deviation_of_bytes():
     # ViViT: bytes / 127.5 - 1, then (x - 0.5) / 0.25; so (x / 255 - 0.75) / 0.125.
     processor = SimpleNamespace(
-        do_resize=True, size={"shortest_edge": 36}, resample=3, do_center_crop=True, crop_size={"height": 32, "width": 32},
+        do_resize=True, size={"shortest_edge": 36}, resample=3, do_center_crop=True,
+        crop_size={"height": 32, "width": 32},
         do_rescale=True, rescale_factor=1 / 127.5, do_normalize=True, image_mean=[0.5] * 3, image_std=[0.25] * 3,
     )  # fmt: skip
     found = frame_settings(processor, name="m", offset=True)
