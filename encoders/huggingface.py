@@ -86,7 +86,7 @@ class _Model:
     def build(self) -> nn.Module:
         from transformers import AutoModel
 
-        with _quiet():
+        with quiet():
             return self.around(AutoModel.from_config(self.config, trust_remote_code=False))
 
     def load(self) -> tuple[nn.Module, WeightsInfo]:
@@ -94,7 +94,7 @@ class _Model:
 
         sha256 = self.snapshot.sha256()
         path = str(self.snapshot.weight_files()[0])
-        with _quiet():
+        with quiet():
             network = self.around(read_model(self.snapshot, unused=("pooler.",) if self.pool != "pooler" else ()))
         return network, WeightsInfo(name="own", path=path, url=None, sha256=sha256, random=False, seed=None)
 
@@ -148,7 +148,7 @@ def _read(snapshot: Snapshot, pool: str | None) -> _Model:
     chosen = pool or family.pools[0]
     if chosen not in family.pools:
         raise EncoderError(f"pool of {kind} must be one of {', '.join(family.pools)}, got {chosen!r}")
-    with _quiet(), _told(snapshot):
+    with quiet(), told(snapshot):
         config = AutoConfig.from_pretrained(snapshot.folder, local_files_only=True, trust_remote_code=False)
     return _Model(snapshot, family, kind, config, chosen)
 
@@ -163,7 +163,7 @@ def _processor(snapshot: Snapshot, *, is_video: bool) -> Any:
     facts = {name: snapshot.facts(name) for name in there}
     for_videos = PROCESSORS[0] in facts or "video_processor" in facts.get(PROCESSORS[2], {})
     auto = AutoVideoProcessor if is_video and for_videos else AutoImageProcessor
-    with _quiet(), _told(snapshot):
+    with quiet(), told(snapshot):
         return auto.from_pretrained(snapshot.folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -178,7 +178,7 @@ def _refuse_other_side(snapshot: Snapshot, family: Family, vision: Any, crop: in
 
 
 @contextmanager
-def _told(snapshot: Snapshot) -> Iterator[None]:
+def told(snapshot: Snapshot) -> Iterator[None]:
     """Turn what transformers raises on damaged configurations into one line."""
     try:
         yield
@@ -190,7 +190,7 @@ def _told(snapshot: Snapshot) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from writing remarks and bars; what matters is raised."""
     from transformers.utils import logging
 

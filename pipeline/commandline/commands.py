@@ -93,16 +93,25 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 
 
 def run_localize(
-    inputs: list[AnyPath], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
+    inputs: list[AnyPath],
+    model: Path | None,
+    out: Path,
+    video_scores: Path | None,
+    settings: LocalizeConfig,
+    *,
+    query: list[str] | None = None,
+    background: str | None = None,
 ) -> int:
     from pipeline.annotations.detections import DETECTION_SUFFIXES
-    from pipeline.detection.model import load_model
     from pipeline.detection.video_scores import read_video_scores
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
+    from pipeline.stages.text_queries import NOTE, model_for
 
     require_suffix(out, *DETECTION_SUFFIXES)
-    loaded = load_model(model)
+    loaded = model_for(inputs, model, query or [], settings, background=background)
+    if query:
+        note(NOTE)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
     with progress("localize", total=1) as report:

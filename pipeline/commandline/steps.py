@@ -101,8 +101,10 @@ def localize(
     videos_or_store: Locations,
     /,
     *,
-    model: Path,
+    model: Path | None = None,
     out: Path,
+    query: list[str] | None = None,
+    background: str | None = None,
     video_scores: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
@@ -111,6 +113,9 @@ def localize(
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
+        query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
+            or SigLIP, or a store of its features. A baseline without any training.
+        background: With --query: what the rest of a video shows, in words.
         out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
             end (seconds), label and score.
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
@@ -120,7 +125,7 @@ def localize(
     """
     from pipeline.commandline.commands import run_localize
 
-    return run_localize(videos_or_store, model, out, video_scores, settings)
+    return run_localize(videos_or_store, model, out, video_scores, settings, query=query, background=background)
 
 
 @app.command(name="evaluate", sort_key=5)

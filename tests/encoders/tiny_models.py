@@ -197,3 +197,18 @@ MAKERS: dict[str, Callable[[], Tiny]] = {
     "dinov2": _dinov2,
     "dinov3_vit": _dinov3,
 }
+
+
+def add_tokenizer(folder: Path) -> Path:
+    """Write a tokenizer of whole words into the folder of the tiny CLIP, which ends a text at token 1."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    known = ("a", "square", "falls", "noise", "video", "in", "which", "nothing", "happens")
+    words = ["<pad>", "<end>", "<unk>", *known]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 1)])
+    names = {"pad_token": "<pad>", "eos_token": "<end>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    return folder
