@@ -29,7 +29,8 @@ class LocalizeConfig:
     ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
 
     encoder: str | None = None
-    """Where your own encoder is now: path/to/file.py:name. Listed encoders are found by name."""
+    """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
+    --query: the encoder of pictures and text, hf:…"""
 
     weights: str | None = None
     """Where the encoder's weights are now. They must be those the model was trained with. Default: as recorded."""

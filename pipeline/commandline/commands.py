@@ -96,23 +96,28 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 
 def run_localize(
     inputs: list[AnyPath],
-    model: Path,
+    model: Path | None,
     out: Path,
     video_scores: Path | None,
-    report_folder: Path | None,
     settings: LocalizeConfig,
+    *,
+    report_folder: Path | None = None,
+    query: list[str] | None = None,
+    background: str | None = None,
 ) -> int:
     from pipeline.commandline.found_table import found_table
-    from pipeline.detection.model import load_model
     from pipeline.detection.video_scores import read_video_scores
     from pipeline.showing.files import FORM_SUFFIXES
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
+    from pipeline.stages.text_queries import NOTE, model_for
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
         require_report(report_folder, out)
-    loaded = load_model(model)
+    loaded = model_for(inputs, model, query or [], settings, background=background)
+    if query:
+        note(NOTE)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
     with progress("localize", total=1) as report:

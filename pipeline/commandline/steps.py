@@ -102,8 +102,10 @@ def localize(
     videos_or_store: Locations,
     /,
     *,
-    model: Path,
+    model: Path | None = None,
     out: Path,
+    query: list[str] | None = None,
+    background: str | None = None,
     video_scores: Path | None = None,
     report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
@@ -113,6 +115,9 @@ def localize(
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
+        query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
+            or SigLIP, or a store of its features. A baseline without any training.
+        background: With --query: what the rest of a video shows, in words.
         out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
             end (seconds), label and score; or subtitles, .srt or .vtt, of the detections worth showing (several videos
             get a folder of this name, with a file each).
@@ -124,7 +129,9 @@ def localize(
     """
     from pipeline.commandline.commands import run_localize
 
-    return run_localize(videos_or_store, model, out, video_scores, report, settings)
+    return run_localize(
+        videos_or_store, model, out, video_scores, settings, report_folder=report, query=query, background=background
+    )
 
 
 @app.command(name="evaluate", sort_key=5)
