@@ -241,15 +241,6 @@ def flow_variant(name: str) -> str:
     raise EncoderError(f"encoder {name} has no flow stream; choose one of {having}, or use streams rgb")
 
 
-def encoder_spec(name: str) -> EncoderSpec:
-    """Return the spec of an encoder.
-
-    Raises:
-        EncoderError: there is none of that name; the nearest names are offered.
-    """
-    return catalog_entry(name).spec
-
-
 def catalog_entry(name: str) -> CatalogEntry:
     """Return the entry of an encoder, from the catalog or from a user's file (path/to/file.py:name).
 

@@ -72,9 +72,8 @@ class Scaler:
     matrix is read as BT.601, as in FFmpeg and decord.
     """
 
-    def __init__(self, geometry: Geometry, *, threads: int = 1) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        self._threads = threads
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: Any) -> NDArray[np.uint8]:
@@ -83,7 +82,7 @@ class Scaler:
         sideways = g.rotation in (90, 270)
         width, height = (g.height, g.width) if sideways else (g.width, g.height)
         scaled = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=INTERPOLATION, threads=self._threads
+            frame, width=width, height=height, format="rgb24", interpolation=INTERPOLATION, threads=1
         )
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
