@@ -44,7 +44,7 @@ _CHUNKS_AHEAD = 4
 _SECONDS_TO_DIE = 2.0
 _SECRETS = ("AWS_", "GOOGLE_", "FSSPEC_", "RAY_")  # prefixes of variables with credentials
 # By default glibc returns the memory of each scaled picture to the system and faults its pages in again for the next.
-# On the heap instead, decoding is some percent faster (scripts/bench/decoding).
+# On the heap instead, decoding is some percent faster (scripts/bench/decode).
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

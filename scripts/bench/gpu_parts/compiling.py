@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
         rows.failed(f"{name} compiled", error)
         return
     loading = time.perf_counter() - began
-    flops = sibling("encoding").network_flops(name)
+    flops = sibling("encode").network_flops(name)
     rate = matmul_rate("bf16" if encoder.precision == "fp16" else encoder.precision, device, quick=options.quick)
     for way, begin in ways_of(encoder).items():
         measure(

@@ -19,7 +19,7 @@ QUICK = ("i3d_r50", "tsn_r50")  # with --quick the others show only that they ru
 
 def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     device = torch.device(options.device)
-    flops = sibling("encoding").network_flops(name)
+    flops = sibling("encode").network_flops(name)
     rates = {precision: matmul_rate(precision, device, quick=options.quick) for precision in ("fp32", "bf16")}
     rates["fp16"] = rates["bf16"]
     rows.add(f"{name}: one snippet", gflop=flops / 1e9, megabytes_to_send=_bytes(name) / 1e6)
@@ -123,7 +123,7 @@ def measure(
 
 def eager(name: str, flops: float, rate: float, device: torch.device, rows: Rows, options: argparse.Namespace) -> None:
     """Measure the published network in fp32 as its library has it, with inputs on the device."""
-    bench = sibling("encoding")
+    bench = sibling("encode")
     spec = CATALOG[name].spec
     network = bench.published_network(name).to(device)
     count = QUICK_BATCH if options.quick else 16

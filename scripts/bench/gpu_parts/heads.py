@@ -108,7 +108,7 @@ def _detect(row: str, result: FitResult, items: list[TrainItem], device: torch.d
 
 def _suppress(options: argparse.Namespace, device: torch.device, rows: Rows) -> None:
     """Measure soft-NMS on each device; the product copies candidates to the processor first."""
-    make = sibling("suppression").make_candidates
+    make = sibling("nms").make_candidates
     for count in (2000,) if options.quick else (2000, 100_000):
         here = make(count, 20, 0)
         kept: dict[str, Candidates] = {}
