@@ -102,8 +102,8 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     if not truth.keys() & found.keys():
         raise PipelineError(
             f"none of the {len(detections)} videos in {detections_file} ({first_of(sorted(detections))}) is in subset "
-            f"{config.subset!r} of {annotations_file} ({first_of(sorted(truth))}); choose another --subset, or make the "
-            "ids agree"
+            f"{config.subset!r} of {annotations_file} ({first_of(sorted(truth))}); choose another --subset, or make "
+            "the ids agree"
         )
     if not any(truth.values()):
         raise PipelineError(
