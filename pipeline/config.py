@@ -29,7 +29,8 @@ class LocalizeConfig:
     ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
 
     encoder: str | None = None
-    """Where your own encoder is now: path/to/file.py:name. Listed encoders are found by name."""
+    """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
+    --query: the encoder of pictures and text, hf:…"""
 
     weights: str | None = None
     """Where the encoder's weights are now. They must be those the model was trained with. Default: as recorded."""
@@ -207,6 +208,13 @@ class ReportConfig:
 
     linear_evaluation: bool = True
     """Also measure the features without a head, as `linear-probe` does; --no-linear-evaluation saves that time."""
+
+    thumbnails: bool = True
+    """Show small pictures along each video; --no-thumbnails saves the time to decode them."""
+
+    playable_copies: bool = False
+    """Make a small copy without sound of each video that browsers may not play: at most 360 lines high, H.264 in MP4
+    (VP8 in WebM if the installed FFmpeg has no H.264)."""
 
     def __post_init__(self) -> None:
         if self.tsm_videos < 0:

@@ -40,7 +40,7 @@ COMMON_OPTIONS: dict[type, str] = {
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
     ShowConfig: "min_score labels max_per_video max_per_label cut",
-    ReportConfig: "tsm_videos max_detections linear_evaluation",
+    ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds",

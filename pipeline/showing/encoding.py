@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from pipeline.video.metadata import VideoInfo
-from pipeline.video.pictures import INTERPOLATION
+from pipeline.video.pictures import INTERPOLATIONS
 
 _BT601, _LIMITED = 5, 1  # FFmpeg's numbers for the matrix and the range that RGB pictures are encoded with
 
@@ -126,7 +126,7 @@ class Encoder:
         width = min(self._width, max(1, round(shown_width * scale)))
         sideways = info.rotation in (90, 270)
         size = {"width": height, "height": width} if sideways else {"width": width, "height": height}
-        picture = frame.reformat(**size, format="rgb24", interpolation=INTERPOLATION).to_ndarray()
+        picture = frame.reformat(**size, format="rgb24", interpolation=INTERPOLATIONS["bilinear"]).to_ndarray()
         if info.mirrored:
             picture = picture[:, ::-1]
         return np.rot90(picture, info.rotation // 90)

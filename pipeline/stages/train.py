@@ -124,7 +124,11 @@ def train(
     summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, best, notes)
     if result.module is not None:
         notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
-    about = {"annotations_sha256": sha256_of_annotations(annotations_file), "identity": identity}
+    about = {
+        "annotations_sha256": sha256_of_annotations(annotations_file),
+        "identity": identity,
+        "training_ids": [item.video_id for item in train_items],
+    }
     _save(out, store, config, result, summary, about)
     checkpoint.remove()
     return summary
@@ -136,7 +140,7 @@ def _save(
     config: TrainConfig,
     result: FitResult,
     summary: TrainSummary,
-    about: dict[str, str],
+    about: Mapping[str, Any],
 ) -> None:
     """Write the MODEL folder; `about` goes into its record of the training."""
     training = {
@@ -147,6 +151,8 @@ def _save(
         "best_epoch": result.best_epoch,
         "best_validation_map": result.best_map,
         "losses": result.losses,
+        "validation_maps": [list(pair) for pair in result.validation_maps],
+        "training_ids": about["training_ids"],
         "learned_labels": list(summary.labels),
         "identity": about["identity"],
     }

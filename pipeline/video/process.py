@@ -75,7 +75,6 @@ class Process:
         limits: DecodeLimits,
         *,
         decoder: Decoder,
-        threads: int,
         flow: FlowSettings | None,
         entry: str,
     ) -> None:
@@ -109,7 +108,6 @@ class Process:
             "limits": asdict(limits),
             "decoder": decoder,
             "shape": shape,
-            "threads": threads,
             "flow": flow and asdict(flow),
         }
         self.mail.post("settings", settings)

@@ -65,8 +65,6 @@ def shown_frames(
     geometry: Geometry,
     counts: DecodeCounts,
     *,
-    threads: int = 1,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Iterator[TimedFrame]:
@@ -80,8 +78,7 @@ def shown_frames(
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    frames = timed_frames(path, info, counts, threads=threads, max_pixels=max_pixels, progress=progress, entry=entry)
-    for tick, frame in frames:
+    for tick, frame in timed_frames(path, info, counts, progress=progress, entry=entry):
         if entry:
             counts.first_tick = info.timestamps[0]
         if before is not None:
@@ -97,8 +94,6 @@ def timed_frames(
     info: VideoInfo,
     counts: DecodeCounts,
     *,
-    threads: int = 1,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Iterator[tuple[int, Any]]:
@@ -107,7 +102,7 @@ def timed_frames(
     Args:
         entry: as in `shown_frames`.
     """
-    return _in_order(_timed(path, info, counts, threads, max_pixels, progress, entry), counts)
+    return _in_order(_timed(path, info, counts, progress, entry), counts)
 
 
 def _shown(timed: tuple[int, Any], end: int | None, counts: DecodeCounts, scaler: Scaler) -> TimedFrame:
@@ -129,10 +124,10 @@ def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterat
 
 
 def _timed(
-    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
     place = 0  # of the first timestamp after those of the frames before
-    for frame in _decoded(path, info, counts, threads, max_pixels, progress, entry):
+    for frame in _decoded(path, info, counts, progress, entry):
         tick = None if info.by_order else frame.pts
         if tick is not None and tick < info.timestamps[0]:
             continue  # it refers to frames from before the stream's beginning
@@ -149,16 +144,13 @@ def _timed(
         yield tick, frame
 
 
-def _decoded(
-    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
-) -> Iterator[Any]:
+def _decoded(path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[Any]:
     container, _ = open_container(path)
     try:
         stream = container.streams[info.stream_index]
         context = stream.codec_context
-        context.thread_count = threads
-        context.thread_type = "FRAME" if threads > 1 else "SLICE"
-        context.options = {**context.options, "max_pixels": str(max_pixels)}
+        context.thread_count, context.thread_type = 1, "SLICE"
+        context.options = {**context.options, "max_pixels": str(DEFAULT_MAX_PIXELS)}
         packets = _packets(container, stream, info, counts)
         if entry:
             packets = _packets_from(info.timestamps[entry], packets, container, stream)
