@@ -39,7 +39,7 @@ class _Model:
 
         # With all of its classes, so that timm compares the file's names strictly.
         overlay = {"file": str(file)} if file is not None else None
-        model = timm.create_model(self.name, pretrained=file is not None, pretrained_cfg_overlay=overlay)
+        model: Any = timm.create_model(self.name, pretrained=file is not None, pretrained_cfg_overlay=overlay)
         if self.pool is None:
             model.reset_classifier(0)
         else:
