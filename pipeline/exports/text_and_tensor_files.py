@@ -84,7 +84,7 @@ def read_mat(file: Path, key: str | None, *, most_axes: int) -> np.ndarray:
             name = choose_name([str(name) for name in content if not str(name).startswith("#")], key)
             return hdf5.read(hdf5.find(content, name), most_axes=most_axes).T  # MATLAB's axes are reversed in the file
     try:
-        from scipy.io import loadmat, whosmat
+        from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
     except ImportError:
         raise BadArray("needs scipy, which is not installed; run `pip install scipy`") from None
     with refusing("mat"):
