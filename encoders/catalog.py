@@ -241,15 +241,6 @@ def flow_variant(name: str) -> str:
     raise EncoderError(f"encoder {name} has no flow stream; choose one of {having}, or use streams rgb")
 
 
-def encoder_spec(name: str) -> EncoderSpec:
-    """Return the spec of an encoder.
-
-    Raises:
-        EncoderError: there is none of that name; the nearest names are offered.
-    """
-    return catalog_entry(name).spec
-
-
 def brings_weights(name: str) -> bool:
     """Return whether the name of an encoder stands for a network with its weights, which --weights need not name."""
     return is_own(name) or name.startswith(("hf:", "timm:"))

@@ -44,6 +44,7 @@ ROOMS = (
     "extraction",
     "config",
     "planning",
+    "showing",
     "detection",
     "plots",
     "training",

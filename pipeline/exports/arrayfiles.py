@@ -13,10 +13,11 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.exports import hdf5
-from pipeline.exports.claims import BadArray, check_features, check_memory, choose_name, plain, refusing
+from pipeline.exports.claims import BadArray, check_features, check_memory, choose_name, refusing
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.pickled import array_of_pickle
 from pipeline.exports.text_and_tensor_files import read_csv, read_mat, read_tensor
+from pipeline.text.plain import plain
 
 _SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "h5", ".hdf5": "h5", ".pkl": "pkl", ".pickle": "pkl"}
 # Taken only if no others are there: beside features, such files are often lists or models.

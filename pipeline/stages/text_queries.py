@@ -82,6 +82,7 @@ def query_model(
         post=PostConfig(),
         sola=None,
         training={},
+        best_score=None,
         identity=sha256(about.encode()).hexdigest(),
     )
 

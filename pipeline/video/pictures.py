@@ -81,9 +81,8 @@ class Scaler:
     matrix is read as BT.601, as in FFmpeg and decord.
     """
 
-    def __init__(self, geometry: Geometry, *, threads: int = 1) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        self._threads = threads
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: Any) -> NDArray[np.uint8]:
@@ -93,7 +92,7 @@ class Scaler:
         width, height = (g.height, g.width) if sideways else (g.width, g.height)
         how = INTERPOLATIONS[g.interpolation]
         scaled = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=how, threads=self._threads
+            frame, width=width, height=height, format="rgb24", interpolation=how, threads=1
         )
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
