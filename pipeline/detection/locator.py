@@ -118,7 +118,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
 
 def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[str, Any]:
     """The settings that name the streams of the model's features, and the weights of each."""
-    if "streams" not in features.encoder:
+    if "flow" not in features.encoder:  # imported streams have no encoders
         weights = config.weights or _recorded_weights(encoder, features.weights)
         return {"weights": weights, "seed": features.weights["seed"] or 0}
     values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
