@@ -33,6 +33,7 @@ ORDER = (
     "encoders",
     "sola",
     "heads-and-metrics",
+    "using-detections",
     "exports-and-imports",
     "large-collections",
 )

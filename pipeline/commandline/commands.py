@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.extraction.config import ExtractConfig
     from pipeline.heads.config import TrainConfig
     from pipeline.pretraining.config import PretrainConfig, StitchConfig
+    from pipeline.report.facts import ReportFacts
     from pipeline.storage.location import AnyPath
     from sola.config import SolaConfig
 
@@ -94,16 +95,29 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 
 
 def run_localize(
-    inputs: list[AnyPath], model: Path, out: Path, video_scores: Path | None, settings: LocalizeConfig
+    inputs: list[AnyPath],
+    model: Path | None,
+    out: Path,
+    video_scores: Path | None,
+    settings: LocalizeConfig,
+    *,
+    report_folder: Path | None = None,
+    query: list[str] | None = None,
+    background: str | None = None,
 ) -> int:
-    from pipeline.annotations.detections import DETECTION_SUFFIXES
-    from pipeline.detection.model import load_model
+    from pipeline.commandline.found_table import found_table
     from pipeline.detection.video_scores import read_video_scores
+    from pipeline.showing.files import FORM_SUFFIXES
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
+    from pipeline.stages.text_queries import NOTE, model_for
 
-    require_suffix(out, *DETECTION_SUFFIXES)
-    loaded = load_model(model)
+    require_suffix(out, ".json", *FORM_SUFFIXES)
+    if report_folder is not None:
+        require_report(report_folder, out)
+    loaded = model_for(inputs, model, query or [], settings, background=background)
+    if query:
+        note(NOTE)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
     with progress("localize", total=1) as report:
@@ -115,9 +129,26 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
+    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+        show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
+    if report_folder is not None:
+        from pipeline.config import ReportConfig
+        from pipeline.report.detection_facts import Given, read_given
+
+        trained = (loaded.training or {}).get("training_ids", ())
+        given = Given([out], inputs, training_ids=trained, failed=summary.failed)
+        say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
+
+
+def require_report(folder: Path, detections: Path) -> None:
+    """Refuse, before any work is done, a report that could not be written."""
+    from pipeline.report.page import require_report_folder
+
+    require_suffix(detections, ".json")
+    require_report_folder(folder)
 
 
 def run_evaluate(
@@ -262,12 +293,41 @@ def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthet
     return say_failures(summary.failed)
 
 
-def run_report(run_folder: Path, out: Path | None, settings: ReportConfig) -> int:
+def run_report(
+    source: Path,
+    out: Path | None,
+    videos: list[AnyPath] | None,
+    annotations: Path | None,
+    compare: list[Path] | None,
+    settings: ReportConfig,
+) -> int:
+    from pipeline.report.detection_facts import Given, read_given
+    from pipeline.report.page import require_report_folder
+    from pipeline.report.run_facts import read_run
+
+    is_run = source.is_dir()
+    if is_run and (videos or annotations or compare):
+        raise PipelineError(
+            f"{source} is a folder, that of a run, which knows its videos and annotations; --videos, --annotations and "
+            "--compare are for a file of detections"
+        )
+    if out is None:
+        out = source / "report" if is_run else source.with_name(f"{source.stem}-report")
+    require_report_folder(out)
+    if is_run:
+        facts = read_run(source, linear_evaluation=settings.linear_evaluation)
+    else:
+        facts = read_given(Given([source, *(compare or [])], videos or (), annotations))
+    say_report(facts, out, settings)
+    return 0
+
+
+def say_report(facts: ReportFacts, out: Path, settings: ReportConfig) -> None:
     from pipeline.report.page import write_report
 
-    page = write_report(run_folder, out if out is not None else run_folder / "report", settings)
+    with progress("report", total=1) as report:
+        page = write_report(facts, out, settings, report=report)
     say(f"open {page}")
-    return 0
 
 
 def run_encoders() -> int:

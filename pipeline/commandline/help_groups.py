@@ -23,6 +23,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.showing.config import ShowConfig
 from sola.config import SolaConfig
 
 COMMON = Group("Common", sort_key=1)
@@ -35,10 +36,11 @@ COMMON_OPTIONS: dict[type, str] = {
     SolaConfig: "steps epochs normalize input_weight learning_rate device seed",
     TrainConfig: "epochs batch_size learning_rate train_subset validation_subset seed device sola",
     HeadConfig: "kind",
-    LocalizeConfig: "device batch_size weights",
+    LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
-    ReportConfig: "tsm_videos max_detections linear_evaluation",
+    ShowConfig: "min_score labels max_per_video max_per_label cut",
+    ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds",
@@ -60,6 +62,7 @@ EXAMPLES = {
     "train": "train enhanced/ --annotations annotations.json --out model/",
     "localize": "localize videos/ --model model/ --out detections.json",
     "evaluate": "evaluate detections.json --annotations annotations.json",
+    "show": "show detections.json --as clips --videos videos/",
     "run": "run --videos videos/ --annotations annotations.json --out results/",
     "report": "report results/",
     "plan": "plan videos/ --machines 1 8 64",

@@ -52,6 +52,11 @@ def complain(text: object) -> None:
     _write(sys.stderr, as_typed(plain(text)))
 
 
+def hint(text: object) -> None:
+    """Print a line that helps on, on standard error."""
+    _write(sys.stderr, plain(text))
+
+
 def say_failures(failed: Mapping[str, str]) -> int:
     """List failures and their reasons on standard error, and return the exit code."""
     for name, reason in sorted(failed.items()):

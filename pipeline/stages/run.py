@@ -22,6 +22,7 @@ from pipeline.config import RunConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
+from pipeline.showing.listing import PROPOSED_SCORE
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.extract import ExtractSummary, extract
@@ -147,7 +148,8 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         loaded = load_model(model)
         with progress(f"localize {title}", total=1) as report:
             summary = localize([store.path], loaded, config.localize, report=report)
-        write_detections(detections, summary.detections, extra={"model": loaded.identity})
+        proposed = {} if loaded.best_score is None else {PROPOSED_SCORE: loaded.best_score.score}
+        write_detections(detections, summary.detections, extra={"model": loaded.identity, **proposed})
         found = counted(sum(map(len, summary.detections.values())), "detection")
         return f"{found} in {counted(len(summary.detections), 'video')}"
 

@@ -74,13 +74,13 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
     return problems
 
 
-def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
+def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath]) -> list[Problem]:
     """Return the faults of a store compared with its videos.
 
     These are videos that the store lacks, videos that failed, videos whose file has changed, and sequences without a
     video.
     """
-    paths = {video.id: video.path for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    paths = {video.id: video.path for video in find_videos(inputs, ids="stem")}
     videos = paths.keys()
     done, failed = set(store.ids()), set(store.failed_ids())
     problems = [

@@ -22,7 +22,7 @@ def located(data, command, monkeypatch):  # noqa: F811
         monkeypatch.setattr(locator, "detect", lambda *args, **given: searched.append(1) or plain(*args, **given))
         out = data / f"{source}.det{suffix}"
         code, text, err = command("localize", data / source, "--model", model, "--out", out, *more)
-        return code, text.strip() or err.strip(), len(searched)
+        return code, (text.strip() or err.strip()).splitlines()[-1], len(searched)
 
     return run
 
@@ -122,16 +122,15 @@ def test_a_table_is_not_made_anew_either(data, located, monkeypatch):  # noqa: F
 
 
 def test_a_table_of_which_the_record_was_not_written_is_made_from_what_is_known(data, located, monkeypatch):  # noqa: F811
-    plain = localized.write_detections
+    plain = localized.write_form
 
-    def interrupted(file, *args, **kwargs):
-        plain(file, *args, **kwargs)
-        if file.suffix == ".csv":
-            raise KeyboardInterrupt
+    def interrupted(*args, **kwargs):
+        plain(*args, **kwargs)
+        raise KeyboardInterrupt
 
     assert located("store", suffix=".csv")[2] == 3
     with monkeypatch.context() as patch:
-        patch.setattr(localized, "write_detections", interrupted)
+        patch.setattr(localized, "write_form", interrupted)
         assert located("store", "--device", "cpu", suffix=".csv")[0] == 130
     assert not (data / ".store.det.csv.json").exists()
     assert located("store", "--device", "cpu", suffix=".csv")[2] == 0
