@@ -339,7 +339,7 @@ def run_encoders() -> int:
 
 def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] | None, settings: ConvertConfig) -> int:
     from pipeline.annotations import summary as annotation_summary
-    from pipeline.annotations.checking import FaultyAnnotationsError
+    from pipeline.annotations.faults import FaultyAnnotationsError
     from pipeline.stages.convert_annotations import convert
 
     try:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.annotations import Annotations, write_annotations
-from pipeline.annotations.checking import Fault, FaultyAnnotationsError, check, number
+from pipeline.annotations.checking import check, number
 from pipeline.annotations.config import ConvertConfig
 from pipeline.annotations.detections import DIALECT, read_detections
+from pipeline.annotations.faults import Fault, FaultyAnnotationsError
 from pipeline.annotations.formats import files_of, translate
 from pipeline.annotations.frames import in_seconds
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo

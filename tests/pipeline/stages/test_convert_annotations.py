@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotations import read_annotations
-from pipeline.annotations.checking import FaultyAnnotationsError
 from pipeline.annotations.config import ConvertConfig
 from pipeline.annotations.detections import write_detections
+from pipeline.annotations.faults import FaultyAnnotationsError
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
 from pipeline.stages.convert_annotations import convert
