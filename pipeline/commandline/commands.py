@@ -110,7 +110,9 @@ def run_localize(
 
     require_suffix(out, *DETECTION_SUFFIXES)
     if report_folder is not None:
-        require_report(report_folder, out)
+        from pipeline.report.page import require_report_folder
+
+        require_report_folder(report_folder)
     loaded = load_model(model)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
@@ -130,17 +132,9 @@ def run_localize(
         from pipeline.report.detection_facts import Given, read_given
 
         trained = (loaded.training or {}).get("training_ids", ())
-        given = Given([out], inputs, training_ids=trained, failed=summary.failed)
+        given = Given((), inputs, training_ids=trained, failed=summary.failed, located=(out, summary.detections))
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
-
-
-def require_report(folder: Path, detections: Path) -> None:
-    """Refuse, before any work is done, a report that could not be written."""
-    from pipeline.report.page import require_report_folder
-
-    require_suffix(detections, ".json")
-    require_report_folder(folder)
 
 
 def run_evaluate(
@@ -288,7 +282,7 @@ def run_report(
     compare: list[Path] | None,
     settings: ReportConfig,
 ) -> int:
-    from pipeline.report.detection_facts import Given, read_given
+    from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
     from pipeline.report.run_facts import read_run
 
@@ -304,7 +298,7 @@ def run_report(
     if is_run:
         facts = read_run(source, linear_evaluation=settings.linear_evaluation)
     else:
-        facts = read_given(Given([source, *(compare or [])], videos or (), annotations))
+        facts = read_given(given_of(source, videos or (), annotations, compare or ()))
     say_report(facts, out, settings)
     return 0
 

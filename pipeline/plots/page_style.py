@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.atomic_files import write_text
 
@@ -28,9 +28,10 @@ def page_style() -> Iterator[None]:
 
     ink = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor")
     faint = ("axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
-    style = dict.fromkeys(ink, _INK) | dict.fromkeys(faint, _FAINT)
+    style: dict[Any, Any] = dict.fromkeys(ink, _INK) | dict.fromkeys(faint, _FAINT)
     style |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none")
-    with rc_context({**style, "legend.framealpha": 0.0, "svg.hashsalt": "sola-pipeline"}):
+    style["legend.framealpha"] = 0.0
+    with rc_context(style):
         yield
 
 
