@@ -95,8 +95,8 @@ function draw() {
   const left = drawLanes(at("timeline"), times, chosen, f, f.ways);
   drawStrip(at("strip"), chosen.strip, width);
   drawAxis(at("axis"), chosen.seconds, width);
-  const found = data.ways.length ? "Found, with its score. " : "";
-  const kinds = (chosen.annotated ? "Framed: annotated. " : "") + found;
+  const framed = chosen.annotated ? "Framed bars are annotated. " : "";
+  const kinds = framed + (data.ways.length ? `${framed ? "The others" : "The bars"} are found, with their scores. ` : "");
   at("hint").textContent = kinds + (left ? `${left} more overlap these and are not drawn: raise the score.` : "")
     + (times.copied ? " This is a small copy without sound, since browsers may not play the original." : "");
   at("playhead").hidden = at("hint").hidden = at("keys").hidden = false;
