@@ -32,6 +32,7 @@ ORDER = (
     "heads-and-metrics",
     "exports-and-imports",
     "large-collections",
+    "report",
 )
 
 # What keeps a command small and offline; all other words stay as the docs have them.
