@@ -36,6 +36,7 @@ ORDER = (
     "using-detections",
     "exports-and-imports",
     "large-collections",
+    "report",
 )
 
 # What keeps a command small and offline; all other words stay as the docs have them.

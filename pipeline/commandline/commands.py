@@ -115,7 +115,9 @@ def run_localize(
     require_suffix(out, ".json", *FORM_SUFFIXES)
     check_suffix(out)
     if report_folder is not None:
-        require_report(report_folder, out)
+        from pipeline.report.page import require_report_folder
+
+        require_report_folder(report_folder)
     loaded = model_for(inputs, model, query or [], settings, background=background)
     if query:
         note(NOTE)
@@ -139,17 +141,9 @@ def run_localize(
         from pipeline.report.detection_facts import Given, read_given
 
         trained = (loaded.training or {}).get("training_ids", ())
-        given = Given([out], inputs, training_ids=trained, failed=summary.failed)
+        given = Given((), inputs, training_ids=trained, failed=summary.failed, located=(out, summary.detections))
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
-
-
-def require_report(folder: Path, detections: Path) -> None:
-    """Refuse, before any work is done, a report that could not be written."""
-    from pipeline.report.page import require_report_folder
-
-    require_suffix(detections, ".json")
-    require_report_folder(folder)
 
 
 def run_evaluate(
@@ -302,7 +296,7 @@ def run_report(
     compare: list[Path] | None,
     settings: ReportConfig,
 ) -> int:
-    from pipeline.report.detection_facts import Given, read_given
+    from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
     from pipeline.report.run_facts import read_run
 
@@ -318,7 +312,7 @@ def run_report(
     if is_run:
         facts = read_run(source, linear_evaluation=settings.linear_evaluation)
     else:
-        facts = read_given(Given([source, *(compare or [])], videos or (), annotations))
+        facts = read_given(given_of(source, videos or (), annotations, compare or ()))
     say_report(facts, out, settings)
     return 0
 

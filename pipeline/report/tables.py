@@ -59,7 +59,8 @@ def settings_groups(run: RunParts) -> list[tuple[str, list[tuple[str, str]]]]:
     }
     if run.enhanced is not None and run.enhanced.spec.sola is not None:
         sola = run.enhanced.spec.sola
-        groups["SoLa"] = {**current_names(SolaConfig, sola["settings"]), "module": sola["module_sha256"]}
+        others = {name: value for name, value in sola.items() if name != "settings"}
+        groups["SoLa"] = {**current_names(SolaConfig, sola.get("settings") or {}), **others}
     ids = run.store.ids()
     if ids:
         groups["libraries"] = (run.store.sidecar(ids[0]) or {}).get("libraries", {})
