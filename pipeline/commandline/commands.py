@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipeline.exports import ExportConfig, ImportConfig
     from pipeline.extraction.config import ExtractConfig
     from pipeline.heads.config import TrainConfig
-    from pipeline.pretraining.config import PretrainConfig, StitchConfig
     from pipeline.storage.location import AnyPath
     from sola.config import SolaConfig
 
@@ -230,30 +229,6 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in written:
         say(f"written: {path}")
     return say_failures({result.cell.name: result.failure for result in results if result.failure})
-
-
-def run_pretrain(
-    clips: Path, out: Path, settings: PretrainConfig, *, annotations: Path | None, keep_frames: bool
-) -> int:
-    from pipeline.stages.pretrain import pretrain, remove_frames
-
-    with progress("pretrain", total=1) as report:
-        summary = pretrain(clips, out, settings, annotations=annotations, report=report)
-    if not keep_frames:
-        remove_frames(out)
-    say(f"{out}: {summary.text()}")
-    return say_failures(summary.failed)
-
-
-def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthetic: bool) -> int:
-    from pipeline.stages.stitch import stitch
-
-    if synthetic == (clips is not None):
-        raise PipelineError("give a folder of CLIPS, or --synthetic for none, and not both")
-    with progress("stitch", total=1) as report:
-        summary = stitch(clips, out, settings, report=report)
-    say(f"{out}: {counted(summary.made, 'video')} made now; what they show: {summary.annotations}")
-    return say_failures(summary.failed)
 
 
 def run_report(run_folder: Path, out: Path | None, settings: ReportConfig) -> int:

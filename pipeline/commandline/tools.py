@@ -124,7 +124,7 @@ def pretrain(
             another to test on.
         keep_frames: Keep the small frames beside the weights for the next training.
     """
-    from pipeline.commandline.commands import run_pretrain
+    from pipeline.commandline.clip_commands import run_pretrain
 
     return run_pretrain(clips, out, settings, annotations=annotations, keep_frames=keep_frames)
 
@@ -149,7 +149,7 @@ def stitch(
         synthetic: Use no clips: draw shapes that move over textures. Only the options videos, seconds, fps, height,
             width, visibility and seed have an effect then.
     """
-    from pipeline.commandline.commands import run_stitch
+    from pipeline.commandline.clip_commands import run_stitch
 
     return run_stitch(clips, out, settings, synthetic=synthetic)
 
