@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.annotations.detections import read_detections
-from pipeline.annotations.segments import Segment
+from pipeline.annotations.segments import Detection, Segment
 from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
 from pipeline.metrics.error_analysis import ErrorAnalysis, analyse_errors
@@ -43,6 +43,7 @@ class Evaluation:
         videos: number of videos in it.
         notes: for the user, on how detections and ground truth match.
         recall, lengths, errors: with --diagnose; else None.
+        truth, found: the segments and detections that were compared, by video id.
     """
 
     results: dict[str, MapResult]
@@ -52,6 +53,8 @@ class Evaluation:
     recall: RecallResult | None = None
     lengths: LengthResult | None = None
     errors: ErrorAnalysis | None = None
+    truth: Mapping[str, Sequence[Segment]] = field(default_factory=dict, repr=False)
+    found: Mapping[str, Sequence[Detection]] = field(default_factory=dict, repr=False)
 
     def text(self) -> str:
         """Return one line: the average mAP of each threshold set."""
@@ -116,7 +119,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     notes = [*annotations.problems, *_notes(videos, found, results["activitynet"], protocol)]
     if left_out := blocked & chosen.videos.keys():
         notes.append(f"{counted(len(left_out), 'blocked video', 'is', 'are')} left out")
-    evaluation = Evaluation(results, config.subset, len(truth), notes)
+    evaluation = Evaluation(results, config.subset, len(truth), notes, truth=truth, found=found)
     if config.diagnose:
         bounds = _length_bounds(truth)
         evaluation.recall = average_recall(truth, found, protocol=config.protocol)

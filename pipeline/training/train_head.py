@@ -47,7 +47,8 @@ class FitResult:
     """The trained `head` with its best weights, in evaluation mode, on the CPU, and the `labels` of its outputs.
 
     The weights are those of `best_epoch`; `best_map` is their mean average precision over `validation_tious`, None
-    without validation videos; `losses` has one entry an epoch. `module` is the SoLa module trained in front of the
+    without validation videos; `losses` has one entry an epoch, `validation_maps` one a validation: (epoch, average).
+    `module` is the SoLa module trained in front of the
     head, with the settings `module_config`; both are None if none was trained.
     """
 
@@ -58,6 +59,7 @@ class FitResult:
     losses: list[dict[str, float]]
     module: SolaModule | None = None
     module_config: SolaConfig | None = None
+    validation_maps: tuple[tuple[int, float], ...] = ()
 
 
 def fit_head(
@@ -106,7 +108,8 @@ def fit_head(
     run.head.load_state_dict(run.best["head"])
     head, module = _parts(run.head.cpu().eval())
     settings = module_config(config, steps=task.total_steps) if module is not None else None
-    return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings)
+    maps = tuple((int(epoch), float(average)) for epoch, average in run.validation_maps)
+    return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings, maps)
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class _Run:
         self.step, self.epoch = 0, 0
         self.best: dict[str, Any] = {"epoch": 0, "map": None, "head": {}}
         self.losses: list[dict[str, float]] = []
+        self.validation_maps: list[list[float]] = []
 
     def state(self) -> dict[str, Any]:
         return {
@@ -146,6 +150,7 @@ class _Run:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "best": dict(self.best),
             "losses": list(self.losses),
+            "validation_maps": list(self.validation_maps),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -154,6 +159,7 @@ class _Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.best, self.losses = dict(state["best"]), list(state["losses"])
+        self.validation_maps = list(state.get("validation_maps", []))  # older checkpoints lack them
 
 
 def _start(task: _Task) -> _Run:
@@ -203,6 +209,7 @@ def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
     if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
         head, module = _parts(run.average)
         validation = validate(head, val_items, labels=task.labels, config=config, module=module)
+        run.validation_maps.append([epoch, validation.average])
         is_best = run.best["map"] is None or validation.average > run.best["map"]
     if is_best:
         score = None if validation is None else validation.average

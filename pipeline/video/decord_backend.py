@@ -109,7 +109,10 @@ def shown_frames(
 def _open(path: Path, info: VideoInfo, geometry: Geometry) -> Any:
     import decord
 
-    if wrong := why_wrong(info):
+    wrong = why_wrong(info)
+    if geometry.interpolation != "bilinear":
+        wrong = f"the encoder's frames are scaled {geometry.interpolation}, decord's bilinear"
+    if wrong:
         raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
     # At this level decord's FFmpeg reports all damage that it conceals; at ERROR it hides some.
     decord.logging.set_level(decord.logging.INFO)

@@ -78,7 +78,7 @@ def shown_frames(
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    for tick, frame in _in_order(_timed(path, info, counts, progress, entry), counts):
+    for tick, frame in timed_frames(path, info, counts, progress=progress, entry=entry):
         if entry:
             counts.first_tick = info.timestamps[0]
         if before is not None:
@@ -87,6 +87,22 @@ def shown_frames(
     if before is None:
         raise VideoError("decode_error", counts.words or "no frame could be decoded")
     yield _shown(before, None, counts, scaler)
+
+
+def timed_frames(
+    path: Path,
+    info: VideoInfo,
+    counts: DecodeCounts,
+    *,
+    progress: Progress = no_progress,
+    entry: int = 0,
+) -> Iterator[tuple[int, Any]]:
+    """Yield the decoded frames in display order, each with its tick on the container's clock.
+
+    Args:
+        entry: as in `shown_frames`.
+    """
+    return _in_order(_timed(path, info, counts, progress, entry), counts)
 
 
 def _shown(timed: tuple[int, Any], end: int | None, counts: DecodeCounts, scaler: Scaler) -> TimedFrame:

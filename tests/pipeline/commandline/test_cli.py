@@ -125,8 +125,11 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["annotations", "{}/a.json"], "a.json"),
         (["run", "{}/settings.toml"], "settings: no file"),
         (["unknown"], "Unknown command"),
-        (["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"], "--out must end in .json or .csv, got"),
-        (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv, got"),
+        (
+            ["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"],
+            "--out must end in .json or .csv or .jsonl or .srt or .vtt, got",
+        ),
+        (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv or .jsonl or"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
         (["linear-probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
         (["extract", "{}", "--out", "{}/s", "--no-such"], "--no-such"),
