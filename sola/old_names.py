@@ -99,6 +99,15 @@ def current_names(settings: type, values: Mapping[str, Any], on_old: OnOld | Non
     return now
 
 
+def retired_options(settings: type, values: Mapping[str, Any], *, of: str = "") -> list[str]:
+    """Return the dotted names of retired options among settings of a file; `values` are from `current_names`."""
+    found = [of + name for name in values if name in getattr(settings, "RETIRED", {})]
+    for name, group in _nested(settings).items():
+        if isinstance(values.get(name), Mapping):
+            found += retired_options(group, values[name], of=f"{of}{name}.")
+    return found
+
+
 def stored_settings(config: Any) -> dict[str, Any]:
     """Return settings with the names and values that files have: those of version 0.1, in the order of the fields.
 

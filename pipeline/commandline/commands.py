@@ -25,12 +25,9 @@ if TYPE_CHECKING:
         ProbeConfig,
         ReportConfig,
         RunConfig,
-        TsmConfig,
     )
-    from pipeline.exports import ExportConfig, ImportConfig
     from pipeline.extraction.config import ExtractConfig
     from pipeline.heads.config import TrainConfig
-    from pipeline.pretraining.config import PretrainConfig, StitchConfig
     from pipeline.report.facts import ReportFacts
     from pipeline.storage.location import AnyPath
     from sola.config import SolaConfig
@@ -182,51 +179,6 @@ def run_run(settings: RunConfig) -> int:
     return SOME_FAILED if result.failed else 0
 
 
-def run_verify(
-    path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
-) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.store.feature_store import FeatureStore
-    from pipeline.store.rates import fps_in
-    from pipeline.store.tools.verify import repair as remove_files
-    from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
-
-    store = FeatureStore.open(path)
-    with progress("verify", total=1) as report:
-        problems = verify_store(store, deep=deep, report=report)
-    if videos:
-        problems += verify_against_videos(store, videos)
-    if annotations:
-        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
-        for line in truth.problems:
-            note(line)
-        problems += verify_against_annotations(store, truth)
-    for problem in problems:
-        say(f"{problem.kind}: {problem.id}: {problem.detail}")
-    how = "read and compared" if deep else "compared by size and shape"
-    say(f"{path}: {counted(len(store.ids()), 'sequence')} {how}, {counted(len(problems), 'problem')}")
-    if repair:
-        removed = remove_files(problems)
-        say(f"{counted(removed, 'file')} removed; run the stage again to make them anew")
-    return SOME_FAILED if problems else 0
-
-
-def run_tsm(paths: list[AnyPath], video: str, out: Path, annotations: Path | None, settings: TsmConfig) -> int:
-    from pipeline.plots.figures import picture_files, save_figure
-    from pipeline.plots.tsm import tsm_view
-    from pipeline.plots.tsm_figure import draw_tsm
-    from pipeline.store.feature_store import FeatureStore
-
-    files = picture_files(out)
-    view = tsm_view([FeatureStore.open(path) for path in paths], video, settings, annotations_file=annotations)
-    for line in view.notes:
-        note(line)
-    save_figure(draw_tsm(view), files)
-    for file in files:
-        say(f"written: {file}")
-    return 0
-
-
 def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
     from pipeline.stages.linear_probe import probe, probe_rows
     from pipeline.storage.atomic_files import write_json
@@ -262,30 +214,6 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in written:
         say(f"written: {path}")
     return say_failures({result.cell.name: result.failure for result in results if result.failure})
-
-
-def run_pretrain(
-    clips: Path, out: Path, settings: PretrainConfig, *, annotations: Path | None, keep_frames: bool
-) -> int:
-    from pipeline.stages.pretrain import pretrain, remove_frames
-
-    with progress("pretrain", total=1) as report:
-        summary = pretrain(clips, out, settings, annotations=annotations, report=report)
-    if not keep_frames:
-        remove_frames(out)
-    say(f"{out}: {summary.text()}")
-    return say_failures(summary.failed)
-
-
-def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthetic: bool) -> int:
-    from pipeline.stages.stitch import stitch
-
-    if synthetic == (clips is not None):
-        raise PipelineError("give a folder of CLIPS, or --synthetic for none, and not both")
-    with progress("stitch", total=1) as report:
-        summary = stitch(clips, out, settings, report=report)
-    say(f"{out}: {counted(summary.made, 'video')} made now; what they show: {summary.annotations}")
-    return say_failures(summary.failed)
 
 
 def run_report(
@@ -325,12 +253,6 @@ def say_report(facts: ReportFacts, out: Path, settings: ReportConfig) -> None:
     say(f"open {page}")
 
 
-def run_encoders() -> int:
-    from pipeline.commandline.encoder_list import run_encoders
-
-    return run_encoders()
-
-
 def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] | None, settings: ConvertConfig) -> int:
     from pipeline.annotations import summary as annotation_summary
     from pipeline.annotations.faults import FaultyAnnotationsError
@@ -356,37 +278,3 @@ def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] |
         say_faults(done.faults, "left out")
         return SOME_FAILED
     return 0
-
-
-def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.exports import export
-    from pipeline.store.feature_store import FeatureStore
-    from pipeline.store.rates import fps_in
-
-    opened = FeatureStore.open(store)
-    truth = read_annotations(
-        annotations,
-        tolerance_seconds=settings.tolerance_seconds,
-        subsets=(settings.train, settings.val),
-        fps_of=fps_in(opened),
-    )
-    for line in export(opened, truth, out, settings).lines():
-        say(line)
-    return 0
-
-
-def run_import(features: Path, out: Path, annotations: Path | None, settings: ImportConfig | None) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.exports import import_export, import_features
-
-    if settings is None:
-        store, report = import_export(features, out)
-    else:
-        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
-        store, report = import_features(features, out, settings, annotations=truth)
-        report.notes += truth.problems if truth else ()
-    for line in report.notes:
-        note(line)
-    say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")
-    return say_failures(report.failed)

@@ -188,7 +188,8 @@ def test_a_retired_option_is_taken_at_the_value_that_is_left(tmp_path, capsys, v
     if taken:
         assert bound_command(words)[1].arguments["settings"].hidden == 7
         return
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    assert "scales" in capsys.readouterr().err
+    for given in (words, ["sola", "s", "--out", "e", "--scales", "1", "2"], ["run", "--train.module.scales=1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        assert ended.value.code == 2
+        assert "scales is no option any more" in capsys.readouterr().err
