@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.video.errors import VideoError
-from pipeline.video.messages import DecodeLimits
+from pipeline.video.limits import DecodeLimits
 
 _LIMITS = DecodeLimits(timeout_seconds=120.0)
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
