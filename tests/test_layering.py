@@ -34,6 +34,7 @@ ROOMS = (
     "video",
     "metrics",
     "store",
+    "segmentation",
     "pretraining",
     "heads",
     "synthetic",

@@ -22,6 +22,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.segmentation.config import SegmentConfig
 from sola.config import SolaConfig
 
 COMMON = Group("Common", sort_key=1)
@@ -38,6 +39,7 @@ COMMON_OPTIONS: dict[type, str] = {
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
     ReportConfig: "tsm_videos max_detections linear_evaluation",
+    SegmentConfig: "kinds boundary_price max_pictures",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds",
@@ -60,6 +62,7 @@ EXAMPLES = {
     "evaluate": "evaluate detections.json --annotations annotations.json",
     "run": "run --videos videos/ --annotations annotations.json --out results/",
     "report": "report results/",
+    "segment": "segment videos/ --out segments/",
     "plan": "plan videos/ --machines 1 8 64",
     "status": "status features/ --watch",
     "verify": "verify features/ --deep",

@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from pipeline.commandline import fleet, steps, stores, tools
+from pipeline.commandline import fleet, steps, stores, tools, without_labels
 from pipeline.commandline.app import DISTRIBUTION, app
 from pipeline.commandline.help_groups import GroupedApp, add_examples
 from pipeline.commandline.old_options import with_current_names
 from pipeline.commandline.option_sources import OptionSources
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
-COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
+COMMANDS = (steps, tools, stores, fleet, without_labels)  # nothing heavy is imported before a command runs
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)

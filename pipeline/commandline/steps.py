@@ -8,6 +8,7 @@ from typing import Annotated
 from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.commandline.option_sources import Preset
 from pipeline.config import EvaluateConfig, LocalizeConfig, ReportConfig, RunConfig
+from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.presets import FeaturePreset
 from pipeline.heads.config import TrainConfig
@@ -101,16 +102,20 @@ def localize(
     videos_or_store: Locations,
     /,
     *,
-    model: Path,
+    model: Path | None = None,
+    like: list[str] | None = None,
     out: Path,
     video_scores: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
-    """Locate actions in raw videos (without writing features) or in a feature store.
+    """Locate actions in raw videos (without writing features) or in a feature store, by a model or by example.
 
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
+        like: In place of a model: find what resembles a marked stretch, VIDEO@START-END or LABEL=VIDEO@START-END
+            (run.mp4@12.5-14.0; seconds or mm:ss.s). Several are searched for at once. Features of videos are kept
+            beside OUT; for other settings than those here, `extract` first and give the store.
         out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
             end (seconds), label and score.
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
@@ -119,7 +124,12 @@ def localize(
             line (UntrimmedNet's array for THUMOS14 needs neither).
     """
     from pipeline.commandline.commands import run_localize
+    from pipeline.commandline.without_labels import run_like
 
+    if (model is None) == (not like):
+        raise PipelineError("give --model, or --like to find what resembles a marked stretch, and not both")
+    if model is None:
+        return run_like(videos_or_store, like or [], out, settings)
     return run_localize(videos_or_store, model, out, video_scores, settings)
 
 

@@ -43,9 +43,9 @@ def read_example(text: str, ids: Collection[str]) -> Example:
     whole = form["name"]
     label, sign, name = whole.partition("=")
     # A file's own name may have a "=".
-    for candidate, of in ((whole, f"like {whole}@{form['start']}-{form['end']}"), (name if sign else whole, label)):
+    for candidate, of in (*([(name, label)] if sign else []), (whole, f"like {text}")):
         if video_id := _video_id(candidate, ids):
-            return Example(of.strip() or "like", video_id, (start, end))
+            return Example(of.strip() or f"like {text}", video_id, (start, end))
     wanted = PurePath(name if sign else whole).stem
     nearest = get_close_matches(wanted, ids, n=3, cutoff=0.4) or sorted(ids)[:3]
     raise PipelineError(f"like {text!r}: no video {wanted!r} among the {len(ids)} given; nearest: {', '.join(nearest)}")

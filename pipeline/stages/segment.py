@@ -1,14 +1,13 @@
 """Stage: feature store → segments of its videos, grouped into kinds, without labels.
 
-    OUT/annotations.json        the segments, with their kinds as labels
-    OUT/segments.json           settings, kinds, and how well the number of kinds fits
-    OUT/kinds/                  a contact sheet of each kind
-    OUT/self_similarity/        a picture of each video with its segments
+OUT/annotations.json        the segments, with their kinds as labels
+OUT/segments.json           settings, kinds, and how well the number of kinds fits
+OUT/kinds/                  a contact sheet of each kind
+OUT/self_similarity/        a picture of each video with its segments
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotations import Annotations, VideoAnnotations, write_annotations
-from pipeline.annotations.segments import Segment, snippets_to_seconds
-from pipeline.errors import PipelineError
+from pipeline.annotations.segments import Segment
 from pipeline.progress import Report, silent
-from pipeline.segmentation.change_points import find_change_points, segment_sums
 from pipeline.segmentation.config import SegmentConfig
-from pipeline.segmentation.directions import directions, mean_row, unit
+from pipeline.segmentation.cut import cut_video
 from pipeline.segmentation.kinds import Kinds, find_kinds
+from pipeline.stages.usable_features import usable_features
 from pipeline.storage.atomic_files import write_json
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.sequence import FeatureSequence
 from pipeline.text.plain import counted
 
 ANNOTATIONS_NAME = "annotations.json"
@@ -66,6 +63,19 @@ class Segmented:
         """The number of kinds."""
         return max((one.kind for segments in self.videos.values() for one in segments), default=0)
 
+    def facts_of_kinds(self) -> dict[str, dict[str, float]]:
+        """Return of each label: segments, videos, seconds, and the mean likeness of the segments to their kind."""
+        facts = {}
+        for kind in range(1, self.kinds + 1):
+            of = self.of_kind(kind)
+            facts[label_of(kind)] = {
+                "segments": len(of),
+                "videos": len({video_id for video_id, _ in of}),
+                "seconds": round(sum(one.segment[1] - one.segment[0] for _, one in of), 3),
+                "likeness": round(float(np.mean([one.likeness for _, one in of])), 4),
+            }
+        return facts
+
     def text(self) -> str:
         """Return one line of counts."""
         number = sum(map(len, self.videos.values()))
@@ -85,20 +95,19 @@ def segment(store: FeatureStore, config: SegmentConfig, *, report: Report = sile
     Raises:
         PipelineError: no video of the store can be read.
     """
-    result = Segmented()
-    mean = mean_row(one.features for one in _readable(store, result))
-    ids = [video_id for video_id in store.ids() if video_id not in result.failed]
-    bounds, means = {}, []
-    for number, sequence in enumerate(store.sequences(ids)):
-        rows = directions(sequence.features, mean)
-        points = find_change_points(rows, price=config.boundary_price)
-        bounds[sequence.id], points = _bounds(sequence, points)
-        means.append(unit(segment_sums(rows, points)[0]))
+    usable = usable_features(store)
+    result = Segmented(failed=usable.failed)
+    cut: dict[str, list[tuple[float, float]]] = {}
+    means = []
+    for number, sequence in enumerate(store.sequences(usable.ids)):
+        video = cut_video(sequence, usable.mean, price=config.boundary_price)
+        cut[sequence.id] = video.segments
+        means.append(video.means)
         result.durations[sequence.id] = sequence.duration_seconds
-        report((number + 1) / len(ids), f"{number + 1}/{len(ids)} videos")
+        report((number + 1) / len(usable.ids), f"{number + 1}/{len(usable.ids)} videos")
     kinds = find_kinds(np.concatenate(means), config.kinds)
     result.silhouettes = kinds.silhouettes
-    result.videos = _grouped(bounds, kinds)
+    result.videos = _grouped(cut, kinds)
     return result
 
 
@@ -128,69 +137,21 @@ def label_of(kind: int) -> str:
 
 
 def _facts(found: Segmented, store: FeatureStore, config: SegmentConfig) -> dict[str, Any]:
-    kinds = {}
-    for kind in range(1, found.kinds + 1):
-        of = found.of_kind(kind)
-        kinds[label_of(kind)] = {
-            "segments": len(of),
-            "videos": len({video_id for video_id, _ in of}),
-            "seconds": round(sum(one.segment[1] - one.segment[0] for _, one in of), 3),
-            "likeness": round(float(np.mean([one.likeness for _, one in of])), 4),
-        }
     return {
         "settings": asdict(config),
         "features": store.fingerprint(),
-        "kinds": kinds,
+        "kinds": found.facts_of_kinds(),
         "silhouettes": {str(number): round(value, 4) for number, value in found.silhouettes.items()},
         "failed": found.failed,
     }
 
 
-def _readable(store: FeatureStore, result: Segmented) -> Iterator[FeatureSequence]:
-    """Yield the sequences that can be used; note why the others cannot."""
-    ids = store.ids()
-    if not ids:
-        raise PipelineError(f"{store.path} has no features yet; run `extract` first")
-    some = False
-    for video_id in ids:
-        try:
-            sequence = store.read(video_id)
-        except PipelineError as error:
-            result.failed[video_id] = str(error)
-            continue
-        if len(sequence.features) == 0:
-            result.failed[video_id] = "it is shorter than a snippet and has no features"
-        elif not np.isfinite(sequence.features).all():
-            result.failed[video_id] = "its features are not finite; `verify --deep` tells more"
-        else:
-            some = True
-            yield sequence
-    if not some:
-        raise PipelineError(f"no video of {store.path} can be used: {next(iter(result.failed.values()))}")
-
-
-def _bounds(sequence: FeatureSequence, points: np.ndarray) -> tuple[list[float], np.ndarray]:
-    """Return the bounds of the segments in seconds, with the video's start and end, and the points that give them.
-
-    A boundary lies between the centers of two rows. Rows that the encoder completed beyond the end give none.
-    """
-    plan = sequence.plan
-    seconds = snippets_to_seconds(
-        points - 0.5, stride_seconds=float(plan.stride_seconds), window_seconds=float(plan.window_seconds)
-    )
-    inside = seconds < sequence.duration_seconds
-    times = [round(float(second), 3) for second in seconds[inside]]
-    return [0.0, *times, sequence.duration_seconds], points[inside]
-
-
-def _grouped(bounds: dict[str, list[float]], kinds: Kinds) -> dict[str, list[FoundSegment]]:
+def _grouped(cut: dict[str, list[tuple[float, float]]], kinds: Kinds) -> dict[str, list[FoundSegment]]:
     """Return the segments of each video, with the kinds numbered by their total length."""
-    pieces = [
-        (video_id, (start, end)) for video_id, times in bounds.items() for start, end in zip(times, times[1:], strict=False)
-    ]
+    pieces = [(video_id, piece) for video_id, segments in cut.items() for piece in segments]
     seconds = np.bincount(kinds.labels, [end - start for _, (start, end) in pieces])
     rank = np.argsort(np.argsort(-seconds, kind="stable"), kind="stable")
-    found: dict[str, list[FoundSegment]] = {video_id: [] for video_id in bounds}
+    found: dict[str, list[FoundSegment]] = {video_id: [] for video_id in cut}
     for (video_id, piece), kind, likeness in zip(pieces, kinds.labels, kinds.likeness, strict=True):
         found[video_id].append(FoundSegment(piece, int(rank[kind]) + 1, float(likeness)))
     return found
