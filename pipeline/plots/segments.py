@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 _INCHES = 5.5
 
 
-def draw_segments(video_id: str, tsm: Tsm, segments: Sequence[Segment]) -> Figure:
+def draw_segments(video_id: str, tsm: Tsm, segments: Sequence[Segment], labels: Sequence[str]) -> Figure:
     """Return a figure of the matrix; lines at the boundaries, and bars in the colors of the labels along both axes.
 
     Args:
         tsm: of features less their mean.
         segments: in order; the end of one is the start of the next.
+        labels: of all videos, so that a label has one color in all pictures.
     """
     figure = new_figure(_INCHES, _INCHES + 0.9, margin_inches=0.12)
     axes = figure.subplots()
@@ -29,7 +30,9 @@ def draw_segments(video_id: str, tsm: Tsm, segments: Sequence[Segment]) -> Figur
     for segment in segments[1:]:
         for line in (axes.axvline, axes.axhline):
             line(segment.segment[0], color="white", linewidth=0.5, alpha=0.8)
-    colors = _colors(segments)
+    shown = {segment.label for segment in segments}
+    of_all = _colors([Segment((0.0, 0.0), label) for label in labels])
+    colors = {label: of_all[label] for label in labels if label in shown}
     _draw_segments(axes, segments, colors)
     axes.set_title(literal(f"Self-similarity of {video_id}"), fontsize="medium", pad=16)
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label="similarity, (1 + cos) / 2, features centered")

@@ -61,12 +61,13 @@ def draw_kinds(found: Segmented, videos: Mapping[str, Path], out: Path, *, repor
 def draw_videos(found: Segmented, store: FeatureStore, out: Path, *, most: int, report: Report = silent) -> list[str]:
     """Draw OUT/self_similarity/ID.png of the first `most` videos; return a line if there are more."""
     ids = sorted(found.videos)[:most]
+    labels = [label_of(kind) for kind in range(1, found.kinds + 1)]
     (out / "self_similarity").mkdir(parents=True, exist_ok=True)
     for number, video_id in enumerate(ids):
         (tsm,) = tsm_view([store], video_id, TsmConfig(max_bins=_BINS, normalize="center")).tsms
         segments = [Segment(one.segment, label_of(one.kind)) for one in found.videos[video_id]]
         file = out / "self_similarity" / f"{file_name_of(video_id)}.png"
-        save_figure(draw_segments(video_id, tsm, segments), [file])
+        save_figure(draw_segments(video_id, tsm, segments, labels), [file])
         report((number + 1) / len(ids), f"{number + 1}/{len(ids)} self-similarities")
     more = len(found.videos) - len(ids)
     return [f"{counted(more, 'video')} not drawn; --max-pictures draws more"] if more and most else []
