@@ -48,7 +48,7 @@ def cheapest(rows: Rows, price: float, *, reach: int = REACH) -> Places:
         rows: [T, C], T >= 1.
         price: >= 0.
         reach: the result is the exact minimum if it is T at least; segments of more rows are joined of parts, where
-            that is cheaper.
+            that is cheaper, and then each change point moves to the best place between its neighbors.
     """
     best = np.zeros(len(rows) + 1)  # cost of the rows before t, with a price for each segment
     starts = np.zeros(len(rows) + 1, dtype=np.int64)  # of the last segment of the rows before t
@@ -61,7 +61,9 @@ def cheapest(rows: Rows, price: float, *, reach: int = REACH) -> Places:
     while start > 0:
         points.append(start)
         start = int(starts[start])
-    return _joined(rows, np.array(points[::-1], dtype=np.int64), price)
+    found = np.array(points[::-1], dtype=np.int64)
+    joined = _joined(rows, found, price)
+    return joined if len(rows) <= reach else _settled(rows, joined, reach)
 
 
 def scatter(rows: Rows, points: Places) -> float:
@@ -112,3 +114,22 @@ def _joined(rows: Rows, points: Places, price: float) -> Places:
         sums, sizes = np.delete(sums, least + 1, axis=0), np.delete(sizes, least + 1)
         points = np.delete(points, least)
     return points
+
+
+def _settled(rows: Rows, points: Places, reach: int) -> Places:
+    """Move each change point, from left to right, to where the two segments beside it scatter least.
+
+    Args:
+        reach: how many rows it may move.
+    """
+    bounds = [0, *points.tolist(), len(rows)]
+    for place in range(1, len(bounds) - 1):
+        left, point, right = bounds[place - 1 : place + 2]
+        low, high = max(left, point - reach), min(right, point + reach)
+        before, after = (rows[a:b].sum(axis=0, dtype=np.float64) for a, b in ((left, low), (high, right)))
+        sums = before + np.cumsum(rows[low:high], axis=0, dtype=np.float64)  # of the rows [left, low + 1), ...
+        one, other = sums[:-1], sums[-1] + after - sums[:-1]
+        sizes = np.arange(low + 1, high) - left
+        saved = np.square(one).sum(axis=1) / sizes + np.square(other).sum(axis=1) / (right - left - sizes)
+        bounds[place] = low + 1 + int(saved.argmax())
+    return np.array(bounds[1:-1], dtype=np.int64)
