@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,22 +23,18 @@ from sola.statistics import FeatureStatistics
 
 
 @dataclass(frozen=True)
-class Scale:
-    """One of the scales that take turns: its configuration, the plan of its positions, and their target [S, S]."""
-
-    config: SolaConfig
-    plan: GatherPlan
-    target: Tensor
-
-
-@dataclass(frozen=True)
 class FitState:
-    """Networks and optimizer, which a step changes, and the constants that it computes with."""
+    """Networks and optimizer, which a step changes, and the constants that it computes with.
+
+    `plan` is of the compared positions, `target` [S, S] what their self-similarity should be.
+    """
 
     module: SolaModule
     predictor: nn.Module
     optimizer: torch.optim.Optimizer
-    scales: tuple[Scale, ...]
+    config: SolaConfig
+    plan: GatherPlan
+    target: Tensor
     statistics: FeatureStatistics | None
     compute_dtype: torch.dtype
     team: Team = ALONE
@@ -92,25 +88,16 @@ def new_fit_state(
         module=module,
         predictor=predictor,
         optimizer=optimizer,
-        scales=tuple(_scale(module, config, factor, device) for factor in config.scales),
+        config=config,
+        plan=plan_gather(module, config.positions).to(device),
+        target=target_tsm(config.tsm_size, config.target_sharpness).to(device),
         statistics=None if statistics is None else statistics.to(device, module.alpha.dtype),
         compute_dtype=resolve_precision(config.precision, device),
         team=team,
     )
 
 
-def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.device) -> Scale:
-    scaled = config.at_scale(factor)
-    # Intervals count in the unscaled step, so that the same distance in time means the same at every scale.
-    k = config.target_sharpness / factor**2
-    return Scale(
-        config=replace(scaled, target_sharpness=k),
-        plan=plan_gather(module, scaled.positions).to(device),
-        target=target_tsm(config.tsm_size, k).to(device),
-    )
-
-
-def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
+def batch_loss(fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
     """Return the similarity-matching loss of a batch, a scalar, and the measures of the whole batch.
 
     With several ranks the scalar is this rank's share of the loss, times the world size. DistributedDataParallel
@@ -118,17 +105,16 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
 
     Args:
         fit_state: networks and statistics.
-        batch: rows at `scale.plan.positions[0]`: this rank's shard of the windows.
-        scale: one of `fit_state.scales`.
+        batch: rows at `fit_state.plan.positions[0]`: this rank's shard of the windows.
     """
-    module, config, team = fit_state.module, scale.config, fit_state.team
+    module, config, team = fit_state.module, fit_state.config, fit_state.team
     device = module.alpha.device
     half = fit_state.compute_dtype == torch.bfloat16
     x, correction = gathered_forward(
         layer_weights(module, torch.bfloat16 if half else None),
         module.gate(),
         batch.rows.to(device, module.alpha.dtype, non_blocking=True),
-        scale.plan,
+        fit_state.plan,
         first=batch.first,
         end=batch.end,
     )
@@ -136,10 +122,10 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
     z = F.normalize(compare(x + correction), dim=-1)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         p = fit_state.predictor(z)
-    inside = batch.inside(scale.plan.positions[-1])
+    inside = batch.inside(fit_state.plan.positions[-1])
     # Other ranks may have shorter videos, so with several ranks each counts its valid positions.
     valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
-    target = scale.target
+    target = fit_state.target
     if config.input_weight > 0:
         target = input_aware_target(
             compare(x),
@@ -176,18 +162,17 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList([fit_state.module, fit_state.predictor])
 
-    def forward(self, fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
-        return batch_loss(fit_state, batch, scale)
+    def forward(self, fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
+        return batch_loss(fit_state, batch)
 
 
-LossFunction = Callable[[FitState, WindowBatch, Scale], tuple[Tensor, StepMeasures]]
+LossFunction = Callable[[FitState, WindowBatch], tuple[Tensor, StepMeasures]]
 """`batch_loss`, or `shared_loss(fit_state)` with several ranks."""
 
 
 def shared_loss(fit_state: FitState) -> LossFunction:
     """Return `batch_loss` with gradients averaged over the ranks; call it once the weights have their values."""
-    unused = fit_state.module.gate_form == "open"
-    return fit_state.team.wrap_ddp(BatchLoss(fit_state), unused=unused)
+    return fit_state.team.wrap_ddp(BatchLoss(fit_state))
 
 
 def _as_they_are(features: Tensor) -> Tensor:
@@ -202,13 +187,13 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 
 
 def train_step(
-    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: LossFunction = batch_loss
+    fit_state: FitState, batch: WindowBatch, *, step: int, loss_of: LossFunction = batch_loss
 ) -> StepMeasures:
     """Take one optimizer step and return the measures from before its update.
 
     Args:
         fit_state: networks and optimizer, updated in place.
-        batch, scale: as for `batch_loss`.
+        batch: as for `batch_loss`.
         step: its number, for the error message.
         loss_of: `shared_loss(fit_state)` with several ranks.
 
@@ -216,7 +201,7 @@ def train_step(
         SolaError: the loss is not finite, or another rank has ended; the weights are then unchanged.
     """
     with fit_state.team.together():
-        loss, measures = loss_of(fit_state, batch, scale)
+        loss, measures = loss_of(fit_state, batch)
     if not math.isfinite(measures.loss):
         finite = torch.isfinite(batch.rows).all(dim=(1, 2))
         counts = torch.stack([(~finite).sum(), finite.new_tensor(len(finite), dtype=torch.int64)])

@@ -44,7 +44,6 @@ _EXTRACT = (
 _SIMILARITY = (
     Rule("input_contrast", "input_weight", ABOVE_ZERO),
     Rule("predictor_hidden", "predictor", (True,)),
-    Rule("gate_learning_rate", "gate", ("tanh", "linear")),
 )
 _SOLA = (
     Rule("epochs", "steps", NOT_GIVEN),
@@ -73,12 +72,10 @@ _TRAIN = (
     Rule("similarity_weight", "sola", _WITH_LOSS),
     Rule("module.", "sola", (*_WITH_MODULE, "auxiliary")),
     Rule("module.readers", "sola", NEVER, "in the training of a head"),
-    Rule(
-        "module.hidden module.kernel_sizes module.dilations module.gate module.gate_learning_rate", "sola", _WITH_MODULE
-    ),
+    Rule("module.hidden module.kernel_sizes module.dilations module.gate_learning_rate", "sola", _WITH_MODULE),
     Rule(
         "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
-        "module.scales module.input_weight module.input_contrast module.normalize module.predictor "
+        "module.input_weight module.input_contrast module.normalize module.predictor "
         "module.predictor_hidden module.windows_per_video",
         "sola",
         _WITH_LOSS,
@@ -106,6 +103,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "train.": _TRAIN,
         "train.module.": _SIMILARITY,
     },
+    "show": {"": (Rule("cut", "as", ("clips",)),)},
+    "annotations": {"": (Rule("to skip_faults", "out", GIVEN), Rule("seed", "validation", ABOVE_ZERO))},
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {
         "": (
@@ -126,7 +125,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "export": {"": (Rule("prefix", "to", ("opentad", "actionformer")),)},
     "segment": {"": _EXTRACT},
-    "localize": {"": (Rule("video_scores", "like", NOT_GIVEN),)},
+    "localize": {"": (Rule("model query background video_scores nms sigma nms_tiou", "like", NOT_GIVEN),)},
     "import": {"": (Rule("annotations", "fps", GIVEN), Rule("key", "format", ("auto", "npz", "h5")))},
 }
 

@@ -8,7 +8,6 @@ from typing import Annotated
 from pipeline.commandline.app import Flat, Location, Locations, app
 from pipeline.commandline.option_sources import Preset
 from pipeline.config import EvaluateConfig, LocalizeConfig, ReportConfig, RunConfig
-from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.presets import FeaturePreset
 from pipeline.heads.config import TrainConfig
@@ -88,8 +87,9 @@ def train(
     Args:
         preset: Start from the published settings for this data set. Other options override it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN. Uses its subsets training and
-            validation; --train-subset and --validation-subset name others.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads. Uses its subsets
+            training and validation; --train-subset and --validation-subset name others. Without a subset validation, a
+            fifth of the training videos is taken for it.
         out: The model, a folder with all it needs to locate actions in an unseen video.
     """
     from pipeline.commandline.commands import run_train
@@ -105,32 +105,40 @@ def localize(
     model: Path | None = None,
     like: list[str] | None = None,
     out: Path,
+    query: list[str] | None = None,
+    background: str | None = None,
     video_scores: Path | None = None,
+    report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
-    """Locate actions in raw videos (without writing features) or in a feature store, by a model or by example.
+    """Locate actions in raw videos (without writing features) or in a feature store: by a model or by example.
 
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
         like: In place of a model: find what resembles a marked stretch, VIDEO@START-END or LABEL=VIDEO@START-END
-            (run.mp4@12.5-14.0; seconds or mm:ss.s). Several are searched for at once. Features of videos are kept
-            beside OUT; for other settings than those here, `extract` first and give the store.
-        out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
-            end (seconds), label and score.
+            (run.mp4@12.5-14.0; seconds or mm:ss.s), one or more. Features of videos are kept beside OUT; for other
+            settings than those here, `extract` first and give the store.
+        query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
+            or SigLIP, or a store of its features. A baseline without any training.
+        background: With --query: what the rest of a video shows, in words.
+        out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
+            end (seconds), label and score; or subtitles, .srt or .vtt, of the detections worth showing (several videos
+            get a folder of this name, with a file each).
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
             heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per
             line (UntrimmedNet's array for THUMOS14 needs neither).
+        report: Also write a report into this folder: the videos with their detections, as `report` does.
     """
     from pipeline.commandline.commands import run_localize
     from pipeline.commandline.without_labels import run_like
 
-    if (model is None) == (not like):
-        raise PipelineError("give --model, or --like to find what resembles a marked stretch, and not both")
-    if model is None:
-        return run_like(videos_or_store, like or [], out, settings)
-    return run_localize(videos_or_store, model, out, video_scores, settings)
+    if like:
+        return run_like(videos_or_store, like, out, settings, report_folder=report)
+    return run_localize(
+        videos_or_store, model, out, video_scores, settings, report_folder=report, query=query, background=background
+    )
 
 
 @app.command(name="evaluate", sort_key=5)
@@ -147,7 +155,7 @@ def evaluate(
 
     Args:
         detections: A JSON file in ActivityNet's submission format.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads.
         out: Also write the result here, a .json file.
         errors_plot: Also draw the kinds of errors: .png, .svg or .pdf; without a suffix, both PNG and SVG.
     """
@@ -183,15 +191,28 @@ def run(
 
 
 @app.command(name="report", sort_key=6)
-def report(run: Path, /, *, out: Path | None = None, settings: Annotated[ReportConfig, Flat] = ReportConfig()) -> int:
-    """Write a report of a run as HTML, which opens from disk without a server.
+def report(
+    run_or_detections: Path,
+    /,
+    *,
+    videos: Locations | None = None,
+    annotations: Path | None = None,
+    compare: list[Path] | None = None,
+    out: Path | None = None,
+    settings: Annotated[ReportConfig, Flat] = ReportConfig(),
+) -> int:
+    """Write a report as HTML, which opens from disk without a server: of a run, or of any detections.
 
-    It plays each video from where it is, with a timeline of annotations and detections.
+    It plays each video from where it is, with a timeline of annotations and detections below.
 
     Args:
-        run: The folder of results of `run`.
-        out: Folder of the report. Default: report/ in the folder of the run.
+        run_or_detections: The folder of results of `run`, or a JSON file of detections.
+        videos: For detections: their videos, as for `extract`, or a feature store made from them.
+        annotations: For detections: ground truth. With it the report says how good they are, and marks the videos of
+            subset training.
+        compare: For detections: other files of detections of the same videos, to show side by side.
+        out: Folder of the report. Default: report/ in the folder of the run, or NAME-report/ beside the detections.
     """
     from pipeline.commandline.commands import run_report
 
-    return run_report(run, out, settings)
+    return run_report(run_or_detections, out, videos, annotations, compare, settings)

@@ -74,18 +74,55 @@ def segment(
     return say_failures({**failed, **found.failed})
 
 
-def run_like(inputs: Sequence[AnyPath], like: Sequence[str], out: Path, settings: LocalizeConfig) -> int:
+def run_like(
+    inputs: Sequence[AnyPath],
+    like: Sequence[str],
+    out: Path,
+    settings: LocalizeConfig,
+    *,
+    report_folder: Path | None = None,
+) -> int:
     """Find what resembles marked stretches, without a model; list the best."""
-    from pipeline.annotations.detections import DETECTION_SUFFIXES, write_detections
+    from pipeline.annotations.detections import write_detections
+    from pipeline.commandline.commands import require_report
     from pipeline.commandline.outputs import require_suffix
     from pipeline.commandline.terminal import say, say_failures
     from pipeline.progress import progress
-    from pipeline.stages.locate_like import locate_like
+    from pipeline.showing.files import FORM_SUFFIXES, write_form
+    from pipeline.stages.locate_like import best_of_each, locate_like
     from pipeline.text.plain import counted
 
-    require_suffix(out, *DETECTION_SUFFIXES)
+    require_suffix(out, ".json", *FORM_SUFFIXES)
+    if report_folder is not None:
+        require_report(report_folder, out)
+    if isinstance(settings.min_score, str):
+        raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
+    store, failed = _store_of(inputs, out.with_suffix(".features"), _extraction(settings))
+    with progress("localize", total=1) as report:
+        found, unusable = locate_like(store, like, report=report)
+    found = best_of_each(found, min_score=settings.min_score or 0.0, most=settings.max_detections)
+    if out.suffix.lower() == ".json":
+        write_detections(out, found, extra={"like": list(like), "features": store.fingerprint()})
+    else:
+        write_form(out, found, None)
+    ranked = sorted(((one, i) for i, of in found.items() for one in of), key=lambda pair: -pair[0].score)
+    best = "; the best:" if ranked else ""
+    say(f"{out}: {counted(len(ranked), 'detection')} in {counted(len(found), 'video')}{best}")
+    for one, video_id in ranked[:_LISTED]:
+        say(f"  {one.score:.2f}  {video_id}  {one.segment[0]:.2f}-{one.segment[1]:.2f}  {one.label}")
+    failures = {**failed, **unusable}
+    if report_folder is not None:
+        from pipeline.commandline.commands import say_report
+        from pipeline.config import ReportConfig
+        from pipeline.report.detection_facts import Given, read_given
+
+        say_report(read_given(Given([out], list(inputs), failed=failures)), report_folder, ReportConfig())
+    return say_failures(failures)
+
+
+def _extraction(settings: LocalizeConfig) -> ExtractConfig:
     usual = ExtractConfig()
-    extract = ExtractConfig(
+    return ExtractConfig(
         encoder=settings.encoder or usual.encoder,
         weights=settings.weights or usual.weights,
         device=settings.device,
@@ -94,16 +131,6 @@ def run_like(inputs: Sequence[AnyPath], like: Sequence[str], out: Path, settings
         max_corrupt=settings.max_corrupt,
         ids=settings.ids,
     )
-    store, failed = _store_of(inputs, out.with_suffix(".features"), extract)
-    with progress("localize", total=1) as report:
-        found, unusable = locate_like(store, like, report=report)
-    write_detections(out, found, extra={"like": list(like), "features": store.fingerprint()})
-    ranked = sorted(((one, i) for i, of in found.items() for one in of), key=lambda pair: -pair[0].score)
-    best = "; the best:" if ranked else ""
-    say(f"{out}: {counted(len(ranked), 'detection')} in {counted(len(found), 'video')}{best}")
-    for one, video_id in ranked[:_LISTED]:
-        say(f"  {one.score:.2f}  {video_id}  {one.segment[0]:.2f}-{one.segment[1]:.2f}  {one.label}")
-    return say_failures({**failed, **unusable})
 
 
 def _is_store(inputs: Sequence[AnyPath]) -> AnyPath | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 
-from encoders.catalog import catalog_entry
-from encoders.own import is_own
+from encoders.catalog import brings_weights, catalog_entry
 from encoders.weights import is_url
 from pipeline.annotations.segments import Detection
 from pipeline.config import LocalizeConfig
@@ -19,7 +18,7 @@ from pipeline.detection.inference import Seconds, detect
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import Event, Rows, encode_videos, open_encoder
+from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import RAFT_WEIGHTS
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
@@ -55,15 +54,18 @@ class Locator:
     def __init__(self, model: LocalizationModel, config: LocalizeConfig) -> None:
         self._model = model
         self._config = config
-        self._settings = extract_config(model, config)
+        settings = extract_config(model, config)
+        # One worker: the rows of a video come without those of others in between.
+        self._decoding = replace(settings.decoding, workers=1)
         sha256 = model.features.weights.get("sha256")
-        self._encoder, self._spec = open_encoder(self._settings, weights_sha256=sha256)
+        encoder, self._spec = open_encoder(settings, weights_sha256=sha256)
         if differing := self._spec.differences(model.plain_features):
             raise PipelineError(
                 "this machine cannot make the features that the model was trained on. "
                 f"Here is this machine, there the model: {'; '.join(differing)}"
             )
-        self.notes = tuple(self._encoder.notes)
+        self._encoders = on_all_devices(encoder, settings)
+        self.notes = tuple(encoder.notes)
 
     def found(
         self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]
@@ -76,10 +78,7 @@ class Locator:
         """
         plan = self._spec.plan
         events = _Events(
-            encode_videos(
-                videos, self._encoder, plan, self._settings, in_order=True, cores=cores, on_pictures=on_pictures
-            ),
-            plan,
+            encode_videos(videos, self._encoders, plan, self._decoding, cores=cores, on_pictures=on_pictures), plan
         )
         while (video_id := events.next_video()) is not None:
             # Rows become what a store would hold, so that both ways give the same detections.
@@ -101,6 +100,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     encoder = config.encoder or features.encoder["name"]
     return ExtractConfig(
         encoder=encoder,
+        pool=features.encoder.get("pool"),
         **_streams(encoder, features, config),
         fps="video" if features.plan.fps is None else float(features.plan.fps),
         window_frames=float(features.plan.window_frames),
@@ -141,9 +141,9 @@ def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[
 def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "weights") -> str:
     """The name under which the model's weights are found again; files have none."""
     name = str(recorded["name"])
-    if name == "own" and not is_own(encoder):
+    if name == "own" and not brings_weights(encoder):
         raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
-    if is_own(encoder) or recorded["random"] or is_url(name) or name in published_weights(encoder):
+    if name == "own" or recorded["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(
         f"the model's encoder {encoder} has weights from a file, {name} (SHA-256 {recorded['sha256']}); "

@@ -10,20 +10,17 @@ from pipeline.plots.figures import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GATES = {"tanh": "gate tanh(alpha)", "linear": "gate alpha", "open": "gate always 1"}
 
-
-def draw_curve(history: Sequence[dict[str, Any]], *, gate: str) -> Figure:
+def draw_curve(history: Sequence[dict[str, Any]]) -> Figure:
     """Return a figure of the loss, of the gate, and of the length of the correction relative to the input, by step.
 
     The dashed line is the loss of the best constant prediction for every interval; only a lower loss shows learning.
 
     Args:
         history: records with step, loss, constant_loss, gate and correction_ratio, as in `sola_history.json`.
-        gate: the kind of gate, for its name.
     """
     figure = new_figure(6.0, 6.5)
-    panels = {"loss": "loss", "gate": GATES[gate], "correction_ratio": "correction / input"}
+    panels = {"loss": "loss", "gate": "gate tanh(alpha)", "correction_ratio": "correction / input"}
     steps = [record["step"] for record in history]
     marker = "." if len(steps) < 30 else ""
     all_axes = figure.subplots(len(panels), 1, sharex=True)

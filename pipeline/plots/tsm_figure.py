@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.annotations.segments import Segment
+from pipeline.plots.colors import class_colors
 from pipeline.plots.figures import literal, new_figure
 from pipeline.plots.tsm import Tsm, TsmView
 
@@ -20,21 +22,32 @@ _LEGEND_COLUMNS = 6
 _END_CELLS = 4
 
 
-def draw_tsm(view: TsmView) -> Figure:
-    """Return the figure: each store's matrix, the difference if there are two stores, and the target."""
-    panels: list[tuple[str, np.ndarray, Tsm, dict[str, Any]]] = []
-    shared = _color_range([tsm.matrix for tsm in view.tsms])
-    for tsm in view.tsms:
-        panels.append((tsm.title, tsm.matrix, tsm, {"cmap": "magma", **shared}))
-    if len(view.tsms) == 2 and _comparable(*view.tsms):
-        change = view.tsms[1].matrix - view.tsms[0].matrix
-        most = max(float(np.percentile(np.abs(_inner(change)), 99.5)), 1e-6)
-        style = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-        panels.append(("change: second less first (red: more alike)", change, view.tsms[1], style))
-    style = {"cmap": "magma", "vmin": 0.5, "vmax": 1.0}  # the target is never below 0.5: unrelated, not opposed
-    panels.append((view.target_title, view.target, view.tsms[-1], style))
+@dataclass(frozen=True)
+class Panel:
+    """One matrix of the picture: its title, its values, the cells' times, and how values become colors."""
 
-    colors = _colors(view.segments)
+    title: str
+    matrix: np.ndarray
+    tsm: Tsm
+    style: dict[str, Any]
+
+
+def tsm_panels(view: TsmView) -> list[Panel]:
+    """Return each store's matrix in its own range, the difference if there are two stores, and the target."""
+    panels = [Panel(tsm.title, tsm.matrix, tsm, {"cmap": "magma", **_color_range(tsm.matrix)}) for tsm in view.tsms]
+    if len(view.tsms) == 2 and comparable(*view.tsms):
+        change = view.tsms[1].matrix - view.tsms[0].matrix
+        most = max(float(np.percentile(np.abs(inner_cells(change)), 99.5)), 1e-6)
+        style = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+        panels.append(Panel("change: second less first (red: more alike)", change, view.tsms[1], style))
+    style = {"cmap": "magma", "vmin": 0.5, "vmax": 1.0}  # the target is never below 0.5: unrelated, not opposed
+    return [*panels, Panel(view.target_title, view.target, view.tsms[-1], style)]
+
+
+def draw_tsm(view: TsmView) -> Figure:
+    """Return the figure of all panels."""
+    panels = tsm_panels(view)
+    colors = class_colors(sorted({segment.label for segment in view.segments}))
     columns = 2 if len(panels) == 4 else len(panels)
     rows = len(panels) // columns
     legend_inches = 0.25 * -(-len(colors) // _LEGEND_COLUMNS)
@@ -42,16 +55,25 @@ def draw_tsm(view: TsmView) -> Figure:
     figure = new_figure(width, height, margin_inches=0.12)  # room for the bars between matrix and title
     figure.suptitle(literal(_title(view)))
     all_axes = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (title, matrix, tsm, style) in zip(all_axes, panels, strict=True):
-        image = _draw_matrix(axes, matrix, tsm, style)
-        _draw_segments(axes, view.segments, colors)
-        axes.set_title(literal(title), fontsize="medium", pad=16 if colors else 6)
-        label = _scale_label(view, matrix, style)
-        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label=label)
-        bar.ax.locator_params(nbins=5)  # numbers such as 0.9875 are wide
+    for axes, panel in zip(all_axes, panels, strict=True):
+        draw_panel(figure, axes, view, panel, colors)
+        axes.set_title(literal(panel.title), fontsize="medium", pad=16 if colors else 6)
     if colors:
         _draw_legend(figure, colors)
     return figure
+
+
+def draw_panel(figure: Figure, axes: Axes, view: TsmView, panel: Panel, colors: Mapping[str, str]) -> None:
+    """Draw a matrix with the segments along it and the scale of its colors below.
+
+    Args:
+        colors: of each label of the view's segments.
+    """
+    image = _draw_matrix(axes, panel.matrix, panel.tsm, panel.style)
+    _draw_segments(axes, view.segments, colors)
+    label = _scale_label(view, panel.matrix, panel.style)
+    bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label=label)
+    bar.ax.locator_params(nbins=5)  # numbers such as 0.9875 are wide
 
 
 def _title(view: TsmView) -> str:
@@ -66,20 +88,22 @@ def _scale_label(view: TsmView, matrix: np.ndarray, style: dict[str, Any]) -> st
     return what if as_they_are else f"{what}, features centered"
 
 
-def _comparable(one: Tsm, two: Tsm) -> bool:
+def comparable(one: Tsm, two: Tsm) -> bool:
+    """Return whether the cells of both mean the same times."""
     return one.matrix.shape == two.matrix.shape and one.bin_seconds == two.bin_seconds
 
 
-def _color_range(matrices: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return one range for all, from the values off the diagonal: the diagonal is always 1, the rest may lie close."""
-    values = np.concatenate([inner[np.triu_indices(len(inner), 1)] for inner in map(_inner, matrices)])
+def _color_range(matrix: np.ndarray) -> dict[str, float]:
+    """Return the range of the values off the diagonal: the diagonal is always 1, the rest may lie close together."""
+    cells = inner_cells(matrix)
+    values = cells[np.triu_indices(len(cells), 1)]
     if len(values) == 0:
         return {"vmin": 0.0, "vmax": 1.0}
     low, high = np.percentile(values, [1, 99.5])
     return {"vmin": float(low), "vmax": float(max(high, low + 1e-6))}
 
 
-def _inner(matrix: np.ndarray) -> np.ndarray:
+def inner_cells(matrix: np.ndarray) -> np.ndarray:
     """Return the matrix without the cells at both ends: SoLa's padding affects them, so they would widen the range."""
     return matrix[_END_CELLS:-_END_CELLS, _END_CELLS:-_END_CELLS] if len(matrix) > 5 * _END_CELLS else matrix
 
@@ -94,7 +118,7 @@ def _draw_matrix(axes: Axes, matrix: np.ndarray, tsm: Tsm, style: dict[str, Any]
     return image
 
 
-def _draw_segments(axes: Axes, segments: Sequence[Segment], colors: dict[str, Any]) -> None:
+def _draw_segments(axes: Axes, segments: Sequence[Segment], colors: Mapping[str, str]) -> None:
     """Draw bars above and to the right of the matrix; overlapping segments lie in separate lanes."""
     if not segments:
         return
@@ -125,16 +149,7 @@ def _lanes(segments: Sequence[Segment]) -> list[int]:
     return lanes
 
 
-def _colors(segments: Sequence[Segment]) -> dict[str, Any]:
-    """Return a color for each label; beyond twenty labels they repeat."""
-    from matplotlib import colormaps
-
-    labels = sorted({segment.label for segment in segments})
-    palette = colormaps["tab10" if len(labels) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
-    return {label: palette[i % len(palette)] for i, label in enumerate(labels)}
-
-
-def _draw_legend(figure: Figure, colors: dict[str, Any]) -> None:
+def _draw_legend(figure: Figure, colors: Mapping[str, str]) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=color, label=literal(label)) for label, color in colors.items()]

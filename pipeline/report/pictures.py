@@ -1,18 +1,24 @@
-"""The pictures of a report, as SVG files beside the page."""
+"""The pictures of a report, as SVG files beside the page; their ink follows the reader's light or dark mode."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import TsmConfig
-from pipeline.plots.errors import plot_errors
-from pipeline.plots.figures import literal, new_figure, save_figure
+from pipeline.plots.colors import class_colors
+from pipeline.plots.errors import draw_cost, draw_missed, draw_ranking
+from pipeline.plots.figures import new_figure
+from pipeline.plots.map_curve import draw_map_curve
+from pipeline.plots.page_style import page_style, save_for_page
+from pipeline.plots.training_curves import draw_head_curves, draw_sola_losses
 from pipeline.plots.tsm import tsm_view
-from pipeline.plots.tsm_figure import draw_tsm
-from pipeline.report.facts import RunFacts
+from pipeline.plots.tsm_figure import draw_panel, tsm_panels
+from pipeline.plots.tsm_words import change_in_words
+from pipeline.report.facts import ReportFacts, RunParts
+from pipeline.report.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,51 +29,89 @@ _TSM_BINS = 300  # as many as a page can show
 
 @dataclass(frozen=True)
 class Picture:
-    """A file beside the page, and its description in words (for readers who cannot see it)."""
+    """A file beside the page, its description in words (for readers who cannot see it), and its title on the page."""
 
     file: str
     text: str
+    title: str = ""
 
 
-def draw_map(facts: RunFacts, out: Path) -> Picture:
+@dataclass(frozen=True)
+class TsmPictures:
+    """The self-similarity of a video: a picture for each matrix, what changed, and the colors of its actions."""
+
+    video_id: str
+    panels: list[Picture]
+    words: str
+    colors: Mapping[str, str]
+
+
+def draw_map(verdict: Verdict, out: Path) -> Picture:
     """Draw mAP by tIoU, one line for each way."""
-    figure = new_figure(6.5, 3.2)
-    axes = figure.subplots()
-    for way, evaluation in facts.evaluations.items():
-        for name, result in evaluation.results.items():
-            if name == "thumos":
-                axes.plot(result.tious, 100 * result.map, marker="o", label=literal(way))
-    axes.set(xlabel="tIoU", ylabel="mAP (%)", ylim=(0, 102), title="mAP by tIoU")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return _save(figure, out, "map", "mAP by tIoU for each way; the numbers stand in the table")
+    with page_style():
+        figure = draw_map_curve(verdict.tious, verdict.maps, verdict.deviations)
+    return _save(figure, out, "map", "mAP by tIoU for each way; bands: one deviation over the videos")
 
 
-def draw_errors(facts: RunFacts, out: Path) -> list[Picture]:
-    """Draw the kinds of errors of each way."""
-    pictures = []
+def draw_errors(facts: ReportFacts, out: Path) -> dict[str, list[Picture]]:
+    """Draw the kinds of errors of each way: along the ranking, by cost, and the missed segments by length."""
+    pictures = {}
     for number, (way, evaluation) in enumerate(facts.evaluations.items()):
-        if evaluation.errors is not None:
-            text = f"Kinds of errors {way}: by rank, what each kind costs, and missed segments by length"
-            pictures.append(_save(plot_errors(evaluation.errors), out, f"errors-{number}", text))
+        if evaluation.errors is None:
+            continue
+        with page_style():
+            ranking, cost, missed = (new_figure(5.2, height) for height in (3.8, 2.8, 2.8))
+            draw_ranking(ranking, ranking.subplots(), evaluation.errors)
+            draw_cost(cost.subplots(), evaluation.errors)
+            draw_missed(missed.subplots(), evaluation.errors)
+        texts = ("kinds of detections by rank", "what each kind of error costs", "missed segments by length")
+        pictures[way] = [
+            _save(figure, out, f"errors-{number}-{part}", f"{text}, {way}")
+            for part, (figure, text) in enumerate(zip((ranking, cost, missed), texts, strict=True))
+        ]
     return pictures
 
 
-def draw_tsms(facts: RunFacts, out: Path, video_ids: Sequence[str], annotations_file: Path | None) -> list[Picture]:
+def draw_curves(facts: ReportFacts, out: Path) -> list[Picture]:
+    """Draw the loss of SoLa's fit, and the heads' training."""
+    pictures = []
+    with page_style():
+        if facts.run is not None and facts.run.sola is not None:
+            figure = draw_sola_losses(facts.run.sola.history)
+            pictures.append(_save(figure, out, "sola", "SoLa's loss by step, beside that of one same answer"))
+        losses = {way: curve.losses for way, curve in facts.heads.items() if curve.losses}
+        if losses:
+            validations = {way: curve.validations for way, curve in facts.heads.items()}
+            figure = draw_head_curves(losses, validations)
+            pictures.append(_save(figure, out, "heads", "loss of the heads by epoch, and their mAP in validation"))
+    return pictures
+
+
+def draw_tsms(facts: ReportFacts, run: RunParts, out: Path, video_ids: Sequence[str]) -> list[TsmPictures]:
     """Draw the temporal self-similarity of some videos before and after SoLa."""
-    stores = [facts.store] if facts.enhanced is None else [facts.store, facts.enhanced]
+    stores = [run.store] if run.enhanced is None else [run.store, run.enhanced]
+    of_class = class_colors(facts.labels())
     pictures = []
     for number, video_id in enumerate(video_ids):
         # Centered: features after a ReLU are all positive, so without centering nearly everything looks alike.
         config = TsmConfig(max_bins=_TSM_BINS, normalize="center")
-        view = tsm_view(stores, video_id, config, annotations_file=annotations_file)
-        text = f"Temporal self-similarity of {video_id}, before and after SoLa, and the target"
-        pictures.append(_save(draw_tsm(view), out, f"tsm-{number}", text))
+        view = tsm_view(stores, video_id, config, annotations_file=facts.annotations_file)
+        labels = sorted({segment.label for segment in view.segments})
+        colors = class_colors([*of_class, *(label for label in labels if label not in of_class)])
+        panels = []
+        for place, panel in enumerate(tsm_panels(view)):
+            with page_style():
+                figure = new_figure(4.4, 4.9, margin_inches=0.1)
+                draw_panel(figure, figure.subplots(), view, panel, colors)
+            text = f"Temporal self-similarity of {video_id}: {panel.title}"
+            panels.append(_save(figure, out, f"tsm-{number}-{place}", text, panel.title))
+        shown = {label: colors[label] for label in labels}
+        pictures.append(TsmPictures(video_id, panels, change_in_words(view), shown))
     return pictures
 
 
-def _save(figure: Figure, out: Path, name: str, text: str) -> Picture:
+def _save(figure: Figure, out: Path, name: str, text: str, title: str = "") -> Picture:
     file = f"{PICTURE_FOLDER}/{name}.svg"
     (out / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    save_figure(figure, [out / file])
-    return Picture(file, text)
+    save_for_page(figure, out / file)
+    return Picture(file, text, title)

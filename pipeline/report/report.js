@@ -1,65 +1,69 @@
 "use strict";
-// The page holds its data; each video's times come from a script of its own, loaded when a reader chooses the video.
-const data = JSON.parse(document.getElementById("data").textContent);
+// The list of videos and its filters. The page holds what the list shows; each video's times come from a script of its
+// own, loaded when a reader chooses the video: pages opened from disk may run scripts beside them, but not read files.
 const LISTED = 200; // entries of the list drawn at once
-const PICTURED = 40; // maximum number of lanes of detections
-const at = (id) => document.getElementById(id);
-const player = at("player");
 let chosen = null; // entry of the list
 let times = null; // data from the chosen video's script
 let listed = LISTED;
+let drawn = 0; // width of the timeline when it was drawn
+let afterLoading = null; // what to do when the chosen video's times are there
 
-const color = (place) => `hsl(${(place * 137.508) % 360} 65% 68%)`;
-const clock = (seconds) => {
-  const whole = Math.floor(seconds), rest = String(whole % 60).padStart(2, "0");
-  const minutes = Math.floor(whole / 60);
-  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
-};
-const element = (name, text, parent) => {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (parent) parent.append(made);
-  return made;
-};
 const filters = () => ({
   text: at("search").value.trim().toLowerCase(),
   place: at("class").value,
   subset: at("subset").value,
-  way: at("way").value,
+  ways: at("way").value === BOTH ? data.ways : [at("way").value],
   score: Number(at("score").value),
 });
 
 function passes(entry, f) {
   if (f.text && !entry.id.toLowerCase().includes(f.text)) return false;
   if (f.subset && entry.subset !== f.subset) return false;
-  const best = entry.best[f.way] || {};
-  return f.place === "" || f.place in entry.truth || (best[f.place] ?? -1) >= f.score;
+  return f.place === "" || f.place in entry.truth || f.ways.some((way) => ((entry.best[way] || {})[f.place] ?? -Infinity) >= f.score);
+}
+
+function listItem(entry) {
+  const item = document.createElement("li"), button = element("button", undefined, item);
+  button.type = "button";
+  if (entry === chosen) button.setAttribute("aria-current", "true");
+  if (entry.strip) {
+    const picture = element("img", undefined, button);
+    picture.loading = "lazy";
+    picture.alt = "";
+    picture.src = entry.strip;
+  }
+  element("span", entry.id, button);
+  const count = Object.values(entry.truth).reduce((sum, n) => sum + n, 0);
+  const facts = [entry.subset, entry.seconds === null ? "" : clock(entry.seconds, entry.seconds < 10 ? 1 : 0), count ? `${count} annotated` : ""];
+  const small = element("small", entry.failure ? `failed: ${entry.failure}` : facts.filter(Boolean).join(" · "), button);
+  if (entry.seen) {
+    small.append(" ");
+    element("b", "seen in training", small).className = "badge";
+  }
+  button.disabled = !entry.file;
+  button.addEventListener("click", () => choose(entry));
+  return item;
 }
 
 function drawList() {
   const f = filters(), found = data.videos.filter((entry) => passes(entry, f));
   at("count").textContent = `${found.length} of ${data.videos.length} videos`;
-  const items = found.slice(0, listed).map((entry) => {
-    const item = document.createElement("li"), button = element("button", entry.id, item);
-    button.type = "button";
-    if (entry === chosen) button.setAttribute("aria-current", "true");
-    const count = Object.values(entry.truth).reduce((sum, n) => sum + n, 0);
-    const facts = [entry.subset, entry.seconds === null ? "" : clock(entry.seconds), count ? `${count} annotated` : ""];
-    element("small", entry.failure ? `failed: ${entry.failure}` : facts.filter(Boolean).join(" · "), button);
-    button.disabled = !entry.file;
-    button.addEventListener("click", () => choose(entry));
-    return item;
-  });
-  at("list").replaceChildren(...items);
+  at("list").replaceChildren(...found.slice(0, listed).map(listItem));
   at("more").hidden = found.length <= listed;
 }
 
-function choose(entry) {
+function choose(entry, then = null) {
   chosen = entry;
   times = null;
+  afterLoading = then;
+  length = 0;
+  player.pause();
   drawList();
   at("video-id").textContent = entry.id;
-  at("timeline").replaceChildren();
+  at("seen").hidden = !entry.seen;
+  at("playhead").hidden = at("hint").hidden = at("keys").hidden = true;
+  for (const id of ["timeline", "strip", "axis"]) at(id).replaceChildren();
+  delete at("strip").dataset.shown;
   const script = document.createElement("script");
   script.src = entry.file;
   script.addEventListener("load", () => script.remove());
@@ -70,103 +74,76 @@ function choose(entry) {
 function showVideo(value) {
   if (!chosen || value.id !== chosen.id) return; // the reader has chosen another one since
   times = value;
-  at("player-note").hidden = true;
+  length = chosen.seconds;
+  tell(value.note || (value.address ? "" : "The place of this video is not known; its times are."));
   if (value.address) player.src = value.address;
   else player.removeAttribute("src");
-  drawTimeline();
+  draw();
+  if (afterLoading) afterLoading();
+  afterLoading = null;
 }
 
-function lanesOf(items) {
-  // Overlapping items lie in lanes below each other, each in the first free lane.
-  const ends = [];
-  return items.map((item) => {
-    let lane = ends.findIndex((end) => end <= item[0]);
-    if (lane < 0) lane = ends.length;
-    ends[lane] = item[1];
-    return lane;
-  });
+function tell(text) {
+  at("player-note").textContent = text;
+  at("player-note").hidden = !text;
 }
 
-function drawLanes(parent, items, kind) {
-  const lanes = lanesOf(items), box = element("div", undefined, parent), most = Math.max(1, ...lanes.map((n) => n + 1));
-  box.className = `lanes ${kind}`;
-  box.style.height = `${Math.min(most, PICTURED) * 1.4 + 0.3}rem`;
-  items.forEach(([start, end, place, score], index) => {
-    if (lanes[index] >= PICTURED) return;
-    const label = data.classes[place], button = element("button", label, box);
-    button.type = "button";
-    button.className = "segment";
-    button.style.left = `${(100 * start) / chosen.seconds}%`;
-    button.style.width = `${(100 * (end - start)) / chosen.seconds}%`;
-    button.style.top = `${lanes[index] * 1.4 + 0.15}rem`;
-    button.style.background = color(place);
-    if (score !== undefined) button.style.opacity = 0.45 + 0.55 * score;
-    button.title = `${label}, ${start.toFixed(2)} to ${end.toFixed(2)} s` + (score === undefined ? "" : `, score ${score.toFixed(3)}`);
-    button.dataset.start = start;
-    button.addEventListener("click", (event) => { event.stopPropagation(); seek(start); });
-  });
-}
-
-function drawTimeline() {
+function draw() {
   if (!times) return;
-  const f = filters(), timeline = at("timeline");
-  const ofClass = (item) => f.place === "" || item[2] === Number(f.place);
-  const truth = times.truth.filter(ofClass).sort((a, b) => a[0] - b[0]);
-  const found = (times.found[f.way] || []).filter((item) => ofClass(item) && item[3] >= f.score).sort((a, b) => b[3] - a[3]);
-  timeline.replaceChildren();
-  drawLanes(timeline, truth, "truth");
-  drawLanes(timeline, found, "found");
-  const axis = element("div", undefined, timeline);
-  axis.className = "axis";
-  for (let k = 0; k <= 4; k++) {
-    const mark = element("span", clock((chosen.seconds * k) / 4), axis);
-    mark.style.left = `${25 * k}%`;
-  }
-  const head = element("div", undefined, timeline);
-  head.id = "playhead";
+  const f = filters(), width = at("tracks").clientWidth;
+  drawn = width;
+  const left = drawLanes(at("timeline"), times, chosen, f, f.ways);
+  drawStrip(at("strip"), chosen.strip, width);
+  drawAxis(at("axis"), chosen.seconds, width);
+  const kinds = chosen.annotated ? "Framed: annotated. Below: found, with its score. " : "Found, with its score. ";
+  at("hint").textContent = kinds + (left ? `${left} more overlap these and are not drawn: raise the score.` : "")
+    + (times.copied ? " This is a small copy without sound, since browsers may not play the original." : "");
+  at("playhead").hidden = at("hint").hidden = at("keys").hidden = false;
   movePlayhead();
-  const places = [...new Set([...truth, ...found].map((item) => item[2]))].sort((a, b) => a - b);
-  at("legend").replaceChildren(...places.map((place) => {
-    const entry = document.createElement("span");
-    element("i", undefined, entry).style.background = color(place);
-    entry.append(data.classes[place]);
-    return entry;
-  }));
-  at("hint").hidden = false;
 }
 
-function seek(seconds) {
-  player.currentTime = seconds;
-  player.dataset.asked = seconds; // kept even if the file cannot be played
-  movePlayhead(seconds);
+function fillFilters() {
+  data.classes.forEach((label, place) => { element("option", label, at("class")).value = place; });
+  const subsets = [...new Set(data.videos.map((entry) => entry.subset).filter(Boolean))];
+  for (const subset of subsets) element("option", subset, at("subset")).value = subset;
+  at("subset-label").hidden = subsets.length < 2;
+  data.ways.forEach((way) => { element("option", way, at("way")).value = way; });
+  if (data.ways.length > 1) element("option", "side by side", at("way")).value = BOTH;
+  at("way-label").hidden = data.ways.length < 2;
+  const { low, high, start } = data.score, slider = at("score"), step = (high - low) / 200;
+  slider.min = low;
+  slider.max = high;
+  slider.step = step;
+  slider.value = low + Math.floor((start - low) / step) * step;
+  at("score-value").textContent = Number(slider.value).toFixed(2);
 }
 
-function movePlayhead(seconds = player.currentTime) {
-  const head = at("playhead");
-  if (head && chosen) head.style.left = `${Math.min(100, (100 * seconds) / chosen.seconds)}%`;
-}
-
-at("timeline").addEventListener("click", (event) => {
-  if (!times) return;
-  const box = at("timeline").getBoundingClientRect();
-  seek(((event.clientX - box.left) / box.width) * chosen.seconds);
-});
-player.addEventListener("timeupdate", () => movePlayhead());
-player.addEventListener("error", () => { at("player-note").hidden = !player.hasAttribute("src"); });
-
-data.classes.forEach((label, place) => { element("option", label, at("class")).value = place; });
-for (const subset of new Set(data.videos.map((entry) => entry.subset).filter(Boolean))) element("option", subset, at("subset")).value = subset;
-data.ways.forEach((way) => { element("option", way, at("way")).value = way; });
-at("way-label").hidden = data.ways.length === 0;
+fillFilters();
 for (const id of ["search", "class", "subset", "way", "score"]) {
   at(id).addEventListener("input", () => {
     listed = LISTED;
     at("score-value").textContent = Number(at("score").value).toFixed(2);
     drawList();
-    drawTimeline();
+    draw();
   });
 }
 at("more").addEventListener("click", () => { listed += LISTED; drawList(); });
+player.addEventListener("error", () => {
+  if (player.hasAttribute("src")) tell(`This browser cannot play the file: it may have moved. ${times && times.note ? times.note : ""} The times are still right.`);
+});
+new ResizeObserver(() => {
+  if (at("tracks").clientWidth !== drawn) draw();
+}).observe(at("tracks"));
+for (const button of document.querySelectorAll(".moment")) {
+  button.addEventListener("click", () => {
+    const { number, start, end } = button.dataset;
+    choose(data.videos[number], () => playPart(Number(start), Number(end)));
+    at("videos").scrollIntoView();
+  });
+}
+// Training videos stand last: the first with something to see is one that the head does not know.
+const first = data.videos.find((entry) => entry.file && Object.keys(entry.truth).length)
+  || data.videos.find((entry) => entry.file && Object.values(entry.best).some((best) => Object.keys(best).length))
+  || data.videos.find((entry) => entry.file);
 drawList();
-const first = data.videos.find((entry) => entry.file && Object.keys(entry.truth).length) || data.videos.find((entry) => entry.file);
 if (first) choose(first);

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from pipeline.annotations.segments import Detection, Segment
-from pipeline.report.facts import RunFacts
+from pipeline.report.facts import ReportFacts
+from pipeline.report.media import Media
 from pipeline.report.text import script_json
 
 VIDEO_FOLDER = "videos"
@@ -24,97 +25,103 @@ class VideoEntry(TypedDict):
 
     Keys:
         file: its script; None for a failed video.
+        strip: the picture of its thumbnails; empty without.
+        annotated: whether the annotations have it, perhaps without segments.
         truth: number of segments by class index.
         best: best score by class index, of each way.
+        seen: whether the head was trained on it.
         failure: "kind: reason" of a failed video, otherwise None.
     """
 
     id: str
     file: str | None
+    strip: str
     subset: str
     seconds: float | None
     rows: int
+    annotated: bool
     truth: dict[int, int]
     best: dict[str, dict[int, float]]
+    seen: bool
     failure: str | None
 
 
-def video_entries(facts: RunFacts) -> list[VideoEntry]:
-    """Return an entry for each video, in the order of their ids."""
-    places = class_places(facts)
+def video_entries(facts: ReportFacts, media: Mapping[str, Media]) -> list[VideoEntry]:
+    """Return an entry for each video, in the order of the facts."""
+    places = {label: place for place, label in enumerate(facts.labels())}
     entries: list[VideoEntry] = []
-    for number, video_id in enumerate(sorted({*facts.store.ids(), *facts.failures}), start=1):
-        sidecar = facts.store.sidecar(video_id)
-        failure = facts.failures.get(video_id)
-        truth = _truth(facts, video_id)
-        annotated = facts.annotations.videos.get(video_id) if facts.annotations else None
+    for number, video in enumerate(facts.videos, start=1):
+        seconds = _seconds(facts, video.id, video.seconds or media.get(video.id, Media()).seconds)
         entries.append(
             {
-                "id": video_id,
-                "file": f"{VIDEO_FOLDER}/{number}.js" if sidecar else None,
-                "subset": annotated.subset if annotated else "",
-                "seconds": round(sidecar["duration_seconds"], _DIGITS) if sidecar else None,
-                "rows": sidecar["shape"][0] if sidecar else 0,
-                "truth": _counts(truth, places),
-                "best": {way: _best(found.get(video_id, []), places) for way, found in facts.detections.items()},
-                "failure": f"{failure.get('kind')}: {failure.get('reason')}" if failure and not sidecar else None,
+                "id": video.id,
+                "file": None if video.failure or seconds is None else f"{VIDEO_FOLDER}/{number}.js",
+                "strip": media.get(video.id, Media()).strip,
+                "subset": facts.subset(video.id),
+                "seconds": None if seconds is None else round(seconds, _DIGITS),
+                "rows": video.rows,
+                "annotated": facts.annotations is not None and video.id in facts.annotations.videos,
+                "truth": _counts(facts.truth(video.id), places),
+                "best": {way: _best(found.get(video.id, []), places) for way, found in facts.detections.items()},
+                "seen": video.seen_in_training,
+                "failure": video.failure or (None if seconds is not None else "its duration is not known"),
             }
         )
     return entries
 
 
-def class_places(facts: RunFacts) -> dict[str, int]:
-    """Return the index of each class: those of the annotations in order, then those that only detections have."""
-    labels = list(facts.annotations.labels) if facts.annotations else []
-    found = {d.label for videos in facts.detections.values() for items in videos.values() for d in items}
-    return {label: place for place, label in enumerate([*labels, *sorted(found - set(labels))])}
+def _seconds(facts: ReportFacts, video_id: str, known: float | None) -> float | None:
+    """Return the duration, or else the end of the last segment or detection; None if there is none."""
+    if known:
+        return known
+    found = [d.segment[1] for way in facts.detections.values() for d in way.get(video_id, ())]
+    return max([*found, *(segment.segment[1] for segment in facts.truth(video_id))], default=0.0) or None
 
 
-def write_timelines(facts: RunFacts, out: Path, entries: list[VideoEntry], *, max_detections: int) -> None:
+def write_timelines(
+    facts: ReportFacts, out: Path, entries: list[VideoEntry], media: Mapping[str, Media], *, max_detections: int
+) -> None:
     """Write the script of each video into `out`.
 
     Args:
-        facts: of the run.
+        facts: of the report.
         out: the report's folder.
         entries: of `video_entries`.
+        media: of `make_media`.
         max_detections: maximum for one video and way; the best are kept.
     """
     (out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     for old in (out / VIDEO_FOLDER).glob("*.js"):
         old.unlink()
-    places = class_places(facts)
-    for entry in entries:
+    places = {label: place for place, label in enumerate(facts.labels())}
+    for video, entry in zip(facts.videos, entries, strict=True):
         if entry["file"] is None:
             continue
-        video_id = entry["id"]
-        sidecar = facts.store.sidecar(video_id) or {}
+        made = media.get(video.id, Media())
         value = {
-            "id": video_id,
-            "address": _address(sidecar.get("source", {}).get("path"), out),
-            "truth": [_item(segment, places) for segment in _truth(facts, video_id)],
+            "id": video.id,
+            "address": made.copy or _address(video.path, out),
+            "note": made.note,
+            "copied": bool(made.copy),
+            "truth": [_item(segment, places) for segment in facts.truth(video.id)],
             "found": {
-                way: [[*_item(d, places), round(d.score, 4)] for d in found.get(video_id, [])[:max_detections]]
+                way: [[*_item(d, places), round(d.score, 4)] for d in found.get(video.id, [])[:max_detections]]
                 for way, found in facts.detections.items()
             },
         }
         (out / entry["file"]).write_text(f"showVideo({script_json(value)});\n", encoding="utf-8")
 
 
-def _address(path: str | None, out: Path) -> str | None:
+def _address(path: Path | None, out: Path) -> str | None:
     """Return the video's address for the page: relative if both lie in one place, so that they can move together."""
     if path is None:
         return None
-    video, page = Path(path), out.resolve()
-    shared = Path(os.path.commonpath([video, page])) if video.is_absolute() else page
+    video, page = path.absolute(), out.resolve()
+    shared = Path(os.path.commonpath([video, page]))
     if shared == Path(shared.anchor):
         return video.as_uri()
     steps = Path(os.path.relpath(video, page)).parts
     return "/".join(".." if step == ".." else Path("/", step).as_uri().removeprefix("file:///") for step in steps)
-
-
-def _truth(facts: RunFacts, video_id: str) -> tuple[Segment, ...]:
-    annotated = facts.annotations.videos.get(video_id) if facts.annotations else None
-    return tuple(annotated.segments) if annotated else ()
 
 
 def _item(item: Segment | Detection, places: Mapping[str, int]) -> list[float]:

@@ -188,7 +188,7 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
     history = [asdict(record) for record in result.history]
     if team.is_first:
         write_json(fitted.parent / HISTORY_FILE, history)
-        save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
+        save_figure(draw_curve(history), [fitted.parent / name for name in CURVE_FILES])
         _publish_module(fitted, result.module, config, origin)
     job.summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     job.summary.history = history

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.annotations.detections import read_detections
-from pipeline.annotations.segments import Segment
+from pipeline.annotations.segments import Detection, Segment
 from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
 from pipeline.metrics.error_analysis import ErrorAnalysis, analyse_errors
@@ -30,7 +30,7 @@ from pipeline.metrics.map import (
 from pipeline.metrics.proposals import RecallResult, average_recall
 from pipeline.metrics.protocols import AMBIGUOUS_LABEL, Protocol, find_protocol
 from pipeline.storage.read_files import read_json, read_text
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Evaluation:
         videos: number of videos in it.
         notes: for the user, on how detections and ground truth match.
         recall, lengths, errors: with --diagnose; else None.
+        truth, found: the segments and detections that were compared, by video id.
     """
 
     results: dict[str, MapResult]
@@ -52,6 +53,8 @@ class Evaluation:
     recall: RecallResult | None = None
     lengths: LengthResult | None = None
     errors: ErrorAnalysis | None = None
+    truth: Mapping[str, Sequence[Segment]] = field(default_factory=dict, repr=False)
+    found: Mapping[str, Sequence[Detection]] = field(default_factory=dict, repr=False)
 
     def text(self) -> str:
         """Return one line: the average mAP of each threshold set."""
@@ -101,8 +104,9 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     found = {i: rows for i, rows in detections.items() if i not in blocked}
     if not truth.keys() & found.keys():
         raise PipelineError(
-            f"none of the {len(detections)} videos in {detections_file} ({_some(detections)}) is in subset "
-            f"{config.subset!r} of {annotations_file} ({_some(truth)}); choose another --subset, or make the ids agree"
+            f"none of the {len(detections)} videos in {detections_file} ({first_of(sorted(detections))}) is in subset "
+            f"{config.subset!r} of {annotations_file} ({first_of(sorted(truth))}); choose another --subset, or make "
+            "the ids agree"
         )
     if not any(truth.values()):
         raise PipelineError(
@@ -115,7 +119,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     notes = [*annotations.problems, *_notes(videos, found, results["activitynet"], protocol)]
     if left_out := blocked & chosen.videos.keys():
         notes.append(f"{counted(len(left_out), 'blocked video', 'is', 'are')} left out")
-    evaluation = Evaluation(results, config.subset, len(truth), notes)
+    evaluation = Evaluation(results, config.subset, len(truth), notes, truth=truth, found=found)
     if config.diagnose:
         bounds = _length_bounds(truth)
         evaluation.recall = average_recall(truth, found, protocol=config.protocol)
@@ -161,10 +165,6 @@ def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
         raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
     names = {name.removeprefix("v_") for name in listed}
     return {video for video in videos if video.removeprefix("v_") in names}
-
-
-def _some(ids: Collection[str], limit: int = 3) -> str:
-    return ", ".join(sorted(ids)[:limit]) + (", …" if len(ids) > limit else "")
 
 
 def _ambiguous(video: VideoAnnotations, protocol: Protocol) -> Sequence[Segment]:

@@ -58,6 +58,12 @@ def locate_like(store: FeatureStore, marked: Sequence[str], *, report: Report = 
     return found, usable.failed
 
 
+def best_of_each(found: Found, *, min_score: float, most: int | None) -> Found:
+    """Return the detections of each video that reach a score, best first, at most so many."""
+    good = {i: [one for one in of if one.score >= min_score] for i, of in found.items()}
+    return {i: sorted(of, key=lambda one: -one.score)[:most] for i, of in good.items()}
+
+
 def rows_in(example: Example, sequence: FeatureSequence) -> slice:
     """Return the rows whose centers lie in a stretch; the one in its middle if it is too short for any.
 

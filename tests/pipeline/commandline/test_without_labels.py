@@ -72,9 +72,9 @@ def test_localize_by_example_keeps_features_beside_the_result(videos, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["localize", "s", "--out", "d.json"], "give --model, or --like to find what resembles a marked stretch"),
-        (["localize", "s", "--out", "d.json", "--model", "m", "--like", "a@1-2"], "and not both"),
-        (["localize", "s", "--out", "d.txt", "--like", "a@1-2"], "--out must end in .json or .csv"),
+        (["localize", "s", "--out", "d.json"], "--like VIDEO@START-END"),
+        (["localize", "s", "--out", "d.json", "--model", "m", "--like", "a@1-2"], "--model has no effect with --like"),
+        (["localize", "s", "--out", "d.txt", "--like", "a@1-2"], "--out must end in .json or "),
         (["localize", "s", "--out", "d.json", "--like", "x@1-2"], "no video 'x' among the 1 given; nearest: a"),
         (
             ["localize", "s", "--out", "d.json", "--like", "a@1-2", "--video-scores", "v"],
