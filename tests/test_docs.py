@@ -30,6 +30,7 @@ ORDER = (
     "getting-started",
     "your-data",
     "no-labels-yet",
+    "without-labels",
     "encoders",
     "sola",
     "heads-and-metrics",
@@ -115,10 +116,11 @@ def small(line: str) -> list[str]:
     """The words of a documented command, with what keeps it small."""
     for shown, instead in OTHER_ENCODERS.items():
         line = line.replace(shown, instead)
-    words = [Path("ID").read_text() if word == "ID" else word for word in shlex.split(line)]
+    words = [re.sub(r"\AID\b", Path("ID").read_text(), word) for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
-    if (words[0] == "extract" and "--encoder" not in words) or words[:2] == ["localize", "new_video.mp4"]:
-        extra += shlex.split(ENCODER)
+    encodes = words[0] == "extract" or words[:2] == ["segment", "videos/"]
+    if (encodes and "--encoder" not in words) or words[:2] == ["localize", "new_video.mp4"]:
+        extra += [*shlex.split(ENCODER), *(SMALL["extract"] if words[0] == "segment" else [])]
     return [*words, *extra]
 
 

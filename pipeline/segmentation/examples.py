@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePath
 
+from pipeline.annotations.tools.names import seconds_of
 from pipeline.errors import PipelineError
 
 _FORM = re.compile(r"(?P<name>.+)@(?P<start>[0-9:.]+)-(?P<end>[0-9:.]+)", re.DOTALL)
-_TIME = re.compile(r"(?:(?:(?P<hours>[0-9]+):)?(?P<minutes>[0-9]{1,2}):)?(?P<seconds>[0-9]+(?:\.[0-9]*)?)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _video_id(name: str, ids: Collection[str]) -> str | None:
 
 
 def _seconds(time: str, text: str) -> float:
-    parts = _TIME.fullmatch(time)
-    if parts is None:
+    seconds = seconds_of(time)
+    if isinstance(seconds, str):
         raise PipelineError(f"like {text!r}: a time must be seconds, mm:ss or hh:mm:ss, got {time!r}")
-    return 3600 * int(parts["hours"] or 0) + 60 * int(parts["minutes"] or 0) + float(parts["seconds"])
+    return seconds

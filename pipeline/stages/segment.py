@@ -26,7 +26,6 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 
 ANNOTATIONS_NAME = "annotations.json"
-_VALIDATION_EVERY = 5  # one video of five is for validation
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,15 @@ def segment(store: FeatureStore, config: SegmentConfig, *, report: Report = sile
 
 def write_segments(out: Path, found: Segmented, store: FeatureStore, config: SegmentConfig) -> Path:
     """Write the annotations and what is known of the kinds; return the file of the annotations."""
-    ids = sorted(found.videos)
     videos = {
         video_id: VideoAnnotations(
             id=video_id,
-            subset="validation" if number % _VALIDATION_EVERY == _VALIDATION_EVERY - 1 else "training",
+            subset="training",
             duration=found.durations[video_id],
             fps=None,
             segments=tuple(Segment(one.segment, label_of(one.kind)) for one in found.videos[video_id]),
         )
-        for number, video_id in enumerate(ids)
+        for video_id in sorted(found.videos)
     }
     labels = tuple(label_of(kind) for kind in range(1, found.kinds + 1))
     out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -64,10 +65,10 @@ def draw_videos(found: Segmented, store: FeatureStore, out: Path, *, most: int, 
     labels = [label_of(kind) for kind in range(1, found.kinds + 1)]
     (out / "self_similarity").mkdir(parents=True, exist_ok=True)
     for number, video_id in enumerate(ids):
-        (tsm,) = tsm_view([store], video_id, TsmConfig(max_bins=_BINS, normalize="center")).tsms
-        segments = [Segment(one.segment, label_of(one.kind)) for one in found.videos[video_id]]
+        view = tsm_view([store], video_id, TsmConfig(max_bins=_BINS, normalize="center"))
+        segments = tuple(Segment(one.segment, label_of(one.kind)) for one in found.videos[video_id])
         file = out / "self_similarity" / f"{file_name_of(video_id)}.png"
-        save_figure(draw_segments(video_id, tsm, segments, labels), [file])
+        save_figure(draw_segments(replace(view, segments=segments), labels), [file])
         report((number + 1) / len(ids), f"{number + 1}/{len(ids)} self-similarities")
     more = len(found.videos) - len(ids)
     return [f"{counted(more, 'video')} not drawn; --max-pictures draws more"] if more and most else []

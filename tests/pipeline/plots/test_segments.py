@@ -1,5 +1,7 @@
 """Pictures of segments found without labels."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.annotations.segments import Segment
@@ -13,14 +15,15 @@ from tests.stores import make_store
 
 def test_boundaries_are_drawn_and_a_label_keeps_its_color(tmp_path):
     rows = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], 6)]
-    (tsm,) = tsm_view([make_store(tmp_path / "s", {"a": rows})], "a", TsmConfig()).tsms
+    view = tsm_view([make_store(tmp_path / "s", {"a": rows})], "a", TsmConfig())
     labels = ["kind 1", "kind 2", "kind 3"]
     bounds = [(0.0, 3.25), (3.25, 6.25), (6.25, 9.0)]
-    all_kinds = draw_segments("a", tsm, [Segment(b, k) for b, k in zip(bounds, labels, strict=True)], labels)
+    segments = tuple(Segment(bound, label) for bound, label in zip(bounds, labels, strict=True))
+    all_kinds = draw_segments(replace(view, segments=segments), labels)
     lines = {tuple(line.get_xdata()) for line in all_kinds.axes[0].lines}
     assert {(3.25, 3.25), (6.25, 6.25)} <= lines
     assert (0.0, 0.0) not in lines
-    one_kind = draw_segments("$a$", tsm, [Segment((0.0, 9.0), "kind 3")], labels)
+    one_kind = draw_segments(replace(view, video_id="$a$", segments=(Segment((0.0, 9.0), "kind 3"),)), labels)
 
     def colors(figure):
         (legend,) = figure.legends
