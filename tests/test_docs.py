@@ -30,6 +30,7 @@ ORDER = (
     "getting-started",
     "your-data",
     "no-labels-yet",
+    "without-labels",
     "encoders",
     "sola",
     "heads-and-metrics",
@@ -116,11 +117,13 @@ def small(line: str) -> list[str]:
     """The words of a documented command, with what keeps it small."""
     for shown, instead in OTHER_ENCODERS.items():
         line = line.replace(shown, instead)
-    words = [Path("ID").read_text() if word == "ID" else word for word in shlex.split(line)]
+    words = [re.sub(r"\AID\b", Path("ID").read_text(), word) for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
-    encodes = words[0] == "extract" or words[:2] in (["localize", "new_video.mp4"], ["localize", "videos/"])
+    encodes = words[0] == "extract" or words[:2] in (
+        ["localize", "new_video.mp4"], ["localize", "videos/"], ["segment", "videos/"]
+    )  # fmt: skip
     if encodes and "--encoder" not in words:
-        extra += shlex.split(ENCODER)
+        extra += [*shlex.split(ENCODER), *(SMALL["extract"] if words[0] == "segment" else [])]
     return [*words, *extra]
 
 

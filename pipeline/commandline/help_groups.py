@@ -23,6 +23,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.segmentation.config import SegmentConfig
 from pipeline.showing.config import ShowConfig
 from sola.config import SolaConfig
 
@@ -39,6 +40,7 @@ COMMON_OPTIONS: dict[type, str] = {
     LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
+    SegmentConfig: "kinds boundary_price max_pictures",
     ShowConfig: "min_score labels max_per_video max_per_label cut",
     ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
@@ -65,6 +67,7 @@ EXAMPLES = {
     "show": "show detections.json --as clips --videos videos/",
     "run": "run --videos videos/ --annotations annotations.json --out results/",
     "report": "report results/",
+    "segment": "segment videos/ --out segments/",
     "plan": "plan videos/ --machines 1 8 64",
     "status": "status features/ --watch",
     "verify": "verify features/ --deep",

@@ -103,6 +103,7 @@ def localize(
     /,
     *,
     model: Path | None = None,
+    like: list[str] | None = None,
     out: Path,
     query: list[str] | None = None,
     background: str | None = None,
@@ -110,11 +111,14 @@ def localize(
     report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
-    """Locate actions in raw videos (without writing features) or in a feature store.
+    """Locate actions in raw videos (without writing features) or in a feature store: by a model or by example.
 
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
+        like: In place of a model: find what resembles a marked stretch, VIDEO@START-END or LABEL=VIDEO@START-END
+            (run.mp4@12.5-14.0; seconds or mm:ss.s), one or more. Features of videos are kept beside OUT; for other
+            settings than those here, `extract` first and give the store.
         query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
             or SigLIP, or a store of its features. A baseline without any training.
         background: With --query: what the rest of a video shows, in words.
@@ -128,7 +132,10 @@ def localize(
         report: Also write a report into this folder: the videos with their detections, as `report` does.
     """
     from pipeline.commandline.commands import run_localize
+    from pipeline.commandline.without_labels import run_like
 
+    if like:
+        return run_like(videos_or_store, like, out, settings, report_folder=report)
     return run_localize(
         videos_or_store, model, out, video_scores, settings, report_folder=report, query=query, background=background
     )
