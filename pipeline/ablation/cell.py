@@ -21,7 +21,7 @@ from pipeline.ablation.plan import Cell
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, SolaPipelineError
-from pipeline.stages.enhance import HISTORY_FILE, enhance_store
+from pipeline.stages.enhance import GAUGE_FILE, HISTORY_FILE, enhance_store
 from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
@@ -159,12 +159,19 @@ def _map_of(evaluation: Path) -> dict[str, float]:
 
 
 def _gain_of(fitted_in: Path) -> dict[str, float]:
-    """Return the gain of the fit in that folder (see `sola.diagnostics.gain`); empty if it has no training curve."""
+    """Return the gain of the fit in that folder (see `sola.diagnostics.gain`), and those of its features.
+
+    Empty if the folder has no training curve.
+    """
     if not (fitted_in / HISTORY_FILE).is_file():
         return {}
     curve = [StepRecord(**record) for record in read_json(fitted_in / HISTORY_FILE, what="history of a fit")]
     share = gain(curve)
-    return {} if share is None else {"gain": share}
+    scores = {} if share is None else {"gain": share}
+    if (fitted_in / GAUGE_FILE).is_file():
+        gauge = read_json(fitted_in / GAUGE_FILE, what="gauge of a fit")
+        scores |= {name: gauge[name] for name in ("gain_before", "gain_features") if gauge[name] is not None}
+    return scores
 
 
 def _remove_features(enhanced: Path) -> None:

@@ -60,6 +60,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from pipeline.store.feature_store import MODULE_FILE, FeatureStore
     from sola.diagnostics import at_end
     from sola.distributed import joined_team
+    from sola.gauge_text import gauge_lines
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
@@ -76,6 +77,9 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
         losses = [record["loss"] for record in summary.history]
         gate = f"{GATES[settings.gate]} {summary.history[-1]['gate']:.4f}" if settings.gate != "open" else GATES["open"]
         say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, {gate}")
+    if summary.gauge is not None:
+        for line in [*gauge_lines(summary.gauge), summary.verdict()]:
+            say(line)
     if reference is not None:
         say(f"written: {reference}; in the authors' YAML: {export_reference(out / MODULE_FILE, reference)}")
     return 0

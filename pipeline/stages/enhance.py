@@ -6,6 +6,7 @@ Then every sequence goes through it once: same ids, same shapes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -33,27 +34,38 @@ from sola.distributed import ALONE, Team
 from sola.enhance import enhance
 from sola.files import load_module, write_module
 from sola.fit import fit
+from sola.gauge_text import before_line, verdict
 from sola.module import SolaModule
 from sola.reference_checkpoint import is_safetensors, load_reference, save_reference
 
 HISTORY_FILE = "sola_history.json"
+GAUGE_FILE = "sola_gauge.json"
 CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
+BESIDE = (MODULE_FILE, HISTORY_FILE, GAUGE_FILE, *CURVE_FILES)
 _CHECKPOINT_FILE = ".sola_checkpoint"
 
 
 @dataclass
 class EnhanceSummary:
-    """Number of sequences enhanced now, and before; where the module comes from; notes for the user."""
+    """Number of sequences enhanced now, and before; where the module comes from; notes for the user.
+
+    `history` is the curve of a fit, `gauge` what it won (`sola.gauge.Gauge.as_json`), None for a module without it.
+    """
 
     done: int = 0
     skipped: int = 0
     module: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+    gauge: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """Return one line of counts."""
         return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
+
+    def verdict(self) -> str:
+        """Return one sentence on what the fit won; empty for a module without a gauge."""
+        return "" if self.gauge is None else verdict(self.gauge)
 
 
 def enhance_store(
@@ -94,7 +106,7 @@ def enhance_store(
     # The files of the first process are there now; another machine may see them later.
     sha256 = team.broadcast(sha256_of_file(job.fitted) if team.is_first else "")
     sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
-    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
+    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside=BESIDE)
     if team.is_first:
         _checkpoint_file(out).unlink(missing_ok=True)
     _enhance_all(job, module, store)
@@ -168,6 +180,7 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
         if differing := _differences(earlier, config):
             raise PipelineError(f"{fitted} was fitted with other settings ({differing}); choose another --out")
         job.summary.module = f"fitted before ({fitted})"
+        job.summary.gauge = _gauge_of(extra)
         return module, earlier
     fitted.parent.mkdir(parents=True, exist_ok=True)
     sequences = StoreSource(source)
@@ -179,6 +192,9 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
         config,
         channels=source.spec.channels,
         checkpoint=_checkpoint_file(fitted.parent),
+        on_start=lambda losses: job.note(
+            before_line(losses.gain(losses.before), losses.constant, losses.least, losses.before)
+        ),
         on_step=lambda record, steps: job.report(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
@@ -187,12 +203,27 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
     )
     history = [asdict(record) for record in result.history]
     if team.is_first:
+        assert result.gauge is not None, "the fit is finished, and this process is the first"
+        gauge = result.gauge.as_json()
         write_json(fitted.parent / HISTORY_FILE, history)
-        save_figure(draw_curve(history, gate=config.gate), [fitted.parent / name for name in CURVE_FILES])
-        _publish_module(fitted, result.module, config, origin)
+        write_json(fitted.parent / GAUGE_FILE, {**gauge, "verdict": verdict(gauge)})
+        figure = draw_curve(history, gate=config.gate, gauge=gauge)
+        save_figure(figure, [fitted.parent / name for name in CURVE_FILES])
+        _publish_module(fitted, result.module, config, {**origin, "gauge": json.dumps(gauge)})
+        job.summary.gauge = gauge
     job.summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     job.summary.history = history
     return result.module, config
+
+
+def _gauge_of(extra: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what a module's file says about its fit; None for files of other programs and of versions before 0.3."""
+    try:
+        gauge = json.loads(extra.get("gauge", "null"))
+        verdict(gauge)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(gauge)
 
 
 def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, origin: dict[str, str]) -> None:
@@ -234,6 +265,7 @@ def _take_module(job: _Job, path: Path, settings: SolaConfig) -> tuple[SolaModul
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
         )
     job.summary.module = f"taken from {path}"
+    job.summary.gauge = _gauge_of(extra)
     if job.team.is_first:
         if not fitted.exists():
             _publish_module(fitted, module, config, extra)

@@ -120,7 +120,7 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Pat
     def work() -> str:
         with progress("sola", total=1) as report:
             _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
-        return summary.text()
+        return "; ".join(filter(None, [summary.text(), summary.verdict()]))
 
     given = [store.fingerprint(), stored_settings(config.sola), *([sha256_of_file(module)] if module else [])]
     stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))

@@ -34,7 +34,8 @@ from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import Batch, TrainItem, random_crop
 from sola.config import SolaConfig
 from sola.device import resolve_precision
-from sola.fit_state import FitState, Scale, batch_loss, new_fit_state
+from sola.fit_state import FitState, Scale, new_fit_state
+from sola.fit_step import batch_loss
 from sola.module import SolaModule
 from sola.sampling import WindowBatch, draw_epoch, lengths_of, read_windows
 from sola.similarity import similarity_loss

@@ -13,7 +13,8 @@ from sola.diagnostics import data_warnings, effective_rank, fit_warnings, spread
 from sola.enhance import enhance_array
 from sola.errors import SolaError
 from sola.fit import StepRecord, fit
-from sola.fit_state import batch_loss, new_fit_state
+from sola.fit_state import new_fit_state
+from sola.fit_step import batch_loss
 from sola.input_target import input_aware_target
 from sola.module import initial_networks
 from sola.sampling import WindowBatch
