@@ -13,6 +13,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Gate = Literal["tanh", "linear", "open"]
 Normalization = Literal["none", "center", "standardize", "whiten"]
 SolaPreset = Literal["hacs"]
+FilterName = Literal["mean3", "mean5", "bilateral", "linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,11 @@ class SolaConfig:
         """The compared positions of a window."""
         first, stride = self.first_position, self.position_stride
         return tuple(range(first, first + self.tsm_size * stride, stride))
+
+    @property
+    def receptive_snippets(self) -> int:
+        """The number of snippets that an output of the module depends on."""
+        return 1 + sum(dilation * (size - 1) for size, dilation in zip(self.kernel_sizes, self.dilations, strict=True))
 
     def at_scale(self, factor: int) -> "SolaConfig":
         """The configuration with `factor` times the stride, and a window that is longer by as much."""

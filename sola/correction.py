@@ -50,7 +50,7 @@ def measure_correction(
     """
     radius = module.receptive_radius
     random = np.random.default_rng([seed, 0])
-    inputs = _stretches(source, lengths, radius, random)
+    inputs = draw_stretches(source, lengths, radius, random)
     if not inputs:
         return None
     corrections = [_correction(module, rows) for rows in inputs]
@@ -67,8 +67,17 @@ def measure_correction(
     )
 
 
-def _stretches(source: FeatureSource, lengths: np.ndarray, radius: int, random: np.random.Generator) -> list[Tensor]:
-    """Return consecutive rows [n + 2 * radius, C] of each video of the sample, in random order."""
+def draw_stretches(
+    source: FeatureSource, lengths: np.ndarray, radius: int, random: np.random.Generator
+) -> list[Tensor]:
+    """Return consecutive rows [n + 2 * radius, C] of each of some videos, in random order, float32.
+
+    Args:
+        source: feature sequences.
+        lengths: [V] int64, their snippets; shorter ones than 2 * radius + 1 are left out.
+        radius: rows beside the n that count.
+        random: of the choice.
+    """
     videos = random.permutation(np.flatnonzero(lengths > 2 * radius))[:MOST_VIDEOS]
     if len(videos) == 0:
         return []

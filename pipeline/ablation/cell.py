@@ -22,6 +22,7 @@ from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.stages.enhance import GAUGE_FILE, HISTORY_FILE, enhance_store
+from pipeline.stages.filter_store import filter_store
 from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
@@ -56,9 +57,15 @@ def work_cell(
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
     # Without annotations there is no head to train.
-    config = replace(cell.config, out=folder, baseline=False, annotations=annotations if cell.config.use_head else None)
+    config = replace(
+        cell.config, out=folder, baseline=False, filters=(), annotations=annotations if cell.config.use_head else None
+    )
+    if cell.config.filter is not None:
+        width = max(3, config.sola.receptive_snippets)
+        store, _ = filter_store(store, folder / "filtered", cell.config.filter, width=width)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
-    result = probe([_seen_by_head(config, store)], annotations, cell.config.linear_probe)
+    probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
+    result = probe([_seen_by_head(config, store)], annotations, probed)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
     scores["majority"] = result.stores[0].scores.majority
     for evaluation in evaluations.values():
@@ -77,6 +84,7 @@ def work_cell(
     )
     if not keep_features:
         _remove_features(folder / "enhanced")
+        shutil.rmtree(folder / "filtered", ignore_errors=True)
     return scores
 
 

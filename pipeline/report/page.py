@@ -202,11 +202,11 @@ def _data_set_tables(facts: RunFacts) -> list[Table]:
 def _linear_table(facts: RunFacts) -> Table | None:
     if facts.linear is None:
         return None
-    header = ["measure", *("with SoLa" if store.sola else "without SoLa" for store in facts.linear.stores)]
+    ways = [store.view or (WITH if store.sola else "without SoLa") for store in facts.linear.stores]
     train, test = facts.linear.videos
     seeds = len(facts.linear.config.seeds)
     title = f"Foreground against background, {train} videos to learn from, {test} to test on, {seeds} seeds, %"
-    return Table(title, header, [list(row) for row in probe_rows(facts.linear)])
+    return Table(title, ["measure", *ways], [list(row) for row in probe_rows(facts.linear)])
 
 
 def _map_tables(way: str, evaluation: Evaluation) -> list[Table]:

@@ -7,7 +7,7 @@ Then every sequence goes through it once: same ids, same shapes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,18 @@ from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.progress import Report, silent
+from pipeline.stages.enhanced_store import enhance_sequences, refuse_as_source
 from pipeline.storage.atomic_files import partial_path, publish_new, write_json
 from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
-from pipeline.store.sequence import FeatureSequence, chunks_of, video_details
 from pipeline.store.window_source import StoreSource
 from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_to_dict
 from sola.diagnostics import data_warnings
 from sola.distributed import ALONE, Team
-from sola.enhance import enhance
 from sola.files import load_module, write_module
 from sola.fit import fit
 from sola.gauge_text import before_line, verdict
@@ -93,12 +92,7 @@ def enhance_store(
     Raises:
         PipelineError, SolaError: there is nothing to fit on, `out` holds something else, or the module does not fit.
     """
-    if source.spec.sola is not None:
-        raise PipelineError(f"{source.path} is already enhanced; give the store that `extract` wrote")
-    if not source.ids():
-        raise PipelineError(f"{source.path} has no features yet; run `extract` first")
-    if out.resolve() == source.path.resolve():
-        raise PipelineError(f"--out must be another folder than the store itself, got {out}")
+    refuse_as_source(source, out)
     job = _Job(source, out, report, on_note, team)
     if team.is_first:
         remove_abandoned(_checkpoint_file(out).parent)
@@ -109,7 +103,9 @@ def enhance_store(
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside=BESIDE)
     if team.is_first:
         _checkpoint_file(out).unlink(missing_ok=True)
-    _enhance_all(job, module, store)
+    job.summary.done, job.summary.skipped = enhance_sequences(
+        source, store, module, report=report, note=job.note, team=team
+    )
     return store, job.summary
 
 
@@ -138,32 +134,6 @@ class _Job:
 def _checkpoint_file(out: AnyPath) -> Path:
     """Return the checkpoint of an unfinished fit: in `out`, or on this machine if `out` is remote."""
     return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
-
-
-def _enhance_all(job: _Job, module: SolaModule, store: FeatureStore) -> None:
-    """Enhance this process's share of the sequences, and count those of all processes."""
-    source, summary, team = job.source, job.summary, job.team
-    ids = team.broadcast(source.ids())[team.rank :: team.size]
-
-    def to_do() -> Iterator[str]:
-        for video_id in ids:
-            if _is_enhanced(source, video_id, store):
-                summary.skipped += 1
-            else:
-                yield video_id
-
-    for sequence in source.sequences(to_do()):
-        _enhance_one(sequence, module, store)
-        summary.done += 1
-        ended = summary.skipped + summary.done
-        job.report(ended / len(ids), f"{ended}/{len(ids)} sequences")
-    if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
-        job.note(
-            f"{store.path} has {len(gone)} sequences of videos that {source.path} no longer has "
-            f"({', '.join(gone[:3])}): remove them, or choose another --out"
-        )
-    parts = team.all_gather((summary.done, summary.skipped))
-    summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
 
 
 def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
@@ -300,19 +270,3 @@ def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
         for name in before
         if name not in ignored and before[name] != after[name]
     )
-
-
-def _origin(sidecar: Mapping[str, Any]) -> dict[str, str]:
-    return {"array_sha256": sidecar["sha256"]}
-
-
-def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
-    before = store.sidecar(video_id)
-    return before is not None and before.get("enhanced_from") == _origin(source.require_sidecar(video_id))
-
-
-def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore) -> None:
-    with store.writer(sequence.id) as writer:
-        for rows in enhance(module, chunks_of(sequence.features)):
-            writer.append(rows)
-        writer.commit({**video_details(sequence.sidecar), "enhanced_from": _origin(sequence.sidecar)})
