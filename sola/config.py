@@ -12,13 +12,19 @@ Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Gate = Literal["tanh", "linear", "open"]
 Normalization = Literal["none", "center", "standardize", "whiten"]
+Padding = Literal["zeros", "replicate", "reflect"]
 SolaPreset = Literal["hacs"]
 FilterName = Literal["mean3", "mean5", "bilateral", "linear"]
 
 
+# What modules of versions without these options have; files leave them out, so that equal modules are equal files.
+AS_BEFORE: Mapping[str, Any] = {"padding": "zeros", "adapt": False}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SolaConfig:
-    """Options of the SoLa module and of similarity matching; the defaults are the published ones.
+    """Options of the SoLa module and of similarity matching; the defaults are the published ones, except for padding
+    and adapt.
 
     Raises:
         SolaError: a value is out of range, or two options contradict each other.
@@ -48,6 +54,11 @@ class SolaConfig:
 
     gate: Gate = "tanh"
     """Weight of the correction: tanh(alpha), alpha itself (linear), or 1 with a last layer of zeros (open)."""
+
+    padding: Padding = "replicate"
+    """What the module sees beyond the ends of a video: zeros (published), the snippet at the end again and again
+    (replicate), or the video backwards (reflect). Windows of a fit lie inside, so to zeros a fitted module gives an
+    answer that it has never learned."""
 
     window_snippets: int = 23
     """Consecutive snippets in a training window."""
@@ -107,6 +118,10 @@ class SolaConfig:
 
     windows_per_video: int = 1
     """Windows drawn from each video in an epoch."""
+
+    adapt: bool = True
+    """On small data, where the epochs give less than 1,000 steps, take 1,000 steps at a rate of 1e-3 with at least 64
+    windows each, where steps, epochs, learning_rate and windows_per_video are as published. --no-adapt: never."""
 
     precision: Precision = "fp32"
     """Arithmetic of the convolutions in training: fp32, bf16 (autocast), or auto (bf16 if the hardware has it)."""
@@ -176,12 +191,12 @@ class SolaConfig:
 
 
 def preset(name: str) -> SolaConfig:
-    """The configuration of a name; `hacs` is the reference's for HACS, which all defaults follow.
+    """The configuration of a name; `hacs` is the reference's for HACS, which all defaults but padding and adapt follow.
 
     Raises:
         SolaError: the name is unknown.
     """
-    presets = {"hacs": SolaConfig()}
+    presets = {"hacs": SolaConfig(padding="zeros", adapt=False)}
     if name not in presets:
         raise SolaError(f"preset must be one of {', '.join(presets)}, got {name!r}")
     return presets[name]
@@ -189,6 +204,8 @@ def preset(name: str) -> SolaConfig:
 
 def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     """Return the configuration of a mapping that `config_to_dict` and JSON made; current names are read as well.
+
+    A mapping without padding is of a version that had zeros only; settings in files are adapted already.
 
     Raises:
         SolaError: a name is unknown, or a value is not accepted.
@@ -201,17 +218,19 @@ def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     unknown = sorted(set(values) - known)
     if unknown:
         raise SolaError(f"unknown options {', '.join(unknown)}; accepted are {', '.join(sorted(known))}")
+    values = {**AS_BEFORE, **values}
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return SolaConfig(**options)
 
 
 def config_to_dict(config: SolaConfig) -> dict[str, Any]:
     """Return the configuration as a mapping of JSON's types, with the names that files have."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in stored_settings(config).items()}
+    stored = {name: list(v) if isinstance(v, tuple) else v for name, v in stored_settings(config).items()}
+    return {name: value for name, value in stored.items() if AS_BEFORE.get(name) != value}
 
 
 def _check_literals(config: SolaConfig) -> None:
-    literals = {"precision": Precision, "device": Device, "gate": Gate, "normalize": Normalization}
+    literals = {"precision": Precision, "device": Device, "gate": Gate, "normalize": Normalization, "padding": Padding}
     for name, literal in literals.items():
         value, accepted = getattr(config, name), get_args(literal)
         if value not in accepted:

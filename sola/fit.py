@@ -263,6 +263,7 @@ def _batches(
             scale.plan.positions[0].tolist(),
             channels=channels,
             window_snippets=scale.config.window_snippets,
+            padding=config.padding,
         )
         return replace(batch, rows=batch.rows.pin_memory()) if pinned else batch
 

@@ -96,6 +96,7 @@ def _losses(source: FeatureSource, lengths: np.ndarray, fit_state: FitState, sca
         scale.plan.positions[0].tolist(),
         channels=fit_state.module.channels,
         window_snippets=config.window_snippets,
+        padding=config.padding,
     )
     # In full precision and of this process alone, whatever the fit has.
     alone = replace(fit_state, team=ALONE, compute_dtype=torch.float32)

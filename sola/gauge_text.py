@@ -5,6 +5,8 @@ from typing import Any
 
 # A part of the target from which on it is worth a word.
 NOTABLE = 0.1
+# Less than this is nothing: the same windows measured twice differ by a hundredth.
+LEAST_GAIN = 0.02
 
 
 def before_line(gain: float | None, constant: float, least: float, loss: float) -> str:
@@ -41,12 +43,20 @@ def verdict(gauge: Mapping[str, Any]) -> str:
     before, after, fit = (gauge[f"gain_{name}"] for name in ("before", "features", "predictor"))
     if before is None:
         return "No two positions are compared, so the fit had nothing to learn."
-    won, held = after - before, fit - after
-    change = f"the fit added {_share(won)}" if won >= 0 else f"the fit took {_share(-won)} away"
-    already = "already " if before >= NOTABLE and won <= NOTABLE else ""
-    parts = [f"The features {already}met {_share(before)} of the target before the fit, and {change}"]
-    if held > NOTABLE:
-        parts.append(f"the predictor, which is dropped, holds another {_share(held)}")
+    won = after - before
+    if after <= 0:
+        parts = ["The features met none of the target before the fit, and meet none after it"]
+        if fit > NOTABLE:
+            parts.append("all that the fit gained is in the predictor, which is dropped")
+    else:
+        already = "already " if before >= NOTABLE and won <= NOTABLE else ""
+        met = f"{already}met {_share(before)}" if before > 0 else "met none"
+        change = f"added {_share(after - max(before, 0))}" if won >= 0 else f"took {_share(-won)} away"
+        parts = [f"The features {met} of the target before the fit, and the fit {change}"]
+        if fit - after > NOTABLE:
+            parts.append(f"the predictor, which is dropped, holds another {_share(fit - after)}")
+    if won < LEAST_GAIN or after <= 0:
+        parts.append("the features won nothing that a head could use: skip SoLa here")
     return "; ".join([*parts, *_character(gauge)]) + "."
 
 

@@ -18,7 +18,7 @@ _MOST = 1e6
 # How SoLa takes part in the training of a head.
 SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
 # Options of the module that the training of the head has itself.
-_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps")
+_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from sola.fit import fit
 from sola.gauge_text import before_line, verdict
 from sola.module import SolaModule
 from sola.reference_checkpoint import is_safetensors, load_reference, save_reference
+from sola.small_data import adapted, skip_reason
 
 HISTORY_FILE = "sola_history.json"
 GAUGE_FILE = "sola_gauge.json"
@@ -139,6 +140,9 @@ def _checkpoint_file(out: AnyPath) -> Path:
 def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
     """Return the module in `out` if it was fitted on this store with these settings; else fit one."""
     source, fitted, team = job.source, job.fitted, job.team
+    sequences = StoreSource(source)
+    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
+    config, adaptation = adapted(config, lengths)
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
     if team.broadcast(fitted.exists()):
         module, earlier, extra = load_module(cached(fitted))
@@ -153,10 +157,8 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
         job.summary.gauge = _gauge_of(extra)
         return module, earlier
     fitted.parent.mkdir(parents=True, exist_ok=True)
-    sequences = StoreSource(source)
-    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
-    for warning in data_warnings(lengths, config):  # before the fit, which may take hours
-        job.note(warning)
+    for warning in filter(None, [skip_reason(lengths, config), adaptation, *data_warnings(lengths, config)]):
+        job.note(warning)  # before the fit, which may take hours
     result = fit(
         sequences,
         config,

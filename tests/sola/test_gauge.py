@@ -223,7 +223,16 @@ def test_the_verdict_says_what_the_features_won_and_what_the_predictor_keeps() -
     collapsed = {**known, "gain_features": 0.6, "constant_share": 0.3, "linear_r2": None, "rank_after": 5.9}
     assert verdict(collapsed) == (
         "The features already met 70 % of the target before the fit, and the fit took 10 % away; the predictor, which "
-        "is dropped, holds another 18 %; the features collapsed, from 24 effective directions to 6."
+        "is dropped, holds another 18 %; the features won nothing that a head could use: skip SoLa here; the features "
+        "collapsed, from 24 effective directions to 6."
+    )
+    far = {**collapsed, "gain_before": -2.06, "gain_features": -0.9, "gain_predictor": 0.19, "rank_after": 20.0}
+    assert verdict(far) == (
+        "The features met none of the target before the fit, and meet none after it; all that the fit gained is in the "
+        "predictor, which is dropped; the features won nothing that a head could use: skip SoLa here."
+    )
+    assert verdict({**far, "gain_features": 0.2}).startswith(
+        "The features met none of the target before the fit, and the fit added 20 %."
     )
     assert "less than 1 %" in verdict({**GAUGE, "correction_ratio": 0.004})
 
