@@ -17,10 +17,6 @@ SolaPreset = Literal["hacs"]
 FilterName = Literal["mean3", "mean5", "bilateral", "linear"]
 
 
-# What modules of versions without these options have; files leave them out, so that equal modules are equal files.
-AS_BEFORE: Mapping[str, Any] = {"padding": "zeros", "adapt": False}
-
-
 @dataclass(frozen=True, kw_only=True)
 class SolaConfig:
     """Options of the SoLa module and of similarity matching; the defaults are the published ones, except for padding
@@ -42,6 +38,9 @@ class SolaConfig:
             "normalize", {"raw": "none", "centred": "center", "standardised": "standardize", "whitened": "whiten"}
         ),
     }
+
+    # What modules of versions without these options have.
+    AS_BEFORE: ClassVar[Mapping[str, Any]] = {"padding": "zeros", "adapt": False}
 
     hidden: int = 512
     """Channels of the module's hidden layers."""
@@ -218,15 +217,14 @@ def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     unknown = sorted(set(values) - known)
     if unknown:
         raise SolaError(f"unknown options {', '.join(unknown)}; accepted are {', '.join(sorted(known))}")
-    values = {**AS_BEFORE, **values}
+    values = {**SolaConfig.AS_BEFORE, **values}
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return SolaConfig(**options)
 
 
 def config_to_dict(config: SolaConfig) -> dict[str, Any]:
     """Return the configuration as a mapping of JSON's types, with the names that files have."""
-    stored = {name: list(v) if isinstance(v, tuple) else v for name, v in stored_settings(config).items()}
-    return {name: value for name, value in stored.items() if AS_BEFORE.get(name) != value}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in stored_settings(config).items()}
 
 
 def _check_literals(config: SolaConfig) -> None:

@@ -2,7 +2,8 @@
 
 A settings class lists its renamed options in `RENAMED`, and those that 0.1 did not have in `ADDED`. Users may give the
 old names for one release. Files keep the names and values of 0.1 and leave out an added option at its default, so their
-bytes, and the hashes that tell what is done, stay as they were. Readers accept both.
+bytes, and the hashes that tell what is done, stay as they were. Where the new default does something else, the value
+that does what 0.1 did is in `AS_BEFORE`, and is the one that files leave out. Readers accept both.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ def stored_settings(config: Any) -> dict[str, Any]:
         name, how = old_names.get(option.name, (option.name, Renamed(option.name)))
         value = getattr(config, option.name)
         if option.name in getattr(config, "ADDED", ()) and value == option.default:
+            continue
+        as_before = getattr(config, "AS_BEFORE", {})
+        if option.name in as_before and value == as_before[option.name]:
             continue
         stored[name] = stored_settings(value) if is_dataclass(value) else how.old_value(value)
     return stored
