@@ -12,12 +12,12 @@ die() {
 }
 
 is_supported() { # PYTHON
-    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
 }
 
 new_environment() { # FOLDER
     local candidate
-    for candidate in python3.12 python3.11 python3.10 python3 python; do
+    for candidate in python3.13 python3.12 python3.11 python3.10 python3 python; do
         is_supported "$candidate" || continue
         say "making $1 with $("$candidate" --version)"
         # Debian and Ubuntu package venv separately from Python.
@@ -25,7 +25,7 @@ new_environment() { # FOLDER
             "sudo apt install $("$candidate" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
         return
     done
-    die "Python 3.10, 3.11 or 3.12 is needed and none was found (tried python3.12, python3.11, python3.10, python3," \
+    die "Python 3.10 to 3.13 is needed and none was found (tried python3.13, python3.12, python3.11, python3.10, python3," \
         "python); install one, or activate an environment that has one"
 }
 
@@ -41,7 +41,7 @@ choose_python() {
     fi
     python=$environment/bin/python
     [[ -x $python ]] || die "the active environment $environment has no bin/python; deactivate it, or activate another"
-    is_supported "$python" || die "$environment has $("$python" --version 2>&1); Python 3.10 to 3.12 is needed:" \
+    is_supported "$python" || die "$environment has $("$python" --version 2>&1); Python 3.10 to 3.13 is needed:" \
         "activate another environment, or remove .venv and run this again"
 }
 

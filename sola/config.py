@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
 from sola.errors import SolaError
-from sola.old_names import Renamed, current_names, stored_settings
+from sola.old_names import Renamed, Retired, current_names, stored_settings
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
-Gate = Literal["tanh", "linear", "open"]
-Normalization = Literal["none", "center", "standardize", "whiten"]
+Normalization = Literal["none", "center"]
 Padding = Literal["zeros", "replicate", "reflect"]
 SolaPreset = Literal["hacs"]
 FilterName = Literal["mean3", "mean5", "bilateral", "linear"]
@@ -34,9 +33,11 @@ class SolaConfig:
         "start": Renamed("first_position"),
         "size": Renamed("tsm_size"),
         "k": Renamed("target_sharpness"),
-        "comparison": Renamed(
-            "normalize", {"raw": "none", "centred": "center", "standardised": "standardize", "whitened": "whiten"}
-        ),
+        "comparison": Renamed("normalize", {"raw": "none", "centred": "center"}),
+    }
+    RETIRED: ClassVar[Mapping[str, Retired]] = {
+        "gate": Retired("tanh", before="window_snippets"),
+        "scales": Retired((1,), before="input_weight"),
     }
 
     # What modules of versions without these options have.
@@ -50,9 +51,6 @@ class SolaConfig:
 
     dilations: tuple[int, ...] = (1, 1, 1)
     """Dilation in snippets of each convolution."""
-
-    gate: Gate = "tanh"
-    """Weight of the correction: tanh(alpha), alpha itself (linear), or 1 with a last layer of zeros (open)."""
 
     padding: Padding = "replicate"
     """What the module sees beyond the ends of a video: zeros (published), the snippet at the end again and again
@@ -75,9 +73,6 @@ class SolaConfig:
     """Sharpness K of the target sigmoid(K / d²), d the interval in strides: with a larger K, snippets stay alike for
     longer."""
 
-    scales: tuple[int, ...] = (1,)
-    """Multiples of position_stride that take turns, one an optimizer step; the window grows with them. Published: 1."""
-
     input_weight: float = 0.0
     """How far the target follows the input, 0 to 1. It measures an interval by time (0, published) or by how much the
     input changes along it (1): then a boundary separates more than the same time inside a segment."""
@@ -86,9 +81,8 @@ class SolaConfig:
     """Power of a change of the input where the target follows it: the larger, the more a boundary outweighs noise."""
 
     normalize: Normalization = "none"
-    """What to do to features before they are compared: nothing (none, published), subtract their mean over the data
-    (center), also divide by each channel's deviation (standardize), or decorrelate the channels (whiten). Without it,
-    features that are all positive always look alike."""
+    """What to do to features before they are compared: nothing (none, published), or subtract their mean over the data
+    (center). Without it, features that are all positive always look alike."""
 
     predictor: bool = True
     """Compare through a predictor (in training only); without it the loss is symmetric except for the
@@ -160,8 +154,6 @@ class SolaConfig:
             _check_positive(self, "gate_learning_rate")
         if not 0 <= self.input_weight <= 1:
             raise SolaError(f"input_weight must be from 0 to 1, got {self.input_weight}")
-        if not self.scales or min(self.scales) < 1:
-            raise SolaError(f"scales must be one or more multiples of position_stride, each >= 1, got {self.scales}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise SolaError(f"weight_decay must be >= 0, got {self.weight_decay}")
         if self.positions[-1] >= self.window_snippets:
@@ -182,12 +174,6 @@ class SolaConfig:
         """The number of snippets that an output of the module depends on."""
         return 1 + sum(dilation * (size - 1) for size, dilation in zip(self.kernel_sizes, self.dilations, strict=True))
 
-    def at_scale(self, factor: int) -> "SolaConfig":
-        """The configuration with `factor` times the stride, and a window that is longer by as much."""
-        stride = self.position_stride * factor
-        window = self.window_snippets + (self.tsm_size - 1) * (stride - self.position_stride)
-        return replace(self, position_stride=stride, window_snippets=window, scales=(1,))
-
 
 def preset(name: str) -> SolaConfig:
     """The configuration of a name; `hacs` is the reference's for HACS, which all defaults but padding and adapt follow.
@@ -204,7 +190,8 @@ def preset(name: str) -> SolaConfig:
 def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     """Return the configuration of a mapping that `config_to_dict` and JSON made; current names are read as well.
 
-    A mapping without padding is of a version that had zeros only; settings in files are adapted already.
+    A mapping without padding is of a version that had zeros only; settings in files are adapted already. What a retired
+    option changed is in the weights that were fitted with it; it is left out.
 
     Raises:
         SolaError: a name is unknown, or a value is not accepted.
@@ -213,6 +200,9 @@ def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
         values = current_names(SolaConfig, values)
     except ValueError as error:
         raise SolaError(str(error)) from None
+    values = {name: value for name, value in values.items() if name not in SolaConfig.RETIRED}
+    if values.get("normalize") in ("standardised", "whitened"):
+        values["normalize"] = "center"
     known = {field.name for field in fields(SolaConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -228,7 +218,7 @@ def config_to_dict(config: SolaConfig) -> dict[str, Any]:
 
 
 def _check_literals(config: SolaConfig) -> None:
-    literals = {"precision": Precision, "device": Device, "gate": Gate, "normalize": Normalization, "padding": Padding}
+    literals = {"precision": Precision, "device": Device, "normalize": Normalization, "padding": Padding}
     for name, literal in literals.items():
         value, accepted = getattr(config, name), get_args(literal)
         if value not in accepted:

@@ -23,14 +23,14 @@ _RIDGES = (1e-5, 1e-3, 1e-1, 10.0)  # in units of the inputs' mean variance
 class Correction:
     """Measures of a module's correction on a sample of snippets whose whole receptive field lies in the video.
 
-    `ratio` is the length of the corrections relative to that of the inputs (root mean squares). `constant_share` is the
-    share of the corrections' energy that is one constant vector: |mean c|² / mean |c|². `rank_before` and `rank_after`
-    are the effective ranks of the features, see `effective_dimensions`. `linear_r2` is the share of the corrections'
-    variance that a linear filter of the module's width explains on other videos, see `linear_filter_r2`; None if there
-    are too few videos, or if the correction is constant.
+    `correction_ratio` is the length of the corrections relative to that of the inputs (root mean squares).
+    `constant_share` is the share of their energy that is one constant vector: |mean c|² / mean |c|². `rank_before` and
+    `rank_after` are the effective ranks of the features, see `effective_dimensions`. `linear_r2` is the share of the
+    corrections' variance that a linear filter of the module's width explains on other videos, see `linear_filter_r2`;
+    None if there are too few videos, or if the correction is constant.
     """
 
-    ratio: float
+    correction_ratio: float
     constant_share: float
     rank_before: float
     rank_after: float
@@ -59,7 +59,7 @@ def measure_correction(
     energy = float(c.double().square().sum(dim=1).mean())
     mean = c.double().mean(dim=0)
     return Correction(
-        ratio=(energy / max(float(x.double().square().sum(dim=1).mean()), 1e-300)) ** 0.5,
+        correction_ratio=(energy / max(float(x.double().square().sum(dim=1).mean()), 1e-300)) ** 0.5,
         constant_share=float(mean.square().sum()) / energy if energy > 0 else 0.0,
         rank_before=effective_dimensions(x),
         rank_after=effective_dimensions(x + c),

@@ -119,7 +119,7 @@ def fit_warnings(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     collapse = _collapse(history[0], history[-1], config)
     # One cause, one warning: after a collapse the loss is also that of a constant prediction, and a closed gate is
     # one of the reasons for such a loss.
-    return _no_variation(history[0]) or collapse or _plateau(history, config) or _stuck_gate(history[-1], config)
+    return _no_variation(history[0]) or collapse or _plateau(history, config) or _stuck_gate(history[-1])
 
 
 def _no_variation(first: Curve) -> list[str]:
@@ -184,7 +184,7 @@ def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     gate = history[-1].gate
     remedies = ["set normalize=center"] if config.normalize == "none" else []
     remedies += ["raise learning_rate (1e-3, say)"] if config.learning_rate < 1e-3 else []
-    remedies += ["raise gate_learning_rate (1e-2, say)"] if config.gate != "open" and abs(gate) < 1e-3 else []
+    remedies += ["raise gate_learning_rate (1e-2, say)"] if abs(gate) < 1e-3 else []
     return [
         f"at step {history[-1].step} the loss is {loss:.4f}, not clearly below the {constant:.4f} of predicting the "
         f"same similarity for every interval (the target itself has {least:.4f}), and the gate is "
@@ -192,8 +192,8 @@ def _plateau(history: Sequence[Curve], config: SolaConfig) -> list[str]:
     ]
 
 
-def _stuck_gate(last: Curve, config: SolaConfig) -> list[str]:
-    if config.gate == "open" or last.step < 500 or abs(last.gate) >= 1e-3:
+def _stuck_gate(last: Curve) -> list[str]:
+    if last.step < 500 or abs(last.gate) >= 1e-3:
         return []
     return [
         f"after {last.step} steps the gate is {last.gate:.1e}, so the module still passes its input through: "

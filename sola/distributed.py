@@ -88,17 +88,15 @@ class Team:
                 dist.all_gather_object(values, value)
         return values
 
-    def wrap_ddp(self, network: nn.Module, *, unused: bool = False) -> nn.Module:
+    def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """Return the network in DistributedDataParallel: gradients are averaged, weights are copied from rank 0.
 
-        Args:
-            network: returned as it is if there is one process only.
-            unused: whether some parameters may get no gradient (`find_unused_parameters`).
+        With one process, return the network itself.
         """
         if self.size == 1:
             return network
         with self.together():
-            return DistributedDataParallel(network, find_unused_parameters=unused)
+            return DistributedDataParallel(network)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -60,7 +60,8 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
     if metadata.get("version") != VERSION:
         raise SolaError(f"{path} has version {metadata.get('version')!r} of the format; this program reads {VERSION!r}")
     try:
-        config = config_from_dict(json.loads(metadata["config"]))
+        settings = json.loads(metadata["config"])
+        config = config_from_dict(settings)
         channels = int(metadata["channels"])
         extra = {str(name): str(value) for name, value in json.loads(metadata["extra"]).items()}
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -72,7 +73,17 @@ def load_module(path: Path) -> tuple[SolaModule, SolaConfig, dict[str, str]]:
         _refuse_other(SolaModule(channels, config), weights, where=str(path))
     module = SolaModule(channels, config)
     fill_weights(module, weights, where=str(path))
+    _close_gate(module, settings.get("gate", "tanh"))
     return module, config, extra
+
+
+def _close_gate(module: SolaModule, form: str) -> None:
+    """Give a module of version 0.1 with another gate than tanh(alpha) the same correction under this one."""
+    if form != "tanh":
+        with torch.no_grad():
+            for parameter in module.convolutions[-1].parameters():
+                parameter.mul_(module.alpha if form == "linear" else 1)
+            module.alpha.fill_(20)  # whose tanh is 1
 
 
 def first_line(error: Exception) -> str:

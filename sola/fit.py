@@ -1,7 +1,7 @@
 """Fit the SoLa module to a data set by similarity matching, without labels."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass, replace
@@ -15,7 +15,7 @@ from sola.config import SolaConfig
 from sola.diagnostics import fit_warnings
 from sola.distributed import ALONE, Team, interrupts_noted
 from sola.errors import SolaError
-from sola.fit_state import FitState, Scale, fit_state_dict, new_fit_state, restore_fit
+from sola.fit_state import FitState, fit_state_dict, new_fit_state, restore_fit
 from sola.fit_step import LossFunction, shared_loss, train_step
 from sola.gauge import Gauge, Losses, measure, measure_losses
 from sola.interrupt import interrupt_held_back
@@ -106,7 +106,7 @@ def fit(
     lengths = lengths_of(source)
     total = config.steps or config.epochs * steps_in_epoch(len(lengths), config)
     _refuse_idle(len(lengths), config, team)
-    statistics = feature_statistics(source, lengths, channels, config.normalize)
+    statistics = feature_statistics(source, lengths, config.normalize)
     fit_state = new_fit_state(channels, config, statistics=statistics, team=team)
     identity = fit_identity(source, lengths, config, channels)
     progress = _Progress(fit_state, config, total, checkpoint, identity)
@@ -121,7 +121,7 @@ def fit(
 
     on_gpu = fit_state.module.alpha.device.type == "cuda"
     steps = range(progress.done, total)
-    batches = _batches(source, lengths, fit_state.scales, config, channels, steps, team, pinned=on_gpu)
+    batches = _batches(source, lengths, fit_state, steps, pinned=on_gpu)
     try:
         finished = _take_steps(progress, batches, on_step=on_step, warn=warn, should_stop=should_stop)
     finally:
@@ -176,11 +176,11 @@ class _Progress:
             state |= {"step": self.done, "history": [astuple(record) for record in self.history]}
             save_checkpoint(self._checkpoint, self._identity, state)
 
-    def step(self, epoch: int, scale: Scale, batch: WindowBatch, loss_of: LossFunction) -> StepRecord:
+    def step(self, epoch: int, batch: WindowBatch, loss_of: LossFunction) -> StepRecord:
         """Take a step, which Ctrl-C cannot interrupt half-way, and return its record."""
         with interrupt_held_back():
             self.consistent = False
-            measures = train_step(self.fit_state, batch, scale, step=self.done + 1, loss_of=loss_of)
+            measures = train_step(self.fit_state, batch, step=self.done + 1, loss_of=loss_of)
             self.done += 1
             record = StepRecord(self.done, epoch, **asdict(measures))
             if self.done % self.config.log_every_steps == 0 or self.done in (1, self.total):
@@ -191,7 +191,7 @@ class _Progress:
 
 def _take_steps(
     progress: _Progress,
-    batches: Iterator[tuple[int, Scale, WindowBatch]],
+    batches: Iterator[tuple[int, WindowBatch]],
     *,
     on_step: Callable[[StepRecord, int], None] | None,
     warn: Callable[[], None],
@@ -205,8 +205,8 @@ def _take_steps(
     nothing_noted: list[int] = []
     with interrupts_noted() if team.size > 1 else nullcontext(nothing_noted) as noted:
         try:
-            for epoch, scale, batch in batches:
-                record = progress.step(epoch, scale, batch, loss_of)
+            for epoch, batch in batches:
+                record = progress.step(epoch, batch, loss_of)
                 if progress.done % progress.config.checkpoint_every_steps == 0 and progress.done < total:
                     progress.save()
                 if on_step is not None:
@@ -240,45 +240,35 @@ def _refuse_idle(videos: int, config: SolaConfig, team: Team) -> None:
 
 
 def _batches(
-    source: FeatureSource,
-    lengths: np.ndarray,
-    scales: Sequence[Scale],
-    config: SolaConfig,
-    channels: int,
-    steps: range,
-    team: Team,
-    *,
-    pinned: bool,
-) -> Generator[tuple[int, Scale, WindowBatch], None, None]:
-    """Yield epoch, scale and this rank's windows of each step; the next are read while this one is computed.
+    source: FeatureSource, lengths: np.ndarray, fit_state: FitState, steps: range, *, pinned: bool
+) -> Generator[tuple[int, WindowBatch], None, None]:
+    """Yield the epoch and this rank's windows of each step; the next are read while this one is computed.
 
     Args:
         pinned: whether to put the windows into pinned memory, from which a GPU copies without waiting.
     """
 
-    def read(windows: Windows, scale: Scale) -> WindowBatch:
+    config, positions = fit_state.config, fit_state.plan.positions[0].tolist()
+    channels, window_snippets, padding = fit_state.module.channels, config.window_snippets, config.padding
+
+    def read(windows: Windows) -> WindowBatch:
         batch = read_windows(
-            source,
-            windows,
-            scale.plan.positions[0].tolist(),
-            channels=channels,
-            window_snippets=scale.config.window_snippets,
-            padding=config.padding,
+            source, windows, positions, channels=channels, window_snippets=window_snippets, padding=padding
         )
         return replace(batch, rows=batch.rows.pin_memory()) if pinned else batch
 
-    pending: deque[tuple[int, Scale, Future[WindowBatch]]] = deque()
+    pending: deque[tuple[int, Future[WindowBatch]]] = deque()
 
-    def oldest() -> tuple[int, Scale, WindowBatch]:
-        epoch, scale, batch = pending.popleft()
-        return epoch, scale, batch.result()
+    def oldest() -> tuple[int, WindowBatch]:
+        epoch, batch = pending.popleft()
+        return epoch, batch.result()
 
     with ThreadPoolExecutor(config.readers) as readers:
         try:
-            for epoch, scale, windows in _schedule(lengths, scales, config, steps):
-                share = team.shard(len(windows))
+            for epoch, windows in _schedule(lengths, config, steps):
+                share = fit_state.team.shard(len(windows))
                 mine = Windows(windows.videos[share], windows.firsts[share])
-                pending.append((epoch, scale, readers.submit(read, mine, scale)))
+                pending.append((epoch, readers.submit(read, mine)))
                 if len(pending) > config.readers:
                     yield oldest()
             while pending:
@@ -287,16 +277,11 @@ def _batches(
             readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _schedule(
-    lengths: np.ndarray, scales: Sequence[Scale], config: SolaConfig, steps: range
-) -> Iterator[tuple[int, Scale, Windows]]:
+def _schedule(lengths: np.ndarray, config: SolaConfig, steps: range) -> Iterator[tuple[int, Windows]]:
     per_epoch = steps_in_epoch(len(lengths), config)
-    drawn: tuple[int, list[list[Windows]]] | None = None
+    drawn: tuple[int, list[Windows]] | None = None
     for step in steps:
         epoch, place = divmod(step, per_epoch)
         if drawn is None or drawn[0] != epoch:
-            # The order of the videos is the same at every scale, so each video is seen once an epoch.
-            epochs = [draw_epoch(lengths, scale.config, epoch) for scale in scales]
-            drawn = epoch, [split_into_steps(windows, config.batch_size) for windows in epochs]
-        turn = step % len(scales)
-        yield epoch, scales[turn], drawn[1][turn][place]
+            drawn = epoch, split_into_steps(draw_epoch(lengths, config, epoch), config.batch_size)
+        yield epoch, drawn[1][place]

@@ -1,6 +1,6 @@
 """The networks being fitted and their optimizer: what a step of similarity matching changes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,22 +16,18 @@ from sola.statistics import FeatureStatistics
 
 
 @dataclass(frozen=True)
-class Scale:
-    """One of the scales that take turns: its configuration, the plan of its positions, and their target [S, S]."""
-
-    config: SolaConfig
-    plan: GatherPlan
-    target: Tensor
-
-
-@dataclass(frozen=True)
 class FitState:
-    """Networks and optimizer, which a step changes, and the constants that it computes with."""
+    """Networks and optimizer, which a step changes, and the constants that it computes with.
+
+    `plan` is of the compared positions, `target` [S, S] what their self-similarity should be.
+    """
 
     module: SolaModule
     predictor: nn.Module
     optimizer: torch.optim.Optimizer
-    scales: tuple[Scale, ...]
+    config: SolaConfig
+    plan: GatherPlan
+    target: Tensor
     statistics: FeatureStatistics | None
     compute_dtype: torch.dtype
     team: Team = ALONE
@@ -69,21 +65,12 @@ def new_fit_state(
         module=module,
         predictor=predictor,
         optimizer=optimizer,
-        scales=tuple(_scale(module, config, factor, device) for factor in config.scales),
+        config=config,
+        plan=plan_gather(module, config.positions).to(device),
+        target=target_tsm(config.tsm_size, config.target_sharpness).to(device),
         statistics=None if statistics is None else statistics.to(device, module.alpha.dtype),
         compute_dtype=resolve_precision(config.precision, device),
         team=team,
-    )
-
-
-def _scale(module: SolaModule, config: SolaConfig, factor: int, device: torch.device) -> Scale:
-    scaled = config.at_scale(factor)
-    # Intervals count in the unscaled step, so that the same distance in time means the same at every scale.
-    k = config.target_sharpness / factor**2
-    return Scale(
-        config=replace(scaled, target_sharpness=k),
-        plan=plan_gather(module, scaled.positions).to(device),
-        target=target_tsm(config.tsm_size, k).to(device),
     )
 
 

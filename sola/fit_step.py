@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sola.diagnostics import effective_rank, spread
 from sola.distributed import Total
 from sola.errors import SolaError
-from sola.fit_state import FitState, Scale
+from sola.fit_state import FitState
 from sola.input_target import input_aware_target
 from sola.sampling import WindowBatch
 from sola.similarity import loss_bounds, similarity_loss
@@ -57,26 +57,26 @@ class Compared:
     valid: Tensor | None
 
 
-def compare(fit_state: FitState, batch: WindowBatch, scale: Scale) -> Compared:
+def compare(fit_state: FitState, batch: WindowBatch) -> Compared:
     """Return what the loss of a batch compares; the arguments are those of `batch_loss`."""
-    module, config, team = fit_state.module, scale.config, fit_state.team
+    module, config, team = fit_state.module, fit_state.config, fit_state.team
     device = module.alpha.device
     half = fit_state.compute_dtype == torch.bfloat16
     x, correction = gathered_forward(
         layer_weights(module, torch.bfloat16 if half else None),
         module.gate(),
         batch.rows.to(device, module.alpha.dtype, non_blocking=True),
-        scale.plan,
+        fit_state.plan,
         first=batch.first,
         end=batch.end,
     )
     z = F.normalize(fit_state.relative(x + correction), dim=-1)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         p = fit_state.predictor(z)
-    inside = batch.inside(scale.plan.positions[-1])
+    inside = batch.inside(fit_state.plan.positions[-1])
     # Other ranks may have shorter videos, so with several ranks each counts its valid positions.
     valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
-    target = scale.target
+    target = fit_state.target
     if config.input_weight > 0:
         target = input_aware_target(
             fit_state.relative(x),
@@ -89,7 +89,7 @@ def compare(fit_state: FitState, batch: WindowBatch, scale: Scale) -> Compared:
     return Compared(x, correction, z, p.to(z.dtype), target, inside, valid)
 
 
-def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
+def batch_loss(fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
     """Return the similarity-matching loss of a batch, a scalar, and the measures of the whole batch.
 
     With several ranks the scalar is this rank's share of the loss, times the world size. DistributedDataParallel
@@ -97,11 +97,10 @@ def batch_loss(fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[T
 
     Args:
         fit_state: networks and statistics.
-        batch: rows at `scale.plan.positions[0]`: this rank's shard of the windows.
-        scale: one of `fit_state.scales`.
+        batch: rows at `fit_state.plan.positions[0]`: this rank's shard of the windows.
     """
     team = fit_state.team
-    compared = compare(fit_state, batch, scale)
+    compared = compare(fit_state, batch)
     x, correction, z, target, valid = (
         compared.x, compared.correction, compared.z, compared.target, compared.valid,
     )  # fmt: skip
@@ -132,18 +131,17 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList([fit_state.module, fit_state.predictor])
 
-    def forward(self, fit_state: FitState, batch: WindowBatch, scale: Scale) -> tuple[Tensor, StepMeasures]:
-        return batch_loss(fit_state, batch, scale)
+    def forward(self, fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
+        return batch_loss(fit_state, batch)
 
 
-LossFunction = Callable[[FitState, WindowBatch, Scale], tuple[Tensor, StepMeasures]]
+LossFunction = Callable[[FitState, WindowBatch], tuple[Tensor, StepMeasures]]
 """`batch_loss`, or `shared_loss(fit_state)` with several ranks."""
 
 
 def shared_loss(fit_state: FitState) -> LossFunction:
     """Return `batch_loss` with gradients averaged over the ranks; call it once the weights have their values."""
-    unused = fit_state.module.gate_form == "open"
-    return fit_state.team.wrap_ddp(BatchLoss(fit_state), unused=unused)
+    return fit_state.team.wrap_ddp(BatchLoss(fit_state))
 
 
 def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total: Total) -> Tensor:
@@ -154,13 +152,13 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 
 
 def train_step(
-    fit_state: FitState, batch: WindowBatch, scale: Scale, *, step: int, loss_of: LossFunction = batch_loss
+    fit_state: FitState, batch: WindowBatch, *, step: int, loss_of: LossFunction = batch_loss
 ) -> StepMeasures:
     """Take one optimizer step and return the measures from before its update.
 
     Args:
         fit_state: networks and optimizer, updated in place.
-        batch, scale: as for `batch_loss`.
+        batch: as for `batch_loss`.
         step: its number, for the error message.
         loss_of: `shared_loss(fit_state)` with several ranks.
 
@@ -168,7 +166,7 @@ def train_step(
         SolaError: the loss is not finite, or another rank has ended; the weights are then unchanged.
     """
     with fit_state.team.together():
-        loss, measures = loss_of(fit_state, batch, scale)
+        loss, measures = loss_of(fit_state, batch)
     if not math.isfinite(measures.loss):
         finite = torch.isfinite(batch.rows).all(dim=(1, 2))
         counts = torch.stack([(~finite).sum(), finite.new_tensor(len(finite), dtype=torch.int64)])

@@ -4,7 +4,7 @@ The loss of a fit goes through the predictor, and features may meet the target b
 alone says little about the features that a head gets.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,18 @@ import torch.nn.functional as F
 
 from sola.correction import Correction, measure_correction
 from sola.distributed import ALONE
-from sola.fit_state import FitState, Scale
+from sola.fit_state import FitState
 from sola.fit_step import compare
 from sola.sampling import FeatureSource, Windows, draw_epoch, read_windows
 from sola.similarity import loss_bounds, similarity_loss
 
-WINDOWS = 256  # at each scale
+WINDOWS = 256
 _EPOCH = 2**40  # no fit has so many: these windows are not those of its steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Losses on the same windows, means over the scales.
+    """Losses on the same windows.
 
     `constant` is that of the best constant prediction, `least` that of the target itself; `before` that of the plain
     features and `features` that of the enhanced ones, both compared with each other; `predictor` that of the enhanced
@@ -52,8 +52,10 @@ class Gauge:
 
     def as_json(self) -> dict[str, Any]:
         """Return all measures and gains by name, rounded to six digits."""
-        losses, c = self.losses, self.correction
-        values = {
+        losses = self.losses
+        names = [field.name for field in fields(Correction)]
+        of_correction = dict.fromkeys(names) if self.correction is None else asdict(self.correction)
+        values: dict[str, float | None] = {
             "gain_before": losses.gain(losses.before),
             "gain_features": losses.gain(losses.features),
             "gain_predictor": losses.gain(losses.predictor),
@@ -62,46 +64,37 @@ class Gauge:
             "loss_predictor": losses.predictor,
             "loss_constant": losses.constant,
             "loss_least": losses.least,
-            "correction_ratio": c and c.ratio,
-            "constant_share": c and c.constant_share,
-            "linear_r2": c and c.linear_r2,
-            "rank_before": c and c.rank_before,
-            "rank_after": c and c.rank_after,
+            **of_correction,
         }
         return {name: None if value is None else round(value, 6) for name, value in values.items()}
 
 
 def measure_losses(source: FeatureSource, lengths: np.ndarray, fit_state: FitState) -> Losses:
     """Return the losses of the features as they are now, on windows that depend on seed and lengths alone."""
-    with torch.no_grad():
-        of_scales = [_losses(source, lengths, fit_state, scale) for scale in fit_state.scales]
-    mean = torch.stack(of_scales).mean(dim=0).tolist()
-    return Losses(constant=mean[0], least=mean[1], before=mean[2], features=mean[3], predictor=mean[4])
-
-
-def measure(source: FeatureSource, lengths: np.ndarray, fit_state: FitState) -> Gauge:
-    """Return the gauge of a fit in its present state: seconds, on a sample that depends on seed and lengths alone."""
-    seed = fit_state.scales[0].config.seed
-    correction = measure_correction(source, lengths, fit_state.module, seed=seed)
-    return Gauge(losses=measure_losses(source, lengths, fit_state), correction=correction)
-
-
-def _losses(source: FeatureSource, lengths: np.ndarray, fit_state: FitState, scale: Scale) -> torch.Tensor:
-    """Return the five losses at a scale, in the order of the fields."""
-    config = replace(scale.config, windows_per_video=-(-WINDOWS // len(lengths)))
+    config = replace(fit_state.config, windows_per_video=-(-WINDOWS // len(lengths)))
     drawn = draw_epoch(lengths, config, _EPOCH)
     batch = read_windows(
         source,
         Windows(drawn.videos[:WINDOWS], drawn.firsts[:WINDOWS]),
-        scale.plan.positions[0].tolist(),
+        fit_state.plan.positions[0].tolist(),
         channels=fit_state.module.channels,
         window_snippets=config.window_snippets,
         padding=config.padding,
     )
     # In full precision and of this process alone, whatever the fit has.
     alone = replace(fit_state, team=ALONE, compute_dtype=torch.float32)
-    found = compare(alone, batch, scale)
-    x = F.normalize(alone.relative(found.x), dim=-1)
-    pairs = ((x, x), (found.z, found.z), (found.z, found.p))
-    losses = [similarity_loss(z, p, found.target, found.valid) for z, p in pairs]
-    return torch.stack([*loss_bounds(found.target, found.valid), *losses]).double().cpu()
+    with torch.no_grad():
+        found = compare(alone, batch)
+        x = F.normalize(alone.relative(found.x), dim=-1)
+        constant, least = loss_bounds(found.target, found.valid)
+        before, features, predictor = (
+            similarity_loss(z, p, found.target, found.valid).item()
+            for z, p in ((x, x), (found.z, found.z), (found.z, found.p))
+        )
+    return Losses(constant=constant.item(), least=least.item(), before=before, features=features, predictor=predictor)
+
+
+def measure(source: FeatureSource, lengths: np.ndarray, fit_state: FitState) -> Gauge:
+    """Return the gauge of a fit in its present state: seconds, on a sample that depends on seed and lengths alone."""
+    correction = measure_correction(source, lengths, fit_state.module, seed=fit_state.config.seed)
+    return Gauge(losses=measure_losses(source, lengths, fit_state), correction=correction)

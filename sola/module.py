@@ -36,12 +36,7 @@ class SolaModule(nn.Module):
             inputs = outputs
         self.conv_network = nn.Sequential(*layers)
         self.alpha = nn.Parameter(torch.zeros(()))
-        self.gate_form = config.gate
         self.padding = config.padding
-        if config.gate == "open":
-            # Without a closed gate, the zero last layer makes the untrained module the identity.
-            nn.init.zeros_(self.convolutions[-1].weight)
-            nn.init.zeros_(bias_of(self.convolutions[-1]))
 
     @property
     def channels(self) -> int:
@@ -59,10 +54,8 @@ class SolaModule(nn.Module):
         return sum(layer.dilation[0] * (layer.kernel_size[0] - 1) // 2 for layer in self.convolutions)
 
     def gate(self) -> Tensor:
-        """Return the weight of the correction, a scalar: tanh(alpha) unless the configuration says otherwise."""
-        if self.gate_form == "tanh":
-            return torch.tanh(self.alpha)
-        return self.alpha if self.gate_form == "linear" else torch.ones_like(self.alpha)
+        """Return the weight of the correction, a scalar."""
+        return torch.tanh(self.alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the enhanced features, shaped like the input.

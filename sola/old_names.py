@@ -1,9 +1,10 @@
-"""Options that were renamed after version 0.1.
+"""Options that were renamed or retired after version 0.1.
 
-A settings class lists its renamed options in `RENAMED`, and those that 0.1 did not have in `ADDED`. Users may give the
-old names for one release. Files keep the names and values of 0.1 and leave out an added option at its default, so their
-bytes, and the hashes that tell what is done, stay as they were. Where the new default does something else, the value
-that does what 0.1 did is in `AS_BEFORE`, and is the one that files leave out. Readers accept both.
+A settings class lists its renamed options in `RENAMED`, those that are no options any more in `RETIRED`, and those that
+0.1 did not have in `ADDED`. Users may give the old names for one release. Files keep the names and values of 0.1, with
+the retired options, and leave out an added option at its default. So their bytes, and the hashes that tell what is
+done, stay as they were. Where the new default does something else, `AS_BEFORE` has the value that does what 0.1 did,
+and files leave that one out. Readers accept both.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ class Renamed:
         return next((old for old, value in self.values.items() if value == new), new)
 
 
+@dataclass(frozen=True)
+class Retired:
+    """An option that is none any more: its only value, and the option before which files keep it."""
+
+    value: Any
+    before: str
+
+    def is_kept(self, value: Any) -> bool:
+        """Return whether a file asks for the only value."""
+        return value == (list(self.value) if isinstance(value, list) else self.value)
+
+
 def renamed_option(settings: type, old: str) -> tuple[str, Renamed] | None:
     """Return the new dotted name of an option, and how its last part was renamed; None if no part of it was.
 
@@ -54,6 +67,8 @@ def renamed_option(settings: type, old: str) -> tuple[str, Renamed] | None:
 def current_names(settings: type, values: Mapping[str, Any], on_old: OnOld | None = None, *, of: str = "") -> Any:
     """Return settings of a file with the current names and values; names that are unknown stay.
 
+    A retired option is left out if it has its only value, else it stays, as an unknown one.
+
     Args:
         settings: the class of settings.
         values: by name; a mapping for each group of settings.
@@ -67,7 +82,10 @@ def current_names(settings: type, values: Mapping[str, Any], on_old: OnOld | Non
     if not isinstance(values, Mapping):
         raise TypeError(f"settings must have names, got {values!r:.60}")
     now: dict[str, Any] = {}
+    retired = getattr(settings, "RETIRED", {})
     for name, value in values.items():
+        if name in retired and retired[name].is_kept(value):
+            continue
         how = _renamed(settings).get(name.replace("-", "_"), Renamed(name))
         if how.name != name:
             if how.name in values:
@@ -89,8 +107,10 @@ def stored_settings(config: Any) -> dict[str, Any]:
         config: a dataclass of settings; groups inside it become mappings.
     """
     old_names = {how.name: (old, how) for old, how in _renamed(type(config)).items()}
+    retired = {how.before: (old, how.value) for old, how in getattr(config, "RETIRED", {}).items()}
     stored: dict[str, Any] = {}
     for option in fields(config):
+        stored.update([retired[option.name]] if option.name in retired else [])
         name, how = old_names.get(option.name, (option.name, Renamed(option.name)))
         value = getattr(config, option.name)
         if option.name in getattr(config, "ADDED", ()) and value == option.default:

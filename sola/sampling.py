@@ -147,7 +147,7 @@ def read_windows(
     *,
     channels: int,
     window_snippets: int,
-    padding: Padding = "zeros",
+    padding: Padding,
     dtype: type[np.floating] = np.float32,
 ) -> WindowBatch:
     """Read the rows of the windows at ascending positions, in one piece for each window.

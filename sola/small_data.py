@@ -24,7 +24,7 @@ def skip_reason(lengths: np.ndarray, config: SolaConfig) -> str:
         lengths: [V] int64, snippets of each video.
         config: the window and the compared positions.
     """
-    longest = max(config.scales) * config.position_stride
+    longest = config.position_stride
     if lengths.max() <= longest:
         return (
             f"skip SoLa here: no video has more than {longest} snippets, so no two compared positions ever fall into "

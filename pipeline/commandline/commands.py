@@ -55,7 +55,6 @@ def run_extract(videos: list[AnyPath], out: AnyPath, settings: ExtractConfig, *,
 
 
 def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | None, reference: Path | None) -> int:
-    from pipeline.plots.sola_curve import GATES
     from pipeline.stages.enhance import enhance_store, export_reference
     from pipeline.store.feature_store import MODULE_FILE, FeatureStore
     from sola.diagnostics import at_end
@@ -64,7 +63,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
-        check_reference(settings.gate, settings.kernel_sizes, settings.dilations)  # before hours of work
+        check_reference(settings.kernel_sizes, settings.dilations)  # before hours of work
     with joined_team(settings.device) as team, progress("sola", total=1, shown=team.is_first) as report:
         on_note = note if team.is_first else None
         enhanced, summary = enhance_store(
@@ -75,8 +74,8 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     say(f"{enhanced.path}: {summary.text()}")
     if summary.history:
         losses = [record["loss"] for record in summary.history]
-        gate = f"{GATES[settings.gate]} {summary.history[-1]['gate']:.4f}" if settings.gate != "open" else GATES["open"]
-        say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, {gate}")
+        gate = summary.history[-1]["gate"]
+        say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, gate tanh(alpha) {gate:.4f}")
     if summary.gauge is not None:
         for line in [*gauge_lines(summary.gauge), summary.verdict()]:
             say(line)

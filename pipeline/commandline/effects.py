@@ -43,7 +43,6 @@ _EXTRACT = (
 _SIMILARITY = (
     Rule("input_contrast", "input_weight", ABOVE_ZERO),
     Rule("predictor_hidden", "predictor", (True,)),
-    Rule("gate_learning_rate", "gate", ("tanh", "linear")),
 )
 _SOLA = (
     Rule("epochs", "steps", NOT_GIVEN),
@@ -73,13 +72,13 @@ _TRAIN = (
     Rule("module.", "sola", (*_WITH_MODULE, "auxiliary")),
     Rule("module.readers module.adapt", "sola", NEVER, "in the training of a head"),
     Rule(
-        "module.hidden module.kernel_sizes module.dilations module.gate module.gate_learning_rate module.padding",
+        "module.hidden module.kernel_sizes module.dilations module.gate_learning_rate module.padding",
         "sola",
         _WITH_MODULE,
     ),
     Rule(
         "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
-        "module.scales module.input_weight module.input_contrast module.normalize module.predictor "
+        "module.input_weight module.input_contrast module.normalize module.predictor "
         "module.predictor_hidden module.windows_per_video",
         "sola",
         _WITH_LOSS,

@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter
 from pipeline.commandline import fleet, steps, stores, tools
 from pipeline.commandline.app import DISTRIBUTION, app
 from pipeline.commandline.help_groups import GroupedApp, add_examples
-from pipeline.commandline.old_options import with_current_names
+from pipeline.commandline.old_options import with_current_command, with_current_names
 from pipeline.commandline.option_sources import OptionSources
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
@@ -65,7 +65,7 @@ def bound_command(words: Sequence[str]) -> Bound:
     Raises:
         CycloptsError, PipelineError, SolaError: the words do not make a command.
     """
-    launch, given, _ = app.meta.parse_args(words, exit_on_error=False, print_error=False)
+    launch, given, _ = app.meta.parse_args(with_current_command(words), exit_on_error=False, print_error=False)
     if launch is not _launch:  # --help, --version
         return launch, given
     result: Bound = launch(*given.args, **given.kwargs)

@@ -15,11 +15,17 @@ from sola.old_names import Renamed, current_names, renamed_option
 OLD_COMMANDS = {"probe": "linear-probe"}
 
 
+def with_current_command(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the current name of the command, their first word."""
+    if not words or words[0] not in OLD_COMMANDS:
+        return list(words)
+    _tell(words[0], OLD_COMMANDS[words[0]])
+    return [OLD_COMMANDS[words[0]], *words[1:]]
+
+
 def with_current_names(app: App, words: Sequence[str]) -> list[str]:
     """Return the words of a command line with the current names of the command and its options."""
-    if words and words[0] in OLD_COMMANDS:
-        _tell(words[0], OLD_COMMANDS[words[0]])
-        words = [OLD_COMMANDS[words[0]], *words[1:]]
+    words = with_current_command(words)
     _, apps, _ = app.parse_commands(words)
     if apps[-1].default_command is None:
         return list(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.detection.inference import Seconds, detect
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import Event, Rows, encode_videos, open_encoder
+from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import RAFT_WEIGHTS
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
@@ -55,15 +55,18 @@ class Locator:
     def __init__(self, model: LocalizationModel, config: LocalizeConfig) -> None:
         self._model = model
         self._config = config
-        self._settings = extract_config(model, config)
+        settings = extract_config(model, config)
+        # One worker: the rows of a video come without those of others in between.
+        self._decoding = replace(settings.decoding, workers=1)
         sha256 = model.features.weights.get("sha256")
-        self._encoder, self._spec = open_encoder(self._settings, weights_sha256=sha256)
+        encoder, self._spec = open_encoder(settings, weights_sha256=sha256)
         if differing := self._spec.differences(model.plain_features):
             raise PipelineError(
                 "this machine cannot make the features that the model was trained on. "
                 f"Here is this machine, there the model: {'; '.join(differing)}"
             )
-        self.notes = tuple(self._encoder.notes)
+        self._encoders = on_all_devices(encoder, settings)
+        self.notes = tuple(encoder.notes)
 
     def found(
         self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]
@@ -76,10 +79,7 @@ class Locator:
         """
         plan = self._spec.plan
         events = _Events(
-            encode_videos(
-                videos, self._encoder, plan, self._settings, in_order=True, cores=cores, on_pictures=on_pictures
-            ),
-            plan,
+            encode_videos(videos, self._encoders, plan, self._decoding, cores=cores, on_pictures=on_pictures), plan
         )
         while (video_id := events.next_video()) is not None:
             # Rows become what a store would hold, so that both ways give the same detections.

@@ -14,9 +14,33 @@ from encoders.spec import EncoderSpec
 from pipeline.cluster.config import ExtractExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
+from pipeline.video.messages import DecodeLimits
 
 _FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
+
+
+FlowMethod = Literal["tvl1", "raft"]
+DecoderName = Literal["auto", "decord", "pyav"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How videos are decoded: by which decoder, in how many processes, until when; and how flow is estimated."""
+
+    decoder: DecoderName = "auto"
+    workers: int | None = None
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    flow: FlowMethod = "tvl1"
+    raft_weights: str = "raft_large"
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Whether videos that have failed are tried again, and how often."""
+
+    retry_failed: bool = False
+    max_attempts: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +68,7 @@ class ExtractConfig:
     weights_flow: str | None = None
     """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""
 
-    flow: Literal["tvl1", "raft"] = "tvl1"
+    flow: FlowMethod = "tvl1"
     """How to estimate flow: TV-L1 (OpenCV; published flow encoders were trained on it), or RAFT (torchvision)."""
 
     raft_weights: str = "raft_large"
@@ -80,7 +104,7 @@ class ExtractConfig:
     batch_size: int | None = None
     """Snippets to encode at once. Default: chosen for the device."""
 
-    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    decoder: DecoderName = "auto"
     """Video decoder; auto is PyAV. decord only takes files on which it is exact. It decodes ahead without limit, and
     keeps a core busy while it waits."""
 
@@ -137,6 +161,17 @@ class ExtractConfig:
     def with_flow(self) -> bool:
         """Whether flow is among the streams."""
         return "flow" in self.streams.split(",")
+
+    @property
+    def decoding(self) -> Decoding:
+        """What decoding needs of these options."""
+        limits = DecodeLimits(timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
+        return Decoding(self.decoder, self.workers, limits, self.flow, self.raft_weights)
+
+    @property
+    def retries(self) -> Retries:
+        """What to do about videos that have failed."""
+        return Retries(self.retry_failed, self.max_attempts)
 
     def part(self) -> tuple[int, int]:
         """The shard as (i, n), 1 <= i <= n."""

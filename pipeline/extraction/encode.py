@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from pipeline.cluster.cores import usable_cores
-from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encoders import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
 from pipeline.video.fetch import FetchedVideos
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, LongVideo, Restarted, Snippets
+from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
 _MAX_FLOW_WORKERS = 4
@@ -51,70 +51,62 @@ def open_encoder(config: ExtractConfig, *, weights_sha256: str | None = None) ->
     Raises:
         EncoderError, PipelineError: no such encoder, no such weights, no such device, a window too short.
     """
-    encoder = load_streams(config, encoder_devices(config)[0], config.precision, weights_sha256=weights_sha256)
+    encoder = load_streams(config, encoder_devices(config.device)[0], config.precision, weights_sha256=weights_sha256)
     return encoder, features_spec(config, encoder)
 
 
-def encoder_devices(config: ExtractConfig) -> list[str]:
-    """Return the devices for encoders: those named in `config`, else all GPUs, else the processor."""
-    if config.device == "auto" and torch.cuda.device_count() > 1:
+def on_all_devices(encoder: AnyEncoder, config: ExtractConfig) -> list[AnyEncoder]:
+    """Return the encoder, and the same one on each further device that `config` names."""
+    others = encoder_devices(config.device)[1:]
+    sha256 = encoder.weights.sha256
+    return [encoder, *(load_streams(config, device, encoder.precision, weights_sha256=sha256) for device in others)]
+
+
+def encoder_devices(device: str) -> list[str]:
+    """Return the devices that the option names; for auto all GPUs, else the processor."""
+    if device == "auto" and torch.cuda.device_count() > 1:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return config.device.split(",")
+    return device.split(",")
 
 
 def encode_videos(
     videos: Iterable[VideoFile],
-    encoder: AnyEncoder,
+    encoders: Sequence[AnyEncoder],
     plan: SnippetPlan,
-    config: ExtractConfig,
+    decoding: Decoding,
     *,
-    in_order: bool = False,
     cores: int | None = None,
-    decode: Callable[[Iterable[VideoFile]], Iterator[Decoded]] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> Generator[Event, None, None]:
     """Decode `videos` in other processes and encode their snippets, in batches across videos, on all devices.
 
     Args:
         videos: taken one by one, as workers become free.
-        encoder: from `open_encoder`; loaded again on each further device of `config`.
+        encoders: from `on_all_devices`.
         plan: how videos are cut into snippets.
-        in_order: True: one video after the other; False: several side by side, with their events mixed.
+        decoding: with one worker, videos come one after the other; with more, their events are mixed.
         cores: processor cores for flow; None: all.
-        decode: returns the events of decoders elsewhere; None: decode in processes on this machine.
         on_pictures: called now and then with the number of flow fields made since the last call.
 
     Yields:
         For each video its rows in order, then Finished; or Failed, at any point. Restarted voids the earlier rows of
         its video; they come again.
     """
-    others = [
-        load_streams(config, device, encoder.precision, weights_sha256=encoder.weights.sha256)
-        for device in encoder_devices(config)[1:]
-    ]
-    if decode is not None:
-        yield from encode_events(decode(videos), [encoder, *others])
-        return
-    workers, flow = 1 if in_order else config.workers, None
+    workers, flow = decoding.workers, None
     if plan.flow:
         videos, workers, threads = flow_shares(videos, workers, cores)
-        flow = flow_settings(config, encoder.device, threads=threads)
+        flow = flow_settings(decoding, encoders[0].device, threads=threads)
     pool = DecodePool(
         workers,
-        encoder.spec,
+        encoders[0].spec,
         plan,
-        decoder=config.decoder,
-        limits=decode_limits(config),
+        decoder=decoding.decoder,
+        limits=decoding.limits,
         flow=flow,
         on_pictures=on_pictures,
     )
     with FetchedVideos(videos) as source, pool:
-        yield from encode_events(source.watch(pool.decode(source)), [encoder, *others])
-
-
-def decode_limits(config: ExtractConfig) -> DecodeLimits:
-    """Return the limits under which `config` gives a video up."""
-    return DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
+        yield from encode_events(source.watch(pool.decode(source)), encoders)
 
 
 def flow_shares(

@@ -11,7 +11,7 @@ from encoders.encoder import Encoder, load_encoder
 from encoders.two_stream import Stream, StreamEncoder
 from encoders.weights import PublishedWeights, WeightsInfo, file_sha256, locate
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.store.spec import StoreSpec
 from pipeline.video.flow import CLAMP_PIXELS, RANDOM, VERSION, FlowSettings, require
 
@@ -72,7 +72,7 @@ def load_streams(
     return StreamEncoder(encoders)
 
 
-def flow_settings(config: ExtractConfig, device: torch.device, *, threads: int) -> FlowSettings:
+def flow_settings(decoding: Decoding, device: torch.device, *, threads: int) -> FlowSettings:
     """Return the flow settings; download RAFT's weights if they are missing.
 
     Args:
@@ -82,9 +82,9 @@ def flow_settings(config: ExtractConfig, device: torch.device, *, threads: int) 
     Raises:
         EncoderError: the weights cannot be downloaded; the message says what to do by hand.
     """
-    if config.flow != "raft":
-        return FlowSettings(method=config.flow, threads=threads)
-    weights = config.raft_weights
+    if decoding.flow != "raft":
+        return FlowSettings(method=decoding.flow, threads=threads)
+    weights = decoding.raft_weights
     if weights != RANDOM:
         weights = str(locate(weights, RAFT_WEIGHTS)[0])
     on_cpu = device.type == "cpu"

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import Rows, encode_videos, open_encoder
+from pipeline.extraction.encode import Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.storage.location import AnyPath, location
 from pipeline.store.feature_store import FeatureSequence
 from pipeline.store.spec import rows_as_json
@@ -68,7 +68,7 @@ def encode_folder(
     videos = find_videos([location(path) for path in inputs], ids=config.ids)
     network, spec = open_encoder(config)
     parts: dict[str, list[np.ndarray]] = {}
-    for event in encode_videos(videos, network, spec.plan, config):
+    for event in encode_videos(videos, on_all_devices(network, config), spec.plan, config.decoding):
         video = event.video
         if isinstance(event, Rows):
             parts.setdefault(video.id, []).append(event.features)

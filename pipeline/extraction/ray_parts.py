@@ -21,7 +21,6 @@ import numpy as np
 
 from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.store_writer import Outcome, details, record_failure
 from pipeline.storage.atomic_files import whole_file, write_json
@@ -92,7 +91,7 @@ def is_written(store: FeatureStore, part: VideoRange) -> bool:
         return False
 
 
-def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange], config: ExtractConfig) -> Outcome:
+def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange]) -> Outcome:
     """Join the ranges of a video into its sequence in the store.
 
     Raises:
@@ -114,7 +113,7 @@ def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange], con
             except PipelineError as error:
                 return record_failure(store, video, "not_finite", str(error))
         report = _joined(reports, num_rows=parts[0].num_rows)
-        writer.commit(details(video, report, parts[0].info.fps, store.spec.plan, config))
+        writer.commit(details(video, report, parts[0].info.fps, store.spec))
     return Outcome(video, writer.rows)
 
 

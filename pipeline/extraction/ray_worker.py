@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
 from pipeline.cluster.worker import JobResult, Ready, RowsAdded
-from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import Decoded, decode_limits, encode_videos, open_encoder
+from pipeline.extraction.config import Decoding, ExtractConfig
+from pipeline.extraction.encode import encode_events, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.ray_decoders import DecodeSettings, RemoteDecoders
 from pipeline.extraction.ray_parts import PartFailed, PartWriter, UnfitError, join
@@ -74,14 +74,20 @@ def open_extraction(out: AnyPath, config: ExtractConfig, cores: int) -> Ready:
     torch.set_num_threads(cores)
     config = replace(config, workers=config.workers or max(1, cores - 1))
     encoder, spec = open_encoder(config)
-    decode = _decoders(config, encoder, spec) if config.execution.ray_decoders else None
+    encoders = on_all_devices(encoder, config)
+    decoders = config.execution.ray_decoders
+    elsewhere = _decoders(decoders, config.decoding, encoder, spec) if decoders else None
 
     def work(jobs: Iterator[Encode | Join]) -> Generator[JobResult | RowsAdded, None, None]:
         store = FeatureStore.open(out)
         parts = PartWriter(store)
-        with StoreWriter(store, config) as writer:
-            videos = _Videos(jobs, writer, parts, store, config)
-            for event in encode_videos(videos, encoder, spec.plan, config, cores=cores, decode=decode):
+        with StoreWriter(store) as writer:
+            videos = _Videos(jobs, writer, parts, store)
+            if elsewhere:
+                events = encode_events(elsewhere.decode(videos), encoders)
+            else:
+                events = encode_videos(videos, encoders, spec.plan, config.decoding, cores=cores)
+            for event in events:
                 yield from videos.joined()
                 video = event.video
                 if isinstance(event, LongVideo):
@@ -103,13 +109,10 @@ def _as_job_result(outcome: Outcome | RowsAdded) -> JobResult | RowsAdded:
     return outcome if isinstance(outcome, RowsAdded) else JobResult(outcome.video.id, outcome)
 
 
-def _decoders(
-    config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec
-) -> Callable[[Iterable[VideoFile]], Iterator[Decoded]]:
-    """Start decoders elsewhere for this worker; return their `decode`."""
-    flow = flow_settings(config, torch.device("cpu"), threads=1) if spec.plan.flow else None
-    settings = DecodeSettings(encoder.spec, spec.plan, config.decoder, decode_limits(config), flow)
-    return RemoteDecoders(config.execution.ray_decoders or 1, settings).decode
+def _decoders(count: int, decoding: Decoding, encoder: AnyEncoder, spec: StoreSpec) -> RemoteDecoders:
+    """Start decoders elsewhere for this worker."""
+    flow = flow_settings(decoding, torch.device("cpu"), threads=1) if spec.plan.flow else None
+    return RemoteDecoders(count, DecodeSettings(encoder.spec, spec.plan, decoding.decoder, decoding.limits, flow))
 
 
 class _Videos:
@@ -119,18 +122,12 @@ class _Videos:
     """
 
     def __init__(
-        self,
-        jobs: Iterator[Encode | Join],
-        writer: StoreWriter,
-        parts: PartWriter,
-        store: FeatureStore,
-        config: ExtractConfig,
+        self, jobs: Iterator[Encode | Join], writer: StoreWriter, parts: PartWriter, store: FeatureStore
     ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._parts = parts
         self._store = store
-        self._config = config
         self._joined: deque[JobResult] = deque()
 
     def __iter__(self) -> Iterator[VideoFile]:
@@ -152,6 +149,6 @@ class _Videos:
 
     def _join(self, job: Join) -> Outcome | PartFailed:
         try:
-            return join(self._store, job.video, job.parts, self._config)
+            return join(self._store, job.video, job.parts)
         except UnfitError as error:
             return PartFailed(str(error))

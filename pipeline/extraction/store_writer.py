@@ -12,14 +12,12 @@ from typing import Any
 
 from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.publisher import Publisher
 from pipeline.extraction.video_status import source_of
-from pipeline.snippets import SnippetPlan
 from pipeline.storage.stamps import Stamp, has_changed, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
-from pipeline.store.spec import rows_as_json
+from pipeline.store.spec import StoreSpec, rows_as_json
 from pipeline.video.flow import library_version
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.report import DecodeReport
@@ -50,9 +48,8 @@ class StoreWriter:
     A context manager: at its end no half-written file is left, and started publications are complete.
     """
 
-    def __init__(self, store: FeatureStore, config: ExtractConfig) -> None:
+    def __init__(self, store: FeatureStore) -> None:
         self._store = store
-        self._config = config
         self._publisher = Publisher()
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the files of videos that have begun
@@ -113,8 +110,8 @@ class StoreWriter:
 
     def _publish(self, event: Finished, writer: SequenceWriter) -> bool:
         """Publish a sequence, in a thread of the publisher; return False if the video's file has changed."""
-        video, plan = event.video, self._store.spec.plan
-        about = details(video, event.report, event.info.fps, plan, self._config)  # hashes the file
+        video = event.video
+        about = details(video, event.report, event.info.fps, self._store.spec)  # hashes the file
         if stamp_of(video.path, now=True) != self._stamps[video.id]:
             return False
         writer.commit(about)
@@ -169,12 +166,10 @@ def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
     return True
 
 
-def details(
-    video: VideoFile, report: DecodeReport, fps: Fraction, plan: SnippetPlan, config: ExtractConfig
-) -> dict[str, Any]:
+def details(video: VideoFile, report: DecodeReport, fps: Fraction, spec: StoreSpec) -> dict[str, Any]:
     """Return what the sidecar says about one video, beyond the spec."""
     return {
-        "rows": rows_as_json(plan.at(fps)),
+        "rows": rows_as_json(spec.plan.at(fps)),
         "duration_seconds": float(report.duration),
         "duration_exact": str(report.duration),
         "video_fps": float(fps) if fps else None,
@@ -188,7 +183,7 @@ def details(
             "notes": list(report.notes),
         },
         "source": source_of(video),
-        "libraries": {**_libraries(), **(library_version(config.flow) if config.with_flow else {})},
+        "libraries": {**_libraries(), **(library_version(spec.encoder["flow"]["method"]) if spec.plan.flow else {})},
     }
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.config import Retries
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.stamps import has_changed, size_of
@@ -36,8 +36,8 @@ class VideoStatus:
         return self.state in ("changed", "new")
 
 
-def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig) -> VideoStatus:
-    """Return the state of `video` in `store`: whether it must be encoded under `config`."""
+def video_status_of(video: VideoFile, store: FeatureStore, retries: Retries) -> VideoStatus:
+    """Return the state of `video` in `store`: whether it must be encoded."""
     try:
         store.array_path(video.id)
     except PipelineError as error:  # the store has no place for this id, not even for its failure
@@ -48,9 +48,9 @@ def video_status_of(video: VideoFile, store: FeatureStore, config: ExtractConfig
     failure = store.failure(video.id)
     if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
         attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
-        if not config.retry_failed:
+        if not retries.retry_failed:
             return VideoStatus("failed", f"{what} (earlier; --retry-failed tries again)")
-        if attempts >= config.max_attempts:
+        if attempts >= retries.max_attempts:
             return VideoStatus("failed", f"{what} ({attempts} times, the most)")
     return VideoStatus("new" if sidecar is None else "changed")
 

@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 
 from pipeline.errors import PipelineError, StorageError
-from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encode import open_encoder
 from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.video_status import VideoStatus, video_status_of
@@ -134,35 +134,48 @@ def estimate(
         raise PipelineError(f"sample must be >= 1, got {sample}")
     videos = find_videos(inputs, ids=config.ids)
     encoder, spec = open_encoder(config)
-    return estimate_with(encoder, spec, videos, out, config, sample=sample, report=report)
+    compared = compare(videos, out, spec, config, report=report)
+    return estimate_of(compared, encoder, spec, config.decoding, sample=sample)
 
 
-def estimate_with(
-    encoder: AnyEncoder,
-    spec: StoreSpec,
-    videos: VideoList,
-    out: AnyPath | None,
-    config: ExtractConfig,
-    *,
-    sample: int,
-    report: Report = silent,
-) -> Estimate:
-    """Estimate as `estimate` does, for given videos and the encoder and spec of `open_encoder`."""
+@dataclass
+class Compared:
+    """Videos compared with a store: those that are done, that have failed, and that are to do, with their bytes."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    to_do: list[VideoFile] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    changed: int = 0
+
+
+def compare(
+    videos: VideoList, out: AnyPath | None, spec: StoreSpec, config: ExtractConfig, *, report: Report = silent
+) -> Compared:
+    """Compare the videos of the shard with the store `out`, if there is one."""
     store = _store(out, spec)
-    done, failed, to_do, sizes, changed = [], {}, [], [], 0
+    found = Compared()
     for number, video in enumerate(videos, start=1):
         if not config.is_mine(video.id):
             continue
-        status = video_status_of(video, store, config) if store else VideoStatus("new")
+        status = video_status_of(video, store, config.retries) if store else VideoStatus("new")
         if status.to_do:
-            to_do.append(video)
-            sizes.append(size_of(video.path))
-            changed += status.state == "changed"
+            found.to_do.append(video)
+            found.sizes.append(size_of(video.path))
+            found.changed += status.state == "changed"
         elif status.state == "done":
-            done.append(video.id)
+            found.done.append(video.id)
         else:
-            failed[video.id] = status.reason
+            found.failed[video.id] = status.reason
         report(number / len(videos), f"{number}/{len(videos)} videos compared")
+    return found
+
+
+def estimate_of(
+    compared: Compared, encoder: AnyEncoder, spec: StoreSpec, decoding: Decoding, *, sample: int
+) -> Estimate:
+    """Estimate as `estimate` does, for compared videos and the encoder and spec of `open_encoder`."""
+    to_do, sizes = compared.to_do, compared.sizes
     chosen = sorted(Random(0).sample(range(len(to_do)), min(sample, len(to_do))))
     probed = [_probe(to_do[i]) for i in chosen]
     infos = [found.info for found in probed]
@@ -172,10 +185,10 @@ def estimate_with(
     snippets, margin = extrapolate(rows, measured, total=sum(sizes), population=len(to_do))
     bytes_a_row = spec.channels * np.dtype(spec.dtype).itemsize
     return Estimate(
-        done=tuple(done),
-        failed=failed,
+        done=tuple(compared.done),
+        failed=compared.failed,
         to_do=tuple(video.id for video in to_do),
-        changed=changed,
+        changed=compared.changed,
         probed=len(chosen),
         unusable={to_do[i].id: found.problem for i, found in zip(chosen, probed, strict=True) if not found.info},
         video_seconds=extrapolate(seconds, measured, total=sum(sizes), population=len(to_do))[0],
@@ -186,16 +199,16 @@ def estimate_with(
         sizes=tuple(sizes),
         sampled=tuple(to_do[i] for i in chosen),
         longest=max(rows, default=0.0),
-        **_flow(config, encoder, spec, snippets),
+        **_flow(decoding, encoder, spec, snippets),
     )
 
 
-def _flow(config: ExtractConfig, encoder: AnyEncoder, spec: StoreSpec, snippets: float) -> dict[str, float]:
+def _flow(decoding: Decoding, encoder: AnyEncoder, spec: StoreSpec, snippets: float) -> dict[str, float]:
     if not spec.plan.flow:
         return {}
     # Different snippets share the field of a grid cell that they have in common: within a stride none repeats.
     fields = len({cell % spec.plan.stride_frames for cell in spec.plan.cells}) * snippets
-    return {"flow_fields": fields, "flow_fields_per_second": flow_speed(config, encoder)}
+    return {"flow_fields": fields, "flow_fields_per_second": flow_speed(decoding, encoder)}
 
 
 def extrapolate(

@@ -11,9 +11,9 @@ from typing import Any
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import encoder_devices, open_encoder
+from pipeline.extraction.encode import on_all_devices, open_encoder
 from pipeline.planning.config import PlanConfig
-from pipeline.planning.estimate import Estimate, estimate_with
+from pipeline.planning.estimate import Estimate, compare, estimate_of
 from pipeline.planning.plan_model import (
     FILES_A_VIDEO,
     Collection,
@@ -73,24 +73,25 @@ def plan(
     encoder, spec = open_encoder(config)
     opened = time.perf_counter()
     report(0.1, "looking at videos")
-    found = estimate_with(encoder, spec, videos, out, config, sample=settings.sample)
+    compared = compare(videos, out, spec, config)
+    found = estimate_of(compared, encoder, spec, config.decoding, sample=settings.sample)
     if not found.snippets:
         raise PipelineError("nothing to plan: no video is left to do, or none of the sample can be read")
     report(0.4, "decoding")
-    decode = decode_speed(found.sampled, encoder, spec.plan, config, seconds=settings.decode_seconds)
+    decode = decode_speed(found.sampled, encoder, spec.plan, config.decoding, seconds=settings.decode_seconds)
     report(0.6, "decoding and encoding")
-    joint = joint_speed(found.sampled, encoder, spec.plan, config, seconds=settings.decode_seconds)
+    encoders = on_all_devices(encoder, config)
+    joint = joint_speed(found.sampled, encoders, spec.plan, config.decoding, seconds=settings.decode_seconds)
     report(0.8, "publishing")
     place = _existing(out) if out else None
     rows = max(1, round(found.snippets / len(found.to_do)))
-    publish, look_up = store_seconds(spec, rows, found.sampled, config, where=place)
-    devices = encoder_devices(config)
+    publish, look_up = store_seconds(spec, rows, found.sampled, where=place)
     machine = Machine(
         cores=usable_cores(),
         decoders=config.workers or default_workers(),
         shares_cores=encoder.device.type == "cpu",
         decode=decode,
-        encode=found.snippets_per_second * len(devices),
+        encode=found.snippets_per_second * len(encoders),
         hash=hash_speed(local(found.sampled[0].path)),
         publish=publish,
         start=opened - listed + import_seconds(),

@@ -18,7 +18,7 @@ import torch
 from encoders.two_stream import StreamEncoder
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.config import Decoding, Retries
 from pipeline.extraction.encode import Rows, encode_videos
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
 from pipeline.extraction.publisher import Publisher
@@ -29,7 +29,7 @@ from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec
 from pipeline.video.flow import estimators
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Restarted, Snippets
+from pipeline.video.pool import DecodePool, Failed, Restarted, Snippets
 from pipeline.video.videos import VideoFile
 
 _SPEED_SECONDS = 1.0  # how long the encoder is timed, after one batch to warm up
@@ -37,9 +37,9 @@ _MOST_BATCHES = 20
 _PUBLISHED = 64  # sequences to publish for the measurement
 
 
-def flow_speed(config: ExtractConfig, encoder: AnyEncoder) -> float:
+def flow_speed(decoding: Decoding, encoder: AnyEncoder) -> float:
     """Return flow fields a second of all cores together, from one core on a smooth texture that moves by two pixels."""
-    settings = flow_settings(config, encoder.device, threads=usable_cores())
+    settings = flow_settings(decoding, encoder.device, threads=usable_cores())
     estimate_flow = estimators(settings)()
     height, width = encoder.spec.resized(9, 16)
     rows, columns = np.mgrid[:height, : width + 2] / 16
@@ -67,7 +67,7 @@ def encoder_speed(encoder: AnyEncoder) -> float:
 
 
 def decode_speed(
-    videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
+    videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, decoding: Decoding, *, seconds: float
 ) -> float:
     """Return snippets a second of one decoder process over real videos, opening them included, without flow.
 
@@ -82,8 +82,7 @@ def decode_speed(
     """
     began = start = last = time.perf_counter()
     first, rows, reasons = 0, 0, []
-    limits = DecodeLimits(timeout_seconds=config.timeout_seconds, max_corrupt=config.max_corrupt)
-    with DecodePool(1, encoder.spec, replace(plan, flow=False), decoder=config.decoder, limits=limits) as pool:
+    with DecodePool(1, encoder.spec, replace(plan, flow=False), decoding.decoder, decoding.limits) as pool:
         for event in pool.decode(videos):
             if isinstance(event, Snippets):
                 last = time.perf_counter()
@@ -102,7 +101,12 @@ def decode_speed(
 
 
 def joint_speed(
-    videos: Sequence[VideoFile], encoder: AnyEncoder, plan: SnippetPlan, config: ExtractConfig, *, seconds: float
+    videos: Sequence[VideoFile],
+    encoders: Sequence[AnyEncoder],
+    plan: SnippetPlan,
+    decoding: Decoding,
+    *,
+    seconds: float,
 ) -> float:
     """Return snippets a second of decoders, flow and encoder side by side, as `extract` runs them.
 
@@ -114,7 +118,7 @@ def joint_speed(
     """
     began = start = last = time.perf_counter()
     first = rows = 0
-    with closing(encode_videos(videos, encoder, plan, config)) as events:
+    with closing(encode_videos(videos, encoders, plan, decoding)) as events:
         for event in events:
             if isinstance(event, Rows):
                 last = time.perf_counter()
@@ -127,7 +131,7 @@ def joint_speed(
 
 
 def store_seconds(
-    spec: StoreSpec, rows: int, videos: Sequence[VideoFile], config: ExtractConfig, *, where: Path | None = None
+    spec: StoreSpec, rows: int, videos: Sequence[VideoFile], *, where: Path | None = None
 ) -> tuple[float, float]:
     """Return the seconds to publish a sequence, as `extract` does it, several at once; and to look a video up.
 
@@ -151,7 +155,7 @@ def store_seconds(
         published = sum(1 for _ in publisher.all())
         end = time.perf_counter()
         for video in videos:
-            video_status_of(video, store, config)
+            video_status_of(video, store, Retries())
         return (end - start) / published, (time.perf_counter() - end) / len(videos)
 
 

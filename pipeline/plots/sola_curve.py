@@ -13,22 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GATES = {"tanh": "gate tanh(alpha)", "linear": "gate alpha", "open": "gate always 1"}
 
-
-def draw_curve(history: Sequence[dict[str, Any]], *, gate: str, gauge: Mapping[str, Any] | None = None) -> Figure:
+def draw_curve(history: Sequence[dict[str, Any]], *, gauge: Mapping[str, Any] | None = None) -> Figure:
     """Return a figure of the loss, of the gate, and of the length of the correction relative to the input, by step.
 
     The dashed line is the loss of the best constant prediction for every interval; only a lower loss shows learning.
 
     Args:
         history: records with step, loss, constant_loss, gate and correction_ratio, as in `sola_history.json`.
-        gate: the kind of gate, for its name.
         gauge: what the fit won (`sola.gauge.Gauge.as_json`); its losses are points beside the curve, its verdict is the
             title.
     """
     figure = new_figure(6.0, 6.5)
-    panels = {"loss": "loss", "gate": GATES[gate], "correction_ratio": "correction / input"}
+    panels = {"loss": "loss", "gate": "gate tanh(alpha)", "correction_ratio": "correction / input"}
     steps = [record["step"] for record in history]
     marker = "." if len(steps) < 30 else ""
     all_axes = figure.subplots(len(panels), 1, sharex=True)

@@ -179,8 +179,7 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
         gauge = result.gauge.as_json()
         write_json(fitted.parent / HISTORY_FILE, history)
         write_json(fitted.parent / GAUGE_FILE, {**gauge, "verdict": verdict(gauge)})
-        figure = draw_curve(history, gate=config.gate, gauge=gauge)
-        save_figure(figure, [fitted.parent / name for name in CURVE_FILES])
+        save_figure(draw_curve(history, gauge=gauge), [fitted.parent / name for name in CURVE_FILES])
         _publish_module(fitted, result.module, config, {**origin, "gauge": json.dumps(gauge)})
         job.summary.gauge = gauge
     job.summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"

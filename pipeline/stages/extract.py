@@ -16,10 +16,11 @@ from typing import Any
 
 from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import StorageError
-from pipeline.extraction.config import ExtractConfig
-from pipeline.extraction.encode import encode_videos, open_encoder
+from pipeline.extraction.config import Decoding, ExtractConfig
+from pipeline.extraction.encode import encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.ray_driver import workers
+from pipeline.extraction.ray_worker import About
 from pipeline.extraction.run_log import RunLog
 from pipeline.extraction.store_writer import REMOVED, Outcome, StoreWriter, remove_outdated
 from pipeline.extraction.video_status import total_bytes, video_status_of
@@ -29,7 +30,6 @@ from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.stamps import size_of
 from pipeline.storage.temporary_names import this_process
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.spec import StoreSpec
 from pipeline.text.plain import counted
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile, VideoList
@@ -88,46 +88,32 @@ def extract(
         videos = videos.only(config.is_mine)
     if config.execution.executor == "ray":
         with workers(out, config, videos=len(videos)) as theirs:
-            about = theirs.about
-            job = _begin(out, about.spec, about.notes, about.random, videos, config, report)
+            job = _begin(out, theirs.about, videos, config, report)
             job.run(theirs.outcomes(job.todo(), job.store))
     else:
         encoder, spec = open_encoder(config)
-        job = _begin(out, spec, encoder.notes, encoder.weights.random, videos, config, report)
-        job.run(_recorded(job.todo(), job.store, encoder, config, job.on_pictures))
+        job = _begin(out, About(spec, tuple(encoder.notes), encoder.weights.random), videos, config, report)
+        encoders = on_all_devices(encoder, config)
+        job.run(_recorded(job.todo(), job.store, encoders, config.decoding, job.on_pictures))
     return job.store, job.summary
 
 
-def _begin(
-    out: AnyPath,
-    spec: StoreSpec,
-    notes: Sequence[str],
-    random_weights: bool,
-    videos: VideoList,
-    config: ExtractConfig,
-    report: Report,
-) -> _Job:
-    summary = ExtractSummary(notes=list(notes))
-    if random_weights:
+def _begin(out: AnyPath, about: About, videos: VideoList, config: ExtractConfig, report: Report) -> _Job:
+    summary = ExtractSummary(notes=list(about.notes))
+    if about.random:
         summary.notes.append("weights are random: the features are for trials only, and the store says so")
-    return _Job(FeatureStore.create(out, spec), summary, videos, config, report=report)
+    return _Job(FeatureStore.create(out, about.spec), summary, videos, config, report=report)
 
 
 class _Job:
     """One run of the stage: it selects the videos to do, and records and reports the results."""
 
     def __init__(
-        self,
-        store: FeatureStore,
-        summary: ExtractSummary,
-        videos: VideoList,
-        config: ExtractConfig,
-        *,
-        report: Report,
+        self, store: FeatureStore, summary: ExtractSummary, videos: VideoList, config: ExtractConfig, *, report: Report
     ) -> None:
         self.store = store
         self.summary = summary
-        self._config = config
+        self._retries = config.retries
         self._videos = videos
         logs = store.path / "logs"
         # A remote log cannot grow: it is written here, and uploaded at the end.
@@ -151,9 +137,9 @@ class _Job:
 
     def must_do(self, video: VideoFile) -> bool:
         """Return whether `video` is still to be encoded; if not, count it in the summary."""
-        status = video_status_of(video, self.store, self._config)
+        status = video_status_of(video, self.store, self._retries)
         if status.to_do and self.store.refresh(video.id):  # another machine may have finished it meanwhile
-            status = video_status_of(video, self.store, self._config)
+            status = video_status_of(video, self.store, self._retries)
         if status.to_do:
             if status.state == "changed":
                 self._changed.add(video.id)
@@ -241,13 +227,13 @@ class _Job:
 def _recorded(
     videos: Iterator[VideoFile],
     store: FeatureStore,
-    encoder: AnyEncoder,
-    config: ExtractConfig,
+    encoders: Sequence[AnyEncoder],
+    decoding: Decoding,
     on_pictures: Callable[[int], None],
 ) -> Outcomes:
     """Encode and write videos in this process; yield the result of each."""
-    with StoreWriter(store, config) as writer:
+    with StoreWriter(store) as writer:
         noted = writer.noting(videos)
-        for event in encode_videos(noted, encoder, store.spec.plan, config, on_pictures=on_pictures):
+        for event in encode_videos(noted, encoders, store.spec.plan, decoding, on_pictures=on_pictures):
             yield from writer.take(event)
         yield from writer.finish()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import partial_path, publish, write_json
-from pipeline.store.spec import SCHEMA, StoreSpec
-
-if TYPE_CHECKING:
-    from pipeline.store.feature_store import FeatureStore
+from pipeline.store.spec import SCHEMA
+from pipeline.store.store_files import StoreFiles, array_header
 
 
 class SequenceWriter:
@@ -24,7 +21,7 @@ class SequenceWriter:
     As a context manager it discards what was not committed.
     """
 
-    def __init__(self, store: FeatureStore, video_id: str) -> None:
+    def __init__(self, store: StoreFiles, video_id: str) -> None:
         self._store = store
         self._id = video_id
         self._rows = 0
@@ -107,19 +104,3 @@ class SequenceWriter:
         # Before the sidecar, so that a video is never both done and failed.
         store.failure_path(self._id).unlink(missing_ok=True)
         write_json(store.sidecar_path(self._id), sidecar)
-
-
-def array_header(spec: StoreSpec, rows: int) -> bytes:
-    """Return the .npy header of a [rows, C] array.
-
-    NumPy leaves room for the first axis to grow, so the header has the same length for every number of rows: rows can
-    be written before their number is known.
-    """
-    buffer = io.BytesIO()
-    header = {
-        "descr": np.dtype(spec.dtype).newbyteorder("<").str,
-        "fortran_order": False,
-        "shape": (rows, spec.channels),
-    }
-    np.lib.format.write_array_header_1_0(buffer, header)
-    return buffer.getvalue()

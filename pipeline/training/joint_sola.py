@@ -34,7 +34,7 @@ from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import Batch, TrainItem, random_crop
 from sola.config import SolaConfig
 from sola.device import resolve_precision
-from sola.fit_state import FitState, Scale, new_fit_state
+from sola.fit_state import FitState, new_fit_state
 from sola.fit_step import batch_loss
 from sola.module import SolaModule
 from sola.padding import rows_beyond_ends
@@ -84,7 +84,7 @@ def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, devic
     channels = head.config.embed_dim if config.sola == "auxiliary" else head.channels
     statistics = None
     if settings.normalize != "none":
-        statistics = feature_statistics(source, lengths_of(source), channels, settings.normalize)
+        statistics = feature_statistics(source, lengths_of(source), settings.normalize)
     return _on_device(new_fit_state(channels, settings, statistics=statistics), device)
 
 
@@ -94,9 +94,10 @@ def _on_device(fit_state: FitState, device: torch.device) -> FitState:
     statistics = fit_state.statistics
     return replace(
         fit_state,
-        scales=tuple(replace(s, plan=s.plan.to(device), target=s.target.to(device)) for s in fit_state.scales),
+        plan=fit_state.plan.to(device),
+        target=fit_state.target.to(device),
         statistics=None if statistics is None else statistics.to(device, statistics.origin.dtype),
-        compute_dtype=resolve_precision(fit_state.scales[0].config.precision, device),
+        compute_dtype=resolve_precision(fit_state.config.precision, device),
     )
 
 
@@ -124,10 +125,9 @@ def joint_losses(
         step: optimizer steps taken before; determines the windows drawn, with the seed.
         rng: for the crops.
     """
-    scale = fit_state.scales[step % len(fit_state.scales)]
     similarity: Tensor | None = None
     if config.sola == "unified_with_loss":
-        similarity, _ = batch_loss(fit_state, windows_of(batch, scale, step=step), scale)
+        similarity, _ = batch_loss(fit_state, windows_of(batch, fit_state, step=step))
     batch = batch.to(device)
     if network.module is not None:
         batch = replace(batch, features=enhance_batch(network.module, batch.features, batch.mask))
@@ -135,7 +135,7 @@ def joint_losses(
             batch = resize_batch(batch, config.head.resize_snippets, limit=config.head.train_limit, rng=rng)
     outputs, projected = forward_and_first_layer(network.head, batch)
     if config.sola == "auxiliary":
-        similarity = projection_loss(fit_state, projected, batch.mask, scale, step=step)
+        similarity = projection_loss(fit_state, projected, batch.mask, step=step)
     losses = network.head.loss(outputs, batch.targets)
     return losses if similarity is None else {**losses, "similarity": config.similarity_weight * similarity}
 
@@ -198,41 +198,41 @@ def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Genera
     return Batch(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device), targets)
 
 
-def windows_of(batch: Batch, scale: Scale, *, step: int) -> WindowBatch:
+def windows_of(batch: Batch, fit_state: FitState, *, step: int) -> WindowBatch:
     """Return windows drawn at random from the batch's sequences, as fitting SoLa draws them from videos.
 
     Args:
         batch: on the CPU.
-        step: determines the windows, with `scale.config.seed`.
+        step: determines the windows, with `fit_state.config.seed`.
     """
     source = _BatchSource(batch)
     return read_windows(
         source,
-        draw_epoch(lengths_of(source), scale.config, step),
-        scale.plan.positions[0].tolist(),
+        draw_epoch(lengths_of(source), fit_state.config, step),
+        fit_state.plan.positions[0].tolist(),
         channels=batch.features.shape[2],
-        window_snippets=scale.config.window_snippets,
-        padding=scale.config.padding,
+        window_snippets=fit_state.config.window_snippets,
+        padding=fit_state.config.padding,
     )
 
 
-def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, scale: Scale, *, step: int) -> Tensor:
+def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, *, step: int) -> Tensor:
     """Return the similarity loss, a scalar, of windows drawn from the output of the head's first layer.
 
     Args:
         fit_state: holds the predictor.
         rows: [B, T, C] float, C the width of that layer.
         mask: [B, T] bool.
-        step: determines the windows, with `scale.config.seed`.
+        step: determines the windows, with `fit_state.config.seed`.
     """
     lengths = mask.sum(dim=1).cpu()
-    windows = draw_epoch(lengths.numpy(), scale.config, step)
+    windows = draw_epoch(lengths.numpy(), fit_state.config, step)
     video = torch.from_numpy(windows.videos)[:, None]
-    place = torch.from_numpy(windows.firsts)[:, None] + torch.tensor(scale.config.positions)
+    place = torch.from_numpy(windows.firsts)[:, None] + torch.tensor(fit_state.config.positions)
     inside = (place >= 0) & (place < lengths[video])
     place = place.clamp(0, rows.shape[1] - 1)
     z = F.normalize(rows[video.to(rows.device), place.to(rows.device)], dim=-1)
-    return similarity_loss(z, fit_state.predictor(z), scale.target, inside.to(rows.device))
+    return similarity_loss(z, fit_state.predictor(z), fit_state.target, inside.to(rows.device))
 
 
 class _BatchSource:

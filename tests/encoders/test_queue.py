@@ -119,10 +119,9 @@ def test_no_network_looks_at_a_value(name):
 
 def test_a_step_of_sola_fetches_what_it_measures_at_once():
     fit_state = new_fit_state(8, SolaConfig(hidden=4, predictor_hidden=4, device="cpu"))
-    scale = fit_state.scales[0]
-    rows = torch.rand(3, len(scale.plan.positions[0]), 8)
+    rows = torch.rand(3, len(fit_state.plan.positions[0]), 8)
     batch = WindowBatch(rows, torch.zeros(3, dtype=torch.int64), torch.full((3,), 23))
     with Waits() as seen:
-        measures = train_step(fit_state, batch, scale, step=1)
+        measures = train_step(fit_state, batch, step=1)
     assert (seen.calls["tolist"], seen.calls["item"], seen.calls["cpu"]) == (1, 0, 0)
     assert measures.least_loss < measures.loss and measures.gate == 0.0 and measures.correction_ratio == 0.0

@@ -32,9 +32,7 @@ NINE = replace(SMALL, batch_size=9, windows_per_video=9, steps=8)
 CASES = {
     "raw": NINE,
     "bound by input": replace(NINE, normalize="center", input_weight=0.7),
-    "whitened, two scales": replace(NINE, normalize="whiten", scales=(1, 2)),
-    "open gate": replace(NINE, gate="open"),
-    "no predictor": replace(NINE, predictor=False, normalize="standardize"),
+    "no predictor": replace(NINE, predictor=False, normalize="center"),
 }
 
 

@@ -98,7 +98,7 @@ def test_a_resumed_fit_has_the_gauge_of_an_uninterrupted_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "options", [{"input_weight": 1.0, "normalize": "center"}, {"scales": (1, 2)}, {"precision": "bf16"}]
+    "options", [{"input_weight": 1.0, "normalize": "center"}, {"padding": "zeros"}, {"precision": "bf16"}]
 )
 def test_every_kind_of_fit_has_a_gauge_that_changes_no_step(options: dict) -> None:
     source = walks(4, length=70)
@@ -163,7 +163,7 @@ def test_ratio_and_constant_share_of_a_hand_worked_correction() -> None:
     source = Arrays([np.array([[1.0], [-1.0]] * 20, dtype=np.float32)])
     found = measure_correction(source, lengths_of(source), module, seed=0)
     assert found is not None
-    assert found.ratio == pytest.approx(5, rel=1e-5)  # sqrt(3² + 4²) / 1
+    assert found.correction_ratio == pytest.approx(5, rel=1e-5)  # sqrt(3² + 4²) / 1
     assert found.constant_share == pytest.approx(16 / 25, rel=1e-5)
     assert found.linear_r2 is None  # one video
 

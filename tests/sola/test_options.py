@@ -10,13 +10,11 @@ import torch
 
 from sola.config import SolaConfig
 from sola.diagnostics import data_warnings, effective_rank, fit_warnings, spread
-from sola.enhance import enhance_array
 from sola.errors import SolaError
 from sola.fit import StepRecord, fit
 from sola.fit_state import new_fit_state
 from sola.fit_step import batch_loss
 from sola.input_target import input_aware_target
-from sola.module import initial_networks
 from sola.sampling import WindowBatch
 from sola.similarity import similarity_loss, target_tsm
 from sola.statistics import FeatureStatistics, feature_statistics
@@ -25,7 +23,7 @@ CHANNELS = 6
 SMALL = SolaConfig(
     hidden=8, predictor_hidden=8, batch_size=3, steps=6, learning_rate=1e-2, log_every_steps=1, device="cpu"
 )
-EVERYTHING = replace(SMALL, scales=(1, 2), normalize="whiten", input_weight=0.5, gate_learning_rate=0.1, gate="linear")
+EVERYTHING = replace(SMALL, normalize="center", input_weight=0.5, gate_learning_rate=0.1)
 
 
 class Videos:
@@ -54,96 +52,39 @@ def batch(rows: torch.Tensor, length: int) -> WindowBatch:
     return WindowBatch(rows, torch.zeros(len(rows), dtype=torch.int64), torch.full((len(rows),), length))
 
 
-def test_a_scale_multiplies_the_step_and_keeps_the_margins_of_the_window() -> None:
-    wide = SolaConfig().at_scale(2)
-    assert wide.positions == tuple(range(4, 33, 4))
-    assert wide.window_snippets - wide.positions[-1] == 23 - 18
-    assert SolaConfig().at_scale(1) == SolaConfig()
-
-
-def test_the_same_time_apart_has_the_same_target_at_every_scale() -> None:
-    one, two = new_fit_state(CHANNELS, replace(SMALL, scales=(1, 2))).scales
-    # Two of the small steps are one of the large.
-    assert torch.allclose(two.target[0, :4], one.target[0, ::2])
-
-
-def test_scales_take_turns_and_every_option_resumes_to_the_same_bits(tmp_path: Path) -> None:
+def test_every_option_resumes_to_the_same_bits(tmp_path: Path) -> None:
     whole = fit(Videos(), EVERYTHING, channels=CHANNELS)
     fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c", should_stop=lambda: True)
     resumed = fit(Videos(), EVERYTHING, channels=CHANNELS, checkpoint=tmp_path / "c")
     assert resumed.history == whole.history
     for (name, one), other in zip(whole.module.state_dict().items(), resumed.module.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
-    alone = fit(Videos(), replace(EVERYTHING, scales=(1,)), channels=CHANNELS)
-    assert alone.history[0] == whole.history[0], "the first step is of the first scale"
-    assert alone.history[1].loss != whole.history[1].loss
-
-
-@pytest.mark.parametrize("gate", ["tanh", "linear", "open"])
-def test_every_gate_starts_as_the_identity_and_learns(gate: str) -> None:
-    config = replace(SMALL, gate=gate)
-    module, _ = initial_networks(CHANNELS, config)
-    x = Videos().sequences[3]
-    assert np.array_equal(enhance_array(module, x), x)
-    fitted = fit(Videos(), config, channels=CHANNELS).module
-    assert np.abs(enhance_array(fitted, x) - x).max() > 1e-4
-
-
-def test_the_gate_of_each_form_has_its_formula() -> None:
-    for gate, expected in (("tanh", np.tanh(0.8)), ("linear", 0.8), ("open", 1.0)):
-        module, _ = initial_networks(CHANNELS, replace(SMALL, gate=gate))
-        with torch.no_grad():
-            module.alpha.fill_(0.8)
-        assert module.gate().item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rate", [None, 0.25])
 def test_the_gate_moves_by_its_own_learning_rate(rate: float | None) -> None:
     # The first update of AdamW is the learning rate times the sign of the gradient; decay of a zero is zero.
-    config = replace(SMALL, gate_learning_rate=rate, gate="linear", steps=1)
+    config = replace(SMALL, gate_learning_rate=rate, steps=1)
     alpha = fit(Videos(), config, channels=CHANNELS).module.alpha.item()
     assert abs(alpha) == pytest.approx(config.learning_rate if rate is None else rate, rel=1e-3)
 
 
-def test_statistics_center_standardize_and_whiten() -> None:
-    random = np.random.default_rng(0)
-    mixing = random.normal(size=(CHANNELS, CHANNELS))
-    videos = Videos((3000, 10))
-    for sequence in videos.sequences:
-        sequence[:] = 5 + random.normal(size=sequence.shape) @ mixing
+def test_features_are_compared_relative_to_the_mean_of_all_rows() -> None:
+    videos = Videos((30, 10))
     everything = torch.from_numpy(np.concatenate(videos.sequences)).double()
-    results = {}
-    for comparison in ("center", "standardize", "whiten"):
-        statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
-        assert statistics is not None
-        results[comparison] = statistics.apply(everything)
-        assert results[comparison].mean(dim=0).abs().max() < 1e-9
-    assert torch.allclose(results["center"], everything - everything.mean(dim=0))
-    # Shrinkage leaves variances of 1 / (1 + 0.01 mean / own).
-    assert results["standardize"].var(dim=0).numpy() == pytest.approx(np.ones(CHANNELS), abs=0.1)
-    covariance = torch.cov(results["whiten"].T)
-    values = torch.linalg.eigvalsh(torch.cov(everything.T))
-    expected = values / (values + 0.01 * values.mean())
-    assert torch.linalg.eigvalsh(covariance).numpy() == pytest.approx(expected.sort().values.numpy(), abs=1e-3)
-    assert feature_statistics(videos, lengths(videos), CHANNELS, "none") is None
-
-
-def test_a_constant_channel_does_not_break_the_statistics() -> None:
-    videos = Videos((30, 20))
-    for sequence in videos.sequences:
-        sequence[:, 2] = 7
-    for comparison in ("standardize", "whiten"):
-        statistics = feature_statistics(videos, lengths(videos), CHANNELS, comparison)
-        assert torch.isfinite(statistics.apply(torch.from_numpy(videos.sequences[0]).double())).all()
+    statistics = feature_statistics(videos, lengths(videos), "center")
+    assert statistics is not None
+    assert torch.allclose(statistics.apply(everything), everything - everything.mean(dim=0))
+    assert feature_statistics(videos, lengths(videos), "none") is None
 
 
 def test_the_loss_compares_features_relative_to_the_statistics() -> None:
     config = replace(SMALL, normalize="center", predictor=False)
-    origin, scale = torch.arange(6.0), torch.tensor([1.0, 2, 3, 4, 5, 6])
-    fit_state = new_fit_state(CHANNELS, config, statistics=FeatureStatistics(origin, scale))
+    origin = torch.arange(6.0)
+    fit_state = new_fit_state(CHANNELS, config, statistics=FeatureStatistics(origin))
     rows = torch.randn(2, 19, CHANNELS, generator=torch.Generator().manual_seed(0))
-    loss, _ = batch_loss(fit_state, batch(rows, 23), fit_state.scales[0])
-    compared = (rows[:, 2:17:2] - origin) * scale  # the module starts as the identity
+    loss, _ = batch_loss(fit_state, batch(rows, 23))
+    compared = rows[:, 2:17:2] - origin  # the module starts as the identity
     assert loss.item() == pytest.approx(similarity_loss(compared, compared, target_tsm(8, 16.0)).item(), abs=1e-6)
 
 
@@ -269,17 +210,11 @@ def test_constant_features_are_told_as_what_they_are() -> None:
 
 
 def test_a_last_remedy_stands_alone_and_a_spread_is_never_negative() -> None:
-    config = SolaConfig(normalize="center", learning_rate=1e-3, gate="open")
+    config = SolaConfig(normalize="center", learning_rate=1e-3)
     (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=1.0)], config)
     assert warning.endswith("about time; give more steps")
     (warning,) = fit_warnings([record(1), record(900, spread=-1e-9)], SolaConfig())
     assert "from 0.500 to 0.000" in warning
-
-
-def test_a_remedy_that_is_in_place_is_not_suggested() -> None:
-    config = SolaConfig(normalize="center", learning_rate=1e-3, gate="open")
-    (warning,) = fit_warnings([record(1), record(900, loss=0.384, gate=0.0)], config)
-    assert "center" not in warning and "learning_rate" not in warning and "more steps" in warning
 
 
 def test_a_plateau_is_seen_through_the_noise_of_single_batches() -> None:
@@ -318,10 +253,6 @@ def test_a_long_fit_is_judged_half_way_as_well(monkeypatch: pytest.MonkeyPatch) 
         assert warnings == expected
 
 
-def test_an_open_gate_cannot_be_stuck() -> None:
-    assert fit_warnings([record(1), record(900, gate=1e-5)], replace(SMALL, gate="open")) == []
-
-
 def test_few_and_short_videos_are_told_before_training() -> None:
     config = replace(SMALL, batch_size=256)
     assert data_warnings(np.full(500, 90), config) == []
@@ -334,12 +265,9 @@ def test_few_and_short_videos_are_told_before_training() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"scales": ()}, "scales"),
-        ({"scales": (0, 1)}, "scales"),
         ({"input_weight": 1.5}, "input_weight"),
         ({"input_contrast": 0.0}, "input_contrast"),
-        ({"normalize": "norm"}, "none, center, standardize, whiten"),
-        ({"gate": "relu"}, "tanh, linear, open"),
+        ({"normalize": "norm"}, "none, center, got 'norm'"),
         ({"gate_learning_rate": 0.0}, "gate_learning_rate"),
     ],
 )

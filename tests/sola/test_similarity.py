@@ -207,21 +207,21 @@ def test_loss_gradient_and_optimizer_steps_equal_the_equations(dtype: torch.dtyp
     weights = {name: p.clone().requires_grad_() for name, p in start.items()}
     expected = direct_loss(weights, windows)
     expected.backward()
-    loss, _ = batch_loss(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0])
+    loss, _ = batch_loss(fit_state, whole_batch(windows.to(dtype)))
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=tolerance)
     for name, parameter in parameters.items():
         assert parameter.grad.double().numpy() == pytest.approx(weights[name].grad.numpy(), abs=tolerance), name
         assert weights[name].grad.abs().sum() > 0, f"{name} does not take part"
 
-    train_step(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0], step=1)
+    train_step(fit_state, whole_batch(windows.to(dtype)), step=1)
     one = {name: direct_adamw(start[name], [weights[name].grad], SMALL) for name in start}
     for name, parameter in parameters.items():
         assert parameter.detach().double().numpy() == pytest.approx(one[name].numpy(), abs=tolerance), name
 
     again = {name: p.clone().requires_grad_() for name, p in one.items()}
     direct_loss(again, windows).backward()
-    train_step(fit_state, whole_batch(windows.to(dtype)), fit_state.scales[0], step=2)
+    train_step(fit_state, whole_batch(windows.to(dtype)), step=2)
     for name, parameter in parameters.items():
         two = direct_adamw(start[name], [weights[name].grad, again[name].grad], SMALL)
         # In float32 a second step divides by moments of a rounded gradient.
@@ -234,7 +234,7 @@ def test_gradient_equals_finite_differences_through_the_predictor_alone() -> Non
     fit_state = new_fit_state(CHANNELS, SMALL)
     fit_state.module.double()
     fit_state.predictor.double()
-    loss, _ = batch_loss(fit_state, whole_batch(windows), fit_state.scales[0])
+    loss, _ = batch_loss(fit_state, whole_batch(windows))
     loss.backward()
     for parameter in fit_state.predictor.parameters():
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
@@ -242,6 +242,6 @@ def test_gradient_equals_finite_differences_through_the_predictor_alone() -> Non
         values = []
         for change in (1e-6, -1e-6):
             flat[0] = before + change
-            values.append(batch_loss(fit_state, whole_batch(windows), fit_state.scales[0])[0].item())
+            values.append(batch_loss(fit_state, whole_batch(windows))[0].item())
         flat[0] = before
         assert gradient[0].item() == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)

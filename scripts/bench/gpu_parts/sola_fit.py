@@ -107,11 +107,10 @@ def _product(source: Memory, config: SolaConfig, channels: int) -> float:
 def _step(features: torch.Tensor, config: SolaConfig, channels: int) -> float:
     """Return the seconds of a step with windows on the device: arithmetic, measures and synchronizations."""
     fit_state = new_fit_state(channels, config)
-    scale = fit_state.scales[0]
-    rows = features.view(config.batch_size, -1, channels)[:, scale.plan.positions[0].to(features.device)]
+    rows = features.view(config.batch_size, -1, channels)[:, fit_state.plan.positions[0].to(features.device)]
     ends = torch.full((config.batch_size,), config.window_snippets)
     batch = WindowBatch(rows, torch.zeros_like(ends), ends)
-    return seconds_of(lambda: train_step(fit_state, batch, scale, step=1), features.device, budget=0.7)
+    return seconds_of(lambda: train_step(fit_state, batch, step=1), features.device, budget=0.7)
 
 
 def _resident(

@@ -153,15 +153,12 @@ def test_an_annotation_file_without_videos_is_refused_and_labels_of_two_cases_ar
     assert "1 group of labels that differ only in case, taken as classes of its own (RUN / Run / run)" in out
 
 
-@pytest.mark.parametrize(
-    ("gate", "said"), [("tanh", "gate tanh(alpha) "), ("linear", "gate alpha "), ("open", "gate always 1\n")]
-)
-def test_sola_names_the_gate_that_it_has_and_the_loss_of_the_note(command, tmp_path, gate, said):
+def test_sola_names_the_gate_and_the_loss_of_the_note(command, tmp_path):
     random = np.random.default_rng(0)
     make_store(tmp_path / "s", {str(i): random.normal(size=(40, 6)).astype(np.float32) for i in range(3)})
-    words = ("--hidden", 8, "--steps", 30, "--log-every-steps", 1, "--gate", gate)
+    words = ("--hidden", 8, "--steps", 30, "--log-every-steps", 1)
     code, out, err = command("sola", tmp_path / "s", "--out", tmp_path / "e", *words)
-    assert code == 0 and said in out
+    assert code == 0 and "gate tanh(alpha) " in out
     (last,) = re.findall(r"-> (\d\.\d+)", out)
     assert f"the loss is {last}" in err
     assert "--learning-rate" in err and "learning_rate" not in err

@@ -11,8 +11,6 @@ OLD = [
     ("sola", "--k 1.5", "--target-sharpness 1.5"),
     ("sola", "--step 3 --start 1 --size 5", "--position-stride 3 --first-position 1 --tsm-size 5"),
     ("sola", "--comparison centred", "--normalize center"),
-    ("sola", "--comparison standardised", "--normalize standardize"),
-    ("sola", "--comparison whitened", "--normalize whiten"),
     ("sola", "--comparison raw", "--normalize none"),
     ("tsm", "--comparison centred", "--normalize center"),
     ("linear-probe", "--comparison centred", "--normalize center"),
@@ -105,3 +103,15 @@ def test_an_error_names_the_new_option(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["sola", "s", "--out", "o", "--k", "0"])
     assert "error: --target-sharpness must be > 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--help", "--help-all"])
+def test_the_help_of_an_old_command_is_that_of_the_new_one(capsys, flag):
+    shown = []
+    for command in ("probe", "linear-probe"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, flag])
+        assert not ended.value.code
+        shown.append(capsys.readouterr())
+    assert shown[0].out == shown[1].out and "linear-probe" in shown[0].out
+    assert shown[0].err == "note: probe is now linear-probe; the old name works in this release only\n"

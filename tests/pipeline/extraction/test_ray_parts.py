@@ -28,7 +28,6 @@ from pipeline.video.videos import VideoFile
 from tests import videos as make
 from tests.toys import toy_store_spec
 
-CONFIG = ExtractConfig()
 ROWS = np.random.default_rng(0).normal(0, 1, (10, 6)).astype(np.float32)
 REPORT = DecodeReport("pyav", "1", "asked for", 0, 0, make.Fraction(4), 0, ("a note",))
 FRAMES = {(0, 4): 16, (4, 7): 12, (7, 10): 12}  # of each range, 10 a second, four a row
@@ -36,7 +35,7 @@ FRAMES = {(0, 4): 16, (4, 7): 12, (7, 10): 12}  # of each range, 10 a second, fo
 
 @pytest.fixture
 def store(tmp_path) -> FeatureStore:
-    return FeatureStore.create(tmp_path / "store", toy_store_spec(CONFIG))
+    return FeatureStore.create(tmp_path / "store", toy_store_spec(ExtractConfig()))
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def test_ranges_become_the_sequence_that_one_writer_would_have_written(store, vi
     parts = parts_of(video)
     for part in reversed(parts):
         write(store, part)
-    outcome = join(store, video, parts, CONFIG)
+    outcome = join(store, video, parts)
     assert (outcome.video, outcome.rows, outcome.kind) == (video, 10, "")
     sequence = store.read(video.id)
     assert np.array_equal(sequence.features, ROWS)
@@ -127,7 +126,7 @@ def test_ranges_that_do_not_fit_are_refused_and_leave_nothing(store, video, spoi
     (file,) = store.path.glob("parts/*/4-7.npy")
     spoil(store, video, file)
     with pytest.raises(UnfitError):
-        join(store, video, parts, CONFIG)
+        join(store, video, parts)
     assert list((store.path / "features").iterdir()) == []
 
 
@@ -135,7 +134,7 @@ def test_rows_that_are_not_finite_fail_the_video_as_everywhere(store, video):
     parts = parts_of(video)
     for part in parts:
         write(store, part, np.where(np.arange(10)[:, None] == 5, np.float32("nan"), ROWS))
-    outcome = join(store, video, parts, CONFIG)
+    outcome = join(store, video, parts)
     assert outcome.kind == "not_finite"
     assert store.failure(video.id)["kind"] == "not_finite"
 
@@ -154,7 +153,7 @@ def test_a_range_that_fails_or_restarts_gives_no_rows(store, video):
 def test_a_failure_that_a_second_worker_records_for_one_that_died_counts_once(store, video):
     records = []
     for attempt in (1, 1, 2):
-        with StoreWriter(store, CONFIG) as writer:
+        with StoreWriter(store) as writer:
             writer.begin(video, attempt=attempt)
             assert [outcome.kind for outcome in writer.take(Failed(video, "corrupt", "damage"))] == ["corrupt"]
         records.append(store.failure_path(video.id).read_bytes())
@@ -167,7 +166,7 @@ def test_only_ranges_of_settled_videos_are_removed(store, video):
     other = [replace(part, video=VideoFile("other", video.path)) for part in parts]
     for part in [*parts, *other]:
         write(store, part)
-    join(store, video, parts, CONFIG)
+    join(store, video, parts)
     remove_settled_parts(store)
     assert [path.name for path in (store.path / "parts").iterdir()] == ["other"]
     store.write_failure("other", kind="corrupt", reason="", source={})

@@ -217,10 +217,10 @@ def test_decode_speed_is_that_of_whole_videos_and_names_what_cannot_be_decoded(f
     config = ExtractConfig(workers=1)
     spec = toy_store_spec(config)
     videos = [video for video in find_videos([folder]) if video.id != "broken"]
-    assert decode_speed(videos, encoder, spec.plan, config, seconds=60) > 0
-    assert decode_speed(videos[:1], encoder, spec.plan, config, seconds=60) > 0
+    assert decode_speed(videos, encoder, spec.plan, config.decoding, seconds=60) > 0
+    assert decode_speed(videos[:1], encoder, spec.plan, config.decoding, seconds=60) > 0
     with pytest.raises(PipelineError, match="broken: unreadable"):
-        decode_speed([VideoFile("broken", folder / "broken.mp4")], encoder, spec.plan, config, seconds=60)
+        decode_speed([VideoFile("broken", folder / "broken.mp4")], encoder, spec.plan, config.decoding, seconds=60)
 
 
 def test_joint_speed_is_that_of_all_videos_but_the_broken_ones(folder, encoder):
@@ -229,16 +229,17 @@ def test_joint_speed_is_that_of_all_videos_but_the_broken_ones(folder, encoder):
     slow = ToyEncoder(batch_size=4)
     plain = slow.encode
     slow.encode = lambda frames: (time.sleep(0.05), plain(frames))[1]  # 4 snippets each 0.05 s
-    assert 0 < joint_speed(find_videos([folder]), slow, plan_, config, seconds=60) < 100
-    assert joint_speed([VideoFile("broken", folder / "broken.mp4")], encoder, plan_, config, seconds=60) == 0
+    assert 0 < joint_speed(find_videos([folder]), [slow], plan_, config.decoding, seconds=60) < 100
+    broken = VideoFile("broken", folder / "broken.mp4")
+    assert joint_speed([broken], [encoder], plan_, config.decoding, seconds=60) == 0
 
 
 def test_store_seconds_grow_with_the_size_of_an_array(encoder, tmp_path):
     config = ExtractConfig()
     spec = replace(toy_store_spec(config), channels=2048)
     video = VideoFile("v", tmp_path / "absent.mp4")
-    small, look_up = store_seconds(spec, 1, [video], config, where=tmp_path)
-    large, _ = store_seconds(spec, 500, [video], config, where=tmp_path)
+    small, look_up = store_seconds(spec, 1, [video], where=tmp_path)
+    large, _ = store_seconds(spec, 500, [video], where=tmp_path)
     assert 0 < look_up < 1
     assert large > small
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ def test_equal_histories_are_equal_files(tmp_path):
     for kind in ("png", "svg", "pdf"):
         files = [tmp_path / f"{number}.{kind}" for number in range(2)]
         for file in files:
-            save_figure(draw_curve(history, gate="tanh"), [file])
+            save_figure(draw_curve(history), [file])
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -77,14 +77,14 @@ def test_the_curve_shows_what_the_history_holds_and_stands_beside_it(tmp_path):
     enhance_store(source, tmp_path / "e", SMALL)
     history = json.loads((tmp_path / "e" / "sola_history.json").read_text())
     assert [record["step"] for record in history] == [1, 5, 10, 12]
-    figure = draw_curve(history, gate="tanh")
+    figure = draw_curve(history)
     for axes, name in zip(figure.axes, ("loss", "gate", "correction_ratio"), strict=True):
         line = axes.lines[0]
         assert list(line.get_xdata()) == [1, 5, 10, 12]
         assert list(line.get_ydata()) == [record[name] for record in history]
     assert list(figure.axes[0].lines[1].get_ydata()) == [record["constant_loss"] for record in history]
     gauge = json.loads((tmp_path / "e" / "sola_gauge.json").read_text())
-    figure = draw_curve(history, gate="tanh", gauge=gauge)
+    figure = draw_curve(history, gauge=gauge)
     assert list(figure.axes[0].lines[2].get_ydata()) == [gauge["loss_before"], gauge["loss_features"]]
     assert figure.get_suptitle().replace("\n", " ") == gauge["verdict"]
     assert (tmp_path / "e" / "sola_curve.png").read_bytes().startswith(b"\x89PNG")

@@ -7,9 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.ablation.plan import read_plan
+from pipeline.cli import main
 from pipeline.cluster.config import settings_of_results
+from pipeline.commandline.launch import bound_command
 from pipeline.config import AblateConfig, EvaluateConfig, TsmConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
@@ -143,3 +146,36 @@ def test_settings_are_read_by_their_new_names_too():
     assert config_from_dict(json.loads(json.dumps(config_to_dict(SOLA)))) == SOLA
     with pytest.raises(SolaError, match="give target_sharpness or k, its old name, not both"):
         config_from_dict({"k": 1.0, "target_sharpness": 1.0})
+
+
+@pytest.mark.parametrize(("gate", "weight"), [("linear", 0.4), ("open", 1.0)])
+def test_a_module_with_a_gate_that_is_no_more_enhances_as_it_did(tmp_path, gate, weight):
+    module, config, extra = load_module(OLD / "enhanced" / "sola.safetensors")
+    with torch.no_grad():
+        module.alpha.fill_(0.4)
+    write_module(tmp_path / "m", module, config, extra)
+    content = (tmp_path / "m").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    facts = json.loads(header["__metadata__"]["sola"])
+    settings = json.loads(facts["config"])
+    facts["config"] = json.dumps({**settings, "gate": gate, "scales": [1, 2], "comparison": "whitened"})
+    header["__metadata__"]["sola"] = json.dumps(facts)
+    text = json.dumps(header).encode()
+    (tmp_path / "m").write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    x = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0))
+    expected = x + weight * module.conv_network(x.transpose(1, 2)).transpose(1, 2)
+    assert torch.allclose(load_module(tmp_path / "m")[0](x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "taken"), [("[1]", True), ("[1, 2]", False)])
+def test_a_retired_option_is_taken_at_the_value_that_is_left(tmp_path, capsys, value, taken):
+    (tmp_path / "c.toml").write_text(f"[sola]\nscales = {value}\ngate = 'tanh'\nhidden = 7\n")
+    words = ["sola", "s", "--out", "e", "--config", str(tmp_path / "c.toml")]
+    if taken:
+        assert bound_command(words)[1].arguments["settings"].hidden == 7
+        return
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "scales" in capsys.readouterr().err

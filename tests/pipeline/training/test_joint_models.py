@@ -86,7 +86,7 @@ def test_options_that_would_be_ignored_or_cannot_be_are_refused() -> None:
         config("auxiliary", similarity_weight=-1)
     with pytest.raises(PipelineError, match=r"module.steps must stay None, got 5"):
         config("unified", module=replace(MODULE, steps=5))
-    with pytest.raises(PipelineError, match=r"module.normalize must be none for sola=auxiliary, got whiten"):
-        config("auxiliary", module=replace(MODULE, normalize="whiten"))
+    with pytest.raises(PipelineError, match=r"module.normalize must be none for sola=auxiliary, got center"):
+        config("auxiliary", module=replace(MODULE, normalize="center"))
     with pytest.raises(PipelineError, match=r"head.tower_layers must be >= 1 for sola=auxiliary.*, got 0"):
         config("auxiliary", head=HeadConfig(kind="actionness", tower_layers=0))

@@ -226,16 +226,10 @@ def test_the_auxiliary_loss_is_that_of_the_equations_on_the_first_layers_output(
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_each_step_draws_its_own_windows_and_scales_take_turns() -> None:
-    settings = config("unified_with_loss", module=replace(MODULE, scales=(1, 2)))
-    _, fit_state, batch = start(settings)
-    one, two = fit_state.scales
-    assert not torch.equal(windows_of(batch, one, step=0).rows, windows_of(batch, one, step=1).rows)
-    assert torch.equal(windows_of(batch, one, step=1).rows, windows_of(batch, one, step=1).rows)
-    assert two.config.position_stride == 2 * one.config.position_stride
-    network = joined(build_head(CHANNELS, 2, HEAD), fit_state, settings)
-    found = [losses_of(settings, network, fit_state, batch, step=step)["similarity"].item() for step in (0, 1, 2)]
-    assert len(set(found)) == 3
+def test_each_step_draws_its_own_windows() -> None:
+    _, fit_state, batch = start(config("unified_with_loss"))
+    drawn = [windows_of(batch, fit_state, step=step).rows for step in (0, 1, 1)]
+    assert not torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[1], drawn[2])
 
 
 def test_a_comparison_relative_to_the_data_takes_the_training_videos_statistics() -> None:

@@ -117,7 +117,7 @@ def test_absent_raft_weights_explain_themselves(monkeypatch, tmp_path):
     config = ExtractConfig(streams="flow", flow="raft")
     words = r"raft_large_C_T_SKHT_V2-ff5fadd5\.pth are not in .*checkpoints.*https://download\.pytorch\.org/models/raft"
     with pytest.raises(EncoderError, match=words):
-        flow_settings(config, torch.device("cpu"), threads=1)
+        flow_settings(config.decoding, torch.device("cpu"), threads=1)
 
 
 def test_a_file_of_another_network_is_no_raft(tmp_path):

@@ -18,6 +18,7 @@ from pipeline.video.videos import VideoFile
 from tests.fields import write_fields
 from tests.pipeline.video.test_decode import PLAN, SPEC
 from tests.pipeline.video.test_times import MS, fragments, read, regular, without_first_packets, without_times
+from tests.toys import toy_store_spec
 from tests.videos import constant, edit_avi, not_coded, write_video
 
 
@@ -202,7 +203,7 @@ def test_the_time_from_the_first_sound_to_the_first_frame_is_kept(tmp_path):
     info = probe(path)
     report = list(decode(path, info, PLAN, SPEC, decoder="pyav"))[-1]
     assert report.start_offset == Fraction(15, 25)
-    said = details(VideoFile("v", path), report, info.fps, PLAN, ExtractConfig(encoder="i3d_r50"))
+    said = details(VideoFile("v", path), report, info.fps, toy_store_spec(ExtractConfig()))
     assert said["start_offset_seconds"] == 0.6
     alone = probe(constant(tmp_path / "alone.mp4", 5, 25))
     assert alone.start == alone.container_start
