@@ -61,8 +61,8 @@ def fit_sola(
     Args:
         store: A feature store that `extract` wrote.
         out: The enhanced store, a folder. The module is in it as sola.safetensors.
-        preset: Start from published settings (hacs: the authors' for HACS, which are also the defaults). Other options
-            override it.
+        preset: Start from published settings (hacs: the authors' for HACS, which are the defaults too but for --padding
+            zeros and --no-adapt). Other options override it.
         module: Apply this module instead of fitting one: a sola.safetensors, or a checkpoint of the method's authors
             (.pt, .pth); give its dilations by --dilations.
         export_reference: Also write the module as a checkpoint for the code of the method's authors.

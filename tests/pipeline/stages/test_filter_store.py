@@ -1,10 +1,12 @@
 """Filtered stores: written as SoLa writes its own, and applied by models that were trained on them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.config import LocalizeConfig, TsmConfig
+from pipeline.config import LocalizeConfig, RunConfig, TsmConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
@@ -12,6 +14,8 @@ from pipeline.plots.tsm import tsm_view
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.filter_store import filter_store
 from pipeline.stages.localize import localize
+from pipeline.stages.run import run_on_features
+from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
@@ -75,3 +79,32 @@ def test_a_model_trained_on_filtered_features_filters_plain_ones_itself(source, 
     other, _ = filter_store(source, tmp_path / "g", "mean3")
     with pytest.raises(PipelineError, match=r"sola\.filter\.name"):
         localize([other.path], model, config)
+
+
+def test_run_trains_a_head_on_each_filter_beside_the_baseline_and_does_it_once(source, tmp_path):
+    subsets = dict(zip("abcd", ["training", "training", "training", "validation"], strict=True))
+    truth = annotate(tmp_path / "t.json", {i: (s, 10, SEGMENTS) for i, s in subsets.items()})
+    head = HeadConfig(kind="actionness", embed_dim=8)
+    config = RunConfig(
+        videos=[],
+        out=tmp_path / "run",
+        annotations=truth,
+        baseline=True,
+        filters=("mean3", "linear"),
+        sola=SolaConfig(steps=2, hidden=4, predictor_hidden=4, kernel_sizes=(3, 1), dilations=(1, 1), device="cpu"),
+        train=TrainConfig(epochs=1, min_steps_per_epoch=2, head=head, device="cpu"),
+        localize=LocalizeConfig(device="cpu"),
+    )
+    said: list[str] = []
+    files = run_on_features(config, source, Stages(config.out / "run.json", said.append))
+    assert list(files) == ["without SoLa", "after mean3", "after linear", "with SoLa"]
+    assert files["after mean3"] == config.out / "filters" / "mean3" / "evaluation.json"
+    assert all(file.is_file() for file in files.values())
+    linear = FeatureStore.open(config.out / "filters" / "linear" / "features")
+    assert len(linear.spec.sola["filter"]["taps"]) == 3  # as wide as the module
+    assert any(line.startswith("sola: ") and "target" in line for line in said)
+    again: list[str] = []
+    run_on_features(config, source, Stages(config.out / "run.json", again.append))
+    assert all("unchanged, skipped" in line for line in again)
+    with pytest.raises(PipelineError, match="add --baseline"):
+        replace(config, baseline=False)
