@@ -1,7 +1,7 @@
 """The options of the localization heads, of their training, and of the step from output to detections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
@@ -18,7 +18,7 @@ _MOST = 1e6
 # How SoLa takes part in the training of a head.
 SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
 # Options of the module that the training of the head has itself.
-_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps", "adapt")
+_OF_THE_HEAD = ("batch_size", "epochs", "steps", "device", "seed", "checkpoint_every_steps", "log_every_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +253,7 @@ class TrainConfig:
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
         _require_choice(self.sola, "sola", get_args(SolaWay))
+        object.__setattr__(self, "module", replace(self.module, adapt=False))  # its steps are those of the head
         _require_choice(self.standardize, "standardize", ("stream", "channel"))
         _require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
         self._check_module()

@@ -21,6 +21,7 @@ from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.ground_truth import annotations_for
 from pipeline.stages.logistic_probe import learn_logistic
+from pipeline.stages.probe_rotation import moved_scores, rotation_warning
 from pipeline.stages.probe_views import ROTATED, View, views_of
 from pipeline.storage.location import AnyPath
 from pipeline.storage.read_files import sha256_of_file
@@ -150,34 +151,16 @@ def measures(scores: EvaluationResult) -> dict[str, Score | None]:
 
 
 def rotation_warnings(stores: Sequence[StoreScores]) -> list[str]:
-    """Return a warning if turning the channels changed a score by more than its deviation; else nothing.
-
-    A rotation changes no length and no cosine. If the scores follow it, they tell how far a classifier got, not what
-    the features know.
-    """
+    """Return a warning if turning the channels changed a score by more than its deviation; else nothing."""
     turned = next((store for store in stores if store.view == ROTATED), None)
     if turned is None:
         return []
-    plain, moved = next(store for store in stores if store.path == turned.path and not store.view), []
-    kinds = [("", plain.scores, turned.scores)]
+    plain = next(store for store in stores if store.path == turned.path and not store.view)
+    moved = moved_scores(measures(plain.scores), measures(turned.scores))
     if plain.logistic is not None and turned.logistic is not None:
-        kinds.append(("logistic ", plain.logistic, turned.logistic))
-    for kind, before, after in kinds:
-        for name, score in measures(before).items():
-            other = measures(after)[name]
-            if score is not None and other is not None and _differ(score, other):
-                moved.append(f"{kind}{name.replace('_', ' ')} {100 * (other.mean - score.mean):+.1f}")
-    if not moved:
-        return []
-    return [
-        "a random rotation of the channels, which changes no cosine, moves scores by more than their deviation "
-        f"({', '.join(moved)} points): differences of this size between columns mean nothing"
-    ]
-
-
-def _differ(score: Score, other: Score) -> bool:
-    # One snippet more or less is no difference, whatever the seeds say.
-    return abs(other.mean - score.mean) > max(score.deviation, other.deviation, 1 / score.snippets)
+        of_logistic = moved_scores(measures(plain.logistic), measures(turned.logistic))
+        moved += [f"logistic {text}" for text in of_logistic]
+    return [rotation_warning(moved)] if moved else []
 
 
 def probe_rows(result: ProbeResult) -> Iterator[list[str]]:
