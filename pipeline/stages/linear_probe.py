@@ -52,8 +52,8 @@ class StoreScores:
 
     @property
     def title(self) -> str:
-        """Return the heading of its column."""
-        return f"{self.path} {self.view}".rstrip()
+        """Return the heading of its column: the store, or what was done to the first one."""
+        return self.view or str(self.path)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class View:
 
     @property
     def title(self) -> str:
-        """Return the heading of the view's column."""
-        return f"{self.store.path} {self.kind}".rstrip()
+        """Return the name of the view for people."""
+        return self.kind or str(self.store.path)
 
 
 def views_of(stores: Sequence[FeatureStore], config: ProbeConfig) -> list[View]:

@@ -33,7 +33,7 @@ def test_filters_stand_beside_a_store_with_sola_and_are_those_of_the_stage(tmp_p
     by_hand = probe(filtered, truth, QUICK)
     assert [store.scores for store in by_hand.stores] == [store.scores for store in result.stores[2:4]]
     assert not any(store.sola for store in by_hand.stores)
-    assert result.stores[1].title == f"{poor.path} mean3"
+    assert result.stores[1].title == "mean3"
     assert [store["view"] for store in result.as_json()["stores"] if "view" in store] == list(FILTERS)
     assert len(next(probe_rows(result))) == 1 + 6
     # Without SoLa there is nothing to compare them with, unless they are asked for.
