@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.heads.config import TrainConfig
     from pipeline.report.facts import ReportFacts
     from pipeline.storage.location import AnyPath
-    from sola.config import SolaConfig
+    from sola.config import FilterName, SolaConfig
 
 _PROBED = 32  # number of videos whose durations a dry run reads
 
@@ -58,6 +58,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from pipeline.store.feature_store import MODULE_FILE, FeatureStore
     from sola.diagnostics import at_end
     from sola.distributed import joined_team
+    from sola.gauge_text import gauge_lines
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
@@ -74,8 +75,21 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
         losses = [record["loss"] for record in summary.history]
         gate = summary.history[-1]["gate"]
         say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, gate tanh(alpha) {gate:.4f}")
+    if summary.gauge is not None:
+        for line in [*gauge_lines(summary.gauge), summary.verdict()]:
+            say(line)
     if reference is not None:
         say(f"written: {reference}; in the authors' YAML: {export_reference(out / MODULE_FILE, reference)}")
+    return 0
+
+
+def run_enhance(store: AnyPath, out: AnyPath, name: FilterName) -> int:
+    from pipeline.stages.filter_store import filter_store
+    from pipeline.store.feature_store import FeatureStore
+
+    with progress("enhance", total=1) as report:
+        filtered, line = filter_store(FeatureStore.open(store), out, name, report=report, on_note=note)
+    say(f"{filtered.path}: {line}")
     return 0
 
 
@@ -195,7 +209,7 @@ def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, 
         note(line)
     learned, tested = result.videos
     title = f"Foreground against background in %, learned on {counted(learned, 'video')}, tested on {tested}"
-    show(table_text(title, ["", *map(str, paths)], probe_rows(result)))
+    show(table_text(title, ["", *(store.title for store in result.stores)], probe_rows(result)))
     if out is not None:
         say(f"written: {out}")
     return 0
