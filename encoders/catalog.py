@@ -241,25 +241,37 @@ def flow_variant(name: str) -> str:
     raise EncoderError(f"encoder {name} has no flow stream; choose one of {having}, or use streams rgb")
 
 
-def encoder_spec(name: str) -> EncoderSpec:
-    """Return the spec of an encoder.
-
-    Raises:
-        EncoderError: there is none of that name; the nearest names are offered.
-    """
-    return catalog_entry(name).spec
+def brings_weights(name: str) -> bool:
+    """Return whether the name of an encoder stands for a network with its weights, which --weights need not name."""
+    return is_own(name) or name.startswith(("hf:", "timm:"))
 
 
-def catalog_entry(name: str) -> CatalogEntry:
-    """Return the entry of an encoder, from the catalog or from a user's file (path/to/file.py:name).
+def catalog_entry(name: str, *, pool: str | None = None, weights: str = "own") -> CatalogEntry:
+    """Return the entry of an encoder: of the catalog, of a user's file (path/to/file.py:name), hf:… or timm:….
+
+    Args:
+        name: the encoder's.
+        pool: how tokens become one vector, for hf:… and timm:…; None: the network's own way.
+        weights: those that will be loaded; with "random", hf:… needs no weight file.
 
     Raises:
         EncoderError: the name is unknown (the message offers the nearest ones), or a user's file is absent or fails.
     """
+    if name.startswith("hf:"):
+        from encoders.huggingface import huggingface_entry
+
+        return huggingface_entry(name, pool=pool, weights=weights != "random")
+    if name.startswith("timm:"):
+        from encoders.timm_models import timm_entry
+
+        return timm_entry(name, pool=pool)
+    if pool is not None:
+        raise EncoderError(f"pool is a choice of hf:… and timm:… alone, got pool {pool!r} for encoder {name}")
     if name in CATALOG:
         return CATALOG[name]
     if is_own(name):
         return own_entry(name)
     close = difflib.get_close_matches(name, CATALOG, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}?" if close else "see the list"
-    raise EncoderError(f"encoder must be one of {', '.join(CATALOG)}, got {name!r}: {hint}")
+    others = "hf:REPOSITORY_OR_FOLDER, timm:NAME, path/to/file.py:name"
+    raise EncoderError(f"encoder must be one of {', '.join(CATALOG)}, {others}, got {name!r}: {hint}")

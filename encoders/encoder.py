@@ -137,6 +137,7 @@ class Encoder:
 def load_encoder(
     name: str,
     *,
+    pool: str | None = None,
     weights: str = "kinetics400",
     seed: int = 0,
     device: str = "auto",
@@ -148,7 +149,9 @@ def load_encoder(
     """Return an encoder with its weights, ready to run.
 
     Args:
-        name: a name in `CATALOG`, or path/to/file.py:name for a custom network (see `encoders.own`).
+        name: a name in `CATALOG`, path/to/file.py:name for a custom network (see `encoders.own`), hf:… (see
+            `encoders.huggingface`) or timm:… (see `encoders.timm_models`).
+        pool: how tokens become one vector, for hf:… and timm:…; None: the network's own way.
         weights: a published name (e.g. "kinetics400"), a file, or "random".
         seed: of random weights.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -162,7 +165,7 @@ def load_encoder(
             forced precision does not agree with fp32.
     """
     return make_encoder(
-        catalog_entry(name),
+        catalog_entry(name, pool=pool, weights=weights),
         weights=weights,
         seed=seed,
         device=device,

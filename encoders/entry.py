@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from encoders.layouts import INCEPTION_LAYOUTS, Layout
 from encoders.spec import EncoderSpec
-from encoders.weights import PublishedWeights
+from encoders.weights import PublishedWeights, WeightsInfo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,8 @@ class CatalogEntry:
         build: returns the network; it takes normalized frames in `spec.layout` and returns float32 [B, C].
         layouts: the layouts of weight files that fit.
         published: weights available by name, the default first.
-        own: whether it is a user's network, built with its weights.
+        own: whether the network brings its weights: a user's own, or a model of Hugging Face.
+        load: returns the network with its weights and their origin, where `build` makes it without them.
     """
 
     spec: EncoderSpec
@@ -39,6 +40,7 @@ class CatalogEntry:
     layouts: tuple[Layout, ...]
     published: Mapping[str, PublishedWeights]
     own: bool = False
+    load: Callable[[], tuple[nn.Module, WeightsInfo]] | None = None
 
 
 def pytorchvideo_entry(

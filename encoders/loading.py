@@ -36,11 +36,19 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
         sha256 = state_sha256(network.state_dict())
         info = WeightsInfo(name="random", path=None, url=None, sha256=sha256, random=True, seed=seed)
         return network, entry.spec, info
+    if entry.load is not None and weights in OWN_WEIGHTS:
+        with torch.random.fork_rng(devices=[]):
+            network, info = entry.load()
+        return network.eval().requires_grad_(False), entry.spec, info
     if entry.own and weights in OWN_WEIGHTS:
         network = _build(entry)
         sha256 = state_sha256(network.state_dict())
         info = WeightsInfo(name="own", path=None, url=None, sha256=sha256, random=False, seed=None)
         return network, entry.spec, info
+    if entry.own and not entry.layouts:
+        raise EncoderError(
+            f"encoder {entry.spec.name} brings its weights; weights must be own or random, got {weights}"
+        )
     path, source = locate(weights, entry.published)
     sha256 = file_sha256(path)
     if source is not None:

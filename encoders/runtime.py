@@ -17,6 +17,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIN_COSINE = 0.999
 CHECK_SNIPPETS = 1
 
+# By the dimensions of a weight: networks of clips may have 2D convolutions too.
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -38,8 +40,10 @@ class SnippetNetwork(nn.Module):
         self.per_frame = spec.layout == "frames"
         self.stack = spec.stack
         self.dtype = dtype
-        memory_format = torch.channels_last if self.per_frame else torch.channels_last_3d
-        self.network = network.to(dtype=dtype).to(memory_format=memory_format)
+        self.network = network.to(dtype=dtype)
+        for parameter in self.network.parameters():
+            if parameter.ndim in CHANNELS_LAST:
+                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
         # (x / 255 - mean) / std as one product and one sum.
         scale = 1.0 / (255.0 * torch.tensor(spec.std, dtype=torch.float64))
         offset = -torch.tensor(spec.mean, dtype=torch.float64) / torch.tensor(spec.std, dtype=torch.float64)

@@ -9,6 +9,7 @@ from encoders.errors import EncoderError
 
 LAYOUTS = ("clip", "frames")
 CHANNELS = {"rgb": 3, "flow": 2}
+INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 MOST = 1e6  # of each number of a spec; files that carry a spec may say anything
 
 
@@ -37,6 +38,8 @@ class EncoderSpec:
         modality: what the channels are: "rgb", or "flow" (motion to the right and down, as bytes around 128).
         stack: L, consecutive frames taken at each of the F places and fed to a 2D network together, as the channels
             of one picture (x1, y1, x2, y2, ... of flow); the middle one is the frame that would be taken alone.
+        interpolation: how frames are scaled: "bilinear", "bicubic" or "lanczos", each widened when it shrinks a frame.
+        pool: how the network's tokens become one vector, where there is a choice; None: as the network does.
         source: paper and reference implementation, one line.
 
     Raises:
@@ -58,6 +61,8 @@ class EncoderSpec:
     fixed_size: tuple[int, int] | None = None
     modality: str = "rgb"
     stack: int = 1
+    interpolation: str = "bilinear"
+    pool: str | None = None
 
     def __post_init__(self) -> None:
         positive = ("version", "feature_dim", "num_frames", "window_frames", "fps", "short_side", "crop_size")
@@ -69,6 +74,8 @@ class EncoderSpec:
             raise EncoderError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         if self.modality not in CHANNELS:
             raise EncoderError(f"modality must be one of {', '.join(CHANNELS)}, got {self.modality!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise EncoderError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}")
         if self.stack > 1 and self.layout != "frames":
             raise EncoderError(f"stack must be 1 with layout {self.layout}, got {self.stack}")
         if self.window_frames < self.num_frames * self.stack:
@@ -131,9 +138,10 @@ class EncoderSpec:
     def as_dict(self) -> dict[str, Any]:
         """Returns the spec as JSON-ready values (tuples as lists), for provenance and comparison.
 
-        A stack of 1 is left out, as in the features that were made before there were stacks.
+        Fields that came later are left out at their defaults, as in the features that were made before them.
         """
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        if self.stack == 1:
-            del values["stack"]
+        for later, default in (("stack", 1), ("interpolation", "bilinear"), ("pool", None)):
+            if values[later] == default:
+                del values[later]
         return values

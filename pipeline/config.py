@@ -15,7 +15,7 @@ from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import _FLAT, ExtractConfig
-from pipeline.heads.config import TrainConfig
+from pipeline.heads.config import PostConfig, TrainConfig
 from sola.config import SolaConfig
 from sola.old_names import Renamed
 
@@ -24,10 +24,13 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeConfig:
-    """How a trained model is applied. The encoder, its snippets and the suppression are the model's own."""
+    """How a trained model is applied. The encoder and its snippets are the model's own."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
 
     encoder: str | None = None
-    """Where your own encoder is now: path/to/file.py:name. Listed encoders are found by name."""
+    """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
+    --query: the encoder of pictures and text, hf:…"""
 
     weights: str | None = None
     """Where the encoder's weights are now. They must be those the model was trained with. Default: as recorded."""
@@ -37,6 +40,23 @@ class LocalizeConfig:
 
     raft_weights: str | None = None
     """The same for RAFT, if it estimates the flow."""
+
+    min_score: float | Literal["auto"] | None = None
+    """Drop detections below this score; auto: below the score of best F1 on the model's validation videos. Default: the
+    model's, which is low, since mAP needs weak detections too."""
+
+    max_detections: int | None = None
+    """Maximum number of detections of a video, best first. Default: the model's."""
+
+    nms: Literal["soft", "linear", "hard", "none"] | None = None
+    """Suppression of overlapping detections of one class: soft (Gaussian decay of scores), linear (decay above
+    nms_tiou), hard (removal above nms_tiou), or none. Default: the model's."""
+
+    sigma: float | None = None
+    """For nms=soft: width of the decay exp(-tIoU**2 / sigma). Default: the model's."""
+
+    nms_tiou: float | None = None
+    """For nms=linear or hard: tIoU above which a weaker detection decays or is removed. Default: the model's."""
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
@@ -56,7 +76,9 @@ class LocalizeConfig:
     execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
-        # The limits are those of extraction, checked there.
+        # The limits are those of extraction and of training, checked there.
+        given = {name: getattr(self, name) for name in self.ADDED if getattr(self, name) not in (None, "auto")}
+        PostConfig(**given)
         ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
 
 
@@ -206,7 +228,7 @@ class AblateConfig:
     """How to run an ablation; its file says what varies."""
 
     annotations: Path | None = None
-    """Ground truth in the ActivityNet dialect. Default: as in the file."""
+    """Ground truth: a file or folder with labels in any form that `annotations` reads. Default: as in the file."""
 
     store: tuple[Path, ...] = ()
     """Feature stores to work on; with several, each is tried. Default: as in the file."""
@@ -244,7 +266,8 @@ class RunConfig:
     """Folder of results."""
 
     annotations: Path | None = None
-    """Ground truth in the ActivityNet dialect. Without it, `run` ends after extract and sola."""
+    """Ground truth: a file or folder with labels in any form that `annotations` reads. Without it, `run` ends after
+    extract and sola. Without a subset validation in it, a fifth of the training videos is taken for it."""
 
     use_sola: bool = True
     """Train the head on enhanced features; --no-use-sola uses those of the encoder."""

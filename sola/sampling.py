@@ -146,9 +146,8 @@ def read_windows(
     *,
     channels: int,
     window_snippets: int,
-    dtype: type[np.floating] = np.float32,
 ) -> WindowBatch:
-    """Read the rows of the windows at ascending positions, in one piece for each window.
+    """Read the rows of the windows at ascending positions, float32, in one piece for each window.
 
     Args:
         source: the videos.
@@ -156,7 +155,6 @@ def read_windows(
         positions: in the window; those outside [0, window_snippets) give zeros, as padding does.
         channels: C.
         window_snippets: the window's length.
-        dtype: of the returned rows.
 
     Raises:
         SolaError: a video does not have C channels.
@@ -165,7 +163,7 @@ def read_windows(
     lengths = np.array([source.length(int(video)) for video in windows.videos])
     first = np.maximum(0, -windows.firsts)
     end = np.minimum(window_snippets, lengths - windows.firsts)
-    rows = np.zeros((len(windows), span, channels), dtype=dtype)
+    rows = np.zeros((len(windows), span, channels), dtype=np.float32)
     starts, stops = np.maximum(low, first), np.minimum(low + span, end)
     if isinstance(source, PrefetchingSource):
         parts = zip(windows.videos, starts + windows.firsts, stops + windows.firsts, strict=True)

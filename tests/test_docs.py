@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.annotations import read_annotations
+from pipeline.annotations.tools.writing import write_for_tool
 from pipeline.cli import main
 from pipeline.commandline.app import app
 from pipeline.commandline.launch import bound_command
@@ -27,9 +29,11 @@ ORDER = (
     "README",
     "getting-started",
     "your-data",
+    "no-labels-yet",
     "encoders",
     "sola",
     "heads-and-metrics",
+    "using-detections",
     "exports-and-imports",
     "large-collections",
     "report",
@@ -125,6 +129,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     annotations = make_synthetic_dataset(folder / "videos", videos=4, seconds=6.0, height=64, width=64)
     annotations.rename(folder / "annotations.json")
+    segments = {name: video.segments for name, video in read_annotations(folder / "annotations.json").videos.items()}
+    write_for_tool(segments, folder / "labels.csv")
     first = min((folder / "videos").glob("*.mp4"))
     (folder / "ID").write_text(first.stem, encoding="utf-8")
     shutil.copy(first, folder / "new_video.mp4")

@@ -9,6 +9,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from sola.errors import SolaError
 from sola.files import load_module, save_module
 from sola.module import initial_networks
 from sola.reference_checkpoint import load_reference, save_reference
+from tests import tool_files
 from tests.mutations import as_json, changed, damaged, watched
 from tests.stores import annotate, make_store
 from tests.toys import TOY_SPEC
@@ -279,6 +281,10 @@ READERS = {
     "export": Reader(make_export, read_exports, ("*/export.json", "opentad/features/*", "gtad/*"), cases=100),
     "published": Reader(make_published, read_published, ("*/*",), cases=100),
     "hdf5": Reader(make_hdf5, lambda f: import_features(f / "f.h5", f / "out", IMPORT), ("f.h5",), cases=100),
+    **{
+        tool: Reader(partial(tool_files.make, tool=tool), partial(tool_files.read, tool=tool), (name,), cases=120)
+        for tool, (name, _) in tool_files.FILES.items()
+    },
 }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ablation.plan import Cell
+from pipeline.annotations import sha256_of_annotations
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, SolaPipelineError
@@ -26,7 +27,7 @@ from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.storage.atomic_files import write_json
-from pipeline.storage.read_files import read_json, sha256_of_file
+from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from sola.diagnostics import gain
 from sola.fit import StepRecord
@@ -147,7 +148,7 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
 def _identity(cell: Cell, store: FeatureStore) -> str:
     assert cell.config.annotations is not None
     settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in ("videos", "annotations", "out")}
-    facts = [settings, store.fingerprint(), sha256_of_file(cell.config.annotations)]
+    facts = [settings, store.fingerprint(), sha256_of_annotations(cell.config.annotations)]
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from pipeline.annotations.match import Match, adopt_ids, match
 from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations, canonical_subset
-from pipeline.annotations.reading import fit_to_durations, read_annotations
+from pipeline.annotations.reading import fit_to_durations, read_annotations, sha256_of_annotations
 from pipeline.annotations.summary import Summary, summary
 from pipeline.annotations.writing import write_annotations
 
@@ -17,6 +17,7 @@ __all__ = [
     "fit_to_durations",
     "match",
     "read_annotations",
+    "sha256_of_annotations",
     "summary",
     "write_annotations",
 ]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.annotations.content import Content
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
 
@@ -18,6 +19,16 @@ _FILE_FIELDS = frozenset({"version", "database"})
 _VIDEO_FIELDS = frozenset({"subset", "duration", "fps", "frame", "annotations"})
 _SEGMENT_FIELDS = frozenset({"segment", "label", "label_id"})
 _THUMOS_ID = re.compile(r"video_(test|validation)_\d+")
+
+
+def recognizes(content: Content) -> bool:
+    """Return whether a JSON value has a database of videos."""
+    return isinstance(content.json, dict) and "database" in content.json
+
+
+def translate_content(content: Content) -> RawAnnotations:
+    """Return the file's values, as `translate` does."""
+    return translate(content.json, source=str(content.path))
 
 
 def translate(content: dict[str, Any], *, source: str) -> RawAnnotations:

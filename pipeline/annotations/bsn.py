@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotations.activitynet import lost_fields, raw_segments
+from pipeline.annotations.content import Content
 from pipeline.annotations.raw import RawAnnotations, RawVideo
 from pipeline.errors import PipelineError
 from pipeline.storage.read_files import read_text
@@ -27,6 +28,16 @@ def recognizes(content: Any) -> bool:
         and bool(content)
         and all(isinstance(entry, dict) and "duration_second" in entry for entry in content.values())
     )
+
+
+def recognizes_content(content: Content) -> bool:
+    """Return whether a file is in this dialect."""
+    return recognizes(content.json)
+
+
+def translate_content(content: Content) -> RawAnnotations:
+    """Return the file's values, with the subsets of the CSV file beside it."""
+    return translate(content.json, source=str(content.path), subsets=content.path.with_name(SUBSETS_NAME))
 
 
 def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path) -> RawAnnotations:

@@ -54,36 +54,50 @@ class Fault(Exception):
     """A value that cannot be fixed automatically; the message names it and the remedy."""
 
 
+class FaultyAnnotationsError(PipelineError):
+    """Annotations have faults. The message tells the first; `lines` has all of them."""
+
+    def __init__(self, source: str, lines: list[str]) -> None:
+        more = f" (and {len(lines) - 1} more faults in this file)" if len(lines) > 1 else ""
+        super().__init__(f"annotations {source}: {lines[0]}{more}")
+        self.lines = lines
+
+
 class Faults:
     """Faults that cannot be fixed automatically: errors in the subsets in use, notes in the others.
 
     Args:
         subsets: the subsets in use; None for all.
         notes: receives the faults of other subsets.
+
+    Attributes:
+        noted: number of these.
     """
 
     def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
         self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
         self._notes = notes
         self._lines: list[str] = []
+        self.noted = 0
 
     def add(self, line: str, *, subset: Any) -> None:
         """Add a fault of a video of `subset`."""
-        if self._wanted is None or not isinstance(subset, str) or canonical_subset(subset) in self._wanted:
+        wanted = self._wanted is None or (isinstance(subset, str) and canonical_subset(subset) in self._wanted)
+        if wanted or (self._wanted and not isinstance(subset, str)):
             self._lines.append(line)
         else:
+            self.noted += 1
             what, _, _ = line.partition("; ")  # without the remedy
-            self._notes.add("faults in subsets that are not in use, left out", what)
+            self._notes.add(f"faults {'in subsets that are not in use, ' if self._wanted else ''}left out", what)
 
     def refuse(self, *, source: str) -> None:
         """Raise one error for all faults: the first fault and the number of the others.
 
         Raises:
-            PipelineError: there are faults.
+            FaultyAnnotationsError: there are faults.
         """
         if self._lines:
-            more = f" (and {len(self._lines) - 1} more faults in this file)" if len(self._lines) > 1 else ""
-            raise PipelineError(f"annotations {source}: {self._lines[0]}{more}")
+            raise FaultyAnnotationsError(source, self._lines)
 
 
 def check(
@@ -104,11 +118,13 @@ def check(
         mend: if False, segments within the tolerance stay as the file has them, in its order, also those of length 0.
 
     Raises:
-        PipelineError: values that cannot be fixed automatically; names the first and counts the others.
+        FaultyAnnotationsError: values that cannot be fixed automatically; names the first and counts the others.
     """
     check_tolerance(tolerance_seconds)
     notes = Notes()
     faults = Faults(subsets, notes)
+    for line in raw.faults:
+        faults.add(line, subset=None)
     videos: dict[str, VideoAnnotations] = {}
     for raw_video in raw.videos:
         if earlier := videos.get(raw_video.id):
@@ -126,6 +142,7 @@ def check(
         labels=labels,
         problems=(*notes.lines(), *raw.losses),
         dialect=raw.dialect,
+        faults=faults.noted,
     )
 
 
@@ -143,7 +160,10 @@ def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, fa
             segment = _segment(raw_segment)
             check_bounds(segment, duration, tolerance_seconds)
         except Fault as fault:
-            faults.add(f"video {raw.id!r}, segment {place}: {fault}", subset=raw.subset or "")
+            where = (
+                f"{raw_segment.where}: video {raw.id!r}" if raw_segment.where else f"video {raw.id!r}, segment {place}"
+            )
+            faults.add(f"{where}: {fault}", subset=raw.subset or "")
             continue
         fitted = clip_segment(segment, duration, video=raw.id, notes=notes) if mend else segment
         if fitted is not None:
@@ -190,8 +210,8 @@ def check_bounds(segment: Segment, duration: float | None, tolerance_seconds: fl
         side = "starts before 0" if -start == over else f"ends after the video's duration, {last:g} s,"
         raise Fault(
             f"{[start, end]} {side} by {over:.3g} s, more than the tolerance of {tolerance:.3g} s; correct the "
-            "segment or the duration, remove the segment, or allow more (`train`, `evaluate` and `linear-probe`: "
-            "--tolerance-seconds); times are seconds: are these frames?"
+            "segment or the duration, remove the segment, or allow more (--tolerance-seconds); times are seconds: are "
+            "these frames?"
         )
 
 

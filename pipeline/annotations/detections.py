@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.annotations.content import Content
+from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import Detection
+from pipeline.annotations.tools.table_writer import COLUMNS, table
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import write_json, write_text
 from pipeline.storage.read_files import read_json
 
 VERSION = "1.0"
+DIALECT = "detections"
 DETECTION_SUFFIXES = (".json", ".csv")
-_COLUMNS = ("video", "start", "end", "label", "score")
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
 _MOST = 1e12  # for seconds and scores: larger values overflow in sums and products
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
@@ -45,6 +46,20 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
         parsed = [_parse(item, f"detections {path}: video {video!r}, detection {i}") for i, item in enumerate(items)]
         detections[video] = sorted(parsed, key=lambda detection: -detection.score)
     return detections
+
+
+def recognizes(content: Content) -> bool:
+    """Return whether a JSON value is a submission."""
+    return isinstance(content.json, dict) and isinstance(content.json.get("results"), dict)
+
+
+def translate(content: Content) -> RawAnnotations:
+    """Return the detections as segments with scores, in the order of `read_detections`."""
+    videos = [
+        RawVideo(video, [RawSegment(found.segment, found.label, score=found.score) for found in items])
+        for video, items in read_detections(content.path).items()
+    ]
+    return RawAnnotations(DIALECT, videos)
 
 
 def read_external_data(path: Path) -> dict[str, Any]:
@@ -79,12 +94,8 @@ def write_detections(
 
 
 def _as_table(results: Mapping[str, list[dict[str, Any]]]) -> str:
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(_COLUMNS)
-    for video, items in results.items():
-        lines.writerows((video, *item["segment"], item["label"], item["score"]) for item in items)
-    return table.getvalue()
+    rows = ((v, *item["segment"], item["label"], item["score"]) for v, items in results.items() for item in items)
+    return table(COLUMNS, rows)
 
 
 def _parse(item: Any, where: str) -> Detection:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.errors import PipelineError
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 _PREFIX = "v_"  # in ActivityNet's file names, but not in the keys of its annotation file
 
@@ -26,9 +26,9 @@ class Match:
         """Return one line: how many videos match, how many do not, with up to three examples."""
         parts = [f"{counted(len(self.both), 'video', 'has', 'have')} annotations and features"]
         if names := self.only_in_annotations:
-            parts.append(f"{len(names)} annotated without features ({_some(names)})")
+            parts.append(f"{len(names)} annotated without features ({first_of(names)})")
         if names := self.only_in_store:
-            parts.append(f"{len(names)} with features but not annotated ({_some(names)})")
+            parts.append(f"{len(names)} with features but not annotated ({first_of(names)})")
         return "; ".join(parts)
 
 
@@ -68,11 +68,11 @@ def adopt_ids(annotations: Annotations, ids: Iterable[str]) -> Annotations:
             by_prefix.append(f"{old} is {new}")
     lines = []
     if by_prefix:
-        names = _some(by_prefix)
+        names = first_of(by_prefix)
         many = counted(len(by_prefix), "video", "uses", "use")
         lines.append(f"{many} the store's id, which differs by the prefix {_PREFIX!r} ({names})")
     if by_letters:
-        names = _some(by_letters)
+        names = first_of(by_letters)
         many = counted(len(by_letters), "video", "uses", "use")
         lines.append(f"{many} the store's id, which has other code points for the same letters ({names})")
     return replace(annotations, videos=videos, problems=(*annotations.problems, *lines)) if lines else annotations
@@ -98,7 +98,3 @@ def find_name(name: str, known: Mapping[str, str]) -> str | None:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _some(names: Sequence[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

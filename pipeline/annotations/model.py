@@ -65,6 +65,7 @@ class Annotations:
             has one, else by name.
         problems: what was fixed or looks odd, one line each, with counts and examples.
         dialect: the dialect of the file.
+        faults: number of faults in subsets that are not in use; they are left out, and among the problems.
     """
 
     version: str
@@ -72,6 +73,7 @@ class Annotations:
     labels: tuple[str, ...]
     problems: tuple[str, ...] = ()
     dialect: str = "activitynet"
+    faults: int = 0
 
     def subsets(self) -> dict[str, int]:
         """Return the number of videos in each subset, by the file's spelling."""

@@ -8,11 +8,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RawSegment:
-    """A segment as the file gives it; `bounds` should be two numbers and `label` a name."""
+    """A segment as the file gives it; `bounds` should be two numbers and `label` a name.
+
+    Args:
+        where: its place in the file, for messages: "line 7"; empty: its number in the video says it.
+        in_frames: whether the bounds count frames, from 0; a segment of one frame is (f, f + 1).
+        score: of a detection.
+    """
 
     bounds: Any
     label: Any
     label_id: Any = None
+    where: str = ""
+    in_frames: bool = False
+    score: Any = None
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,11 @@ class RawAnnotations:
 
     Args:
         losses: what the file holds and `Annotations` cannot, one line each.
+        faults: what cannot be read, one line each with its place in the file.
     """
 
     dialect: str
     videos: list[RawVideo]
     version: str = ""
     losses: tuple[str, ...] = field(default=())
+    faults: tuple[str, ...] = field(default=())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.annotations import activitynet, bsn, thumos
 from pipeline.annotations.checking import Fault, Faults, Notes, check, check_bounds, clip_segment
+from pipeline.annotations.detections import DIALECT
+from pipeline.annotations.formats import files_of, translate
+from pipeline.annotations.frames import FpsOf, in_seconds
 from pipeline.annotations.model import Annotations, VideoAnnotations
-from pipeline.annotations.raw import RawAnnotations
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment
+from pipeline.annotations.splitting import with_validation
 from pipeline.errors import PipelineError
-from pipeline.storage.read_files import read_json
+from pipeline.storage.read_files import sha256_of_file
 
 
 def read_annotations(
@@ -22,24 +25,49 @@ def read_annotations(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     subsets: Collection[str] | None = None,
     mend: bool = True,
+    fps_of: FpsOf | None = None,
 ) -> Annotations:
-    """Return the ground truth in `path`: a file in ActivityNet's or BSN's form, or a folder of THUMOS14 text files.
+    """Return the ground truth in `path`: a file in a form of `pipeline.annotations.formats`, or a folder of them.
 
-    The dialect is detected. `problems` names the fields that `Annotations` cannot hold. Numbers may be strings.
+    The form is detected. `problems` names the fields that `Annotations` cannot hold. Numbers may be strings.
     Segments that extend slightly beyond their video are clipped, segments of length 0 are left out; `problems`
-    counts both.
+    counts both. If the subset validation is in use and the file has none, some of its training videos are taken for it,
+    each time the same; `problems` tells which.
 
     Args:
         tolerance_seconds: how far a segment may extend beyond its video, or 1 % of the duration if that is more.
         subsets: the subsets in use; a fault in another is left out and noted in `problems`. None: all are in use.
+            Empty: none is, as for a reader of ids and durations, which no fault stops.
         mend: if False, segments slightly beyond their video or of length 0 stay as the file has them, in its order.
+        fps_of: asked for the frame rate of a video if the file counts frames and does not tell it.
 
     Raises:
         PipelineError: the file is absent or is not an annotation file; in the subsets in use, an id appears twice, or
             a segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than
             the tolerance.
     """
-    return check(_translate(path), source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, mend=mend)
+    raw = translate([path])
+    if raw.dialect == DIALECT:
+        raise PipelineError(
+            f"annotations {path}: these are detections; make annotations of the sure ones with "
+            f"`annotations {path.name} --min-score 0.5 --out annotations.json`, and look at them before they are used"
+        )
+    raw = with_validation(in_seconds(raw, fps_of), subsets)
+    return check(raw, source=str(path), tolerance_seconds=tolerance_seconds, subsets=subsets, mend=mend)
+
+
+def sha256_of_annotations(path: Path) -> str:
+    """Return the SHA-256 of a file with labels; of a folder, that of its files' names and SHA-256.
+
+    Raises:
+        PipelineError: there is no such file or folder.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise PipelineError(f"annotations: no file {path}")
+        return sha256_of_file(path)
+    lines = [f"{file.name} {sha256_of_file(file)}" for file in files_of(path)]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def fit_to_durations(
@@ -83,19 +111,3 @@ def _clip(
         if fitted is not None:
             kept.append(fitted)
     return tuple(kept)
-
-
-def _translate(path: Path) -> RawAnnotations:
-    """Return the values of a file in any dialect."""
-    if path.is_dir() or path.suffix.lower() == ".txt":
-        return thumos.translate(path)
-    content = read_json(path, what="annotations")
-    if isinstance(content, dict) and "database" in content:
-        return activitynet.translate(content, source=str(path))
-    if bsn.recognizes(content):
-        return bsn.translate(content, source=str(path), subsets=path.with_name(bsn.SUBSETS_NAME))
-    raise PipelineError(
-        f'annotations {path}: no "database" in it; accepted are the ActivityNet form '
-        '{"database": {id: {"subset", "duration", "annotations": [{"segment": [start, end], "label"}]}}} (also of '
-        'HACS, THUMOS14, ActionFormer), BSN\'s {id: {"duration_second", ...}}, and a folder of THUMOS14 text files'
-    )

@@ -13,6 +13,11 @@ _NAME = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt", re.IGNORECASE)
 _SUBSETS = {"val": "validation", "test": "test"}
 
 
+def is_named(path: Path) -> bool:
+    """Return whether a file has a name of these files."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def translate(path: Path) -> RawAnnotations:
     """Return the values of a folder of such files, or of one such file.
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commandline.outputs import require_suffix
-from pipeline.commandline.terminal import note, say, say_failures, say_stage, show
+from pipeline.commandline.terminal import note, say, say_failures, say_faults, say_stage, show
 from pipeline.errors import SOME_FAILED, PipelineError
 from pipeline.progress import progress
 from pipeline.text.plain import counted
 
 if TYPE_CHECKING:
+    from pipeline.annotations.config import ConvertConfig
     from pipeline.config import (
         AblateConfig,
         EvaluateConfig,
@@ -95,24 +96,30 @@ def run_train(store: AnyPath, annotations: Path, out: Path, settings: TrainConfi
 
 def run_localize(
     inputs: list[AnyPath],
-    model: Path,
+    model: Path | None,
     out: Path,
     video_scores: Path | None,
-    report_folder: Path | None,
     settings: LocalizeConfig,
+    *,
+    report_folder: Path | None = None,
+    query: list[str] | None = None,
+    background: str | None = None,
 ) -> int:
-    from pipeline.annotations.detections import DETECTION_SUFFIXES
-    from pipeline.detection.model import load_model
+    from pipeline.commandline.found_table import found_table
     from pipeline.detection.video_scores import read_video_scores
+    from pipeline.showing.files import FORM_SUFFIXES
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
+    from pipeline.stages.text_queries import NOTE, model_for
 
-    require_suffix(out, *DETECTION_SUFFIXES)
+    require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
         from pipeline.report.page import require_report_folder
 
         require_report_folder(report_folder)
-    loaded = load_model(model)
+    loaded = model_for(inputs, model, query or [], settings, background=background)
+    if query:
+        note(NOTE)
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, inputs, loaded, settings, video_scores)
     with progress("localize", total=1) as report:
@@ -124,6 +131,8 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
+    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+        show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
     if report_folder is not None:
@@ -131,7 +140,14 @@ def run_localize(
         from pipeline.report.detection_facts import Given, read_given
 
         trained = (loaded.training or {}).get("training_ids", ())
-        given = Given((), inputs, training_ids=trained, failed=summary.failed, located=(out, summary.detections))
+        given = Given(
+            (),
+            inputs,
+            training_ids=trained,
+            failed=summary.failed,
+            located=(out, summary.detections),
+            shown_score=loaded.best_score.score if loaded.best_score is not None else None,
+        )
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
 
@@ -175,7 +191,9 @@ def run_run(settings: RunConfig) -> int:
 def run_verify(
     path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
 ) -> int:
+    from pipeline.annotations import read_annotations
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.rates import fps_in
     from pipeline.store.tools.verify import repair as remove_files
     from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 
@@ -185,7 +203,10 @@ def run_verify(
     if videos:
         problems += verify_against_videos(store, videos)
     if annotations:
-        problems += verify_against_annotations(store, annotations)
+        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
+        for line in truth.problems:
+            note(line)
+        problems += verify_against_annotations(store, truth)
     for problem in problems:
         say(f"{problem.kind}: {problem.id}: {problem.detail}")
     how = "read and compared" if deep else "compared by size and shape"
@@ -316,15 +337,29 @@ def run_encoders() -> int:
     return run_encoders()
 
 
-def run_annotations(file: Path) -> int:
-    from pipeline.annotations import read_annotations
+def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] | None, settings: ConvertConfig) -> int:
     from pipeline.annotations import summary as annotation_summary
+    from pipeline.annotations.checking import FaultyAnnotationsError
+    from pipeline.stages.convert_annotations import convert
 
-    found = annotation_summary(read_annotations(file))
-    if not found.videos:
-        raise PipelineError(f"annotations {file}: it has no videos")
-    for line in found.lines():
-        say(line)
+    try:
+        done = convert(files, out, settings, videos=videos)
+    except FaultyAnnotationsError as error:
+        return say_faults(error.lines, "nothing is written: correct them, or leave them out with --skip-faults")
+    for line in done.notes:
+        note(line)
+    if done.annotations is not None:
+        found = annotation_summary(done.annotations)
+        if not found.videos:
+            raise PipelineError(f"annotations {', '.join(map(str, files))}: no videos in it")
+        for line in found.lines():
+            say(line)
+    if done.written:
+        more = f" and {counted(len(done.written) - 1, 'more file')}" if len(done.written) > 1 else ""
+        say(f"written: {done.written[0]}{more}")
+    if done.faults:
+        say_faults(done.faults, "left out")
+        return SOME_FAILED
     return 0
 
 
@@ -332,8 +367,16 @@ def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportCon
     from pipeline.annotations import read_annotations
     from pipeline.exports import export
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.rates import fps_in
 
-    for line in export(FeatureStore.open(store), read_annotations(annotations), out, settings).lines():
+    opened = FeatureStore.open(store)
+    truth = read_annotations(
+        annotations,
+        tolerance_seconds=settings.tolerance_seconds,
+        subsets=(settings.train, settings.val),
+        fps_of=fps_in(opened),
+    )
+    for line in export(opened, truth, out, settings).lines():
         say(line)
     return 0
 
@@ -345,8 +388,9 @@ def run_import(features: Path, out: Path, annotations: Path | None, settings: Im
     if settings is None:
         store, report = import_export(features, out)
     else:
-        truth = read_annotations(annotations) if annotations else None
+        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
         store, report = import_features(features, out, settings, annotations=truth)
+        report.notes += truth.problems if truth else ()
     for line in report.notes:
         note(line)
     say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")

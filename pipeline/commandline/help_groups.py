@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 
+from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.config import (
     AblateConfig,
@@ -22,6 +23,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.showing.config import ShowConfig
 from sola.config import SolaConfig
 
 COMMON = Group("Common", sort_key=1)
@@ -34,9 +36,10 @@ COMMON_OPTIONS: dict[type, str] = {
     SolaConfig: "steps epochs normalize input_weight learning_rate device seed",
     TrainConfig: "epochs batch_size learning_rate train_subset validation_subset seed device sola",
     HeadConfig: "kind",
-    LocalizeConfig: "device batch_size weights",
+    LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
     RunConfig: "videos out annotations use_sola baseline",
+    ShowConfig: "min_score labels max_per_video max_per_label cut",
     ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
@@ -45,6 +48,7 @@ COMMON_OPTIONS: dict[type, str] = {
     PretrainConfig: "network weights size epochs batch_size learning_rate train_subset validation_subset device seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",
+    ConvertConfig: "to validation seed fps min_score skip_faults",
     ImportConfig: "fps stride_frames window_frames format encoder",
 }
 # In these groups of settings, what is common elsewhere is not.
@@ -58,6 +62,7 @@ EXAMPLES = {
     "train": "train enhanced/ --annotations annotations.json --out model/",
     "localize": "localize videos/ --model model/ --out detections.json",
     "evaluate": "evaluate detections.json --annotations annotations.json",
+    "show": "show detections.json --as clips --videos videos/",
     "run": "run --videos videos/ --annotations annotations.json --out results/",
     "report": "report results/",
     "plan": "plan videos/ --machines 1 8 64",
@@ -69,7 +74,7 @@ EXAMPLES = {
     "pretrain": "pretrain clips/ --out encoder.safetensors",
     "stitch": "stitch clips/ --out videos/",
     "encoders": "encoders",
-    "annotations": "annotations annotations.json",
+    "annotations": "annotations labels/ --videos videos/ --validation 0.2 --out annotations.json",
     "export": "export features/ --annotations annotations.json --out opentad/ --to opentad",
     "import": "import published/ --out features/ --fps 30 --stride-frames 4 --window-frames 16",
     "store ls": "store ls features/",

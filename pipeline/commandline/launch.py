@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from pipeline.commandline import fleet, steps, stores, tools
+from pipeline.commandline import completion, fleet, show, steps, stores, tools
 from pipeline.commandline.app import DISTRIBUTION, app
 from pipeline.commandline.help_groups import GroupedApp, add_examples
+from pipeline.commandline.next_steps import tell_next_step
 from pipeline.commandline.old_options import with_current_command, with_current_names
 from pipeline.commandline.option_sources import OptionSources
+from pipeline.errors import SOME_FAILED
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
-COMMANDS = (steps, tools, stores, fleet)  # nothing heavy is imported before a command runs
+COMMANDS = (steps, show, tools, stores, fleet, completion)  # nothing heavy is imported before a command runs
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)
@@ -55,8 +59,24 @@ def _launch(
             os.environ[variable] = value
     cache_bytes()  # refuse a wrong number at once
     app.config = (OptionSources(config),)
-    command, bound, _ = app.parse_args(with_current_names(app, words), exit_on_error=False, print_error=False)
-    return command, bound
+    words = tuple(with_current_names(app, words))
+    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    names, apps, _ = app.parse_commands(words)
+    return (_with_next_step(command, " ".join(names), bound) if command is apps[-1].default_command else command), bound
+
+
+def _with_next_step(command: Callable[..., int], name: str, bound: inspect.BoundArguments) -> Callable[..., int]:
+    """Return the command, followed by a line that says what comes next, unless it failed as a whole."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> int:
+        code = command(*args, **kwargs)
+        if code in (0, SOME_FAILED):
+            bound.apply_defaults()
+            tell_next_step(name, bound.arguments, sys.argv[0])
+        return code
+
+    return run
 
 
 def bound_command(words: Sequence[str]) -> Bound:

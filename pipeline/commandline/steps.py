@@ -87,8 +87,9 @@ def train(
     Args:
         preset: Start from the published settings for this data set. Other options override it.
         store: A feature store, plain or enhanced.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN. Uses its subsets training and
-            validation; --train-subset and --validation-subset name others.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads. Uses its subsets
+            training and validation; --train-subset and --validation-subset name others. Without a subset validation, a
+            fifth of the training videos is taken for it.
         out: The model, a folder with all it needs to locate actions in an unseen video.
     """
     from pipeline.commandline.commands import run_train
@@ -101,8 +102,10 @@ def localize(
     videos_or_store: Locations,
     /,
     *,
-    model: Path,
+    model: Path | None = None,
     out: Path,
+    query: list[str] | None = None,
+    background: str | None = None,
     video_scores: Path | None = None,
     report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
@@ -112,8 +115,12 @@ def localize(
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
-        out: Detections: a .json file in ActivityNet's submission format, or a .csv file with the columns video, start,
-            end (seconds), label and score.
+        query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
+            or SigLIP, or a store of its features. A baseline without any training.
+        background: With --query: what the rest of a video shows, in words.
+        out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
+            end (seconds), label and score; or subtitles, .srt or .vtt, of the detections worth showing (several videos
+            get a folder of this name, with a file each).
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
             heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per
@@ -122,7 +129,9 @@ def localize(
     """
     from pipeline.commandline.commands import run_localize
 
-    return run_localize(videos_or_store, model, out, video_scores, report, settings)
+    return run_localize(
+        videos_or_store, model, out, video_scores, settings, report_folder=report, query=query, background=background
+    )
 
 
 @app.command(name="evaluate", sort_key=5)
@@ -139,7 +148,7 @@ def evaluate(
 
     Args:
         detections: A JSON file in ActivityNet's submission format.
-        annotations: Ground truth of ActivityNet, HACS, THUMOS14, ActionFormer or BSN.
+        annotations: Ground truth: a file or folder with labels in any form that `annotations` reads.
         out: Also write the result here, a .json file.
         errors_plot: Also draw the kinds of errors: .png, .svg or .pdf; without a suffix, both PNG and SVG.
     """

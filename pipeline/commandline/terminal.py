@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.commandline.spelling import as_typed
-from pipeline.errors import SOME_FAILED
-from pipeline.text.plain import plain, plain_json
+from pipeline.errors import BAD_INPUT, SOME_FAILED
+from pipeline.text.plain import counted, plain, plain_json
+
+_SHOWN_FAULTS = 20
 
 
 def say(text: object) -> None:
@@ -50,11 +52,25 @@ def complain(text: object) -> None:
     _write(sys.stderr, as_typed(plain(text)))
 
 
+def hint(text: object) -> None:
+    """Print a line that helps on, on standard error."""
+    _write(sys.stderr, plain(text))
+
+
 def say_failures(failed: Mapping[str, str]) -> int:
     """List failures and their reasons on standard error, and return the exit code."""
     for name, reason in sorted(failed.items()):
         _write(sys.stderr, f"failed: {plain(name)}: {plain(reason)}")
     return SOME_FAILED if failed else 0
+
+
+def say_faults(lines: Sequence[str], end: str) -> int:
+    """List the first faults of a file and their number on standard error, and return the exit code for bad input."""
+    for line in lines[:_SHOWN_FAULTS]:
+        _write(sys.stderr, f"fault: {as_typed(plain(line))}")
+    many = f"{counted(len(lines), 'fault')}, of which {_SHOWN_FAULTS} are shown" if len(lines) > _SHOWN_FAULTS else ""
+    _write(sys.stderr, f"{many or counted(len(lines), 'fault')}; {as_typed(end)}")
+    return BAD_INPUT
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.commandline.app import Flat, Location, Locations, app
+from pipeline.annotations.config import ConvertConfig
+from pipeline.commandline.app import Flat, Local, Locals, Location, Locations, app
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
@@ -163,15 +164,28 @@ def list_encoders() -> int:
 
 
 @app.command(name="annotations", sort_key=12)
-def show_annotations(file: Path, /) -> int:
-    """Summarize an annotation file: videos, subsets, classes, segments, problems.
+def show_annotations(
+    files: Locals,
+    /,
+    *,
+    out: Local | None = None,
+    videos: Locations | None = None,
+    settings: Annotated[ConvertConfig, Flat] = ConvertConfig(),
+) -> int:
+    """Read labels of annotation tools and data sets: summarize, check, split and convert them.
+
+    All commands with --annotations read the same files. Forms: ActivityNet, HACS, THUMOS14, MultiTHUMOS, ActionFormer,
+    BSN, EPIC-KITCHENS, Ego4D; VIA 3, CVAT, Label Studio, ELAN (needs the extra elan), BORIS, Audacity; a table with the
+    columns video, start, end, label. Detections are written for the same tools, to be corrected there.
 
     Args:
-        file: Ground truth of ActivityNet, HACS, THUMOS14 (JSON, or the folder of text files), ActionFormer or BSN.
+        files: Files or folders with labels, or one file of detections.
+        out: Also write the labels here, as annotations (.json) or for a tool (see --to).
+        videos: The videos: compare names and durations with them, and take their frame rates.
     """
     from pipeline.commandline.commands import run_annotations
 
-    return run_annotations(file)
+    return run_annotations(files, out, videos, settings)
 
 
 @app.command(name="export", sort_key=13)

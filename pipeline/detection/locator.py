@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.catalog import catalog_entry
-from encoders.own import is_own
+from encoders.catalog import brings_weights, catalog_entry
 from encoders.weights import is_url
 from pipeline.annotations.segments import Detection
 from pipeline.config import LocalizeConfig
@@ -101,6 +100,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     encoder = config.encoder or features.encoder["name"]
     return ExtractConfig(
         encoder=encoder,
+        pool=features.encoder.get("pool"),
         **_streams(encoder, features, config),
         fps="video" if features.plan.fps is None else float(features.plan.fps),
         window_frames=float(features.plan.window_frames),
@@ -141,9 +141,9 @@ def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[
 def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "weights") -> str:
     """The name under which the model's weights are found again; files have none."""
     name = str(recorded["name"])
-    if name == "own" and not is_own(encoder):
+    if name == "own" and not brings_weights(encoder):
         raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
-    if is_own(encoder) or recorded["random"] or is_url(name) or name in published_weights(encoder):
+    if name == "own" or recorded["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(
         f"the model's encoder {encoder} has weights from a file, {name} (SHA-256 {recorded['sha256']}); "

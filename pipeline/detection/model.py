@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.base import Head, current_weight_name
 from pipeline.heads.config import HeadConfig, PostConfig
 from pipeline.heads.registry import build_head
+from pipeline.metrics.best_score import BestScore
 from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.local import cached
 from pipeline.storage.read_files import read_json, sha256_of_file
@@ -47,6 +48,8 @@ class LocalizationModel:
         head: in evaluation mode, on the CPU.
         post: settings from the head's output to detections, as used to choose the head.
         sola: the module that `features.sola` names, or None.
+        best_score: the score from which detections should be shown, from the validation videos; None if there were
+            none.
         training: how the head was trained; for people.
         identity: SHA-256 of model.json, which names the other files by hash.
     """
@@ -56,6 +59,7 @@ class LocalizationModel:
     head: Head
     post: PostConfig
     sola: SolaModule | None
+    best_score: BestScore | None
     training: Mapping[str, Any]
     identity: str
 
@@ -74,12 +78,14 @@ def save_model(
     post: PostConfig,
     training: Mapping[str, Any],
     module: tuple[SolaModule, SolaConfig] | None = None,
+    best_score: BestScore | None = None,
 ) -> None:
     """Write the MODEL folder `path`; `model.json` last, so that a folder with it is complete.
 
     Args:
         store: the features that the head was trained on; if enhanced, its module is copied.
         module: a module trained in front of the head, on a plain store.
+        best_score: as in `LocalizationModel`.
 
     Raises:
         PipelineError: the store is enhanced but has lost its module.
@@ -103,6 +109,7 @@ def save_model(
             "head": stored_settings(head.config),
             "head_sha256": sha256_of_file(path / HEAD_FILE),
             "post": stored_settings(post),
+            **({} if best_score is None else {"best_score": asdict(best_score)}),
             "features": features.as_json(),
             "training": dict(training),
         },
@@ -148,6 +155,7 @@ def load_model(path: Path) -> LocalizationModel:
             value["head_sha256"],
         )
         post = PostConfig(**value["post"])
+        best_score = _best_score(value.get("best_score"))
     except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise PipelineError(f"{path} cannot be read as a model: {reason}; train again") from None
@@ -158,6 +166,7 @@ def load_model(path: Path) -> LocalizationModel:
         head=head.eval(),
         post=post,
         sola=_read_module(path / MODULE_FILE, features),
+        best_score=best_score,
         training=training if isinstance(training, dict) else {},
         identity=sha256_of_file(path / "model.json"),
     )
@@ -169,6 +178,16 @@ def _labels(value: Any) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise ValueError("labels has a name twice")
     return tuple(value)
+
+
+def _best_score(value: Any) -> BestScore | None:
+    if value is None:
+        return None
+    best = BestScore(**value)
+    for name, number in asdict(best).items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= 1:
+            raise ValueError(f"best_score must have {name} from 0 to 1, got {number!r:.60}")
+    return best
 
 
 def _filled_head(features: StoreSpec, labels: tuple[str, ...], config: HeadConfig, file: Path, sha256: str) -> Head:

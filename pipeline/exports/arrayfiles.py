@@ -13,9 +13,10 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.exports import hdf5
-from pipeline.exports.claims import BadArray, check_features, check_memory, plain, refusing
+from pipeline.exports.claims import BadArray, check_features, check_memory, refusing
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.pickled import array_of_pickle
+from pipeline.text.plain import plain
 
 _SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "h5", ".hdf5": "h5", ".pkl": "pkl", ".pickle": "pkl"}
 _LONGEST_HEADER = 9000  # bytes; NumPy refuses 10,000, with advice that does not apply here

@@ -49,13 +49,8 @@ def check_arrays(job: Job, folder: Path, names: Iterable[str]) -> list[str]:
     return faults
 
 
-def training_length(job: Job, *, unit: int = 576, limit: int = 2304) -> int:
-    """Return a training length for ActionFormer-like heads: enough for all training videos, at most `limit` rows.
-
-    Args:
-        unit: a divisor of the length: 32 (the stride of the sixth pyramid level) times 18 (twice the half of window
-            19).
-        limit: in rows.
-    """
+def training_length(job: Job) -> int:
+    """Return a training length for ActionFormer-like heads: enough for all training videos, at most 2,304 rows."""
     longest = max(video.rows for video in job.subset(training=True))
-    return min(limit, -(-longest // unit) * unit)
+    # A multiple of 32 (the stride of the sixth pyramid level) times 18 (twice the half of window 19).
+    return min(2304, -(-longest // 576) * 576)

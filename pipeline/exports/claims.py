@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.text.plain import plain
+
 _MOST_BYTES = 1 << 32  # for one array read into memory; npy files are memory-mapped
 _SURELY_FITS = 1 << 26
 _MOST_RATIO = 300  # of an array to its compressed size; equal rows compress 200 times, zeros 1000 times
@@ -20,11 +22,6 @@ class BadArray(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(plain(" ".join(reason.split())[:_LONGEST_REASON]))
-
-
-def plain(text: str) -> str:
-    """Return text from a file in printable form: escape terminal control characters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 
 Consumer = Literal["opentad", "actionformer", "gtad", "fiftyone"]
@@ -29,6 +30,10 @@ class ExportConfig:
     val: str = "validation"
     """Subset of the annotations that the toolkit validates on (THUMOS14: test)."""
 
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """How far a segment of the two subsets may overshoot its video: this much, or 1 % of the duration if that is more.
+    It is clipped. One that overshoots by more stops the export."""
+
     prefix: str = ""
     """Text before the id in the names of feature files, such as ActivityNet's v_ (opentad, actionformer)."""
 
@@ -50,6 +55,7 @@ class ExportConfig:
         if self.train == self.val:
             raise PipelineError(f"train and val must be two subsets, got {self.train!r} twice")
         check_prefix(self.prefix)
+        check_tolerance(self.tolerance_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

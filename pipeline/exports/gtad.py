@@ -11,10 +11,8 @@ segments, so these are left out; the rows of the others can be read back exactly
 from __future__ import annotations
 
 import csv
-import io
 import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from pipeline.exports.clock import Clock
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.storage.atomic_files import whole_file, write_text
+from pipeline.text.table import csv_text
 
 COLUMNS = ("video", "type", "type_idx", "start", "end", "startFrame", "endFrame")
 TRUTH_COLUMNS = ("video-name", "frame-rate", "video-frames", "f-init", "f-end", "label")
@@ -43,7 +42,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
         write_text(folder / f"{split}_Annotation.csv", _annotation_csv(job, videos, names))
     tested = [video for video in job.subset(training=False) if video.annotations.segments]
     write_text(folder / TRUTH, _truth_csv(job, tested, names))
-    write_text(folder / NAMES, _csv(("id", "video"), sorted((video_id, name) for video_id, name in names.items())))
+    write_text(folder / NAMES, csv_text(("id", "video"), sorted((video_id, name) for video_id, name in names.items())))
     write_text(folder / OPTIONS, _options(job))
     return _notes(job, names)
 
@@ -151,7 +150,7 @@ def _annotation_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) 
             frames = [repr(round(seconds / video.clock.stride_seconds, 6)) for seconds in (start, end)]
             place = job.labels.index(segment.label) + 1  # 0 is G-TAD's "Ambiguous"
             rows.append((names[video.id], segment.label, place, repr(start), repr(end), *frames))
-    return _csv(COLUMNS, rows)
+    return csv_text(COLUMNS, rows)
 
 
 def _truth_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> str:
@@ -161,15 +160,7 @@ def _truth_csv(job: Job, videos: list[ExportVideo], names: dict[str, str]) -> st
             frames = [round(seconds / video.clock.stride_seconds, 6) for seconds in segment.segment]
             rate = 1 / video.clock.stride_seconds
             rows.append((names[video.id], rate, video.rows + leading_rows(job.clock), *frames, segment.label))
-    return _csv(TRUTH_COLUMNS, rows)
-
-
-def _csv(columns: tuple[str, ...], rows: list[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(TRUTH_COLUMNS, rows)
 
 
 def _options(job: Job) -> str:

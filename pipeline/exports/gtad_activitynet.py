@@ -9,7 +9,6 @@ neither train on nor validate with videos without segments.
 from __future__ import annotations
 
 import csv
-import io
 import shlex
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job, database
 from pipeline.storage.atomic_files import whole_file, write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.text.table import csv_text
 
 FEATURES, INFO, ANNOTATIONS, TRUTH = "features.hdf5", "video_info_new.csv", "anet_anno_action.json", "activity_net.json"
 OPTIONS = "options.txt"
@@ -92,13 +92,11 @@ def _entry(job: Job, video: ExportVideo) -> dict[str, object]:
 
 
 def _info_csv(job: Job, videos: dict[str, ExportVideo]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("video", "numFrame", "seconds", "subset", "featureFrame"))
+    rows = []
     for name, video in videos.items():
         frames = video.clock.ticks(video.duration)
-        writer.writerow((name, frames, repr(video.duration), _TRAIN if video.training else _VAL, frames))
-    return text.getvalue()
+        rows.append((name, frames, repr(video.duration), _TRAIN if video.training else _VAL, frames))
+    return csv_text(("video", "numFrame", "seconds", "subset", "featureFrame"), rows)
 
 
 def _options(job: Job) -> str:

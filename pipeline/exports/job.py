@@ -116,7 +116,8 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
         if not set(subset.videos) & set(found.both):
             raise PipelineError(f"no video of subset {name!r} has features in {store.path}: {found.message()}")
     sequences = {video_id: store.read(video_id) for video_id in found.both}
-    fitted = fit_to_durations(both, {video_id: s.duration_seconds for video_id, s in sequences.items()})
+    durations = {video_id: sequence.duration_seconds for video_id, sequence in sequences.items()}
+    fitted = fit_to_durations(both, durations, tolerance_seconds=config.tolerance_seconds)
     train = canonical_subset(config.train)
     videos = tuple(
         ExportVideo(

@@ -48,11 +48,16 @@ class ExtractConfig:
     """How raw videos become feature sequences."""
 
     encoder: str = "i3d_r50"
-    """Snippet encoder; `sola-pipeline encoders` lists them. Your own network: path/to/file.py:name."""
+    """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
+    hf:OWNER/NAME[@REVISION]. A model of timm: timm:NAME. Your own network: path/to/file.py:name."""
 
     weights: str = "kinetics400"
     """Published weights by name, a weight file, a URL with a hash (https://…/name-0123abcd.pth, or any other followed
     by #sha256=…), or "random" (for trials; the store records it)."""
+
+    pool: str | None = None
+    """How the tokens of hf:… and timm:… become one vector: embed, pooler, cls, mean, as the model allows. Default: the
+    model's own way."""
 
     seed: int = 0
     """Seed of random weights; only used with --weights random."""

@@ -44,6 +44,7 @@ def load_streams(
     def load(name: str, weights: str, precision: str, sha256: str | None = None) -> Encoder:
         return load_encoder(
             name,
+            pool=config.pool,
             weights=weights,
             seed=config.seed,
             device=device,

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
 from pipeline.metrics.map import Matched, average_precision, length_bounds, length_index, match_all
-from pipeline.metrics.matching import FREE, Table, tiou_array
+from pipeline.metrics.matching import FREE, Table, rank_in_group, tiou_array
 
 KINDS = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 TRUE_POSITIVE, DOUBLE, WRONG_LABEL, LOCALIZATION, CONFUSION, BACKGROUND = range(len(KINDS))
@@ -65,7 +65,7 @@ def analyse_errors(
         ground_truth, detections, thresholds=np.array([tiou]), protocol=protocol, blocked_videos=blocked_videos
     )
     sizes = np.bincount(matched.truth.label, minlength=len(matched.labels))
-    rank = _rank_in_class(matched.found.label)
+    rank = rank_in_group(matched.found.label)
     group = rank // sizes[matched.found.label]
     looked_at = np.flatnonzero((group < GROUPS) & matched.counted[:, 0])
     kind = _kinds(matched, looked_at, tiou)
@@ -120,15 +120,6 @@ def _best_overlaps(truth: Table, found: Table) -> tuple[np.ndarray, np.ndarray]:
             same[rows] = np.where(equal, overlap, 0.0).max(axis=1)
             other[rows] = np.where(equal, 0.0, overlap).max(axis=1)
     return same, other
-
-
-def _rank_in_class(label: np.ndarray) -> np.ndarray:
-    """Return how many rows of the same label come before each row, [D]."""
-    order = np.argsort(label, kind="stable")
-    counts = np.bincount(label)
-    rank = np.empty(len(label), dtype=np.int64)
-    rank[order] = np.arange(len(label)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rank
 
 
 def _mean_ap(label: np.ndarray, kind: np.ndarray, sizes: np.ndarray) -> float:

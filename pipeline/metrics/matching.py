@@ -119,12 +119,18 @@ def _match(
     return taken
 
 
-def _rounds(group: np.ndarray) -> list[np.ndarray]:
-    """Return rows in rounds: round r holds the r-th row of every group that has more than r rows."""
+def rank_in_group(group: np.ndarray) -> np.ndarray:
+    """Return how many rows of the same group come before each row, [R]."""
     order = np.argsort(group, kind="stable")
     _, first, sizes = np.unique(group[order], return_index=True, return_counts=True)
     rank = np.empty(len(group), dtype=np.int64)
     rank[order] = np.arange(len(group)) - np.repeat(first, sizes)
+    return rank
+
+
+def _rounds(group: np.ndarray) -> list[np.ndarray]:
+    """Return rows in rounds: round r holds the r-th row of every group that has more than r rows."""
+    rank = rank_in_group(group)
     by_rank = np.argsort(rank, kind="stable")
     return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(group) else []
 

@@ -17,6 +17,7 @@ from pipeline.annotations.segments import Segment
 from pipeline.config import TsmConfig
 from pipeline.errors import PipelineError
 from pipeline.store.feature_store import FeatureSequence, FeatureStore
+from pipeline.store.rates import fps_in
 from sola.config import SolaConfig, config_from_dict
 from sola.similarity import self_similarity, target_tsm
 
@@ -171,9 +172,10 @@ def _sola_settings(stores: list[FeatureStore]) -> SolaConfig:
 def _segments(
     store: FeatureStore, sequence: FeatureSequence, annotations_file: Path
 ) -> tuple[tuple[Segment, ...], list[str]]:
-    annotations = adopt_ids(read_annotations(annotations_file), store.ids())
+    read = read_annotations(annotations_file, subsets=(), fps_of=fps_in(store))
+    annotations = adopt_ids(read, store.ids())
     if sequence.id not in annotations.videos:
         return (), [f"{annotations_file} has no video {sequence.id!r}: no segments are drawn"]
-    annotations = fit_to_durations(annotations, {sequence.id: sequence.duration_seconds})
-    video = annotations.videos[sequence.id]
-    return (*video.segments, *video.ambiguous), []
+    fitted = fit_to_durations(annotations, {sequence.id: sequence.duration_seconds}, subsets=())
+    video = fitted.videos[sequence.id]
+    return (*video.segments, *video.ambiguous), list(fitted.problems)

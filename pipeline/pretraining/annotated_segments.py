@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotations import VideoAnnotations, adopt_ids, canonical_subset, read_annotations
+from pipeline.annotations.frames import FpsOf
+from pipeline.annotations.match import find_name, names_by_form
 from pipeline.errors import PipelineError
 from pipeline.pretraining.clips import MAX_CORRUPT, Clip, Whole, cut
 from pipeline.pretraining.config import PretrainConfig
@@ -46,7 +48,10 @@ def segment_clips(
     """
     videos = {video.id: video for video in find_videos([source])}
     wanted = (config.train_subset, config.validation_subset)
-    annotations = adopt_ids(read_annotations(annotations_file, subsets=wanted), videos)
+    truth = read_annotations(
+        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=_rates(videos)
+    )
+    annotations = adopt_ids(truth, videos)
     if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
     if config.background and BACKGROUND in annotations.labels:
@@ -63,6 +68,17 @@ def segment_clips(
     if len(labels) < 2:
         raise PipelineError(f"{annotations_file} must have segments of two classes or more, got {sorted(labels)}")
     return training, [clip for clip in sides[1] if clip.label in labels]
+
+
+def _rates(videos: Mapping[str, VideoFile]) -> FpsOf:
+    """Return a function from a video's id to its frame rate."""
+    forms = names_by_form(videos)
+
+    def fps_of(name: str) -> float | None:
+        known = find_name(name, forms)
+        return None if known is None else float(probe(local(videos[known].path)).fps)
+
+    return fps_of
 
 
 def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, shortest: float) -> Iterator[Clip]:

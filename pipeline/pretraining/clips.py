@@ -45,6 +45,7 @@ class Whole:
 
     height: int
     width: int
+    interpolation: str = "bilinear"
 
     @property
     def crop_size(self) -> int:

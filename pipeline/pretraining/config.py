@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from sola.old_names import Renamed
 
@@ -15,6 +16,7 @@ class PretrainConfig:
     """How an encoder is trained on trimmed clips."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
+    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
 
     network: str = "tsn_r18"
     """A listed encoder of pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 are larger."""
@@ -59,6 +61,10 @@ class PretrainConfig:
     validation_subset: str = "validation"
     """With --annotations: subset whose segments are held out."""
 
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """With --annotations: how far a segment of the two subsets may overshoot its video as annotated: this much, or 1 %
+    of the duration if that is more. It is clipped. One that overshoots by more stops the training."""
+
     max_segment_seconds: float = 15.0
     """With --annotations: use only the middle of longer segments, so that the small frames take little space."""
 
@@ -85,6 +91,7 @@ class PretrainConfig:
         for name in ("weight_decay", "warmup_epochs"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be >= 0, got {getattr(self, name)}")
+        check_tolerance(self.tolerance_seconds)
         if not 0 <= self.label_smoothing < 1:
             raise PipelineError(f"label_smoothing must be >= 0 and < 1, got {self.label_smoothing}")
         if self.size != 0 and self.size < 32:

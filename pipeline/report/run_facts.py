@@ -18,6 +18,7 @@ from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.rates import fps_in
 from sola.old_names import current_names
 
 DETECTIONS_FILE = "detections.json"
@@ -45,7 +46,8 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> ReportFacts:
     annotations = None
     if annotations_file is not None:
         # The stages have checked their inputs already, so the report accepts everything.
-        annotations = adopt_ids(read_annotations(annotations_file, subsets=()), [*store.ids(), *store.failed_ids()])
+        read = read_annotations(annotations_file, subsets=(), fps_of=fps_in(store))
+        annotations = adopt_ids(read, [*store.ids(), *store.failed_ids()])
     folders = _ways(folder, has_sola=enhanced is not None)
     notes: list[str] = []
     evaluations: dict[str, Evaluation] = {}

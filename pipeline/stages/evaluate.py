@@ -30,7 +30,7 @@ from pipeline.metrics.map import (
 from pipeline.metrics.proposals import RecallResult, average_recall
 from pipeline.metrics.protocols import AMBIGUOUS_LABEL, Protocol, find_protocol
 from pipeline.storage.read_files import read_json, read_text
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 
 @dataclass
@@ -104,8 +104,9 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     found = {i: rows for i, rows in detections.items() if i not in blocked}
     if not truth.keys() & found.keys():
         raise PipelineError(
-            f"none of the {len(detections)} videos in {detections_file} ({_some(detections)}) is in subset "
-            f"{config.subset!r} of {annotations_file} ({_some(truth)}); choose another --subset, or make the ids agree"
+            f"none of the {len(detections)} videos in {detections_file} ({first_of(sorted(detections))}) is in subset "
+            f"{config.subset!r} of {annotations_file} ({first_of(sorted(truth))}); choose another --subset, or make "
+            "the ids agree"
         )
     if not any(truth.values()):
         raise PipelineError(
@@ -164,10 +165,6 @@ def _blocked(file: Path | None, videos: Collection[str]) -> set[str]:
         raise PipelineError(f"blocked videos: {file} must be a JSON list of ids, or a text file of one id a line")
     names = {name.removeprefix("v_") for name in listed}
     return {video for video in videos if video.removeprefix("v_") in names}
-
-
-def _some(ids: Collection[str], limit: int = 3) -> str:
-    return ", ".join(sorted(ids)[:limit]) + (", …" if len(ids) > limit else "")
 
 
 def _ambiguous(video: VideoAnnotations, protocol: Protocol) -> Sequence[Segment]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.annotations import Annotations, adopt_ids, fit_to_durations, match, read_annotations
 from pipeline.errors import PipelineError
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.rates import fps_in
 
 
 def annotations_for(
@@ -22,7 +23,8 @@ def annotations_for(
         PipelineError: the annotations are wrong, or none of their videos is in the store.
     """
     ids = store.ids()
-    annotations = adopt_ids(read_annotations(file, tolerance_seconds=tolerance_seconds, subsets=subsets), ids)
+    read = read_annotations(file, tolerance_seconds=tolerance_seconds, subsets=subsets, fps_of=fps_in(store))
+    annotations = adopt_ids(read, ids)
     if not annotations.videos:
         raise PipelineError(f"annotations: {file} has no videos")
     found = match(annotations, ids)

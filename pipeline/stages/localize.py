@@ -13,6 +13,7 @@ from pipeline.annotations.segments import PROPOSAL_LABEL, Detection
 from pipeline.config import LocalizeConfig
 from pipeline.detection.locator import Locator, VideoDetections, _detect
 from pipeline.detection.model import LocalizationModel
+from pipeline.detection.overrides import with_options
 from pipeline.detection.ray_driver import workers
 from pipeline.detection.video_scores import name_proposals, scores_for
 from pipeline.errors import PipelineError
@@ -59,6 +60,7 @@ def localize(
     stores = [path for path in inputs if (path / "store.json").is_file()]
     if stores and len(inputs) > 1:
         raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
+    model = with_options(model, config)
     before = dict(known or {})
 
     def finished(found: dict[str, list[Detection]]) -> dict[str, list[Detection]]:

@@ -1,7 +1,8 @@
 """Reuse the detections of an earlier run of `localize` with the same model and settings.
 
-The detections file records, for each video, the size of its file or the SHA-256 of its features. The detections of an
-unfinished run lie beside it, in .NAME.unfinished.
+The detections file records, for each video, the size of its file or the SHA-256 of its features. Tables and subtitles
+have no room for that: their record is a detections file beside them, .NAME.json. The detections of an unfinished run
+lie there too, in .NAME.unfinished.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from pipeline.annotations.detections import read_detections, read_external_data, write_detections
 from pipeline.annotations.segments import Detection
@@ -19,6 +21,8 @@ from pipeline.cluster.config import settings_of_results
 from pipeline.config import LocalizeConfig
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
+from pipeline.showing.files import files_of, write_form
+from pipeline.showing.listing import PROPOSED_SCORE
 from pipeline.storage.location import AnyPath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.stamps import stamp_of
@@ -53,9 +57,14 @@ class Localized:
         scores = sha256_of_file(scores_file) if scores_file is not None and scores_file.is_file() else ""
         settings = json.dumps([settings_of_results(config), scores], sort_keys=True, default=str)
         self._out, self._unfinished = out, out.with_name(f".{out.name}.unfinished")
-        self._about = {"model": model.identity, "settings": sha256(settings.encode()).hexdigest()}
+        self._record = out if out.suffix.lower() == ".json" else out.with_name(f".{out.name}.json")
+        self._about: dict[str, Any] = {"model": model.identity, "settings": sha256(settings.encode()).hexdigest()}
+        self._proposed_score = model.best_score.score if model.best_score is not None else None
+        if self._proposed_score is not None:
+            self._about[PROPOSED_SCORE] = self._proposed_score
         self._inputs = _inputs(inputs, config)
-        self._written = self._read(out)
+        is_there = all(file.is_file() for file in files_of(out, list(self._inputs)).values()) or out.is_file()
+        self._written = self._read(self._record) if is_there else {}
         self.known = {**self._read(self._unfinished), **self._written}
         self._kept = time.monotonic()
 
@@ -68,14 +77,19 @@ class Localized:
     def write(self, found: Found) -> bool:
         """Write the detections of a finished run; return whether the file changed."""
         is_new = found != self._written or found.keys() != self._ids_written()
-        if is_new:
+        if is_new and self._record == self._out:
             self._write(self._out, found)
+        elif is_new:
+            self._write(self._unfinished, found)
+            self._record.unlink(missing_ok=True)  # it stands for a whole table, also if this is interrupted
+            write_form(self._out, found, self._proposed_score)
+            self._unfinished.replace(self._record)
         self._unfinished.unlink(missing_ok=True)
         return is_new
 
     def _ids_written(self) -> Set[str]:
         try:
-            of = read_external_data(self._out).get("inputs")
+            of = read_external_data(self._record).get("inputs")
         except PipelineError:
             return frozenset()
         return of.keys() if isinstance(of, dict) else frozenset()

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.annotations import sha256_of_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
+from pipeline.showing.listing import PROPOSED_SCORE
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.extract import ExtractSummary, extract
@@ -50,7 +52,7 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
         PipelineError, EncoderError, SolaError: a stage cannot be done; the results of earlier stages are kept.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    if config.annotations is not None and not config.annotations.is_file():
+    if config.annotations is not None and not config.annotations.exists():
         raise PipelineError(f"annotations: no file {config.annotations}")
     stages = Stages(config.out / "run.json", say)
     stages.describe(_whole_paths(config))
@@ -133,7 +135,7 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         return None
     annotations_file = config.annotations
     model, detections, evaluation = out / "model", out / "detections.json", out / "evaluation.json"
-    truth = sha256_of_file(annotations_file)
+    truth = sha256_of_annotations(annotations_file)
 
     def do_train() -> str:
         with progress(f"train {title}", total=1) as report:
@@ -146,7 +148,8 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         loaded = load_model(model)
         with progress(f"localize {title}", total=1) as report:
             summary = localize([store.path], loaded, config.localize, report=report)
-        write_detections(detections, summary.detections, extra={"model": loaded.identity})
+        proposed = {} if loaded.best_score is None else {PROPOSED_SCORE: loaded.best_score.score}
+        write_detections(detections, summary.detections, extra={"model": loaded.identity, **proposed})
         found = counted(sum(map(len, summary.detections.values())), "detection")
         return f"{found} in {counted(len(summary.detections), 'video')}"
 

@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.annotations import Annotations, canonical_subset
+from pipeline.annotations import Annotations, canonical_subset, sha256_of_annotations
 from pipeline.annotations.segments import PROPOSAL_LABEL
 from pipeline.detection.model import load_model, save_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
+from pipeline.metrics.best_score import TIOU, BestScore
 from pipeline.progress import Report, silent
 from pipeline.stages.ground_truth import annotations_for
 from pipeline.storage.atomic_files import whole_file
-from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import plan_from_json
 from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import EpochReport, FitResult, fit_head
+from pipeline.training.validation import calibrate
 from sola.errors import SolaError
 from sola.old_names import stored_settings
 
@@ -43,6 +44,7 @@ class TrainSummary:
         labels: the classes that occur in training.
         best_epoch: the epoch that was kept.
         best_map: its validation mAP, 0 to 1; None without validation.
+        best_score: the score of best F1 on the validation videos; None without validation, or if nothing was found.
         notes: for the user, on the data.
         finished_before: whether an earlier run had finished the training.
     """
@@ -52,6 +54,7 @@ class TrainSummary:
     labels: tuple[str, ...] = ()
     best_epoch: int = 0
     best_map: float | None = None
+    best_score: BestScore | None = None
     notes: list[str] = field(default_factory=list)
     finished_before: bool = False
 
@@ -60,6 +63,11 @@ class TrainSummary:
         score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
         data = f"{self.training_videos} training and {self.validation_videos} validation videos"
         text = f"{data}, {counted(len(self.labels), 'class')}; kept epoch {self.best_epoch}, {score}"
+        if (best := self.best_score) is not None:
+            text += (
+                f"; best F1 at tIoU {TIOU}: {100 * best.f1:.1f}%, for scores of {best.score:.3g} or more (precision "
+                f"{100 * best.precision:.1f}%, recall {100 * best.recall:.1f}%)"
+            )
         return f"trained before, unchanged (remove the folder to train again): {text}" if self.finished_before else text
 
 
@@ -110,11 +118,14 @@ def train(
         on_epoch=_each_epoch(checkpoint, report),
         resume=checkpoint.load(),
     )
-    summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, notes)
+    best = None
+    if val_items:
+        best = calibrate(result.head, val_items, labels=result.labels, config=config, module=result.module)
+    summary = TrainSummary(len(train_items), len(val_items), labels, result.best_epoch, result.best_map, best, notes)
     if result.module is not None:
         notes.append(f"the gate of the trained SoLa module is {result.module.gate().item():.4f}")
     about = {
-        "annotations_sha256": sha256_of_file(annotations_file),
+        "annotations_sha256": sha256_of_annotations(annotations_file),
         "identity": identity,
         "training_ids": [item.video_id for item in train_items],
     }
@@ -149,7 +160,16 @@ def _save(
     module = None
     if result.module is not None and result.module_config is not None:
         module = result.module, result.module_config
-    save_model(out, head=result.head, labels=labels, store=store, post=config.post, training=training, module=module)
+    save_model(
+        out,
+        head=result.head,
+        labels=labels,
+        store=store,
+        post=config.post,
+        training=training,
+        module=module,
+        best_score=summary.best_score,
+    )
 
 
 def _data(
@@ -235,12 +255,13 @@ def _finished_before(out: Path, identity: str) -> TrainSummary | None:
         labels=tuple(training["learned_labels"]),
         best_epoch=training["best_epoch"],
         best_map=training["best_validation_map"],
+        best_score=model.best_score,
         finished_before=True,
     )
 
 
 def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) -> str:
-    facts = [store.fingerprint(), sha256_of_file(annotations_file), stored_settings(config)]
+    facts = [store.fingerprint(), sha256_of_annotations(annotations_file), stored_settings(config)]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from pipeline.errors import PipelineError
 from pipeline.storage.read_files import refuse_special
 
 
-def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> np.ndarray:
-    """Return the array in `path`, memory-mapped unless `mmap_mode` is None; never unpickle.
+def read_npy(path: Path, *, what: str) -> np.ndarray:
+    """Return the array in `path`, memory-mapped; never unpickle.
 
     Args:
         what: what the file is, for messages.
@@ -25,7 +24,7 @@ def read_npy(path: Path, *, what: str, mmap_mode: Literal["r"] | None = "r") -> 
     refuse_special(path, what=what)
     try:
         _refuse_false_header(path)
-        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
     except FileNotFoundError:
         raise PipelineError(f"{what}: no file {path}") from None

@@ -74,7 +74,9 @@ def read_text(path: AnyPath, *, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PipelineError(f"{what}: no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{what}: cannot read {path}: {error}; save it as UTF-8") from None
+    except OSError as error:
         raise PipelineError(f"{what}: cannot read {path}: {error}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 
 # Control characters of both ranges, surrogates (bytes of a name that are not UTF-8), Unicode's line separators, and
 # marks that change the direction of writing: the text shown must be the text in the data.
@@ -35,6 +36,11 @@ def counted(number: int, thing: str, is_: str = "", are: str = "") -> str:
     """
     words = [f"1 {thing}", is_] if number == 1 else [f"{number} {thing}{'es' if thing.endswith('s') else 's'}", are]
     return " ".join(word for word in words if word)
+
+
+def first_of(names: Collection[str], shown: int = 3) -> str:
+    """Return the first few names, with "…" if there are more."""
+    return ", ".join(list(names)[:shown]) + (", …" if len(names) > shown else "")
 
 
 def _escape(code: int) -> str:

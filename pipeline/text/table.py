@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,13 @@ def table_text(
     text = io.StringIO()
     Console(file=text, width=sum(widest) + 3 * len(widest) + 1, color_system=None).print(table)
     return f"{plain(title)}\n{text.getvalue().rstrip()}"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as comma-separated values, one line a row."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def duration(seconds: float) -> str:

@@ -114,7 +114,6 @@ def joint_losses(
     config: TrainConfig,
     step: int,
     rng: np.random.Generator,
-    device: torch.device,
 ) -> dict[str, Tensor]:
     """Return the head's losses, and the weighted "similarity" if `config.sola` has it.
 
@@ -126,7 +125,7 @@ def joint_losses(
     similarity: Tensor | None = None
     if config.sola == "unified_with_loss":
         similarity, _ = batch_loss(fit_state, windows_of(batch, fit_state, step=step))
-    batch = batch.to(device)
+    batch = batch.to(next(network.parameters()).device)
     if network.module is not None:
         batch = replace(batch, features=enhance_batch(network.module, batch.features, batch.mask))
         if config.head.resize_snippets:

@@ -95,20 +95,36 @@ def fit_head(
     device = training_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        run = _start(train_items, labels, config, device)
+        task = _Task(train_items, val_items, labels, config, device)
+        run = _start(task)
         if resume is not None:
             run.load(resume)
             if run.epoch > config.epochs:
                 raise PipelineError(f"epochs must be >= {run.epoch}, which the resumed state has, got {config.epochs}")
         for epoch in range(run.epoch + 1, config.epochs + 1):
-            report = _run_epoch(run, epoch, train_items, val_items, labels, config, device)
+            report = _run_epoch(run, task, epoch)
             if on_epoch is not None:
                 on_epoch(report)
     run.head.load_state_dict(run.best["head"])
     head, module = _parts(run.head.cpu().eval())
-    settings = module_config(config, steps=_total_steps(train_items, config)) if module is not None else None
+    settings = module_config(config, steps=task.total_steps) if module is not None else None
     maps = tuple((int(epoch), float(average)) for epoch, average in run.validation_maps)
     return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings, maps)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Everything that stays the same during training."""
+
+    train_items: Sequence[TrainItem]
+    val_items: Sequence[TrainItem]
+    labels: Sequence[str]
+    config: TrainConfig
+    device: torch.device
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.epochs * steps_per_epoch(len(self.train_items), self.config)
 
 
 class _Run:
@@ -146,11 +162,12 @@ class _Run:
         self.validation_maps = list(state.get("validation_maps", []))  # older checkpoints lack them
 
 
-def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfig, device: torch.device) -> _Run:
+def _start(task: _Task) -> _Run:
+    items, config = task.train_items, task.config
     mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
-    head = build_head(len(mean), len(labels), config.head)
+    head = build_head(len(mean), len(task.labels), config.head)
     head.set_input_statistics(mean, std)
-    head.to(device)
+    head.to(task.device)
     decayed = [p for p in head.parameters() if p.ndim >= 2]
     others = [p for p in head.parameters() if p.ndim < 2]
     # share: the group's learning rate relative to the head's, which follows the schedule.
@@ -160,7 +177,7 @@ def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfi
     ]
     if config.sola == "frozen":
         return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate), None)
-    fit_state = start_fit(items, head, config, device)
+    fit_state = start_fit(items, head, config, task.device)
     network = joined(head, fit_state, config)
     trained = {id(p) for p in network.parameters()}
     for group in fit_state.optimizer.param_groups:
@@ -171,25 +188,16 @@ def _start(items: Sequence[TrainItem], labels: Sequence[str], config: TrainConfi
     return _Run(network, optimizer, fit_state)
 
 
-def _run_epoch(
-    run: _Run,
-    epoch: int,
-    train_items: Sequence[TrainItem],
-    val_items: Sequence[TrainItem],
-    labels: Sequence[str],
-    config: TrainConfig,
-    device: torch.device,
-) -> EpochReport:
+def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
+    config, val_items = task.config, task.val_items
     # Each epoch has its own seed, so that resuming needs no saved generator state.
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))
     run.head.train()
-    total_steps = _total_steps(train_items, config)
     steps = []
-    for chosen in epoch_batches(len(train_items), config=config, rng=rng):
-        items = [train_items[index] for index in chosen]
-        rate = learning_rate_at(run.step, total_steps=total_steps, config=config)
-        losses = _losses(run, items, labels, config, device, rng)
+    for chosen in epoch_batches(len(task.train_items), config=config, rng=rng):
+        rate = learning_rate_at(run.step, total_steps=task.total_steps, config=config)
+        losses = _losses(run, task, [task.train_items[index] for index in chosen], rng)
         _optimize(run, losses, rate, config)
         steps.append({name: value.item() for name, value in losses.items()})
     mean_losses = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
@@ -200,7 +208,7 @@ def _run_epoch(
     is_best = not val_items
     if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
         head, module = _parts(run.average)
-        validation = validate(head, val_items, labels=labels, config=config, module=module)
+        validation = validate(head, val_items, labels=task.labels, config=config, module=module)
         run.validation_maps.append([epoch, validation.average])
         is_best = run.best["map"] is None or validation.average > run.best["map"]
     if is_best:
@@ -209,24 +217,18 @@ def _run_epoch(
     return EpochReport(epoch, config.epochs, mean_losses, rate, validation, is_best, run.state)
 
 
-def _losses(
-    run: _Run,
-    items: Sequence[TrainItem],
-    labels: Sequence[str],
-    config: TrainConfig,
-    device: torch.device,
-    rng: np.random.Generator,
-) -> dict[str, Tensor]:
+def _losses(run: _Run, task: _Task, items: Sequence[TrainItem], rng: np.random.Generator) -> dict[str, Tensor]:
+    config = task.config
     limit, resized = config.head.train_limit, config.head.resize_snippets
     if resized and config.trains_module:
         # The module runs before the resizing, so it needs whole sequences.
         limit, resized = sys.maxsize, 0
-    batch = make_batch(items, labels=labels, max_snippets=limit, resize_snippets=resized, rng=rng)
+    batch = make_batch(items, labels=task.labels, max_snippets=limit, resize_snippets=resized, rng=rng)
     if isinstance(run.head, HeadWithSola):
         assert run.fit_state is not None, "created together with the network"
-        return joint_losses(run.head, run.fit_state, batch, config=config, step=run.step, rng=rng, device=device)
+        return joint_losses(run.head, run.fit_state, batch, config=config, step=run.step, rng=rng)
     head, _ = _parts(run.head)
-    batch = batch.to(device)
+    batch = batch.to(task.device)
     return head.loss(head(batch.features, batch.mask), batch.targets)
 
 
@@ -266,7 +268,3 @@ def _parts(network: nn.Module) -> tuple[Head, SolaModule | None]:
         return network.head, network.module
     assert isinstance(network, Head)
     return network, None
-
-
-def _total_steps(items: Sequence[TrainItem], config: TrainConfig) -> int:
-    return config.epochs * steps_per_epoch(len(items), config)

@@ -5,9 +5,11 @@ from typing import cast
 
 import torch
 
+from pipeline.annotations.segments import Detection, Segment
 from pipeline.detection.inference import detect
 from pipeline.heads.base import Head
 from pipeline.heads.config import TrainConfig
+from pipeline.metrics.best_score import BestScore, best_score
 from pipeline.metrics.map import MapResult, evaluate_map
 from pipeline.training.batches import TrainItem
 from sola.config import Device
@@ -29,10 +31,41 @@ def validate(
     With `config.class_agnostic` the items' segments are relabeled `PROPOSAL_LABEL`. A `module` enhances the items'
     features first, as in `localize`.
     """
-    device = training_device(config.device)
     if config.class_agnostic:
         items = [item.as_proposals() for item in items]
-    found = {
+    found = _found(head, items, labels=labels, config=config, module=module)
+    return evaluate_map(_truth(items), found, tious=config.validation_tious)
+
+
+def calibrate(
+    head: Head,
+    items: Sequence[TrainItem],
+    *,
+    labels: Sequence[str],
+    config: TrainConfig,
+    module: SolaModule | None = None,
+) -> BestScore | None:
+    """Return the score of best F1 on the items, which are as in `validate`; None if no detection is right."""
+    if config.class_agnostic:
+        items = [item.as_proposals() for item in items]
+    return best_score(_truth(items), _found(head, items, labels=labels, config=config, module=module))
+
+
+def _truth(items: Sequence[TrainItem]) -> dict[str, Sequence[Segment]]:
+    return {item.video_id: item.segments for item in items}
+
+
+def _found(
+    head: Head,
+    items: Sequence[TrainItem],
+    *,
+    labels: Sequence[str],
+    config: TrainConfig,
+    module: SolaModule | None,
+) -> dict[str, list[Detection]]:
+    """Return the detections of each item by video id, as `localize` finds them."""
+    device = training_device(config.device)
+    return {
         item.video_id: detect(
             head,
             [item.load()] if module is None else enhance(module, [item.load()]),
@@ -45,8 +78,6 @@ def validate(
         )
         for item in items
     }
-    truth = {item.video_id: item.segments for item in items}
-    return evaluate_map(truth, found, tious=config.validation_tious)
 
 
 def training_device(name: str) -> torch.device:

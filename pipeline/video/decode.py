@@ -52,7 +52,6 @@ def decode(
     spec: Framing,
     *,
     decoder: Decoder = "auto",
-    threads: int = 1,
     decord_stderr: Callable[[], str] = lambda: "",
     progress: Progress = no_progress,
     part: Part | None = None,
@@ -65,7 +64,6 @@ def decode(
         info: the result of `pipeline.video.metadata.probe` for `path`.
         spec: the encoder's `resized` and `crop_box`.
         decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
-        threads: decoder threads; several pay only if one video is decoded at a time.
         decord_stderr: returns what decord has written about `info.codec` to this process's standard error since the
             start of the video; decord reports damage nowhere else.
         progress: called often while work goes on.
@@ -76,7 +74,7 @@ def decode(
             differ, or could make it differ, from the same part of the whole.
     """
     refuse_truncated(info)
-    run = _Run(path, info, plan, spec, threads, progress, part)
+    run = _Run(path, info, plan, spec, progress, part)
     if decoder == "decord":
         yield from run.with_decord(decord_stderr)
     else:
@@ -91,7 +89,6 @@ class _Run:
     info: VideoInfo
     plan: SnippetPlan
     spec: Framing
-    threads: int
     progress: Progress
     part: Part | None
 
@@ -103,7 +100,7 @@ class _Run:
         geometry = Geometry.of(self.info, self.spec)
         counts = DecodeCounts()
         shown = decord_backend.shown_frames(
-            self.path, self.info, geometry, counts, threads=self.threads, progress=self.progress, entry=self.entry
+            self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry
         )
         try:
             for item in self._chunks(shown, geometry, counts):
@@ -124,7 +121,7 @@ class _Run:
         geometry = Geometry.of(self.info, self.spec)
         counts = DecodeCounts()
         shown = pyav_backend.shown_frames(
-            self.path, self.info, geometry, counts, threads=self.threads, progress=self.progress, entry=self.entry
+            self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry
         )
         for item in self._chunks(shown, geometry, counts):
             yield self._report("pyav", reason, counts, item) if isinstance(item, _End) else item

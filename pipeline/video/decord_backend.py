@@ -65,7 +65,6 @@ def shown_frames(
     geometry: Geometry,
     counts: DecodeCounts,
     *,
-    threads: int = 1,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Generator[TimedFrame, None, None]:
@@ -77,7 +76,7 @@ def shown_frames(
     Raises:
         VideoError: decode_error, if decord cannot read the file or shows other frames than the probe found.
     """
-    reader = _open(path, info, geometry, threads)
+    reader = _open(path, info, geometry)
     first = counts.first_tick = info.timestamps[0]
     skipped = 0
     taken: list[bool] = []
@@ -107,15 +106,18 @@ def shown_frames(
         counts.decoded += 1
 
 
-def _open(path: Path, info: VideoInfo, geometry: Geometry, threads: int) -> Any:
+def _open(path: Path, info: VideoInfo, geometry: Geometry) -> Any:
     import decord
 
-    if wrong := why_wrong(info):
+    wrong = why_wrong(info)
+    if geometry.interpolation != "bilinear":
+        wrong = f"the encoder's frames are scaled {geometry.interpolation}, decord's bilinear"
+    if wrong:
         raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
     # At this level decord's FFmpeg reports all damage that it conceals; at ERROR it hides some.
     decord.logging.set_level(decord.logging.INFO)
     url = str(path.absolute())
-    reader = _call(lambda: decord.VideoReader(url, width=geometry.width, height=geometry.height, num_threads=threads))
+    reader = _call(lambda: decord.VideoReader(url, width=geometry.width, height=geometry.height, num_threads=1))
     if len(reader) != info.num_frames:
         raise VideoError("decode_error", f"decord sees {len(reader)} frames, the container holds {info.num_frames}")
     seconds = np.asarray(_call(lambda: reader.get_frame_timestamp(range(len(reader)))), dtype=np.float64)[:, 0]

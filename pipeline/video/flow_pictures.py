@@ -40,6 +40,10 @@ class WholeFrames:
     def crop_size(self) -> int:
         return self.encoder.crop_size
 
+    @property
+    def interpolation(self) -> str:
+        return self.encoder.interpolation
+
     def resized(self, height: int, width: int) -> tuple[int, int]:
         return self.encoder.resized(height, width)
 

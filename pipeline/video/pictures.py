@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
 
-# Decord's filter graph uses the same, so both backends scale alike. When swscale shrinks a picture, it widens the
-# filter to the scale, so no pixel is skipped.
-INTERPOLATION = Interpolation.BILINEAR
+# Decord's filter graph is bilinear, so both backends scale alike. When swscale shrinks a picture, it widens the filter
+# to the scale, so no pixel is skipped.
+INTERPOLATIONS = {
+    "bilinear": Interpolation.BILINEAR,
+    "bicubic": Interpolation.BICUBIC,
+    "lanczos": Interpolation.LANCZOS,
+}
 
 _MAX_SCALED_PIXELS = 8192 * 8192
 
@@ -24,6 +28,9 @@ class Framing(Protocol):
 
     @property
     def crop_size(self) -> int: ...
+
+    @property
+    def interpolation(self) -> str: ...
 
     def resized(self, height: int, width: int) -> tuple[int, int]: ...
 
@@ -38,6 +45,7 @@ class Geometry:
         height, width: size after scaling.
         top, left, size: the square that is kept.
         rotation, mirrored: as in VideoInfo.
+        interpolation: a name in `INTERPOLATIONS`.
     """
 
     height: int
@@ -47,6 +55,7 @@ class Geometry:
     size: int
     rotation: int
     mirrored: bool
+    interpolation: str = "bilinear"
 
     @classmethod
     def of(cls, info: VideoInfo, spec: Framing) -> Geometry:
@@ -58,7 +67,7 @@ class Geometry:
         height, width = spec.resized(*info.display_size)
         if height * width > _MAX_SCALED_PIXELS:
             raise VideoError("too_large", f"{info.width}x{info.height} pixels become {width}x{height} after scaling")
-        return cls(height, width, *spec.crop_box(height, width), info.rotation, info.mirrored)
+        return cls(height, width, *spec.crop_box(height, width), info.rotation, info.mirrored, spec.interpolation)
 
     def crop(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the kept square of an upright scaled picture [H, W, 3], as a view."""
@@ -72,9 +81,8 @@ class Scaler:
     matrix is read as BT.601, as in FFmpeg and decord.
     """
 
-    def __init__(self, geometry: Geometry, *, threads: int = 1) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        self._threads = threads
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: Any) -> NDArray[np.uint8]:
@@ -82,8 +90,9 @@ class Scaler:
         g = self._geometry
         sideways = g.rotation in (90, 270)
         width, height = (g.height, g.width) if sideways else (g.width, g.height)
+        how = INTERPOLATIONS[g.interpolation]
         scaled = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=INTERPOLATION, threads=self._threads
+            frame, width=width, height=height, format="rgb24", interpolation=how, threads=1
         )
         plane = scaled.planes[0]
         lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]

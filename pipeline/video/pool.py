@@ -104,7 +104,6 @@ class DecodePool:
         plan: how videos are cut into snippets.
         decoder: "auto" (PyAV), "decord" or "pyav".
         limits: when a video is given up.
-        threads: decoding threads in each worker.
         flow: settings of flow, for a plan with flow.
         on_pictures: called with the number of flow pictures made since the last call, at most twice a second for each
             worker.
@@ -122,15 +121,12 @@ class DecodePool:
         decoder: Decoder = "auto",
         limits: DecodeLimits | None = None,
         *,
-        threads: int = 1,
         flow: FlowSettings | None = None,
         on_pictures: Callable[[int], None] = lambda count: None,
         entry: str = _WORKER,
     ) -> None:
         if workers is not None and workers < 1:
             raise PipelineError(f"workers must be >= 1, got {workers}")
-        if threads < 1:
-            raise PipelineError(f"threads must be >= 1, got {threads}")
         if decoder not in DECODERS:
             raise PipelineError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if decoder == "decord" and not decord_backend.is_installed():
@@ -142,7 +138,6 @@ class DecodePool:
         self._plan = plan
         self._decoder: Decoder = decoder
         self._limits = limits or DecodeLimits()
-        self._threads = threads
         self._flow = flow
         self._on_pictures = on_pictures
         self._entry = entry
@@ -212,9 +207,8 @@ class DecodePool:
                 process.give(job)
 
     def _new_process(self) -> Process:
-        decoder, threads, flow = self._decoder, self._threads, self._flow
-        plan, limits = self._plan, self._limits
-        return Process(self._spec, plan, limits, decoder=decoder, threads=threads, flow=flow, entry=self._entry)
+        decoder, flow = self._decoder, self._flow
+        return Process(self._spec, self._plan, self._limits, decoder=decoder, flow=flow, entry=self._entry)
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)

@@ -17,7 +17,7 @@ from pipeline.cluster.cores import usable_cores
 from pipeline.progress import Report, silent
 from pipeline.video.errors import VideoError
 from pipeline.video.preview import Preview, preview
-from pipeline.video.process import without_secrets
+from pipeline.video.process import decoder_environment
 
 _TIMEOUT_SECONDS = 600.0
 _START = (
@@ -109,7 +109,7 @@ def _started() -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C ends the caller, which ends it
-        env={**without_secrets(os.environ), "OMP_NUM_THREADS": "1"},
+        env=decoder_environment(),
     )
 
 

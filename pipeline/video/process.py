@@ -75,7 +75,6 @@ class Process:
         limits: DecodeLimits,
         *,
         decoder: Decoder,
-        threads: int,
         flow: FlowSettings | None,
         entry: str,
     ) -> None:
@@ -96,7 +95,7 @@ class Process:
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,  # so that a Ctrl-C never reaches it
-                env={**without_secrets(os.environ), **_ENVIRONMENT},
+                env=decoder_environment(),
             )
         finally:
             theirs.close()
@@ -109,7 +108,6 @@ class Process:
             "limits": asdict(limits),
             "decoder": decoder,
             "shape": shape,
-            "threads": threads,
             "flow": flow and asdict(flow),
         }
         self.mail.post("settings", settings)
@@ -178,7 +176,12 @@ def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
     return slots, spec.crop_size, spec.crop_size, PICTURE_CHANNELS if plan.flow else 3
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def decoder_environment() -> dict[str, str]:
+    """Return the variables of a process that decodes."""
+    return {**_without_secrets(os.environ), **_ENVIRONMENT}
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables without credentials: decoders read untrusted files and need none."""
     return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 

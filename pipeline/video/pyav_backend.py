@@ -65,8 +65,6 @@ def shown_frames(
     geometry: Geometry,
     counts: DecodeCounts,
     *,
-    threads: int = 1,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress = no_progress,
     entry: int = 0,
 ) -> Iterator[TimedFrame]:
@@ -80,7 +78,7 @@ def shown_frames(
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    for tick, frame in _in_order(_timed(path, info, counts, threads, max_pixels, progress, entry), counts):
+    for tick, frame in timed_frames(path, info, counts, progress=progress, entry=entry):
         if entry:
             counts.first_tick = info.timestamps[0]
         if before is not None:
@@ -89,6 +87,22 @@ def shown_frames(
     if before is None:
         raise VideoError("decode_error", counts.words or "no frame could be decoded")
     yield _shown(before, None, counts, scaler)
+
+
+def timed_frames(
+    path: Path,
+    info: VideoInfo,
+    counts: DecodeCounts,
+    *,
+    progress: Progress = no_progress,
+    entry: int = 0,
+) -> Iterator[tuple[int, Any]]:
+    """Yield the decoded frames in display order, each with its tick on the container's clock.
+
+    Args:
+        entry: as in `shown_frames`.
+    """
+    return _in_order(_timed(path, info, counts, progress, entry), counts)
 
 
 def _shown(timed: tuple[int, Any], end: int | None, counts: DecodeCounts, scaler: Scaler) -> TimedFrame:
@@ -110,10 +124,10 @@ def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterat
 
 
 def _timed(
-    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
+    path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
     place = 0  # of the first timestamp after those of the frames before
-    for frame in _decoded(path, info, counts, threads, max_pixels, progress, entry):
+    for frame in _decoded(path, info, counts, progress, entry):
         tick = None if info.by_order else frame.pts
         if tick is not None and tick < info.timestamps[0]:
             continue  # it refers to frames from before the stream's beginning
@@ -130,16 +144,13 @@ def _timed(
         yield tick, frame
 
 
-def _decoded(
-    path: Path, info: VideoInfo, counts: DecodeCounts, threads: int, max_pixels: int, progress: Progress, entry: int
-) -> Iterator[Any]:
+def _decoded(path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[Any]:
     container, _ = open_container(path)
     try:
         stream = container.streams[info.stream_index]
         context = stream.codec_context
-        context.thread_count = threads
-        context.thread_type = "FRAME" if threads > 1 else "SLICE"
-        context.options = {**context.options, "max_pixels": str(max_pixels)}
+        context.thread_count, context.thread_type = 1, "SLICE"
+        context.options = {**context.options, "max_pixels": str(DEFAULT_MAX_PIXELS)}
         packets = _packets(container, stream, info, counts)
         if entry:
             packets = _packets_from(info.timestamps[entry], packets, container, stream)

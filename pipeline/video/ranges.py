@@ -103,7 +103,7 @@ def cut(info: VideoInfo, plan: SnippetPlan, *, longest_seconds: float) -> list[t
     bounds = [0]
     for number in range(1, count):
         row = rows * number // count
-        if _entry_before(info, _frame_at(info, plan, row)) > _frame_at(info, plan, bounds[-1]):
+        if entry_before(info, _frame_at(info, plan, row)) > _frame_at(info, plan, bounds[-1]):
             bounds.append(row)
     return list(pairwise([*bounds, rows])) if len(bounds) > 1 else []
 
@@ -120,7 +120,7 @@ def part_of(info: VideoInfo, plan: SnippetPlan, first_row: int, end_row: int, nu
         first_row=first_row,
         end_row=end_row if last else end_row + 1,
         num_rows=num_rows,
-        entry=_entry_before(info, first),
+        entry=entry_before(info, first),
         first_frame=first,
         end_frame=info.num_frames if last else _frame_at(info, plan, end_row),
     )
@@ -132,7 +132,7 @@ def _frame_at(info: VideoInfo, plan: SnippetPlan, row: int) -> int:
     return bisect_right(info.timestamps, tick) - 1
 
 
-def _entry_before(info: VideoInfo, frame: int) -> int:
+def entry_before(info: VideoInfo, frame: int) -> int:
     """Return the last frame up to `frame` at which decoding can begin; 0, the beginning, if there is none."""
     place = bisect_right(info.entries, info.timestamps[frame]) - 1
     return bisect_right(info.timestamps, info.entries[place]) - 1 if place >= 0 else 0

@@ -105,7 +105,6 @@ class Worker:
         self._spec = unpack_spec(settings["spec"])
         self._limits = DecodeLimits(**settings["limits"])
         self._decoder: Decoder = settings["decoder"]
-        self._threads: int = settings["threads"]
         shape = tuple(settings["shape"])
         self._ring = np.frombuffer(mmap.mmap(ring, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
         self._jobs: deque[dict[str, Any]] = deque()
@@ -180,7 +179,6 @@ class Worker:
             plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
             decoder=self._decoder,
-            threads=self._threads,
             decord_stderr=stderr,
             progress=self._sign_of_life,
             part=part_of(info, plan, *job["rows"]) if "rows" in job else None,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.annotations import adopt_ids, read_annotations
+from pipeline.annotations import Annotations, adopt_ids
 from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
@@ -74,13 +74,13 @@ def verify_store(store: FeatureStore, *, deep: bool = False, report: Report = si
     return problems
 
 
-def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids: str = "stem") -> list[Problem]:
+def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath]) -> list[Problem]:
     """Return the faults of a store compared with its videos.
 
     These are videos that the store lacks, videos that failed, videos whose file has changed, and sequences without a
     video.
     """
-    paths = {video.id: video.path for video in find_videos(inputs, ids="path" if ids == "path" else "stem")}
+    paths = {video.id: video.path for video in find_videos(inputs, ids="stem")}
     videos = paths.keys()
     done, failed = set(store.ids()), set(store.failed_ids())
     problems = [
@@ -101,10 +101,10 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath], *, ids
     return problems
 
 
-def verify_against_annotations(store: FeatureStore, annotations: Path) -> list[Problem]:
+def verify_against_annotations(store: FeatureStore, annotations: Annotations) -> list[Problem]:
     """Return annotated videos that the store lacks, and durations that differ by over one stride plus one second."""
     done = set(store.ids())
-    known = adopt_ids(read_annotations(annotations), done).videos
+    known = adopt_ids(annotations, done).videos
     problems = [Problem(i, "missing", "annotated, but without features") for i in sorted(known.keys() - done)]
     problems += [Problem(i, "superfluous", "features without an annotation") for i in sorted(done - known.keys())]
     for video_id in sorted(done & known.keys()):

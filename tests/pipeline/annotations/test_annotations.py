@@ -140,7 +140,7 @@ def test_a_duration_that_is_not_positive_counts_as_unknown(tmp_path, duration):
     [
         ("{", "is not JSON"),
         ("[]", 'no "database"'),
-        ('{"results": {}}', 'no "database"'),
+        ('{"results": {}}', "these are detections"),
         ('{"database": []}', "must be an object of videos"),
         ('{"database": {"a": 3}}', "video 'a' must be an object"),
         ('{"database": {"a": {"annotations": {}}}}', "must be a list of objects"),

@@ -56,7 +56,7 @@ def test_one_thumos14_text_file_can_be_read_alone(tmp_path):
         ("HighJump_val.txt", "video_validation_0000001 5 2\n", "ends before it starts"),
         ("HighJump_val.txt", "video_validation_0000001 now later\n", "finite numbers"),
         ("HighJump_val.txt", "\xff", "cannot read"),
-        ("notes.txt", "hello", "has no THUMOS14 files"),
+        ("notes.txt", "hello", "is in a known form"),
     ],
 )
 def test_a_bad_thumos14_text_file_gives_one_line(tmp_path, name, text, says):

@@ -1,6 +1,7 @@
 """Segments that lie beyond their video: where they stop a command, and where they do not."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
 from pipeline.config import EvaluateConfig, ProbeConfig
 from pipeline.errors import PipelineError
+from pipeline.exports.config import ExportConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.pretraining.config import PretrainConfig
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.train import train
+from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.stores import annotate, make_store
 
 TINY = TrainConfig(
@@ -38,7 +42,7 @@ def test_only_the_subset_that_is_evaluated_counts(tmp_path):
         assert result.notes[0].startswith("1 fault in subsets that are not in use, left out (video 'a', segment 1: [8")
     for subset in ("training", "all"):
         with pytest.raises(
-            PipelineError, match=r"video 'a', segment 1: \[8.0, 13.0\] ends after .* --tolerance-seconds"
+            PipelineError, match=r"video 'a', segment 1: \[8.0, 13.0\] ends after .* allow more \(--tolerance-seconds"
         ):
             evaluate(tmp_path / "found.json", file, EvaluateConfig(subset=subset))
     write_detections(tmp_path / "found.json", {"a": [Detection((2.0, 6.0), "x", 0.9)]})
@@ -79,8 +83,32 @@ def test_other_faults_of_subsets_that_are_not_in_use_are_notes_too(tmp_path):
         read_annotations(file)
 
 
+def test_commands_mind_only_the_segments_that_they_are_asked_for(tmp_path, command):  # noqa: F811
+    store = make_store(tmp_path / "store", {name: np.ones((20, 4), np.float32) for name in "abc"}).path
+    file = annotated(tmp_path, a=("training", [GOOD]), b=("validation", [GOOD]), c=("testing", [GOOD, FAR]))
+    given = ("--annotations", file)
+    fault = "1 fault {}left out (video 'c', segment 1: [8.0, 13.0] ends after the video's duration, 10 s, by 3 s"
+    code, said, _ = command("export", store, *given, "--out", tmp_path / "e", "--to", "opentad")
+    assert (code, fault.format("in subsets that are not in use, ") in said) == (0, True)
+    chosen = ("export", store, *given, "--out", tmp_path / "f", "--to", "opentad", "--val", "testing")
+    code, _, error = command(*chosen)
+    assert (code, "video 'c', segment 1" in error, "allow more (--tolerance-seconds)" in error) == (2, True, True)
+    code, said, _ = command(*chosen, "--tolerance-seconds", 3)
+    assert (code, "1 segment clipped to its video (c [8, 13] x)" in said) == (0, True)
+    code, said, error = command("verify", store, *given)
+    assert (code, "0 problems" in said, fault.format("") in error) == (0, True, True)
+    code, said, error = command("tsm", store, *given, "--video", "c", "--out", tmp_path / "c.svg")
+    assert (code, fault.format("") in error) == (0, True)
+    features = tmp_path / "store" / "features"
+    frames = ("--fps", 30, "--stride-frames", 15, "--window-frames", 15)
+    code, _, error = command("import", features, *given, "--out", tmp_path / "again", *frames)
+    assert (code, fault.format("") in error) == (0, True)
+    code, said, _ = command("annotations", file)  # asked for all
+    assert (code, fault.format("") in said) == (1, True)
+
+
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
 def test_a_tolerance_that_is_none_is_refused(seconds):
-    for config in (EvaluateConfig, ProbeConfig, TrainConfig):
+    for config in (EvaluateConfig, ProbeConfig, TrainConfig, PretrainConfig, partial(ExportConfig, to="gtad")):
         with pytest.raises(PipelineError, match="tolerance_seconds must be >= 0, got"):
             config(tolerance_seconds=seconds)

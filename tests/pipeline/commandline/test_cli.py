@@ -9,7 +9,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from encoders.catalog import CATALOG, encoder_spec
+from encoders.catalog import CATALOG, catalog_entry
 from pipeline.cli import main
 from pipeline.commandline.app import app
 from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
@@ -125,8 +125,11 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["annotations", "{}/a.json"], "a.json"),
         (["run", "{}/settings.toml"], "settings: no file"),
         (["unknown"], "Unknown command"),
-        (["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"], "--out must end in .json or .csv, got"),
-        (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv, got"),
+        (
+            ["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"],
+            "--out must end in .json or .csv or .jsonl or .srt or .vtt, got",
+        ),
+        (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv or .jsonl or"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
         (["linear-probe", "{}", "--annotations", "{}/a.json", "--out", "{}/p.csv"], "--out must end in .json, got"),
         (["extract", "{}", "--out", "{}/s", "--no-such"], "--no-such"),
@@ -297,7 +300,7 @@ def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(com
     words = ("extract", tmp_path, "--out", tmp_path / "s", "--preset", name)
     assert command(*words)[0] == 0
     settings = taken[0]
-    plan = settings.plan(encoder_spec(settings.encoder))
+    plan = settings.plan(catalog_entry(settings.encoder).spec)
     assert plan.window_frames == 16
     assert settings.streams == ("rgb" if name == "tsp" else "rgb,flow")
     rate = {"thumos14-i3d": None, "activitynet-tsn": None, "activitynet-i3d": 25, "hacs-i3d": 30, "tsp": 15}[name]

@@ -29,7 +29,7 @@ from tests.crashes import Killing, victims
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.stages.test_stages import gray_video
 from tests.pipeline.stages.test_train_subsets import TINY
-from tests.pipeline.store.test_feature_store import dead_process
+from tests.pipeline.store.test_leftovers import dead_process
 from tests.stores import annotate, make_store
 from tests.toys import use_toy_encoder
 

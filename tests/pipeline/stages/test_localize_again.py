@@ -17,12 +17,12 @@ def located(data, command, monkeypatch):  # noqa: F811
     """Run the command; return its exit code, the last line that it prints, and the number of videos searched."""
     model = trained(data, "store")
 
-    def run(source: str, *more: object):
+    def run(source: str, *more: object, suffix: str = ".json"):
         searched, plain = [], locator.detect
         monkeypatch.setattr(locator, "detect", lambda *args, **given: searched.append(1) or plain(*args, **given))
-        out = data / f"{source}.det.json"
+        out = data / f"{source}.det{suffix}"
         code, text, err = command("localize", data / source, "--model", model, "--out", out, *more)
-        return code, text.strip() or err.strip(), len(searched)
+        return code, (text.strip() or err.strip()).splitlines()[-1], len(searched)
 
     return run
 
@@ -100,3 +100,38 @@ def test_a_file_that_says_nothing_of_its_making_is_made_anew(data, located):  # 
         assert located("store")[2] == 3
     out.write_text("not json")
     assert located("store")[2] == 3
+
+
+def test_a_table_is_not_made_anew_either(data, located, monkeypatch):  # noqa: F811
+    located("videos")
+    code, first, searched = located("videos", suffix=".csv")
+    assert (code, searched) == (0, 3)
+    table, record = data / "videos.det.csv", data / ".videos.det.csv.json"
+    before = (table.stat().st_ino, table.read_text())
+    assert before[1].startswith("video,start,end,label,score\n")
+    assert record.read_bytes() == (data / "videos.det.json").read_bytes()
+    code, again, searched = located("videos", suffix=".csv")
+    assert (code, searched) == (0, 0)
+    assert again == f"{first}; 3 of them were done before (remove the file to do them again)"
+    assert (table.stat().st_ino, table.read_text()) == before
+    gray_video(data / "videos" / "d.mp4", 12)
+    assert located("videos", suffix=".csv")[2] == 1
+    assert table.read_text().startswith(before[1])
+    table.unlink()
+    assert located("videos", suffix=".csv")[2] == 4
+
+
+def test_a_table_of_which_the_record_was_not_written_is_made_from_what_is_known(data, located, monkeypatch):  # noqa: F811
+    plain = localized.write_form
+
+    def interrupted(*args, **kwargs):
+        plain(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    assert located("store", suffix=".csv")[2] == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(localized, "write_form", interrupted)
+        assert located("store", "--device", "cpu", suffix=".csv")[0] == 130
+    assert not (data / ".store.det.csv.json").exists()
+    assert located("store", "--device", "cpu", suffix=".csv")[2] == 0
+    assert not (data / ".store.det.csv.unfinished").exists()

@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from pipeline.ablation.plan import read_plan
+from pipeline.annotations.detections import read_detections
 from pipeline.cli import main
 from pipeline.cluster.config import settings_of_results
 from pipeline.commandline.launch import bound_command
-from pipeline.config import AblateConfig, EvaluateConfig, TsmConfig
+from pipeline.config import AblateConfig, EvaluateConfig, LocalizeConfig, TsmConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.plots.tsm import tsm_view
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.stages.enhance import enhance_store
+from pipeline.stages.localize import localize
 from pipeline.stages.pretrain import _identity
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
@@ -97,6 +99,17 @@ def test_a_model_is_read_and_for_run_it_is_the_same(old):
     before = json.loads((OLD / "model" / "model.json").read_text())
     assert again["head"] == before["head"] and again["training"]["settings"] == before["training"]["settings"]
     assert load_model(old / "again").head.config == HEAD
+
+
+def test_a_store_and_a_model_give_the_detections_that_they_gave(old):
+    before = read_detections(OLD / "detections.json")
+    found = localize([old / "features"], load_model(old / "model"), LocalizeConfig(device="cpu")).detections
+    assert {name: [d.label for d in ds] for name, ds in found.items()} == {
+        name: [d.label for d in ds] for name, ds in before.items()
+    }
+    for video_id, detections in before.items():
+        for now, then in zip(found[video_id], detections, strict=True):
+            assert (*now.segment, now.score) == pytest.approx((*then.segment, then.score), abs=1e-5)
 
 
 def test_what_tells_whether_a_stage_is_done_is_as_it_was():

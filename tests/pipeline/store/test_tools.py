@@ -3,7 +3,6 @@
 import json
 import os
 import tarfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +12,14 @@ from pipeline.storage.atomic_files import write_json
 from pipeline.storage.temporary_names import partial_name
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools import pack as packing
-from pipeline.store.tools.contents import sequence_lines, totals
 from pipeline.store.tools.merge import merge
 from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack
 from pipeline.store.tools.verify import verify_store
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
-from tests.pipeline.store.test_feature_store import dead_process
+from tests.pipeline.store.test_leftovers import dead_process
 from tests.remote import files_of, remote
-from tests.stores import PLAN, make_store
+from tests.stores import make_store
 
 SMALL = 0.0045
 VIDEOS = {name: np.full((100 + n, 4), n, dtype=np.float32) for n, name in enumerate(["a", "b/ü", ".c", "d" * 150, "e"])}
@@ -168,54 +166,6 @@ def test_remote_stores_are_packed_unpacked_and_merged(bucket, store, tmp_path):
     merged = FeatureStore.open(remote("memory://bucket/merged"))
     assert merged.ids() == sorted([*VIDEOS, "f"])
     assert verify_store(merged, deep=True) == []
-
-
-def test_merged_stores_hold_the_sequences_of_all(tmp_path):
-    parts = [dict(list(VIDEOS.items())[:3]), dict(list(VIDEOS.items())[2:])]
-    one, other = (make_store(tmp_path / f"part{n}", part) for n, part in enumerate(parts))
-    one.write_failure("e", kind="timeout", reason="too slow", source={})
-    one.write_failure("z", kind="corrupt", reason="damaged", source={})
-    summary = merge([one, other], tmp_path / "merged")
-    merged = FeatureStore.open(tmp_path / "merged")
-    assert (summary.copied, summary.present, summary.failures) == (5, 0, 1)
-    assert merged.fingerprint() == make_store(tmp_path / "whole", VIDEOS).fingerprint()
-    assert merged.failed_ids() == ["z"]
-    assert verify_store(merged, deep=True) == []
-    assert merge([one, other], tmp_path / "merged").present == 5
-
-
-def test_stores_that_contradict_each_other_are_not_merged(tmp_path):
-    one, other = make_store(tmp_path / "one", VIDEOS), make_store(tmp_path / "other", {"e": VIDEOS["e"] + 1})
-    with pytest.raises(PipelineError, match=r"1 videos have different features in two stores: e \(.*one and .*other\)"):
-        merge([one, other], tmp_path / "merged")
-    assert FeatureStore.open(tmp_path / "merged").ids() == []
-    unlike = make_store(tmp_path / "unlike", VIDEOS, plan=replace(PLAN, tail="drop"))
-    with pytest.raises(PipelineError, match=r"different settings.*rows\.tail: 'pad' here, 'drop' there"):
-        merge([one, unlike], tmp_path / "merged2")
-    assert not (tmp_path / "merged2").exists()
-    with pytest.raises(PipelineError, match="two or more"):
-        merge([one], tmp_path / "merged2")
-
-
-def test_a_damaged_array_is_not_merged(tmp_path):
-    one, other = make_store(tmp_path / "one", {"a": VIDEOS["a"]}), make_store(tmp_path / "other", {"e": VIDEOS["e"]})
-    other.array_path("e").write_bytes(other.array_path("e").read_bytes()[:-1] + b"\x01")
-    with pytest.raises(PipelineError, match="not the array that its sidecar describes"):
-        merge([one, other], tmp_path / "merged")
-    assert FeatureStore.open(tmp_path / "merged").ids() == ["a"]
-
-
-def test_contents_come_from_the_sidecars(store):
-    for file in (store.path / "features").glob("*.npy"):
-        size = file.stat().st_size
-        file.write_bytes(bytes(size))  # no array is read
-    assert [(line.id, line.rows, line.seconds, line.dtype) for line in sequence_lines(store)] == sorted(
-        (name, len(rows), len(rows) / 2, "float32") for name, rows in VIDEOS.items()
-    )
-    found = totals(store)
-    assert (found.videos, found.rows, found.failures, found.incomplete) == (5, 510, {"timeout": 1}, 0)
-    assert found.hours == pytest.approx(510 / 2 / 3600)
-    assert found.gigabytes == pytest.approx(510 * 4 * 4 / 1e9)
 
 
 def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811

@@ -75,9 +75,7 @@ def start(settings: TrainConfig, *, gate: float = 0.3) -> tuple[HeadWithSola, Fi
 
 def losses_of(settings: TrainConfig, network: HeadWithSola, fit_state: FitState, batch: Batch, *, step: int = 3):
     rng = np.random.default_rng(0)
-    return joint_losses(
-        network, fit_state, batch, config=settings, step=step, rng=rng, device=torch.device("cpu")
-    )  # fmt: skip
+    return joint_losses(network, fit_state, batch, config=settings, step=step, rng=rng)
 
 
 def cross_entropy_of_windows(z: list[torch.Tensor], predictor: torch.nn.Module, settings: SolaConfig) -> float:

@@ -220,10 +220,3 @@ def test_frames_are_scaled_once_however_many_snippets_share_them(tmp_path, monke
     indexes = indexes_of(path, plan, decoder="pyav")
     assert len(indexes) == 40
     assert len(calls) == len({i for row in indexes for i in row}) == 39  # frame 0 is in the middle of no part
-
-
-def test_several_threads_decode_the_same_frames(tmp_path):
-    path = constant(tmp_path / "v.mp4", 60, 30)
-    one, _ = snippets_of(path, decoder="pyav", threads=1)
-    many, _ = snippets_of(path, decoder="pyav", threads=3)
-    assert np.array_equal(np.stack(one), np.stack(many))
