@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.found_segments import TIOU, FoundSegments, found_segments
+from pipeline.metrics.best_score import TIOU
+from pipeline.metrics.found_segments import FoundSegments, found_segments
 from pipeline.metrics.resampling import resampled_maps
 from pipeline.report.facts import WITH, WITHOUT, ReportFacts
 from pipeline.report.tables import Table

@@ -38,7 +38,6 @@ from pipeline.text.plain import counted
 from sola.config import FilterName, SolaConfig, preset
 from sola.old_names import stored_settings
 
-
 AS_PUBLISHED = "with SoLa as published"
 
 

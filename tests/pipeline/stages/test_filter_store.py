@@ -18,7 +18,7 @@ from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
-from sola.config import SolaConfig
+from sola.config import SolaConfig, config_from_dict, preset
 from sola.filters import FILTERS, Filter
 from tests.stores import annotate, make_store
 
@@ -102,8 +102,8 @@ def test_run_trains_a_head_on_each_filter_and_on_published_sola_beside_the_basel
     assert files["after mean3"] == config.out / "filters" / "mean3" / "evaluation.json"
     assert all(file.is_file() for file in files.values())
     linear = FeatureStore.open(config.out / "filters" / "linear" / "features")
-    published = FeatureStore.open(config.out / "published" / "enhanced").spec.sola["settings"]
-    assert (published["hidden"], published["padding"], published["device"]) == (512, "zeros", "cpu")
+    published = config_from_dict(FeatureStore.open(config.out / "published" / "enhanced").spec.sola["settings"])
+    assert published == replace(preset("hacs"), device=published.device)
     assert len(linear.spec.sola["filter"]["taps"]) == 3  # as wide as the module
     assert any(line.startswith("sola: ") and "target" in line for line in said)
     again: list[str] = []
