@@ -99,7 +99,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "run": {
         "": (
             Rule("preset baseline filters published train. localize. evaluate.", "annotations", GIVEN),
-            Rule("sola_preset baseline published sola.", "use_sola", (True,)),
+            Rule("sola_preset baseline filters published sola.", "use_sola", (True,)),
+            Rule("filters published", "baseline", (True,)),
             Rule(" ".join(f"localize.{name}" for name in _OF_VIDEOS.split()), "out", NEVER, _ON_FEATURES),
         ),
         "extract.": _EXTRACT,
