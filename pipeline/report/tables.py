@@ -101,7 +101,7 @@ def data_set_tables(facts: ReportFacts) -> list[Table]:
 
 def linear_table(linear: ProbeResult) -> Table:
     """Return the linear evaluation, a column a store."""
-    header = ["measure", *("with SoLa" if store.sola else "without SoLa" for store in linear.stores)]
+    header = ["measure", *(store.view or ("with SoLa" if store.sola else "without SoLa") for store in linear.stores)]
     train, test = linear.videos
     seeds = len(linear.config.seeds)
     title = f"Foreground against background, {train} videos to learn from, {test} to test on, {seeds} seeds, %"

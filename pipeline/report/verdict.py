@@ -190,4 +190,4 @@ def _changes(found: Mapping[str, FoundSegments]) -> list[Change]:
 
 def _words(way: str, preposition: str) -> str:
     """Return "with SoLa" as it is, and "by NAME" for a file."""
-    return way if way in (WITH, WITHOUT) else f"{preposition} {way}"
+    return way if way.startswith((WITH, WITHOUT, "after ")) else f"{preposition} {way}"

@@ -1,6 +1,7 @@
 """The report of a run: its content, and that no data become markup."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,15 @@ def test_the_verdict_puts_both_ways_side_by_side(whole):
     assert "Only 2 videos could be evaluated. So few rank nothing" in text
     assert text.count('class="moment"') == 2
     assert "0:06.0 to 0:07.5</button> sit, in v0000: only with SoLa" in text
+
+
+def test_filters_and_published_settings_are_rows_of_the_verdict(tmp_path):
+    run = make_run(tmp_path)
+    for name in ("published", "filters/mean3"):
+        (run / name).mkdir(parents=True)
+        shutil.copy(run / "baseline" / "detections.json", run / name)
+    ways = ["with SoLa", "without SoLa", "with SoLa as published", "after mean3"]
+    assert list(read_run(run, linear_evaluation=False).evaluations) == ways
 
 
 def test_enough_videos_are_not_warned_about(tmp_path):

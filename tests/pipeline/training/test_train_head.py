@@ -210,6 +210,7 @@ def test_features_are_standardized_by_the_training_set() -> None:
     result = fit_head(items, [], labels=LABELS, config=tiny_config(epochs=1))
     every = np.concatenate([one.features for one in items])
     np.testing.assert_allclose(result.head.standardize.mean, every.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(result.head.standardize.std, every.var(axis=0).mean() ** 0.5, atol=1e-5)
 
 
 def test_averaged_weights_trail_the_trained_ones_unless_switched_off() -> None:
