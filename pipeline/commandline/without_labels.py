@@ -84,7 +84,6 @@ def run_like(
 ) -> int:
     """Find what resembles marked stretches, without a model; list the best."""
     from pipeline.annotations.detections import write_detections
-    from pipeline.commandline.commands import require_report
     from pipeline.commandline.outputs import require_suffix
     from pipeline.commandline.terminal import say, say_failures
     from pipeline.progress import progress
@@ -94,7 +93,9 @@ def run_like(
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
-        require_report(report_folder, out)
+        from pipeline.report.page import require_report_folder
+
+        require_report_folder(report_folder)
     if isinstance(settings.min_score, str):
         raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
     store, failed = _store_of(inputs, out.with_suffix(".features"), _extraction(settings))
@@ -116,7 +117,8 @@ def run_like(
         from pipeline.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 
-        say_report(read_given(Given([out], list(inputs), failed=failures)), report_folder, ReportConfig())
+        given = Given((), list(inputs), failed=failures, located=(out, found))
+        say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(failures)
 
 
