@@ -94,6 +94,8 @@ def run_like(
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
+        from pipeline.report.page import require_report_folder
+
         require_report_folder(report_folder)
     if isinstance(settings.min_score, str):
         raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
@@ -116,7 +118,8 @@ def run_like(
         from pipeline.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 
-        say_report(read_given(Given([out], list(inputs), failed=failures)), report_folder, ReportConfig())
+        given = Given((), list(inputs), failed=failures, located=(out, found))
+        say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(failures)
 
 
