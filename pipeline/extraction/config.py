@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cyclopts import Parameter
 
@@ -14,7 +14,7 @@ from encoders.spec import EncoderSpec
 from pipeline.cluster.config import ExtractExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.video.messages import DecodeLimits
+from pipeline.video.limits import DecodeLimits
 
 _FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
@@ -46,6 +46,8 @@ class Retries:
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
     """How raw videos become feature sequences."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("pool",)
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
