@@ -24,7 +24,7 @@ from pipeline.annotations.tools import (
     via,
 )
 from pipeline.errors import PipelineError
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def _translate_folder(folder: Path, notes: list[str]) -> list[tuple[str, RawAnno
             f"annotations: no file in {folder} is in a known form; accepted are {'; '.join(f.name for f in FORMATS)}"
         )
     if skipped:
-        names = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
-        notes.append(f"not read, in no known form: {counted(len(skipped), 'file')} ({names})")
+        notes.append(f"not read, in no known form: {counted(len(skipped), 'file')} ({first_of(skipped)})")
     return found
 
 

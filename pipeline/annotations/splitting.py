@@ -10,7 +10,7 @@ from itertools import islice
 
 from pipeline.annotations.model import AMBIGUOUS, canonical_subset
 from pipeline.annotations.raw import RawAnnotations, RawVideo
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 SHARE = 0.2
 _USUAL = {"training", "validation"}
@@ -32,10 +32,10 @@ class Split:
 
     def text(self) -> str:
         """Return what was chosen, on one line."""
-        names = ", ".join(self.validation[:_SHOWN]) + (", …" if len(self.validation) > _SHOWN else "")
-        odd = ", ".join(self.one_sided[:_SHOWN]) + (", …" if len(self.one_sided) > _SHOWN else "")
-        sides = f"labels on one side only: {odd}" if self.one_sided else "every label is on both sides"
-        return f"{counted(len(self.validation), 'video', 'is', 'are')} for validation ({names}); {sides}"
+        odd = f"labels on one side only: {first_of(self.one_sided, _SHOWN)}"
+        names = first_of(self.validation, _SHOWN)
+        many = counted(len(self.validation), "video", "is", "are")
+        return f"{many} for validation ({names}); {odd if self.one_sided else 'every label is on both sides'}"
 
 
 def split(labels: Mapping[str, Collection[str]], *, share: float = SHARE, seed: int = 0) -> Split:

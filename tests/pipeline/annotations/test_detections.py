@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.annotations.detections import read_detections, read_external_data, write_detections
 from pipeline.annotations.segments import Detection
+from pipeline.annotations.tools.writing import write_for_tool
 from pipeline.errors import PipelineError
 
 
@@ -99,7 +100,7 @@ def test_a_file_that_is_no_submission_gives_one_line(tmp_path, text, says):
 
 def test_the_suffix_decides_between_a_table_and_the_submission(tmp_path):
     found = {"a,b": [Detection((1.0, 2.5), 'say "hi"\n[x]', 0.25), Detection((0.0, 1.0), "run", 0.5)], "c": []}
-    write_detections(tmp_path / "d.CSV", found, extra={"model": "m"})
+    write_for_tool(found, tmp_path / "d.CSV")
     with (tmp_path / "d.CSV").open(newline="") as file:
         lines = list(csv.reader(file))
     assert lines[0] == ["video", "start", "end", "label", "score"]
