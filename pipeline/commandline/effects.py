@@ -71,8 +71,12 @@ _TRAIN = (
     Rule("post.nms_tiou", "post.nms", ("linear", "hard")),
     Rule("similarity_weight", "sola", _WITH_LOSS),
     Rule("module.", "sola", (*_WITH_MODULE, "auxiliary")),
-    Rule("module.readers", "sola", NEVER, "in the training of a head"),
-    Rule("module.hidden module.kernel_sizes module.dilations module.gate_learning_rate", "sola", _WITH_MODULE),
+    Rule("module.readers module.adapt", "sola", NEVER, "in the training of a head"),
+    Rule(
+        "module.hidden module.kernel_sizes module.dilations module.gate_learning_rate module.padding",
+        "sola",
+        _WITH_MODULE,
+    ),
     Rule(
         "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
         "module.input_weight module.input_contrast module.normalize module.predictor "
@@ -94,7 +98,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "train": {"": _TRAIN, "module.": _SIMILARITY},
     "run": {
         "": (
-            Rule("preset baseline train. localize. evaluate.", "annotations", GIVEN),
+            Rule("preset baseline filters train. localize. evaluate.", "annotations", GIVEN),
             Rule("sola_preset baseline sola.", "use_sola", (True,)),
             Rule(" ".join(f"localize.{name}" for name in _OF_VIDEOS.split()), "out", NEVER, _ON_FEATURES),
         ),

@@ -24,7 +24,7 @@ NEXT_STEPS = {
     "stitch": "extract {out} --out features/",
     "pretrain": "extract videos/ --out features/ --encoder {network} --weights {out}",
     "encoders": "extract videos/ --out features/ --encoder i3d_r50",
-    "annotations": "train enhanced/ --annotations {file} --out model/",
+    "annotations": "train enhanced/ --annotations {out} --out model/",
     "import": "sola {out} --out enhanced/",
     "store merge": "sola {out} --out enhanced/",
     "store unpack": "sola {out} --out enhanced/",

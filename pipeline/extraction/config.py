@@ -14,7 +14,7 @@ from encoders.spec import EncoderSpec
 from pipeline.cluster.config import ExtractExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
-from pipeline.video.messages import DecodeLimits
+from pipeline.video.limits import DecodeLimits
 
 _FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate

@@ -146,7 +146,7 @@ def _run_content(facts: ReportFacts, out: Path, config: ReportConfig) -> dict[st
 
 def _has_random_weights(weights: Mapping[str, Any]) -> bool:
     """Return whether the weights of the encoder, or of one of its streams, are random."""
-    streams = [value for value in weights.values() if isinstance(value, dict)] or [dict(weights)]
+    streams: list[Mapping[str, Any]] = [value for value in weights.values() if isinstance(value, dict)] or [weights]
     return any(bool(stream.get("random")) for stream in streams)
 
 

@@ -4,7 +4,8 @@
     OUT/enhanced/           enhanced store, SoLa module      OUT/detections.json   OUT/evaluation.json
     OUT/run.json            the inputs and settings of each stage, its time and peak memory
 
-With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/.
+With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/. With `--filters` also on
+filtered ones: OUT/filters/NAME/.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.showing.listing import PROPOSED_SCORE
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.extract import ExtractSummary, extract
+from pipeline.stages.filter_store import filter_store
 from pipeline.stages.localize import localize
 from pipeline.stages.run_record import Say, Stages
 from pipeline.stages.train import train
@@ -33,6 +35,7 @@ from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
+from sola.config import FilterName
 from sola.old_names import stored_settings
 
 
@@ -92,6 +95,10 @@ def run_on_features(
     if config.baseline or not config.use_sola:
         folder = config.out / "baseline" if config.use_sola else config.out
         evaluations["without SoLa"] = _locate(config, store, folder, "without SoLa", stages)
+    for name in config.filters:
+        folder = config.out / "filters" / name
+        filtered = _filter(config, name, store, folder / "features", stages)
+        evaluations[f"after {name}"] = _locate(config, filtered, folder, f"after {name}", stages)
     if config.use_sola:
         enhanced = _enhance(config, store, stages, module)
         evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
@@ -122,10 +129,26 @@ def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Pat
     def work() -> str:
         with progress("sola", total=1) as report:
             _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
-        return summary.text()
+        return "; ".join(filter(None, [summary.text(), summary.verdict()]))
 
     given = [store.fingerprint(), stored_settings(config.sola), *([sha256_of_file(module)] if module else [])]
     stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
+    return FeatureStore.open(out)
+
+
+def _filter(config: RunConfig, name: FilterName, store: FeatureStore, out: Path, stages: Stages) -> FeatureStore:
+    width = max(3, config.sola.receptive_snippets)
+
+    def note(line: str) -> None:
+        stages.say(f"  note: {line}")
+
+    stages.do(
+        f"filter {name}",
+        [store.fingerprint(), width if name == "linear" else None],
+        lambda: filter_store(store, out, name, width=width, on_note=note)[1],
+        result=out / "store.json",
+        clear=lambda: shutil.rmtree(out, ignore_errors=True),
+    )
     return FeatureStore.open(out)
 
 

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.video.metadata import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS, VideoInfo
+from pipeline.video.metadata import VideoInfo
 from pipeline.video.report import DecodeReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeLimits:
-    """The limits beyond which a video is given up.
-
-    Args:
-        timeout_seconds: time without progress after which the decoder is killed.
-        memory_bytes: address space that a decoder may add after its start.
-        max_pixels: most pixels per frame.
-        max_seconds: longest video.
-        max_corrupt: largest accepted share of damaged frames, 0 to 1.
-    """
-
-    timeout_seconds: float = 60.0
-    memory_bytes: int = 4 << 30
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    max_seconds: int = DEFAULT_MAX_SECONDS
-    max_corrupt: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("timeout_seconds", "memory_bytes", "max_pixels", "max_seconds"):
-            if not getattr(self, name) > 0:
-                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 <= self.max_corrupt <= 1:
-            raise PipelineError(f"max_corrupt must be from 0 to 1, got {self.max_corrupt}")
 
 
 def pack_plan(plan: SnippetPlan) -> dict[str, Any]:

@@ -13,12 +13,10 @@ from av.stream import Disposition
 
 from pipeline.video.container import avi_slots, open_container
 from pipeline.video.errors import VideoError
+from pipeline.video.limits import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS
 from pipeline.video.orientation import Orientation, orientation_of
 from pipeline.video.packets import Packets, Progress
 from pipeline.video.timing import claim_of, last_duration, nominal_fps, rate_of
-
-DEFAULT_MAX_PIXELS = 8192 * 8192
-DEFAULT_MAX_SECONDS = 48 * 3600
 
 # Values of FFmpeg's AVFieldOrder, AVColorRange and AVColorSpace, which PyAV passes on as numbers.
 _PROGRESSIVE = (0, 1)

@@ -19,8 +19,9 @@ from pipeline.video import decord_backend
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.flow import FlowSettings
+from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Message, wait
-from pipeline.video.messages import DecodeLimits, unpack_info, unpack_report
+from pipeline.video.messages import unpack_info, unpack_report
 from pipeline.video.metadata import VideoInfo
 from pipeline.video.pictures import Framing
 from pipeline.video.process import Job, Process

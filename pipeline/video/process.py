@@ -25,8 +25,9 @@ from pipeline.snippets import SnippetPlan
 from pipeline.video.decode import FRAMES_PER_CHUNK, Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
+from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Mailbox
-from pipeline.video.messages import DecodeLimits, pack_info, pack_plan, pack_spec
+from pipeline.video.messages import pack_info, pack_plan, pack_spec
 from pipeline.video.pictures import Framing
 from pipeline.video.ranges import CuttableVideo, VideoRange
 from pipeline.video.schedule import most_frames_held

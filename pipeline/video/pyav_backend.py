@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pipeline.video.clock import Clock
 from pipeline.video.container import message_of, open_container, packets_of
 from pipeline.video.errors import VideoError
-from pipeline.video.metadata import DEFAULT_MAX_PIXELS, Progress, VideoInfo, no_progress
+from pipeline.video.limits import DEFAULT_MAX_PIXELS
+from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry, Scaler
 
 # Every packet of these codecs shows a frame, so a missing frame is damage. (VP8 stores frames that are never shown,

@@ -23,8 +23,9 @@ from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
+from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Line
-from pipeline.video.messages import DecodeLimits, pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
+from pipeline.video.messages import pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
 from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.ranges import cut, part_of
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated

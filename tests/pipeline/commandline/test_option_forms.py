@@ -71,6 +71,7 @@ VALUES = {
     "validation-tious": "0.25",
     "ray-gpus-per-worker": "0.5",
     "tower-layers": "3",
+    "validation": "0.5",
 }
 # What else must be said for an option to be accepted at all; what it needs to have an effect stands in RULES.
 BESIDE = {

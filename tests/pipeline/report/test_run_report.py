@@ -75,6 +75,11 @@ def test_a_history_of_another_version_is_read_as_far_as_it_is_known(tmp_path):
     curve = read_sola_curve(*stores)
     assert curve.text == "The loss went from 0.5000 to 0.4000 in 2 steps."
     draw_sola_losses(curve.history)  # of what all records have
+    gauge = run / "enhanced" / "sola_gauge.json"
+    gauge.write_text(json.dumps({"verdict": "The fit added 3 %.", "gain_before": 0.25, "rank_after": None}))
+    curve = read_sola_curve(*stores)
+    assert curve.text == "The loss went from 0.5000 to 0.4000 in 2 steps. The fit added 3 %."
+    assert curve.figures == (("gain before", "0.2500"),)
     for content in ("[]", "7", "{}", "no JSON"):
         history.write_text(content)
         assert read_sola_curve(*stores) is None
