@@ -87,6 +87,7 @@ def run_like(
     from pipeline.commandline.outputs import require_suffix
     from pipeline.commandline.terminal import say, say_failures
     from pipeline.progress import progress
+    from pipeline.report.page import require_report_folder
     from pipeline.showing.files import FORM_SUFFIXES, check_suffix, write_form
     from pipeline.stages.locate_like import best_of_each, locate_like
     from pipeline.text.plain import counted
@@ -94,8 +95,6 @@ def run_like(
     require_suffix(out, ".json", *FORM_SUFFIXES)
     check_suffix(out)
     if report_folder is not None:
-        from pipeline.report.page import require_report_folder
-
         require_report_folder(report_folder)
     if isinstance(settings.min_score, str):
         raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
