@@ -88,14 +88,13 @@ def run_like(
     from pipeline.commandline.terminal import say, say_failures
     from pipeline.progress import progress
     from pipeline.report.page import require_report_folder
-    from pipeline.showing.files import FORM_SUFFIXES, write_form
+    from pipeline.showing.files import FORM_SUFFIXES, check_suffix, write_form
     from pipeline.stages.locate_like import best_of_each, locate_like
     from pipeline.text.plain import counted
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
+    check_suffix(out)
     if report_folder is not None:
-        from pipeline.report.page import require_report_folder
-
         require_report_folder(report_folder)
     if isinstance(settings.min_score, str):
         raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
@@ -118,7 +117,7 @@ def run_like(
         from pipeline.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 
-        given = Given((), list(inputs), failed=failures, located=(out, found))
+        given = Given((), inputs, failed=failures, located=(out, found))
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(failures)
 

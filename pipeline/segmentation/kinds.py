@@ -34,11 +34,12 @@ class Kinds:
     silhouettes: dict[int, float]
 
 
-def find_kinds(directions: Rows, count: int | None = None) -> Kinds:
+def find_kinds(directions: Rows, videos: Labels, count: int | None = None) -> Kinds:
     """Group segments by direction. The result is the same in every run.
 
     Args:
         directions: [S, C], of unit length.
+        videos: [S] int64, the video of each segment.
         count: number of kinds; None: from 2 to 20, the one of the largest silhouette. Never more than segments.
 
     Raises:
@@ -47,22 +48,30 @@ def find_kinds(directions: Rows, count: int | None = None) -> Kinds:
     if count is not None and count < 1:
         raise PipelineError(f"kinds must be >= 1, got {count}")
     total = len(directions)
-    sample = directions[_spread(total, _LEARNED)]
+    learned = _spread(total, _LEARNED)
     silhouettes: dict[int, float] = {}
     if count is None and total > 2:
-        compared = sample[_spread(len(sample), _COMPARED)]
+        compared = learned[_spread(len(learned), _COMPARED)]
+        # In a single video every segment stands for itself.
+        groups = videos[compared] if len(np.unique(videos[compared])) > 1 else compared
         for number in range(2, min(_MOST_KINDS, total - 1) + 1):
-            labels = (compared @ _centers(sample, number).T).argmax(axis=1)
-            silhouettes[number] = silhouette(compared, labels)
+            labels = (directions[compared] @ _centers(directions[learned], number).T).argmax(axis=1)
+            silhouettes[number] = silhouette(directions[compared], labels, groups)
         count = max(silhouettes, key=lambda number: silhouettes[number])
-    centers = _centers(sample, min(count or 1, total))
+    centers = _centers(directions[learned], min(count or 1, total))
     cosines = directions @ centers.T
     labels = cosines.argmax(axis=1)
     return Kinds(labels, cosines[np.arange(total), labels].astype(np.float64), silhouettes)
 
 
-def silhouette(directions: Rows, labels: Labels) -> float:
-    """Return the mean silhouette of unit rows [S, C] with distance 1 - cosine; that of a lone row is 0.
+def silhouette(directions: Rows, labels: Labels, groups: Labels) -> float:
+    """Return the mean silhouette of unit rows [S, C] with distance 1 - cosine, compared across groups only.
+
+    A row is compared with the rows of other groups: a kind holds together if its segments of different videos do. A row
+    whose kind has none in other groups gets 0, so kinds that do not recur are not worth their number.
+
+    Args:
+        labels, groups: [S]; with a group for each row this is the usual silhouette.
 
     Source: Rousseeuw 1987, Silhouettes: a graphical aid.
     """
@@ -70,16 +79,17 @@ def silhouette(directions: Rows, labels: Labels) -> float:
     if len(names) < 2:
         return 0.0
     distance = 1 - (directions @ directions.T).astype(np.float64)
-    np.fill_diagonal(distance, 0)
-    sizes = np.bincount(labels)
-    sums = distance @ np.eye(len(names))[labels]  # [S, K], to all of a kind
+    other = (groups[:, None] != groups[None, :]).astype(np.float64)
+    of_kind = np.eye(len(names))[labels]
+    sizes = other @ of_kind  # [S, K], rows of other groups in each kind
+    means = np.where(sizes > 0, (distance * other) @ of_kind / np.maximum(sizes, 1), np.inf)
     own = np.arange(len(labels)), labels
-    within = sums[own] / np.maximum(sizes[labels] - 1, 1)
-    means = sums / sizes
+    within = means[own].copy()
     means[own] = np.inf
     nearest = means.min(axis=1)
-    widths = (nearest - within) / np.maximum(np.maximum(nearest, within), np.finfo(float).tiny)
-    return float(np.where(sizes[labels] > 1, widths, 0).mean())
+    known = np.isfinite(within) & np.isfinite(nearest)
+    one, two = np.where(known, within, 0), np.where(known, nearest, 0)
+    return float(((two - one) / np.maximum(np.maximum(one, two), np.finfo(float).tiny)).mean())
 
 
 def _spread(total: int, most: int) -> NDArray[np.int64]:

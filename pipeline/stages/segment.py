@@ -104,7 +104,8 @@ def segment(store: FeatureStore, config: SegmentConfig, *, report: Report = sile
         means.append(video.means)
         result.durations[sequence.id] = sequence.duration_seconds
         report((number + 1) / len(usable.ids), f"{number + 1}/{len(usable.ids)} videos")
-    kinds = find_kinds(np.concatenate(means), config.kinds)
+    videos = np.repeat(np.arange(len(means)), [len(one) for one in means])
+    kinds = find_kinds(np.concatenate(means), videos, config.kinds)
     result.silhouettes = kinds.silhouettes
     result.videos = _grouped(cut, kinds)
     return result

@@ -66,7 +66,11 @@ def test_localize_by_example_keeps_features_beside_the_result(videos, tmp_path, 
     assert code == 0
     assert f"{tmp_path / 'found.features'}: 2 videos done" in said
     assert (tmp_path / "found.csv").read_text().startswith("video,start,end,label,score\n")
-    assert "2 were done before" in run(capsys, *words)[1]
+    code, said, _ = run(capsys, *words, "--report", tmp_path / "report", "--min-score", 0.2, "--max-detections", 1)
+    assert code == 0
+    assert "2 were done before" in said
+    assert ": 2 detections in 2 videos; the best:" in said
+    assert (tmp_path / "report" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -20,29 +20,51 @@ def test_silhouette_is_that_of_scikit_learn():
     rows, names = groups(4, 7, noise=0.5)
     names[0] = 9  # alone in its kind
     expected = metrics.silhouette_score(rows, names, metric="cosine")
-    assert silhouette(rows, names) == pytest.approx(expected, abs=1e-5)
+    assert silhouette(rows, names, np.arange(len(rows))) == pytest.approx(expected, abs=1e-5)
 
 
 def test_silhouette_by_hand():
     # Distances on a circle: 0 within the pairs, 1 (perpendicular) between: each row has (1 - 0) / 1.
     rows = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
-    assert silhouette(rows, np.array([0, 0, 1, 1])) == pytest.approx(1)
+    alone = np.arange(4)
+    assert silhouette(rows, np.array([0, 0, 1, 1]), alone) == pytest.approx(1)
     # Mixed pairs: 1 to the own kind's other row, (0 + 1) / 2 to the other kind: (0.5 - 1) / 1.
-    assert silhouette(rows, np.array([0, 1, 0, 1])) == pytest.approx(-0.5)
+    assert silhouette(rows, np.array([0, 1, 0, 1]), alone) == pytest.approx(-0.5)
+    # The second pair lies in one video: nothing of another video is of its kind, so both of its rows get 0.
+    assert silhouette(rows, np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2])) == pytest.approx(0.5)
+
+
+def test_kinds_that_recur_are_preferred_to_scenes_of_single_videos():
+    # Two actions in six videos; each video adds a scene of its own, so every pair (video, action) is a tight group.
+    random = np.random.default_rng(0)
+    videos, actions = np.repeat(np.arange(6), 8), np.tile(np.repeat([0, 1], 4), 6)
+    rows = np.eye(12)[actions] + 0.8 * np.eye(12)[2 + videos] + 0.05 * random.normal(size=(48, 12))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    found = find_kinds(rows, videos)
+    assert len(set(zip(actions, found.labels, strict=True))) == len(set(found.labels)) == 2
+    every = np.arange(48)
+    assert silhouette(rows, 2 * videos + actions, every) > silhouette(
+        rows, actions, every
+    )  # what it would be otherwise
 
 
 @pytest.mark.parametrize("number", [2, 5, 9])
 def test_the_data_give_the_number_of_kinds(number):
     rows, names = groups(number, 6)
-    found = find_kinds(rows)
+    found = find_kinds(rows, np.arange(len(rows)))
     assert len(set(found.labels)) == number
     assert len(set(zip(names, found.labels, strict=True))) == number  # one kind for each group
     assert max(found.silhouettes, key=found.silhouettes.get) == number
 
 
+def test_a_single_video_has_kinds_too():
+    rows, _ = groups(4, 6)
+    assert len(set(find_kinds(rows, np.zeros(24, dtype=int)).labels)) == 4
+
+
 def test_a_given_number_is_kept_and_likeness_is_the_cosine_to_the_center():
     rows, _ = groups(6, 5)
-    found = find_kinds(rows, 3)
+    found = find_kinds(rows, np.zeros(len(rows), dtype=int), 3)
     assert len(set(found.labels)) == 3
     assert found.silhouettes == {}
     for kind in range(3):
@@ -53,16 +75,19 @@ def test_a_given_number_is_kept_and_likeness_is_the_cosine_to_the_center():
 
 def test_every_run_gives_the_same():
     rows, _ = groups(5, 8, noise=0.6)
-    assert find_kinds(rows).labels.tolist() == find_kinds(rows).labels.tolist()
+    assert (
+        find_kinds(rows, np.arange(len(rows))).labels.tolist() == find_kinds(rows, np.arange(len(rows))).labels.tolist()
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_segments_are_enough(count):
-    assert find_kinds(np.eye(3, dtype=np.float32)[:count]).labels.tolist() == [0] * count
-    assert len(set(find_kinds(np.eye(3, dtype=np.float32)[:count], 5).labels)) == count
+    rows, videos = np.eye(3, dtype=np.float32)[:count], np.zeros(count, dtype=int)
+    assert find_kinds(rows, videos).labels.tolist() == [0] * count
+    assert len(set(find_kinds(rows, videos, 5).labels)) == count
 
 
 def test_equal_segments_and_no_kinds_are_handled():
-    assert set(find_kinds(np.ones((6, 1), np.float32), 3).labels) == {0}
+    assert set(find_kinds(np.ones((6, 1), np.float32), np.arange(6), 3).labels) == {0}
     with pytest.raises(PipelineError, match="kinds must be >= 1, got 0"):
-        find_kinds(np.eye(3, dtype=np.float32), 0)
+        find_kinds(np.eye(3, dtype=np.float32), np.arange(3), 0)
