@@ -271,7 +271,7 @@ class AblateConfig:
 class RunConfig:
     """The input of `run`: videos, the folder of results, and the settings of every stage."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("filters",)
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published")
 
     videos: list[Path]
     """Video files, folders (searched below), or text files of paths."""
@@ -293,6 +293,10 @@ class RunConfig:
     """With baseline: also train and evaluate a head on features after each of these filters, which need no fit (see
     `enhance`), in OUT/filters. SoLa must beat them too."""
 
+    published: bool = False
+    """With baseline: also fit SoLa as published (the preset hacs), whatever the settings of SoLa are, and train and
+    evaluate a head on it, in OUT/published."""
+
     extract: ExtractConfig = field(default_factory=ExtractConfig)
 
     sola: SolaConfig = field(default_factory=SolaConfig)
@@ -306,6 +310,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.filters and not self.baseline:
             raise PipelineError(f"filters ({', '.join(self.filters)}) are baselines: add --baseline")
+        if self.published and not (self.baseline and self.use_sola):
+            raise PipelineError("published is one more row beside SoLa and the baseline: add --baseline and --use-sola")
         if self.use_sola and self.train.trains_module:
             raise PipelineError(
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
@@ -318,7 +324,7 @@ class CellConfig(RunConfig):
     """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "filter")
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "filter")
 
     linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
 

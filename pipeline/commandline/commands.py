@@ -152,7 +152,14 @@ def run_localize(
         from pipeline.report.detection_facts import Given, read_given
 
         trained = (loaded.training or {}).get("training_ids", ())
-        given = Given((), inputs, training_ids=trained, failed=summary.failed, located=(out, summary.detections))
+        given = Given(
+            (),
+            inputs,
+            training_ids=trained,
+            failed=summary.failed,
+            located=(out, summary.detections),
+            shown_score=loaded.best_score.score if loaded.best_score is not None else None,
+        )
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
 

@@ -98,9 +98,9 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "train": {"": _TRAIN, "module.": _SIMILARITY},
     "run": {
         "": (
-            Rule("preset baseline filters train. localize. evaluate.", "annotations", GIVEN),
-            Rule("sola_preset baseline filters sola.", "use_sola", (True,)),
-            Rule("filters", "baseline", (True,)),
+            Rule("preset baseline filters published train. localize. evaluate.", "annotations", GIVEN),
+            Rule("sola_preset baseline filters published sola.", "use_sola", (True,)),
+            Rule("filters published", "baseline", (True,)),
             Rule(" ".join(f"localize.{name}" for name in _OF_VIDEOS.split()), "out", NEVER, _ON_FEATURES),
         ),
         "extract.": _EXTRACT,

@@ -39,7 +39,7 @@ COMMON_OPTIONS: dict[type, str] = {
     HeadConfig: "kind",
     LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
-    RunConfig: "videos out annotations use_sola baseline filters",
+    RunConfig: "videos out annotations use_sola baseline filters published",
     SegmentConfig: "kinds boundary_price max_pictures",
     ShowConfig: "min_score labels max_per_video max_per_label cut",
     ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",

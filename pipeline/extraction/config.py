@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cyclopts import Parameter
 
@@ -46,6 +46,8 @@ class Retries:
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
     """How raw videos become feature sequences."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("pool",)
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or

@@ -34,6 +34,7 @@ class Given:
         training_ids: videos that the head was trained on, if its model says so.
         failed: videos that could not be used, with reasons.
         located: detections that were found just now, by video id, and the file that names them; in place of files.
+        shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
     """
 
     detections: Sequence[Path]
@@ -42,6 +43,7 @@ class Given:
     training_ids: Collection[str] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     located: tuple[Path, Mapping[str, list[Detection]]] | None = None
+    shown_score: float | None = None
 
     @property
     def main(self) -> Path:
@@ -114,6 +116,7 @@ def read_given(given: Given) -> ReportFacts:
         detections=detections,
         evaluations=evaluations,
         notes=tuple(notes),
+        shown_score=given.shown_score,
     )
 
 

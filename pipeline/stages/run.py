@@ -5,14 +5,14 @@
     OUT/run.json            the inputs and settings of each stage, its time and peak memory
 
 With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/. With `--filters` also on
-filtered ones: OUT/filters/NAME/.
+filtered ones: OUT/filters/NAME/. With `--published` also on those of SoLa as published: OUT/published/.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,10 @@ from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
-from sola.config import FilterName
+from sola.config import FilterName, SolaConfig, preset
 from sola.old_names import stored_settings
+
+AS_PUBLISHED = "with SoLa as published"
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,13 @@ def run_on_features(
         folder = config.out / "filters" / name
         filtered = _filter(config, name, store, folder / "features", stages)
         evaluations[f"after {name}"] = _locate(config, filtered, folder, f"after {name}", stages)
+    if config.published:
+        folder = config.out / "published"
+        settings = replace(preset("hacs"), device=config.sola.device, seed=config.sola.seed)
+        enhanced = _enhance("sola as published", settings, store, folder / "enhanced", stages)
+        evaluations[AS_PUBLISHED] = _locate(config, enhanced, folder, AS_PUBLISHED, stages)
     if config.use_sola:
-        enhanced = _enhance(config, store, stages, module)
+        enhanced = _enhance("sola", config.sola, store, config.out / "enhanced", stages, module)
         evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
     return {title: file for title, file in evaluations.items() if file}
 
@@ -120,19 +127,19 @@ def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSu
     return store, summary
 
 
-def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Path | None) -> FeatureStore:
-    out = config.out / "enhanced"
-
+def _enhance(
+    stage: str, settings: SolaConfig, store: FeatureStore, out: Path, stages: Stages, module: Path | None = None
+) -> FeatureStore:
     def note(line: str) -> None:
         stages.say(f"  note: {line}")
 
     def work() -> str:
-        with progress("sola", total=1) as report:
-            _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
+        with progress(stage, total=1) as report:
+            _, summary = enhance_store(store, out, settings, module_file=module, report=report, on_note=note)
         return "; ".join(filter(None, [summary.text(), summary.verdict()]))
 
-    given = [store.fingerprint(), stored_settings(config.sola), *([sha256_of_file(module)] if module else [])]
-    stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
+    given = [store.fingerprint(), stored_settings(settings), *([sha256_of_file(module)] if module else [])]
+    stages.do(stage, given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
     return FeatureStore.open(out)
 
 

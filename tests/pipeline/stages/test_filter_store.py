@@ -18,7 +18,7 @@ from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
-from sola.config import SolaConfig
+from sola.config import SolaConfig, config_from_dict, preset
 from sola.filters import FILTERS, Filter
 from tests.stores import annotate, make_store
 
@@ -81,7 +81,7 @@ def test_a_model_trained_on_filtered_features_filters_plain_ones_itself(source, 
         localize([other.path], model, config)
 
 
-def test_run_trains_a_head_on_each_filter_beside_the_baseline_and_does_it_once(source, tmp_path):
+def test_run_trains_a_head_on_each_filter_and_on_published_sola_beside_the_baseline_and_does_it_once(source, tmp_path):
     subsets = dict(zip("abcd", ["training", "training", "training", "validation"], strict=True))
     truth = annotate(tmp_path / "t.json", {i: (s, 10, SEGMENTS) for i, s in subsets.items()})
     head = HeadConfig(kind="actionness", embed_dim=8)
@@ -91,16 +91,19 @@ def test_run_trains_a_head_on_each_filter_beside_the_baseline_and_does_it_once(s
         annotations=truth,
         baseline=True,
         filters=("mean3", "linear"),
+        published=True,
         sola=SolaConfig(steps=2, hidden=4, predictor_hidden=4, kernel_sizes=(3, 1), dilations=(1, 1), device="cpu"),
         train=TrainConfig(epochs=1, min_steps_per_epoch=2, head=head, device="cpu"),
         localize=LocalizeConfig(device="cpu"),
     )
     said: list[str] = []
     files = run_on_features(config, source, Stages(config.out / "run.json", said.append))
-    assert list(files) == ["without SoLa", "after mean3", "after linear", "with SoLa"]
+    assert list(files) == ["without SoLa", "after mean3", "after linear", "with SoLa as published", "with SoLa"]
     assert files["after mean3"] == config.out / "filters" / "mean3" / "evaluation.json"
     assert all(file.is_file() for file in files.values())
     linear = FeatureStore.open(config.out / "filters" / "linear" / "features")
+    published = config_from_dict(FeatureStore.open(config.out / "published" / "enhanced").spec.sola["settings"])
+    assert published == replace(preset("hacs"), device=published.device)
     assert len(linear.spec.sola["filter"]["taps"]) == 3  # as wide as the module
     assert any(line.startswith("sola: ") and "target" in line for line in said)
     again: list[str] = []
@@ -108,3 +111,5 @@ def test_run_trains_a_head_on_each_filter_beside_the_baseline_and_does_it_once(s
     assert all("unchanged, skipped" in line for line in again)
     with pytest.raises(PipelineError, match="add --baseline"):
         replace(config, baseline=False)
+    with pytest.raises(PipelineError, match="add --baseline"):
+        replace(config, baseline=False, filters=())
