@@ -16,6 +16,7 @@ from pipeline.commandline.terminal import hint
 NEXT_STEPS = {
     "extract": "sola {out} --out enhanced/",
     "sola": "train {out} --annotations annotations.json --out model/",
+    "enhance": "linear-probe {store} --compare {out} --annotations annotations.json",
     "train": "localize videos/ --model {out} --out detections.json",
     "localize": "show {out} --as clips --videos {videos_or_store}",
     "evaluate": "show {detections} --as clips --videos videos/",

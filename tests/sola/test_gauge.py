@@ -193,8 +193,7 @@ def test_effective_dimensions_of_hand_worked_spectra() -> None:
     directions, _ = np.linalg.qr(random.normal(size=(40, 3)))
     directions -= directions.mean(axis=0)
     directions, _ = np.linalg.qr(directions)
-    equal = directions @ random.normal(size=(3, 3)).astype(np.float64) * 0 + directions
-    assert effective_dimensions(torch.from_numpy(equal)) == pytest.approx(3, rel=1e-6)
+    assert effective_dimensions(torch.from_numpy(directions)) == pytest.approx(3, rel=1e-6)
     # Variances 1/2, 1/4, 1/4: entropy 1.5 ln 2.
     shares = directions * np.sqrt([0.5, 0.25, 0.25]) + 7.0
     assert effective_dimensions(torch.from_numpy(shares)) == pytest.approx(2**1.5, rel=1e-6)
