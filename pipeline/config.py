@@ -16,7 +16,7 @@ from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import _FLAT, ExtractConfig
 from pipeline.heads.config import PostConfig, TrainConfig
-from sola.config import SolaConfig
+from sola.config import FilterName, SolaConfig
 from sola.old_names import Renamed
 
 _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
@@ -146,7 +146,7 @@ class ProbeConfig:
     """How features are measured without a head; the classifier and its training are the published ones."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"comparison": _COMPARISON}
-    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
+    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds", "filters", "rotate", "logistic")
 
     train_subset: str = "training"
     """Subset of the annotations that the linear classifier learns from."""
@@ -173,6 +173,18 @@ class ProbeConfig:
     """Weight of training snippets: all the same (none, published), or so that foreground and background have equal
     weight (balanced). Without balance, if videos are nearly all foreground, the classifier always answers
     foreground."""
+
+    filters: tuple[FilterName, ...] | None = None
+    """Also measure the first store after these filters, which need no fit (see `enhance`). Default: all, if a store
+    with SoLa is among the stores; it must beat them."""
+
+    rotate: bool = False
+    """Also measure the first store with its channels turned by a random rotation. It changes no cosine, so scores that
+    change tell how far the classifier got, not what the features know."""
+
+    logistic: bool = False
+    """Also classify by a logistic regression that has converged, its L2 penalty chosen on training videos. Needs
+    scikit-learn: pip install 'sola-pipeline[probe]'."""
 
     max_videos: int = 1000
     """Maximum number of videos of a subset: they are held in memory. The choice is random, but always the same."""
@@ -259,6 +271,8 @@ class AblateConfig:
 class RunConfig:
     """The input of `run`: videos, the folder of results, and the settings of every stage."""
 
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published")
+
     videos: list[Path]
     """Video files, folders (searched below), or text files of paths."""
 
@@ -275,6 +289,14 @@ class RunConfig:
     baseline: bool = False
     """Also train and evaluate a head without SoLa, in OUT/baseline, to see what SoLa adds."""
 
+    filters: tuple[FilterName, ...] = ()
+    """With baseline: also train and evaluate a head on features after each of these filters, which need no fit (see
+    `enhance`), in OUT/filters. SoLa must beat them too."""
+
+    published: bool = False
+    """With baseline: also fit SoLa as published (the preset hacs), whatever the settings of SoLa are, and train and
+    evaluate a head on it, in OUT/published."""
+
     extract: ExtractConfig = field(default_factory=ExtractConfig)
 
     sola: SolaConfig = field(default_factory=SolaConfig)
@@ -286,6 +308,10 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
+        if self.filters and not self.baseline:
+            raise PipelineError(f"filters ({', '.join(self.filters)}) are baselines: add --baseline")
+        if self.published and not (self.baseline and self.use_sola):
+            raise PipelineError("published is one more row beside SoLa and the baseline: add --baseline and --use-sola")
         if self.use_sola and self.train.trains_module:
             raise PipelineError(
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
@@ -298,11 +324,15 @@ class CellConfig(RunConfig):
     """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "filter")
 
     linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
 
     use_head: bool = True
     """Train and evaluate a head; without one there is the linear evaluation alone."""
+
+    filter: FilterName | None = None
+    """Filter the features, in place of SoLa."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,7 +18,7 @@ FORMAT = "sola-checkpoint-2"
 
 # These say how long and where to train and how much to report. They do not change what a step does, so a resumed fit
 # may have others: more steps, for example.
-FREE_OPTIONS = ("epochs", "steps", "device", "readers", "checkpoint_every_steps", "log_every_steps")
+FREE_OPTIONS = ("epochs", "steps", "device", "readers", "checkpoint_every_steps", "log_every_steps", "adapt")
 
 
 def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig, channels: int) -> dict[str, Any]:

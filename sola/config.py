@@ -11,12 +11,15 @@ from sola.old_names import Renamed, Retired, current_names, stored_settings
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Normalization = Literal["none", "center"]
+Padding = Literal["zeros", "replicate", "reflect"]
 SolaPreset = Literal["hacs"]
+FilterName = Literal["mean3", "mean5", "bilateral", "linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolaConfig:
-    """Options of the SoLa module and of similarity matching; the defaults are the published ones.
+    """Options of the SoLa module and of similarity matching; the defaults are the published ones, except for padding
+    and adapt.
 
     Raises:
         SolaError: a value is out of range, or two options contradict each other.
@@ -37,6 +40,9 @@ class SolaConfig:
         "scales": Retired((1,), before="input_weight"),
     }
 
+    # What modules of versions without these options have.
+    AS_BEFORE: ClassVar[Mapping[str, Any]] = {"padding": "zeros", "adapt": False}
+
     hidden: int = 512
     """Channels of the module's hidden layers."""
 
@@ -45,6 +51,11 @@ class SolaConfig:
 
     dilations: tuple[int, ...] = (1, 1, 1)
     """Dilation in snippets of each convolution."""
+
+    padding: Padding = "replicate"
+    """What the module sees beyond the ends of a video: zeros (published), the snippet at the end again and again
+    (replicate), or the video backwards (reflect). Windows of a fit lie inside, so to zeros a fitted module gives an
+    answer that it has never learned."""
 
     window_snippets: int = 23
     """Consecutive snippets in a training window."""
@@ -101,6 +112,10 @@ class SolaConfig:
     windows_per_video: int = 1
     """Windows drawn from each video in an epoch."""
 
+    adapt: bool = True
+    """On small data, where the epochs give less than 1,000 steps, take 1,000 steps at a rate of 1e-3 with at least 64
+    windows each, where steps, epochs, learning_rate and windows_per_video are as published. --no-adapt: never."""
+
     precision: Precision = "fp32"
     """Arithmetic of the convolutions in training: fp32, bf16 (autocast), or auto (bf16 if the hardware has it)."""
 
@@ -154,14 +169,19 @@ class SolaConfig:
         first, stride = self.first_position, self.position_stride
         return tuple(range(first, first + self.tsm_size * stride, stride))
 
+    @property
+    def receptive_snippets(self) -> int:
+        """The number of snippets that an output of the module depends on."""
+        return 1 + sum(dilation * (size - 1) for size, dilation in zip(self.kernel_sizes, self.dilations, strict=True))
+
 
 def preset(name: str) -> SolaConfig:
-    """The configuration of a name; `hacs` is the reference's for HACS, which all defaults follow.
+    """The configuration of a name; `hacs` is the reference's for HACS, which all defaults but padding and adapt follow.
 
     Raises:
         SolaError: the name is unknown.
     """
-    presets = {"hacs": SolaConfig()}
+    presets = {"hacs": SolaConfig(padding="zeros", adapt=False)}
     if name not in presets:
         raise SolaError(f"preset must be one of {', '.join(presets)}, got {name!r}")
     return presets[name]
@@ -170,7 +190,8 @@ def preset(name: str) -> SolaConfig:
 def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     """Return the configuration of a mapping that `config_to_dict` and JSON made; current names are read as well.
 
-    What a retired option changed is in the weights that were fitted with it; it is left out.
+    A mapping without padding is of a version that had zeros only; settings in files are adapted already. What a retired
+    option changed is in the weights that were fitted with it; it is left out.
 
     Raises:
         SolaError: a name is unknown, or a value is not accepted.
@@ -186,6 +207,7 @@ def config_from_dict(values: Mapping[str, Any]) -> SolaConfig:
     unknown = sorted(set(values) - known)
     if unknown:
         raise SolaError(f"unknown options {', '.join(unknown)}; accepted are {', '.join(sorted(known))}")
+    values = {**SolaConfig.AS_BEFORE, **values}
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return SolaConfig(**options)
 
@@ -196,7 +218,7 @@ def config_to_dict(config: SolaConfig) -> dict[str, Any]:
 
 
 def _check_literals(config: SolaConfig) -> None:
-    literals = {"precision": Precision, "device": Device, "normalize": Normalization}
+    literals = {"precision": Precision, "device": Device, "normalize": Normalization, "padding": Padding}
     for name, literal in literals.items():
         value, accepted = getattr(config, name), get_args(literal)
         if value not in accepted:

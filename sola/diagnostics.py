@@ -82,12 +82,6 @@ def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
         config: the window, the batch, the budget.
     """
     warnings = []
-    longest = config.position_stride
-    if lengths.max() <= longest:
-        warnings.append(
-            f"no video has more than {_counted(longest, 'snippet')}, so no two compared positions ever fall into one "
-            "video and no interval is learned: extract with a shorter stride or lower step"
-        )
     short = int((lengths < config.window_snippets).sum())
     if 2 * short > len(lengths):
         warnings.append(
@@ -97,10 +91,9 @@ def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
         )
     windows = len(lengths) * config.windows_per_video
     if windows < min(config.batch_size, 32):
-        enough = -(-min(config.batch_size, 256) // len(lengths))
         warnings.append(
             f"only {_counted(windows, 'window')} an epoch from {_counted(len(lengths), 'video')}, the whole batch: "
-            f"raise windows_per_video, to {enough} for instance"
+            "leave out --no-adapt, or raise windows_per_video"
         )
     return warnings
 

@@ -10,6 +10,7 @@ from sola.config import Precision
 from sola.device import resolve_precision
 from sola.errors import SolaError
 from sola.module import SolaModule
+from sola.padding import rows_beyond_ends
 from sola.sparse_forward import GatherPlan, gathered_forward, layer_weights, plan_gather
 
 BLOCK_SNIPPETS = 1024
@@ -74,10 +75,12 @@ class _BlockEnhancer:
         radius = self.module.receptive_radius
         if size not in self._plans:
             self._plans[size] = plan_gather(self.module, range(size)).to(self.device)
-        # Always the same shape, with zeros beyond the sequence: the result cannot depend on the chunks so far.
-        rows = torch.zeros(1, size + 2 * radius, self.module.channels, dtype=self.module.alpha.dtype)
-        first, end = max(start - radius, 0), min(start + size + radius, reader.end)
-        rows[0, first - start + radius : end - start + radius] = torch.from_numpy(reader.rows(first, end))
+        # Always the same shape, padded beyond the sequence: the result cannot depend on the chunks so far. A block that
+        # is ready before the sequence has ended has its right halo, so `reader.end` is then no end of the sequence.
+        shown = rows_beyond_ends(np.arange(start - radius, start + size + radius), reader.end, self.module.padding)
+        first, end = int(shown.min()), int(shown.max()) + 1
+        given = torch.from_numpy(reader.rows(first, end)).to(self.module.alpha.dtype)
+        rows = given[torch.from_numpy(shown - first)][None]
         with torch.inference_mode():
             x, correction = gathered_forward(
                 self.weights,

@@ -4,7 +4,7 @@ It measures features without a head: over all snippets, near the boundaries of a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -103,12 +103,18 @@ class EvaluationResult:
     majority: float
 
 
+Learn = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, float]]
+"""Takes training rows [N, C], foreground [N] bool, the video of each row [N], its weight [N] and a seed; returns weight
+[C] and bias of a linear classifier that answers foreground where rows @ weight + bias > 0."""
+
+
 def linear_evaluation(
     train: Sequence[LabeledSequence],
     test: Sequence[LabeledSequence],
     config: EvaluationConfig | None = None,
     *,
     stream_channels: Sequence[int] = (),
+    learn: Learn | None = None,
 ) -> EvaluationResult:
     """Train linear classifiers on the training videos and return their scores on the test videos.
 
@@ -120,6 +126,7 @@ def linear_evaluation(
         config: the paper's if None.
         stream_channels: channels of each stream, if RGB and flow are concatenated; each stream is then scaled to unit
             length by itself, so that the longer vectors do not dominate.
+        learn: trains a classifier in place of the published SGD, once a seed.
 
     Raises:
         SolaError: a class is missing, shapes disagree, or features are not finite.
@@ -133,9 +140,16 @@ def linear_evaluation(
     tables = []
     with _one_thread():
         for seed in config.seeds:
+            if learn is None:
+                learned = _counted_epochs(train_rows, train_labels, config, seed)
+            else:
+                videos = np.repeat(np.arange(len(train)), [len(video.foreground) for video in train])
+                counts = _counts(train_labels, config)
+                weight, bias = learn(train_rows.numpy(), train_labels, videos, counts, seed)
+                learned = iter([(torch.from_numpy(weight).to(test_rows), torch.tensor(bias).to(test_rows))])
             epochs = [
                 _scores_of_epoch((test_rows @ weight + bias).numpy(), test_labels, distance, config.distances)
-                for weight, bias in _counted_epochs(train_rows, train_labels, config, seed)
+                for weight, bias in learned
             ]
             tables.append(np.mean(epochs, axis=0))
     return _result(np.array(tables), test_labels, distance, config.distances)

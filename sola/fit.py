@@ -15,15 +15,9 @@ from sola.config import SolaConfig
 from sola.diagnostics import fit_warnings
 from sola.distributed import ALONE, Team, interrupts_noted
 from sola.errors import SolaError
-from sola.fit_state import (
-    FitState,
-    LossFunction,
-    fit_state_dict,
-    new_fit_state,
-    restore_fit,
-    shared_loss,
-    train_step,
-)
+from sola.fit_state import FitState, fit_state_dict, new_fit_state, restore_fit
+from sola.fit_step import LossFunction, shared_loss, train_step
+from sola.gauge import Gauge, Losses, measure, measure_losses
 from sola.interrupt import interrupt_held_back
 from sola.module import SolaModule
 from sola.sampling import (
@@ -46,7 +40,7 @@ LONG_STEPS = 2000
 class StepRecord:
     """The measures of an optimizer step before its update; `step` counts from 1, `epoch` from 0.
 
-    The measures are those of `sola.fit_state.StepMeasures`.
+    The measures are those of `sola.fit_step.StepMeasures`.
     """
 
     step: int
@@ -62,12 +56,16 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The fitted module on the CPU, its training curve, and whether all steps were taken."""
+    """The fitted module on the CPU, its training curve, whether all steps were taken, and what they won.
+
+    `gauge` is None for an unfinished fit, and for all ranks but the first.
+    """
 
     module: SolaModule
     history: tuple[StepRecord, ...]
     steps: int
     finished: bool
+    gauge: Gauge | None = None
 
 
 def fit(
@@ -76,6 +74,7 @@ def fit(
     *,
     channels: int,
     checkpoint: Path | None = None,
+    on_start: Callable[[Losses], None] | None = None,
     on_step: Callable[[StepRecord, int], None] | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -94,6 +93,7 @@ def fit(
         config: all settings.
         channels: C of the features.
         checkpoint: file of the unfinished state; written every `checkpoint_every_steps` and at the end.
+        on_start: called on rank 0 before the first step with the losses of the plain features.
         on_step: called after every step with its record and the number of all steps.
         on_warning: called with each warning about the fit, at its end and, if it is long, already half-way.
         should_stop: called after every step; True ends the fit there, with the checkpoint written.
@@ -111,6 +111,8 @@ def fit(
     identity = fit_identity(source, lengths, config, channels)
     progress = _Progress(fit_state, config, total, checkpoint, identity)
     progress.resume()
+    if on_start is not None and team.is_first and progress.done == 0:
+        on_start(measure_losses(source, lengths, fit_state))
 
     def warn() -> None:
         for warning in fit_warnings(progress.history, config):
@@ -124,9 +126,11 @@ def fit(
         finished = _take_steps(progress, batches, on_step=on_step, warn=warn, should_stop=should_stop)
     finally:
         batches.close()
+    gauge = None
     if finished:
         warn()
-    return FitResult(fit_state.module.cpu().eval(), tuple(progress.history), progress.done, finished=finished)
+        gauge = measure(source, lengths, fit_state) if team.is_first else None
+    return FitResult(fit_state.module.cpu().eval(), tuple(progress.history), progress.done, finished, gauge)
 
 
 class _Progress:
@@ -245,10 +249,12 @@ def _batches(
     """
 
     config, positions = fit_state.config, fit_state.plan.positions[0].tolist()
-    channels, window_snippets = fit_state.module.channels, config.window_snippets
+    channels, window_snippets, padding = fit_state.module.channels, config.window_snippets, config.padding
 
     def read(windows: Windows) -> WindowBatch:
-        batch = read_windows(source, windows, positions, channels=channels, window_snippets=window_snippets)
+        batch = read_windows(
+            source, windows, positions, channels=channels, window_snippets=window_snippets, padding=padding
+        )
         return replace(batch, rows=batch.rows.pin_memory()) if pinned else batch
 
     pending: deque[tuple[int, Future[WindowBatch]]] = deque()

@@ -1,10 +1,12 @@
 """The SoLa module, a light residual network over a feature sequence, and the predictor used to fit it."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sola.config import SolaConfig
 from sola.errors import SolaError
+from sola.padding import rows_beyond_ends
 
 
 class SolaModule(nn.Module):
@@ -34,6 +36,7 @@ class SolaModule(nn.Module):
             inputs = outputs
         self.conv_network = nn.Sequential(*layers)
         self.alpha = nn.Parameter(torch.zeros(()))
+        self.padding = config.padding
 
     @property
     def channels(self) -> int:
@@ -62,7 +65,15 @@ class SolaModule(nn.Module):
         """
         if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != self.channels:
             raise SolaError(f"features must be [B, T >= 1, C = {self.channels}], got {list(x.shape)}")
-        correction = self.conv_network(x.transpose(1, 2)).transpose(1, 2)
+        if self.padding == "zeros":
+            correction = self.conv_network(x.transpose(1, 2)).transpose(1, 2)
+        else:
+            # The rows beyond the ends are rows of the input; the convolutions' own zeros reach only outputs beyond.
+            radius, count = self.receptive_radius, x.shape[1]
+            places = rows_beyond_ends(np.arange(-radius, count + radius), count, self.padding)
+            extended = x[:, torch.from_numpy(places).to(x.device)]
+            hidden = self.conv_network(extended.transpose(1, 2)).transpose(1, 2)
+            correction = hidden[:, radius : radius + count]
         return x + self.gate() * correction
 
 

@@ -3,7 +3,8 @@
 A settings class lists its renamed options in `RENAMED`, those that are no options any more in `RETIRED`, and those that
 0.1 did not have in `ADDED`. Users may give the old names for one release. Files keep the names and values of 0.1, with
 the retired options, and leave out an added option at its default. So their bytes, and the hashes that tell what is
-done, stay as they were. Readers accept both.
+done, stay as they were. Where the new default does something else, `AS_BEFORE` has the value that does what 0.1 did,
+and files leave that one out. Readers accept both.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ def current_names(settings: type, values: Mapping[str, Any], on_old: OnOld | Non
     return now
 
 
+def retired_options(settings: type, values: Mapping[str, Any], *, of: str = "") -> list[str]:
+    """Return the dotted names of retired options among settings of a file; `values` are from `current_names`."""
+    found = [of + name for name in values if name in getattr(settings, "RETIRED", {})]
+    for name, group in _nested(settings).items():
+        if isinstance(values.get(name), Mapping):
+            found += retired_options(group, values[name], of=f"{of}{name}.")
+    return found
+
+
 def stored_settings(config: Any) -> dict[str, Any]:
     """Return settings with the names and values that files have: those of version 0.1, in the order of the fields.
 
@@ -113,6 +123,9 @@ def stored_settings(config: Any) -> dict[str, Any]:
         name, how = old_names.get(option.name, (option.name, Renamed(option.name)))
         value = getattr(config, option.name)
         if option.name in getattr(config, "ADDED", ()) and value == option.default:
+            continue
+        as_before = getattr(config, "AS_BEFORE", {})
+        if option.name in as_before and value == as_before[option.name]:
             continue
         stored[name] = stored_settings(value) if is_dataclass(value) else how.old_value(value)
     return stored

@@ -28,7 +28,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def load_reference(path: Path, *, dilations: tuple[int, ...] | None = None) -> tuple[SolaModule, SolaConfig]:
-    """Return the module of a reference checkpoint, and the defaults with its widths and kernel sizes.
+    """Return the module of a reference checkpoint, and the published settings with its widths and kernel sizes.
 
     Args:
         path: the file.
@@ -53,6 +53,7 @@ def load_reference(path: Path, *, dilations: tuple[int, ...] | None = None) -> t
             hidden=first.shape[0],
             kernel_sizes=kernel_sizes,
             dilations=(1,) * len(kernel_sizes) if dilations is None else dilations,
+            padding="zeros",
         )
     except SolaError as error:
         raise SolaError(f"{path}: {error}") from None

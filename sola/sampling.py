@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sola.config import SolaConfig
+from sola.config import Padding, SolaConfig
 from sola.errors import SolaError
+from sola.padding import rows_beyond_ends
 
 
 class FeatureSource(Protocol):
@@ -146,15 +147,17 @@ def read_windows(
     *,
     channels: int,
     window_snippets: int,
+    padding: Padding,
 ) -> WindowBatch:
     """Read the rows of the windows at ascending positions, float32, in one piece for each window.
 
     Args:
         source: the videos.
         windows: what to read.
-        positions: in the window; those outside [0, window_snippets) give zeros, as padding does.
+        positions: in the window; those outside the video or outside [0, window_snippets) give padding.
         channels: C.
         window_snippets: the window's length.
+        padding: what stands there.
 
     Raises:
         SolaError: a video does not have C channels.
@@ -164,7 +167,14 @@ def read_windows(
     first = np.maximum(0, -windows.firsts)
     end = np.minimum(window_snippets, lengths - windows.firsts)
     rows = np.zeros((len(windows), span, channels), dtype=np.float32)
+    # The positions that each position shows: other than itself beyond the ends.
+    shown = [
+        begin + rows_beyond_ends(np.arange(low - begin, low - begin + span), stop - begin, padding)
+        for begin, stop in zip(first, end, strict=True)
+    ]
     starts, stops = np.maximum(low, first), np.minimum(low + span, end)
+    if padding != "zeros":
+        starts, stops = np.array([s.min() for s in shown]), np.array([s.max() + 1 for s in shown])
     if isinstance(source, PrefetchingSource):
         parts = zip(windows.videos, starts + windows.firsts, stops + windows.firsts, strict=True)
         source.prefetch([(int(video), int(start), int(stop)) for video, start, stop in parts if start < stop])
@@ -178,7 +188,10 @@ def read_windows(
                 f"video number {int(video)} gave features of shape {list(block.shape)} for {stop - start} snippets; "
                 f"all videos of one fit must have {channels} channels"
             )
-        rows[item, start - low : stop - low] = block
+        if padding == "zeros":
+            rows[item, start - low : stop - low] = block
+        else:
+            rows[item] = block[shown[item] - start]
     wanted = torch.tensor(positions) - low
     tensor = torch.from_numpy(rows)
     return WindowBatch(

@@ -30,12 +30,14 @@ ORDER = (
     "getting-started",
     "your-data",
     "no-labels-yet",
+    "without-labels",
     "encoders",
     "sola",
     "heads-and-metrics",
     "using-detections",
     "exports-and-imports",
     "large-collections",
+    "report",
 )
 
 # What keeps a command small and offline; all other words stay as the docs have them.
@@ -115,10 +117,13 @@ def small(line: str) -> list[str]:
     """The words of a documented command, with what keeps it small."""
     for shown, instead in OTHER_ENCODERS.items():
         line = line.replace(shown, instead)
-    words = [Path("ID").read_text() if word == "ID" else word for word in shlex.split(line)]
+    words = [re.sub(r"\AID\b", Path("ID").read_text(), word) for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
-    if (words[0] == "extract" and "--encoder" not in words) or words[:2] == ["localize", "new_video.mp4"]:
-        extra += shlex.split(ENCODER)
+    encodes = words[0] == "extract" or words[:2] in (
+        ["localize", "new_video.mp4"], ["localize", "videos/"], ["segment", "videos/"]
+    )  # fmt: skip
+    if encodes and "--encoder" not in words:
+        extra += [*shlex.split(ENCODER), *(SMALL["extract"] if words[0] == "segment" else [])]
     return [*words, *extra]
 
 
@@ -231,7 +236,7 @@ def test_links_of_the_readme_lead_somewhere() -> None:  # mkdocs checks those of
 
 
 def test_options_that_the_docs_name_exist() -> None:
-    known = set(re.findall(r"--[a-z][\w.-]*", PAGES["commands"])) | {"--help", "--version"}
+    known = set(re.findall(r"--[a-z][\w.-]*", PAGES["commands"])) | {"--help", "--version", "--completion"}
     for page in set(PROSE) - {"results"}:  # which names options of the experiments' scripts
         for code in re.findall(r"`([^`\n]*--[^`\n]*)`", PAGES[page]):
             for option in re.findall(r"(?<!\S)--[a-z][\w.-]*", code):

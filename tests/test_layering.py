@@ -37,6 +37,7 @@ ROOMS = (
     "video",
     "metrics",
     "store",
+    "segmentation",
     "pretraining",
     "heads",
     "synthetic",

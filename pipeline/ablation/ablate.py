@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,10 +23,12 @@ from pathlib import Path
 
 import torch
 
-from pipeline.ablation.cell import CellResult, module_of, share_sola, try_cell
+from pipeline.ablation.cell import CellResult, try_cell
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.ablation.ray_jobs import work_on_ray
+from pipeline.ablation.shared_fits import CellArguments, SharedFits
 from pipeline.cluster.config import ExtractExecutionConfig, settings_of_results
+from pipeline.cluster.cores import usable_cores
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
@@ -54,13 +57,14 @@ def ablate(file: Path, out: Path, config: AblateConfig, *, say: Say, on_old: OnO
     """
     cells = read_plan(file, config, on_old=on_old)
     stores = _stores(cells, out, config, say)
+    fits = SharedFits(cells, stores, out, keep_features=config.keep_features)
     if config.execution.executor == "ray":
         say(f"{counted(len(cells), 'cell')}, by Ray workers")
-        work = work_on_ray(cells, stores, out, config)
+        work = work_on_ray(fits, config.execution)
     else:
         jobs = min(config.jobs or default_jobs(), len(cells))
         say(f"{counted(len(cells), 'cell')}, {jobs} at a time")
-        work = _work(cells, stores, out, config, jobs)
+        work = _work(fits) if jobs == 1 else _work_in_processes(fits, jobs)
     results: dict[str, CellResult] = {}
     for result, seconds in work:
         results[result.cell.name] = result
@@ -78,11 +82,7 @@ def _scores_text(scores: dict[str, float]) -> str:
 
 def default_jobs() -> int:
     """Return how many cells this machine runs at a time: one with a GPU, else half the number of cores."""
-    return 1 if torch.cuda.is_available() else max(1, _cores() // 2)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() else max(1, usable_cores() // 2)
 
 
 def _stores(cells: list[Cell], out: Path, config: AblateConfig, say: Say) -> dict[str, Path]:
@@ -114,58 +114,41 @@ def _stores(cells: list[Cell], out: Path, config: AblateConfig, say: Say) -> dic
     return stores
 
 
-def _work(
-    cells: list[Cell], stores: dict[str, Path], out: Path, config: AblateConfig, jobs: int
-) -> Iterator[tuple[CellResult, float]]:
-    """Yield each cell's result and its seconds, in the order in which cells finish.
+def _work(fits: SharedFits) -> Iterator[tuple[CellResult, float]]:
+    """Yield each cell's result and its seconds; the cells run one after the other."""
+    ready = deque(fits.first())
+    while ready:
+        result, seconds = try_cell(*ready.popleft())
+        yield result, seconds
+        ready.extendleft(reversed(fits.after(result)))
 
-    Among cells that share their SoLa, the first one fits it, and the others start afterwards.
-    """
-    groups = share_sola(cells, stores)
 
-    def arguments(cell: Cell, module: Path | None) -> tuple[Cell, Path, Path, bool, Path | None]:
-        return cell, stores[cell.name], out / "cells" / cell.name, config.keep_features, module
-
-    def fitted_by(result: CellResult) -> Path | None:
-        return None if result.failure else module_of(result.cell, out / "cells" / result.cell.name)
-
-    if jobs == 1:
-        for group in groups:
-            module = None
-            for cell in group:
-                result, seconds = try_cell(*arguments(cell, module))
-                yield result, seconds
-                module = module or fitted_by(result)
-        return
+def _work_in_processes(fits: SharedFits, jobs: int) -> Iterator[tuple[CellResult, float]]:
+    """Yield each cell's result and its seconds, in the order in which cells finish."""
     pool = ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_process,
-        initargs=(max(1, _cores() // jobs),),
+        initargs=(max(1, usable_cores() // jobs),),
     )
-    running: dict[Future[tuple[CellResult, float]], list[Cell]] = {}  # a cell, and the cells that wait for its module
+    running: dict[Future[tuple[CellResult, float]], Cell] = {}
 
-    def start(cell: Cell, module: Path | None, waiting: list[Cell]) -> None:
-        try:
-            future = pool.submit(try_cell, *arguments(cell, module))
-        except BrokenProcessPool as error:  # reported as the cell's failure, as for running cells
-            future = Future()
-            future.set_exception(error)
-        running[future] = [cell, *waiting]
+    def start(cells: list[CellArguments]) -> None:
+        for arguments in cells:
+            try:
+                future = pool.submit(try_cell, *arguments)
+            except BrokenProcessPool as error:  # reported as the cell's failure, as for running cells
+                future = Future()
+                future.set_exception(error)
+            running[future] = arguments[0]
 
     try:
-        for group in groups:
-            start(group[0], None, group[1:])
+        start(fits.first())
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell, *waiting = running.pop(future)
-                result, seconds = _result_of(future, cell)
+                result, seconds = _result_of(future, running.pop(future))
                 yield result, seconds
-                if module := fitted_by(result):
-                    for other in waiting:
-                        start(other, module, [])
-                elif waiting:  # the next cell fits it for the rest
-                    start(waiting[0], None, waiting[1:])
+                start(fits.after(result))
         pool.shutdown()
     except BaseException:
         # End running cells; the next run resumes from what their stages have saved.

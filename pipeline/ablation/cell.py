@@ -22,7 +22,8 @@ from pipeline.annotations import sha256_of_annotations
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, SolaPipelineError
-from pipeline.stages.enhance import HISTORY_FILE, enhance_store
+from pipeline.stages.enhance import GAUGE_FILE, HISTORY_FILE, enhance_store
+from pipeline.stages.filter_store import filter_store
 from pipeline.stages.linear_probe import measures, probe
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
@@ -57,9 +58,15 @@ def work_cell(
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
     # Without annotations there is no head to train.
-    config = replace(cell.config, out=folder, baseline=False, annotations=annotations if cell.config.use_head else None)
+    config = replace(
+        cell.config, out=folder, baseline=False, filters=(), annotations=annotations if cell.config.use_head else None
+    )
+    if cell.config.filter is not None:
+        width = max(3, config.sola.receptive_snippets)
+        store, _ = filter_store(store, folder / "filtered", cell.config.filter, width=width)
     evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
-    result = probe([_seen_by_head(config, store)], annotations, cell.config.linear_probe)
+    probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
+    result = probe([_seen_by_head(config, store)], annotations, probed)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
     scores["majority"] = result.stores[0].scores.majority
     for evaluation in evaluations.values():
@@ -78,6 +85,7 @@ def work_cell(
     )
     if not keep_features:
         _remove_features(folder / "enhanced")
+        shutil.rmtree(folder / "filtered", ignore_errors=True)
     return scores
 
 
@@ -160,12 +168,19 @@ def _map_of(evaluation: Path) -> dict[str, float]:
 
 
 def _gain_of(fitted_in: Path) -> dict[str, float]:
-    """Return the gain of the fit in that folder (see `sola.diagnostics.gain`); empty if it has no training curve."""
+    """Return the gain of the fit in that folder (see `sola.diagnostics.gain`), and those of its features.
+
+    Empty if the folder has no training curve.
+    """
     if not (fitted_in / HISTORY_FILE).is_file():
         return {}
     curve = [StepRecord(**record) for record in read_json(fitted_in / HISTORY_FILE, what="history of a fit")]
     share = gain(curve)
-    return {} if share is None else {"gain": share}
+    scores = {} if share is None else {"gain": share}
+    if (fitted_in / GAUGE_FILE).is_file():
+        gauge = read_json(fitted_in / GAUGE_FILE, what="gauge of a fit")
+        scores |= {name: gauge[name] for name in ("gain_before", "gain_features") if gauge[name] is not None}
+    return scores
 
 
 def _remove_features(enhanced: Path) -> None:

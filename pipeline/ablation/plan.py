@@ -3,6 +3,7 @@
 annotations = "annotations.json"      # or --annotations
 store = "features/"                   # or --store; or videos = ["videos/"], or --videos
 seeds = [0, 1, 2]
+baselines = true                      # add cells without SoLa, and with each filter that needs no fit
 
 [grid]                                # every combination
 sola.kernel_sizes = [[1, 1, 1], [5, 1, 1]]
@@ -32,10 +33,11 @@ from pipeline.cluster.config import settings_of_results
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.storage.read_files import read_toml
+from sola.filters import FILTERS
 from sola.old_names import OnOld, current_names, stored_name
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
-_OWN = ("annotations", "store", "videos", "seeds", "grid", "variants")
+_OWN = ("annotations", "store", "videos", "seeds", "baselines", "grid", "variants")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str
         options = _flat(table)
         name = options.pop("name", f"variant {number + 1}")
         variants.append(({"variant": str(name)} if "variants" in values else {}, options))
+    variants = [*_baselines(file, values, variants), *variants]
     names = [shown["variant"] for shown, _ in variants if shown]
     if len(set(names)) < len(names):
         raise PipelineError(f"{file}: each variant must have a name of its own, got {', '.join(names)}")
@@ -137,6 +140,21 @@ def _combinations(file: Path, values: dict[str, Any]) -> Iterator[tuple[dict[str
     for (shown, options), chosen in itertools.product(variants, itertools.product(*choices)):
         from_grid = dict(zip(grid, chosen, strict=True))
         yield {**shown, **from_grid}, {**options, **from_grid}
+
+
+def _baselines(
+    file: Path, values: dict[str, Any], variants: list[tuple[dict[str, Any], dict[str, Any]]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield the variants that need no fit, if the file asks for them; none twice."""
+    asked = values.get("baselines", False)
+    if not isinstance(asked, bool):
+        raise PipelineError(f"{file}: baselines must be true or false, got {asked!r:.40}")
+    known = [options for _, options in variants]
+    if asked and {"use_sola": False} not in known:
+        yield {"variant": "without SoLa"}, {"use_sola": False}
+    for name in FILTERS if asked else ():
+        if {"filter": name} not in known:
+            yield {"variant": name}, {"filter": name}
 
 
 def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[str, Any]]:
@@ -159,6 +177,8 @@ def _cell(
     for name, value in options.items():
         _check_name(file, name, from_store=store is not None)
         _put(settings, name, value)
+    if settings.get("filter") is not None:
+        settings["use_sola"] = False
     if settings.get("use_sola", True) is False:
         # Without SoLa its options change nothing: cells that differ in them alone are one.
         shown = {name: value for name, value in shown.items() if not name.startswith("sola.")}
@@ -180,11 +200,11 @@ def _cell(
 
 
 def _check_name(file: Path, name: str, *, from_store: bool) -> None:
-    if name == "use_sola":
+    if name in ("use_sola", "filter"):
         return
     stage, _, option = name.partition(".")
     if stage not in _STAGES or not option:
-        raise PipelineError(f"{file}: {name!r} must be use_sola or an option of a stage, such as sola.steps")
+        raise PipelineError(f"{file}: {name!r} must be use_sola, filter or an option of a stage, such as sola.steps")
     _refuse_seeds(file, [name])
     if stage == "extract" and from_store:
         raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")

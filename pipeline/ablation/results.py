@@ -34,6 +34,8 @@ SHOWN = {
     "accuracy_within_8": "within 8",
     "accuracy_away": "away",
     "gain": "gain (0 to 1)",
+    "gain_before": "of the features before",
+    "gain_features": "of the features after",
     "map_activitynet": "mAP 0.5:0.95",
     "map_thumos": "mAP 0.3:0.7",
     "map_own": "mAP own",
@@ -92,7 +94,7 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
 
 
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of a table: mean and deviation in percent; the gain of the loss from 0 to 1."""
+    """Return header and rows of a table: mean and deviation in percent; gains of the loss from 0 to 1."""
     measured = dict.fromkeys(name for setting in settings for name in setting.scores)
     shown = {name: title for name, title in SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
@@ -150,7 +152,7 @@ def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
 def _text(name: str, values: list[float] | None) -> str:
     if not values:
         return "-"
-    if name == "gain":  # a share of the loss, not a percentage of counted things
+    if name.startswith("gain"):  # a share of the loss, not a percentage of counted things
         return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
     return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}"
 

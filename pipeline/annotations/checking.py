@@ -8,96 +8,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations, canonical_subset
+from pipeline.annotations.faults import Fault, Faults, Notes
+from pipeline.annotations.model import AMBIGUOUS, Annotations, VideoAnnotations
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment, check_tolerance
-from pipeline.errors import PipelineError
 
 _RELATIVE_TOLERANCE = 0.01  # containers and annotation tools have different clocks, which drift apart in long videos
-_EXAMPLES = 3
 _MOST, _LEAST = 1e12, 1e-6  # of seconds, frames and rates
 _MOST_FPS = 1e6
-
-
-class Notes:
-    """Observations, counted by kind, with a few examples of each."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, list[str]] = defaultdict(list)
-
-    def add(self, kind: str, example: str) -> None:
-        self._counts[kind] += 1
-        if len(self._examples[kind]) < _EXAMPLES:
-            self._examples[kind].append(example)
-
-    def total(self) -> int:
-        return self._counts.total()
-
-    def lines(self) -> tuple[str, ...]:
-        """Return one line for each kind: the count, the kind, examples."""
-        return tuple(
-            f"{count} {kind if count > 1 else _singular(kind)} ("
-            + "; ".join(self._examples[kind])
-            + ("; …)" if count > _EXAMPLES else ")")
-            for kind, count in self._counts.items()
-        )
-
-
-def _singular(kind: str) -> str:
-    """Return the kind in the singular: its first word, and the pronoun that refers to it."""
-    first, _, rest = kind.partition(" ")
-    return f"{first.removesuffix('s')} {rest.replace('their ', 'its ')}"
-
-
-class Fault(Exception):
-    """A value that cannot be fixed automatically; the message names it and the remedy."""
-
-
-class FaultyAnnotationsError(PipelineError):
-    """Annotations have faults. The message tells the first; `lines` has all of them."""
-
-    def __init__(self, source: str, lines: list[str]) -> None:
-        more = f" (and {len(lines) - 1} more faults in this file)" if len(lines) > 1 else ""
-        super().__init__(f"annotations {source}: {lines[0]}{more}")
-        self.lines = lines
-
-
-class Faults:
-    """Faults that cannot be fixed automatically: errors in the subsets in use, notes in the others.
-
-    Args:
-        subsets: the subsets in use; None for all.
-        notes: receives the faults of other subsets.
-
-    Attributes:
-        noted: number of these.
-    """
-
-    def __init__(self, subsets: Collection[str] | None, notes: Notes) -> None:
-        self._wanted = None if subsets is None else {canonical_subset(name) for name in subsets}
-        self._notes = notes
-        self._lines: list[str] = []
-        self.noted = 0
-
-    def add(self, line: str, *, subset: Any) -> None:
-        """Add a fault of a video of `subset`."""
-        wanted = self._wanted is None or (isinstance(subset, str) and canonical_subset(subset) in self._wanted)
-        if wanted or (self._wanted and not isinstance(subset, str)):
-            self._lines.append(line)
-        else:
-            self.noted += 1
-            what, _, _ = line.partition("; ")  # without the remedy
-            self._notes.add(f"faults {'in subsets that are not in use, ' if self._wanted else ''}left out", what)
-
-    def refuse(self, *, source: str) -> None:
-        """Raise one error for all faults: the first fault and the number of the others.
-
-        Raises:
-            FaultyAnnotationsError: there are faults.
-        """
-        if self._lines:
-            raise FaultyAnnotationsError(source, self._lines)
 
 
 def check(

@@ -10,14 +10,12 @@ from typing import Any
 from pipeline.annotations.content import Content
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import Detection
-from pipeline.annotations.tools.table_writer import COLUMNS, table
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import write_json, write_text
+from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import read_json
 
 VERSION = "1.0"
 DIALECT = "detections"
-DETECTION_SUFFIXES = (".json", ".csv")
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
 _MOST = 1e12  # for seconds and scores: larger values overflow in sums and products
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
@@ -74,11 +72,9 @@ def write_detections(
 ) -> None:
     """Write `path` atomically, each video's detections by descending score (equal scores keep the given order).
 
-    A `path` that ends in .csv gets a table with one detection a line; any other gets the submission as JSON.
-
     Args:
         detections: by video id; a video without any gets an empty list. Segments in seconds, rounded to a microsecond.
-        extra: how the detections were made, saved as `external_data`; not written to a table.
+        extra: how the detections were made, saved as `external_data`.
 
     Raises:
         PipelineError: a score is not in [0, 1], a segment is reversed or not finite.
@@ -87,15 +83,7 @@ def write_detections(
     for video, items in detections.items():
         ordered = sorted(items, key=lambda detection: -_checked(detection, video).score)
         results[video] = [_as_json(detection) for detection in ordered]
-    if path.suffix.lower() == ".csv":
-        write_text(path, _as_table(results))
-        return
     write_json(path, {"version": VERSION, "results": results, "external_data": dict(extra or {})})
-
-
-def _as_table(results: Mapping[str, list[dict[str, Any]]]) -> str:
-    rows = ((v, *item["segment"], item["label"], item["score"]) for v, items in results.items() for item in items)
-    return table(COLUMNS, rows)
 
 
 def _parse(item: Any, where: str) -> Detection:

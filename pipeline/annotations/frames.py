@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.annotations.checking import Fault, number
+from pipeline.annotations.checking import number
+from pipeline.annotations.faults import Fault
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 
 FpsOf = Callable[[str], float | None]

@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.annotations.checking import Fault, Faults, Notes, check, check_bounds, clip_segment
+from pipeline.annotations.checking import check, check_bounds, clip_segment
 from pipeline.annotations.detections import DIALECT
+from pipeline.annotations.faults import Fault, Faults, Notes
 from pipeline.annotations.formats import files_of, translate
 from pipeline.annotations.frames import FpsOf, in_seconds
 from pipeline.annotations.model import Annotations, VideoAnnotations

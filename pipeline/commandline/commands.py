@@ -25,15 +25,12 @@ if TYPE_CHECKING:
         ProbeConfig,
         ReportConfig,
         RunConfig,
-        TsmConfig,
     )
-    from pipeline.exports import ExportConfig, ImportConfig
     from pipeline.extraction.config import ExtractConfig
     from pipeline.heads.config import TrainConfig
-    from pipeline.pretraining.config import PretrainConfig, StitchConfig
     from pipeline.report.facts import ReportFacts
     from pipeline.storage.location import AnyPath
-    from sola.config import SolaConfig
+    from sola.config import FilterName, SolaConfig
 
 _PROBED = 32  # number of videos whose durations a dry run reads
 
@@ -61,6 +58,7 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
     from pipeline.store.feature_store import MODULE_FILE, FeatureStore
     from sola.diagnostics import at_end
     from sola.distributed import joined_team
+    from sola.gauge_text import gauge_lines
     from sola.reference_checkpoint import check_reference
 
     if reference is not None and module is None:
@@ -77,8 +75,21 @@ def run_sola(store: AnyPath, out: AnyPath, settings: SolaConfig, module: Path | 
         losses = [record["loss"] for record in summary.history]
         gate = summary.history[-1]["gate"]
         say(f"loss {losses[0]:.4f} -> {at_end(losses):.4f}, gate tanh(alpha) {gate:.4f}")
+    if summary.gauge is not None:
+        for line in [*gauge_lines(summary.gauge), summary.verdict()]:
+            say(line)
     if reference is not None:
         say(f"written: {reference}; in the authors' YAML: {export_reference(out / MODULE_FILE, reference)}")
+    return 0
+
+
+def run_enhance(store: AnyPath, out: AnyPath, name: FilterName) -> int:
+    from pipeline.stages.filter_store import filter_store
+    from pipeline.store.feature_store import FeatureStore
+
+    with progress("enhance", total=1) as report:
+        filtered, line = filter_store(FeatureStore.open(store), out, name, report=report, on_note=note)
+    say(f"{filtered.path}: {line}")
     return 0
 
 
@@ -107,14 +118,17 @@ def run_localize(
 ) -> int:
     from pipeline.commandline.found_table import found_table
     from pipeline.detection.video_scores import read_video_scores
-    from pipeline.showing.files import FORM_SUFFIXES
+    from pipeline.showing.files import FORM_SUFFIXES, check_suffix
     from pipeline.stages.localize import localize
     from pipeline.stages.localize_record import Localized
     from pipeline.stages.text_queries import NOTE, model_for
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
+    check_suffix(out)
     if report_folder is not None:
-        require_report(report_folder, out)
+        from pipeline.report.page import require_report_folder
+
+        require_report_folder(report_folder)
     loaded = model_for(inputs, model, query or [], settings, background=background)
     if query:
         note(NOTE)
@@ -129,7 +143,7 @@ def run_localize(
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""
     if not earlier.write(summary.detections):
         before += " (remove the file to do them again)"
-    if table := found_table(summary.detections, loaded.best_score.score if loaded.best_score is not None else None):
+    if table := found_table(summary.detections, earlier.proposed_score):
         show(table)
     found = counted(sum(map(len, summary.detections.values())), "detection")
     say(f"{out}: {found} in {counted(len(summary.detections), 'video')}, {len(summary.failed)} failed{before}")
@@ -138,17 +152,16 @@ def run_localize(
         from pipeline.report.detection_facts import Given, read_given
 
         trained = (loaded.training or {}).get("training_ids", ())
-        given = Given([out], inputs, training_ids=trained, failed=summary.failed)
+        given = Given(
+            (),
+            inputs,
+            training_ids=trained,
+            failed=summary.failed,
+            located=(out, summary.detections),
+            shown_score=loaded.best_score.score if loaded.best_score is not None else None,
+        )
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(summary.failed)
-
-
-def require_report(folder: Path, detections: Path) -> None:
-    """Refuse, before any work is done, a report that could not be written."""
-    from pipeline.report.page import require_report_folder
-
-    require_suffix(detections, ".json")
-    require_report_folder(folder)
 
 
 def run_evaluate(
@@ -187,51 +200,6 @@ def run_run(settings: RunConfig) -> int:
     return SOME_FAILED if result.failed else 0
 
 
-def run_verify(
-    path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
-) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.store.feature_store import FeatureStore
-    from pipeline.store.rates import fps_in
-    from pipeline.store.tools.verify import repair as remove_files
-    from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
-
-    store = FeatureStore.open(path)
-    with progress("verify", total=1) as report:
-        problems = verify_store(store, deep=deep, report=report)
-    if videos:
-        problems += verify_against_videos(store, videos)
-    if annotations:
-        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
-        for line in truth.problems:
-            note(line)
-        problems += verify_against_annotations(store, truth)
-    for problem in problems:
-        say(f"{problem.kind}: {problem.id}: {problem.detail}")
-    how = "read and compared" if deep else "compared by size and shape"
-    say(f"{path}: {counted(len(store.ids()), 'sequence')} {how}, {counted(len(problems), 'problem')}")
-    if repair:
-        removed = remove_files(problems)
-        say(f"{counted(removed, 'file')} removed; run the stage again to make them anew")
-    return SOME_FAILED if problems else 0
-
-
-def run_tsm(paths: list[AnyPath], video: str, out: Path, annotations: Path | None, settings: TsmConfig) -> int:
-    from pipeline.plots.figures import picture_files, save_figure
-    from pipeline.plots.tsm import tsm_view
-    from pipeline.plots.tsm_figure import draw_tsm
-    from pipeline.store.feature_store import FeatureStore
-
-    files = picture_files(out)
-    view = tsm_view([FeatureStore.open(path) for path in paths], video, settings, annotations_file=annotations)
-    for line in view.notes:
-        note(line)
-    save_figure(draw_tsm(view), files)
-    for file in files:
-        say(f"written: {file}")
-    return 0
-
-
 def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, settings: ProbeConfig) -> int:
     from pipeline.stages.linear_probe import probe, probe_rows
     from pipeline.storage.atomic_files import write_json
@@ -248,7 +216,7 @@ def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, 
         note(line)
     learned, tested = result.videos
     title = f"Foreground against background in %, learned on {counted(learned, 'video')}, tested on {tested}"
-    show(table_text(title, ["", *map(str, paths)], probe_rows(result)))
+    show(table_text(title, ["", *(store.title for store in result.stores)], probe_rows(result)))
     if out is not None:
         say(f"written: {out}")
     return 0
@@ -269,30 +237,6 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     return say_failures({result.cell.name: result.failure for result in results if result.failure})
 
 
-def run_pretrain(
-    clips: Path, out: Path, settings: PretrainConfig, *, annotations: Path | None, keep_frames: bool
-) -> int:
-    from pipeline.stages.pretrain import pretrain, remove_frames
-
-    with progress("pretrain", total=1) as report:
-        summary = pretrain(clips, out, settings, annotations=annotations, report=report)
-    if not keep_frames:
-        remove_frames(out)
-    say(f"{out}: {summary.text()}")
-    return say_failures(summary.failed)
-
-
-def run_stitch(clips: Path | None, out: Path, settings: StitchConfig, *, synthetic: bool) -> int:
-    from pipeline.stages.stitch import stitch
-
-    if synthetic == (clips is not None):
-        raise PipelineError("give a folder of CLIPS, or --synthetic for none, and not both")
-    with progress("stitch", total=1) as report:
-        summary = stitch(clips, out, settings, report=report)
-    say(f"{out}: {counted(summary.made, 'video')} made now; what they show: {summary.annotations}")
-    return say_failures(summary.failed)
-
-
 def run_report(
     source: Path,
     out: Path | None,
@@ -301,7 +245,7 @@ def run_report(
     compare: list[Path] | None,
     settings: ReportConfig,
 ) -> int:
-    from pipeline.report.detection_facts import Given, read_given
+    from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
     from pipeline.report.run_facts import read_run
 
@@ -317,7 +261,7 @@ def run_report(
     if is_run:
         facts = read_run(source, linear_evaluation=settings.linear_evaluation)
     else:
-        facts = read_given(Given([source, *(compare or [])], videos or (), annotations))
+        facts = read_given(given_of(source, videos or (), annotations, compare or ()))
     say_report(facts, out, settings)
     return 0
 
@@ -330,19 +274,14 @@ def say_report(facts: ReportFacts, out: Path, settings: ReportConfig) -> None:
     say(f"open {page}")
 
 
-def run_encoders() -> int:
-    from pipeline.commandline.encoder_list import run_encoders
-
-    return run_encoders()
-
-
 def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] | None, settings: ConvertConfig) -> int:
     from pipeline.annotations import summary as annotation_summary
-    from pipeline.annotations.checking import FaultyAnnotationsError
+    from pipeline.annotations.faults import FaultyAnnotationsError
     from pipeline.stages.convert_annotations import convert
 
     try:
-        done = convert(files, out, settings, videos=videos)
+        with progress("annotations", total=1, shown=bool(videos)) as report:
+            done = convert(files, out, settings, videos=videos, report=report)
     except FaultyAnnotationsError as error:
         return say_faults(error.lines, "nothing is written: correct them, or leave them out with --skip-faults")
     for line in done.notes:
@@ -350,7 +289,7 @@ def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] |
     if done.annotations is not None:
         found = annotation_summary(done.annotations)
         if not found.videos:
-            raise PipelineError(f"annotations {', '.join(map(str, files))}: no videos in it")
+            raise PipelineError(f"annotations {', '.join(map(str, files))}: it has no videos")
         for line in found.lines():
             say(line)
     if done.written:
@@ -360,37 +299,3 @@ def run_annotations(files: list[Path], out: Path | None, videos: list[AnyPath] |
         say_faults(done.faults, "left out")
         return SOME_FAILED
     return 0
-
-
-def run_export(store: AnyPath, annotations: Path, out: Path, settings: ExportConfig) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.exports import export
-    from pipeline.store.feature_store import FeatureStore
-    from pipeline.store.rates import fps_in
-
-    opened = FeatureStore.open(store)
-    truth = read_annotations(
-        annotations,
-        tolerance_seconds=settings.tolerance_seconds,
-        subsets=(settings.train, settings.val),
-        fps_of=fps_in(opened),
-    )
-    for line in export(opened, truth, out, settings).lines():
-        say(line)
-    return 0
-
-
-def run_import(features: Path, out: Path, annotations: Path | None, settings: ImportConfig | None) -> int:
-    from pipeline.annotations import read_annotations
-    from pipeline.exports import import_export, import_features
-
-    if settings is None:
-        store, report = import_export(features, out)
-    else:
-        truth = read_annotations(annotations, subsets=()) if annotations else None  # for the durations
-        store, report = import_features(features, out, settings, annotations=truth)
-        report.notes += truth.problems if truth else ()
-    for line in report.notes:
-        note(line)
-    say(f"{store.path}: {counted(len(report.done), 'sequence')}, {len(report.failed)} failed")
-    return say_failures(report.failed)

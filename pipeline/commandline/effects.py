@@ -14,6 +14,7 @@ from cyclopts import Argument, ArgumentCollection
 from pipeline.commandline.spelling import PRESET
 from pipeline.commandline.terminal import note
 from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
 from pipeline.storage.location import location
 from sola.config import SolaConfig
 
@@ -70,8 +71,12 @@ _TRAIN = (
     Rule("post.nms_tiou", "post.nms", ("linear", "hard")),
     Rule("similarity_weight", "sola", _WITH_LOSS),
     Rule("module.", "sola", (*_WITH_MODULE, "auxiliary")),
-    Rule("module.readers", "sola", NEVER, "in the training of a head"),
-    Rule("module.hidden module.kernel_sizes module.dilations module.gate_learning_rate", "sola", _WITH_MODULE),
+    Rule("module.readers module.adapt", "sola", NEVER, "in the training of a head"),
+    Rule(
+        "module.hidden module.kernel_sizes module.dilations module.gate_learning_rate module.padding",
+        "sola",
+        _WITH_MODULE,
+    ),
     Rule(
         "module.window_snippets module.first_position module.position_stride module.tsm_size module.target_sharpness "
         "module.input_weight module.input_contrast module.normalize module.predictor "
@@ -82,6 +87,7 @@ _TRAIN = (
 )
 # The options that find, decode and encode videos; a store needs none of them.
 _OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+_EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
@@ -92,8 +98,9 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "train": {"": _TRAIN, "module.": _SIMILARITY},
     "run": {
         "": (
-            Rule("preset baseline train. localize. evaluate.", "annotations", GIVEN),
-            Rule("sola_preset baseline sola.", "use_sola", (True,)),
+            Rule("preset baseline filters published train. localize. evaluate.", "annotations", GIVEN),
+            Rule("sola_preset baseline filters published sola.", "use_sola", (True,)),
+            Rule("filters published", "baseline", (True,)),
             Rule(" ".join(f"localize.{name}" for name in _OF_VIDEOS.split()), "out", NEVER, _ON_FEATURES),
         ),
         "extract.": _EXTRACT,
@@ -122,6 +129,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         )
     },
     "export": {"": (Rule("prefix", "to", ("opentad", "actionformer")),)},
+    "segment": {"": _EXTRACT},
+    "localize": {"": (Rule("model query background video_scores nms sigma nms_tiou", "like", NOT_GIVEN),)},
     "import": {"": (Rule("annotations", "fps", GIVEN), Rule("key", "format", ("auto", "npz", "h5")))},
 }
 
@@ -139,7 +148,9 @@ def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection
     known = {name: argument for argument in arguments for name in argument.names}
     rules = dict(RULES.get(" ".join(commands), {}))
     if tuple(commands) == ("localize",) and _is_store(arguments[0]):
-        rules = {"": (Rule(_OF_VIDEOS, "out", NEVER, _ON_FEATURES),)}
+        rules = {"": (*rules[""], Rule(_OF_VIDEOS, "out", NEVER, _ON_FEATURES))}
+    if tuple(commands) == ("segment",) and _is_store(arguments[0]):
+        rules = {"": (Rule(_EXTRACTING, "out", NEVER, "on features that are there"),)}
     for group, below in rules.items():
         for rule in below:
             deciders = [known[_option(group + name)] for name in rule.deciders.split()]

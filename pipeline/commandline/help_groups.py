@@ -23,6 +23,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.segmentation.config import SegmentConfig
 from pipeline.showing.config import ShowConfig
 from sola.config import SolaConfig
 
@@ -38,12 +39,13 @@ COMMON_OPTIONS: dict[type, str] = {
     HeadConfig: "kind",
     LocalizeConfig: "min_score max_detections device batch_size weights",
     EvaluateConfig: "subset protocol tious diagnose",
-    RunConfig: "videos out annotations use_sola baseline",
+    RunConfig: "videos out annotations use_sola baseline filters published",
+    SegmentConfig: "kinds boundary_price max_pictures",
     ShowConfig: "min_score labels max_per_video max_per_label cut",
     ReportConfig: "playable_copies thumbnails tsm_videos max_detections linear_evaluation",
     PlanConfig: "machines hours sample",
     TsmConfig: "max_bins normalize",
-    ProbeConfig: "train_subset test_subset normalize weighting seeds",
+    ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
     PretrainConfig: "network weights size epochs batch_size learning_rate train_subset validation_subset device seed",
     StitchConfig: "actions background_classes background videos seconds seed",
@@ -59,12 +61,14 @@ _LONG = {"run"}
 EXAMPLES = {
     "extract": "extract videos/ --out features/",
     "sola": "sola features/ --out enhanced/ --steps 2000",
+    "enhance": "enhance features/ --filter bilateral --out bilateral/",
     "train": "train enhanced/ --annotations annotations.json --out model/",
     "localize": "localize videos/ --model model/ --out detections.json",
     "evaluate": "evaluate detections.json --annotations annotations.json",
     "show": "show detections.json --as clips --videos videos/",
     "run": "run --videos videos/ --annotations annotations.json --out results/",
     "report": "report results/",
+    "segment": "segment videos/ --out segments/",
     "plan": "plan videos/ --machines 1 8 64",
     "status": "status features/ --watch",
     "verify": "verify features/ --deep",

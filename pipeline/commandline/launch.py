@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from pipeline.commandline import completion, fleet, show, steps, stores, tools
+from pipeline.commandline import completion, fleet, show, steps, stores, tools, without_labels
 from pipeline.commandline.app import DISTRIBUTION, app
 from pipeline.commandline.help_groups import GroupedApp, add_examples
 from pipeline.commandline.next_steps import tell_next_step
@@ -24,7 +24,8 @@ from pipeline.commandline.option_sources import OptionSources
 from pipeline.errors import SOME_FAILED
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
-COMMANDS = (steps, show, tools, stores, fleet, completion)  # nothing heavy is imported before a command runs
+# Nothing heavy is imported before a command runs.
+COMMANDS = (steps, show, tools, stores, fleet, without_labels, completion)
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)

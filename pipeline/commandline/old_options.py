@@ -10,7 +10,7 @@ from cyclopts import App, ArgumentCollection
 
 from pipeline.commandline.terminal import note
 from pipeline.errors import PipelineError
-from sola.old_names import Renamed, current_names, renamed_option
+from sola.old_names import Renamed, current_names, renamed_option, retired_options
 
 OLD_COMMANDS = {"probe": "linear-probe"}
 
@@ -38,6 +38,7 @@ def with_current_names(app: App, words: Sequence[str]) -> list[str]:
             current.append(values.get(word, word))
             values = {}
             continue
+        _refuse_retired(classes, _as_table(option[2:].replace("-", "_").split(".")), option)
         found = _renamed(classes, option[2:].replace("-", "_"))
         values = found[1].values if found else {}
         if found:
@@ -70,12 +71,27 @@ def table_with_current_names(table: dict[str, Any], arguments: ArgumentCollectio
             current = current_names(settings, current, lambda old, new: _tell(old, new, where=f"{file}: "))
         except ValueError as error:
             raise PipelineError(f"{file}: {error}") from None
+    _refuse_retired(_classes_of(arguments), current, file)
     return current
 
 
 def tell_old_name(file: str, old: str, new: str) -> None:
     """Print that a file has the old name of an option."""
     _tell(old, new, where=f"{file}: ")
+
+
+def _refuse_retired(classes: Sequence[type], table: Mapping[str, Any], where: str) -> None:
+    """Raise PipelineError for an option that is none any more."""
+    for name in (name for settings in classes for name in retired_options(settings, table)):
+        raise PipelineError(
+            f"{where}: {name} is no option any more, since its other values did not help; leave it out "
+            "(scripts/experiments/sola_variants.py has them)"
+        )
+
+
+def _as_table(name: Sequence[str]) -> dict[str, Any]:
+    """Return an option, given by the parts of its dotted name, as a table of a file of settings would hold it."""
+    return {name[0]: _as_table(name[1:]) if len(name) > 1 else None}
 
 
 def _renamed(classes: Sequence[type], name: str) -> tuple[str, Renamed] | None:

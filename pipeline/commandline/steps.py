@@ -11,7 +11,7 @@ from pipeline.config import EvaluateConfig, LocalizeConfig, ReportConfig, RunCon
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.presets import FeaturePreset
 from pipeline.heads.config import TrainConfig
-from sola.config import SolaConfig, SolaPreset
+from sola.config import FilterName, SolaConfig, SolaPreset
 
 
 @app.command(name="extract", sort_key=1)
@@ -61,8 +61,8 @@ def fit_sola(
     Args:
         store: A feature store that `extract` wrote.
         out: The enhanced store, a folder. The module is in it as sola.safetensors.
-        preset: Start from published settings (hacs: the authors' for HACS, which are also the defaults). Other options
-            override it.
+        preset: Start from published settings (hacs: the authors' for HACS, which are the defaults too but for --padding
+            zeros and --no-adapt). Other options override it.
         module: Apply this module instead of fitting one: a sola.safetensors, or a checkpoint of the method's authors
             (.pt, .pth); give its dilations by --dilations.
         export_reference: Also write the module as a checkpoint for the code of the method's authors.
@@ -70,6 +70,24 @@ def fit_sola(
     from pipeline.commandline.commands import run_sola
 
     return run_sola(store, out, settings, module, export_reference)
+
+
+@app.command(name="enhance", sort_key=2)
+def enhance(store: Location, /, *, filter: FilterName, out: Location) -> int:
+    """Write a store after a filter over time that needs no fit: the baselines that SoLa must beat.
+
+    Heads, `linear-probe` and `localize` take it as they take the store that `sola` writes.
+
+    Args:
+        store: A feature store that `extract` wrote.
+        filter: mean3 and mean5 are means of 3 and 5 snippets. bilateral averages like snippets within 8, so that it
+            smooths inside segments and not across their boundaries. linear predicts each snippet from the two before
+            and the two after it, with the weights that have the least squared error on this store.
+        out: The filtered store, a folder.
+    """
+    from pipeline.commandline.commands import run_enhance
+
+    return run_enhance(store, out, filter)
 
 
 @app.command(name="train", sort_key=3)
@@ -103,6 +121,7 @@ def localize(
     /,
     *,
     model: Path | None = None,
+    like: list[str] | None = None,
     out: Path,
     query: list[str] | None = None,
     background: str | None = None,
@@ -110,17 +129,20 @@ def localize(
     report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
 ) -> int:
-    """Locate actions in raw videos (without writing features) or in a feature store.
+    """Locate actions in raw videos (without writing features) or in a feature store: by a model or by example.
 
     Args:
         videos_or_store: Videos as for `extract`, or one feature store, plain or enhanced.
         model: The folder that `train` wrote.
+        like: In place of a model: find what resembles a marked stretch, VIDEO@START-END or LABEL=VIDEO@START-END
+            (run.mp4@12.5-14.0; seconds or mm:ss.s), one or more. Features of videos are kept beside OUT; for other
+            settings than those here, `extract` first and give the store.
         query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
             or SigLIP, or a store of its features. A baseline without any training.
         background: With --query: what the rest of a video shows, in words.
         out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
-            end (seconds), label and score; or subtitles, .srt or .vtt, of the detections worth showing (several videos
-            get a folder of this name, with a file each).
+            end (seconds), label and score; or, of the detections worth showing, subtitles (.srt, .vtt) or a file of
+            ELAN (.eaf), where several videos get a folder of this name, with a file each.
         video_scores: Class scores of whole videos. Detections are then proposals for each video's two best classes, for
             heads trained with --class-agnostic. JSON {id: {label: score}}, or {"results": {id: [scores]}, "class":
             [labels]}; or NAME.npy [videos, classes] with NAME.videos.txt and NAME.labels.txt beside it, one name per
@@ -128,7 +150,10 @@ def localize(
         report: Also write a report into this folder: the videos with their detections, as `report` does.
     """
     from pipeline.commandline.commands import run_localize
+    from pipeline.commandline.without_labels import run_like
 
+    if like:
+        return run_like(videos_or_store, like, out, settings, report_folder=report)
     return run_localize(
         videos_or_store, model, out, video_scores, settings, report_folder=report, query=query, background=background
     )
@@ -199,7 +224,8 @@ def report(
     It plays each video from where it is, with a timeline of annotations and detections below.
 
     Args:
-        run_or_detections: The folder of results of `run`, or a JSON file of detections.
+        run_or_detections: The folder of results of `run`, or a JSON file of detections. A file of annotations is shown
+            alone.
         videos: For detections: their videos, as for `extract`, or a feature store made from them.
         annotations: For detections: ground truth. With it the report says how good they are, and marks the videos of
             subset training.

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pipeline.commandline.terminal import say, say_columns, say_json
+from pathlib import Path
+
+from pipeline.annotations import read_annotations
+from pipeline.commandline.terminal import note, say, say_columns, say_json
+from pipeline.errors import SOME_FAILED
 from pipeline.progress import progress
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.rates import fps_in
 from pipeline.store.tools.contents import sequence_lines, totals
 from pipeline.store.tools.merge import merge
 from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack
+from pipeline.store.tools.verify import repair as remove_files
+from pipeline.store.tools.verify import verify_against_annotations, verify_against_videos, verify_store
 from pipeline.text.plain import counted
 
 
@@ -52,3 +59,26 @@ def run_stats(store: AnyPath, *, as_json: bool) -> int:
     for line in found.lines():
         say(line)
     return 0
+
+
+def run_verify(
+    path: AnyPath, *, deep: bool, videos: list[AnyPath] | None, annotations: Path | None, repair: bool
+) -> int:
+    store = FeatureStore.open(path)
+    with progress("verify", total=1) as report:
+        problems = verify_store(store, deep=deep, report=report)
+    if videos:
+        problems += verify_against_videos(store, videos)
+    if annotations:
+        truth = read_annotations(annotations, subsets=(), fps_of=fps_in(store))  # their segments are not compared
+        for line in truth.problems:
+            note(line)
+        problems += verify_against_annotations(store, truth)
+    for problem in problems:
+        say(f"{problem.kind}: {problem.id}: {problem.detail}")
+    how = "read and compared" if deep else "compared by size and shape"
+    say(f"{path}: {counted(len(store.ids()), 'sequence')} {how}, {counted(len(problems), 'problem')}")
+    if repair:
+        removed = remove_files(problems)
+        say(f"{counted(removed, 'file')} removed; run the stage again to make them anew")
+    return SOME_FAILED if problems else 0

@@ -31,7 +31,7 @@ def verify(
         annotations: Also compare with these annotations.
         repair: Remove bad files, so that the stage makes them again.
     """
-    from pipeline.commandline.commands import run_verify
+    from pipeline.commandline.store_commands import run_verify
 
     return run_verify(store, deep=deep, videos=videos, annotations=annotations, repair=repair)
 
@@ -56,7 +56,7 @@ def draw_tsm(
         out: The picture: .png, .svg or .pdf; without a suffix, both PNG and SVG.
         annotations: Ground truth, to draw the video's segments along both axes.
     """
-    from pipeline.commandline.commands import run_tsm
+    from pipeline.commandline.tsm_command import run_tsm
 
     return run_tsm([store] if store2 is None else [store, store2], video, out, annotations, settings)
 
@@ -125,7 +125,7 @@ def pretrain(
             another to test on.
         keep_frames: Keep the small frames beside the weights for the next training.
     """
-    from pipeline.commandline.commands import run_pretrain
+    from pipeline.commandline.clip_commands import run_pretrain
 
     return run_pretrain(clips, out, settings, annotations=annotations, keep_frames=keep_frames)
 
@@ -150,7 +150,7 @@ def stitch(
         synthetic: Use no clips: draw shapes that move over textures. Only the options videos, seconds, fps, height,
             width, visibility and seed have an effect then.
     """
-    from pipeline.commandline.commands import run_stitch
+    from pipeline.commandline.clip_commands import run_stitch
 
     return run_stitch(clips, out, settings, synthetic=synthetic)
 
@@ -158,7 +158,7 @@ def stitch(
 @app.command(name="encoders", sort_key=11)
 def list_encoders() -> int:
     """List the encoders: dimensions, frames, windows, and where to put their weights."""
-    from pipeline.commandline.commands import run_encoders
+    from pipeline.commandline.encoder_list import run_encoders
 
     return run_encoders()
 
@@ -197,7 +197,7 @@ def export(store: Location, /, *, annotations: Path, out: Path, settings: Annota
         annotations: Ground truth.
         out: A new folder for features, annotations, side files, and a piece of configuration with the right numbers.
     """
-    from pipeline.commandline.commands import run_export
+    from pipeline.commandline.exchange_commands import run_export
 
     return run_export(store, annotations, out, settings)
 
@@ -220,6 +220,6 @@ def import_features(
         out: The feature store.
         annotations: Ground truth with the videos' durations, to check the rows against.
     """
-    from pipeline.commandline.commands import run_import
+    from pipeline.commandline.exchange_commands import run_import
 
     return run_import(features, out, annotations, settings)

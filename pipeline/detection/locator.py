@@ -24,7 +24,7 @@ from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
-from sola.enhance import enhance
+from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
 
 
@@ -118,7 +118,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
 
 def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[str, Any]:
     """The settings that name the streams of the model's features, and the weights of each."""
-    if "streams" not in features.encoder:
+    if "flow" not in features.encoder:  # imported streams have no encoders
         weights = config.weights or _recorded_weights(encoder, features.weights)
         return {"weights": weights, "seed": features.weights["seed"] or 0}
     values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
@@ -206,7 +206,7 @@ class _Events:
 def _detect(
     chunks: Iterable[np.ndarray],
     model: LocalizationModel,
-    module: SolaModule | None,
+    module: SolaModule | Filter | None,
     plan: SnippetPlan | Callable[[], SnippetPlan],
     duration_seconds: Seconds,
     config: LocalizeConfig,
@@ -217,7 +217,7 @@ def _detect(
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return detect(
         model.head,
-        chunks if module is None else enhance(module, chunks),
+        chunks if module is None else enhanced_by(module, chunks),
         stride_seconds=lambda: float(known().stride_seconds),
         window_seconds=lambda: float(known().window_seconds),
         duration_seconds=duration_seconds,

@@ -31,6 +31,7 @@ from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from pipeline.store.spec import StoreSpec
 from sola.config import SolaConfig, config_to_dict
 from sola.files import load_module, save_module
+from sola.filters import Filter, filter_of
 from sola.module import SolaModule
 from sola.old_names import current_names, stored_settings
 
@@ -47,7 +48,7 @@ class LocalizationModel:
         features: spec of the head's features; `features.sola` is None for plain ones.
         head: in evaluation mode, on the CPU.
         post: settings from the head's output to detections, as used to choose the head.
-        sola: the module that `features.sola` names, or None.
+        sola: the module or the filter that `features.sola` names, or None.
         best_score: the score from which detections should be shown, from the validation videos; None if there were
             none.
         training: how the head was trained; for people.
@@ -58,7 +59,7 @@ class LocalizationModel:
     features: StoreSpec
     head: Head
     post: PostConfig
-    sola: SolaModule | None
+    sola: SolaModule | Filter | None
     best_score: BestScore | None
     training: Mapping[str, Any]
     identity: str
@@ -99,7 +100,7 @@ def save_model(
     features = store.spec
     if module is not None:
         features = replace(features, sola=_save_module(path / MODULE_FILE, module, store))
-    elif features.sola is not None:
+    elif features.sola is not None and filter_of(features.sola) is None:
         _copy_module(store, path / MODULE_FILE)
     write_json(
         path / "model.json",
@@ -212,9 +213,11 @@ def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
         raise PipelineError(f"{path} is not a readable safetensors file: {error}") from None
 
 
-def _read_module(path: Path, features: StoreSpec) -> SolaModule | None:
+def _read_module(path: Path, features: StoreSpec) -> SolaModule | Filter | None:
     if features.sola is None:
         return None
+    if (by := filter_of(features.sola)) is not None:
+        return by
     if not path.is_file() or sha256_of_file(path) != features.sola.get("module_sha256"):
         raise PipelineError(f"{path} is absent or is not the SoLa module that model.json names; train again")
     module, _, _ = load_module(path)

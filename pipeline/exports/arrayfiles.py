@@ -1,4 +1,4 @@
-"""Read published feature files: npy, npz, HDF5 and, only on request, pickled arrays."""
+"""Read published feature files: npy, npz, HDF5, csv, pt, mat and, only on request, pickled arrays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.exports import hdf5
-from pipeline.exports.claims import BadArray, check_features, check_memory, refusing
+from pipeline.exports.claims import BadArray, check_features, check_memory, choose_name, refusing
 from pipeline.exports.config import ImportConfig
 from pipeline.exports.pickled import array_of_pickle
+from pipeline.exports.text_and_tensor_files import read_csv, read_mat, read_tensor
 from pipeline.text.plain import plain
 
 _SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "h5", ".hdf5": "h5", ".pkl": "pkl", ".pickle": "pkl"}
+# Taken only if no others are there: beside features, such files are often lists or models.
+_BY_THEMSELVES = {".csv": "csv", ".pt": "pt", ".mat": "mat"}
+_MOST_AXES = 4  # [T, C, 1, 1], as some poolings leave it
 _LONGEST_HEADER = 9000  # bytes; NumPy refuses 10,000, with advice that does not apply here
 
 
@@ -30,7 +34,7 @@ class ArrayFile:
         name: of the sequence: the name of the file, or the key in it.
         file: the path of the file.
         where: the file, and the key in it, for messages.
-        read: returns the array [T, C], or [C, T], of floating-point numbers; raises BadArray.
+        read: returns the array of floating-point numbers, as `as_rows` takes it; raises BadArray.
     """
 
     name: str
@@ -49,6 +53,8 @@ def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
         raise PipelineError(f"features: no file or folder {source}")
     files = sorted(p for p in source.rglob("*") if not p.is_dir()) if source.is_dir() else [source]
     kinds = {file: _SUFFIXES[file.suffix.lower()] for file in files if file.suffix.lower() in _SUFFIXES}
+    if not kinds or config.format in _BY_THEMSELVES.values():
+        kinds = {f: _BY_THEMSELVES[f.suffix.lower()] for f in files if f.suffix.lower() in _BY_THEMSELVES}
     wanted = {file: kind for file, kind in kinds.items() if config.format in ("auto", kind)}
     if config.format == "auto" and "pkl" in wanted.values():
         first = next(file for file, kind in wanted.items() if kind == "pkl")
@@ -56,7 +62,9 @@ def find_arrays(source: Path, config: ImportConfig) -> list[ArrayFile]:
     if len(found := sorted(set(wanted.values()))) > 1:
         raise PipelineError(f"{source} has files of several kinds ({', '.join(found)}); choose one with format")
     if not wanted:
-        raise PipelineError(f"{source} has no feature files; expected npy, npz, h5 (or pkl with format pkl)")
+        raise PipelineError(
+            f"{source} has no feature files; expected npy, npz, h5, csv, pt, mat (or pkl with format pkl)"
+        )
     return [item for file, kind in wanted.items() for item in _arrays_in(file, kind, source, config)]
 
 
@@ -70,9 +78,12 @@ def _arrays_in(file: Path, kind: str, source: Path, config: ImportConfig) -> Ite
         yield from _arrays_in_hdf5(file, relative, config)
         return
     read: dict[str, Callable[[], np.ndarray]] = {
-        "npy": partial(read_npy, file),
+        "npy": partial(read_npy, file, most_axes=_MOST_AXES),
         "npz": partial(_read_npz, file, config.key),
         "pkl": partial(_read_pickle, file),
+        "csv": partial(read_csv, file),
+        "pt": partial(read_tensor, file, config.key, most_axes=_MOST_AXES),
+        "mat": partial(read_mat, file, config.key, most_axes=_MOST_AXES),
     }
     yield ArrayFile(relative.with_suffix("").as_posix(), file, plain(file.name), read[kind])
 
@@ -97,8 +108,8 @@ def _failing(error: BadArray) -> Callable[[], np.ndarray]:
     return read
 
 
-def read_npy(file: Path, *, least_rows: int = 1) -> np.ndarray:
-    """Return the array [T, C] of an npy file, mapped into memory.
+def read_npy(file: Path, *, least_rows: int = 1, most_axes: int = 2) -> np.ndarray:
+    """Return the array [T, C] of an npy file, mapped into memory; with `most_axes` > 2 it may have more axes.
 
     Raises:
         BadArray: it is damaged, shorter than its header says, or holds no features.
@@ -106,7 +117,8 @@ def read_npy(file: Path, *, least_rows: int = 1) -> np.ndarray:
     with refusing("npy"):
         with file.open("rb") as content:
             shape, dtype, begin = _npy_header(content.read(_LONGEST_HEADER))
-        missing = begin + check_features(shape, dtype, least_rows=least_rows) - file.stat().st_size
+        wanted = check_features(shape, dtype, least_rows=least_rows, most_axes=most_axes)
+        missing = begin + wanted - file.stat().st_size
         if missing > 0:
             raise BadArray(f"claims an array of {list(shape)}, and is too short for it")
         array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -127,13 +139,13 @@ def _npy_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
 def _read_npz(file: Path, key: str | None) -> np.ndarray:
     with refusing("npz"), zipfile.ZipFile(file) as content:
         members = content.infolist()
-        name = _choose([member.filename.removesuffix(".npy") for member in members], key)
+        name = choose_name([member.filename.removesuffix(".npy") for member in members], key)
         (member, *others) = [m for m in members if m.filename.removesuffix(".npy") == name]
         if others:
             raise BadArray(f"has {1 + len(others)} arrays {name!r}")
         with content.open(member) as start:
             shape, dtype, begin = _npy_header(start.read(_LONGEST_HEADER))
-        wanted = check_features(shape, dtype)
+        wanted = check_features(shape, dtype, most_axes=_MOST_AXES)
         check_memory(wanted, stored=min(member.compress_size, file.stat().st_size))
         if begin + wanted > member.file_size:
             raise BadArray(f"claims an array of {list(shape)}, and is too short for it")
@@ -146,25 +158,11 @@ def _read_hdf5(file: Path, name: str, key: str | None) -> np.ndarray:
     with hdf5.opened(file) as content:
         item = hdf5.find(content, name)
         if isinstance(item, hdf5.open_hdf5().Group):
-            item = hdf5.find(item, _choose(list(item), key))
-        return hdf5.read(item)
-
-
-def _choose(names: list[str], key: str | None) -> str:
-    """Return the name of the array to read: `key`, else the only one, else feats.
-
-    Raises:
-        BadArray: there is no array of that name.
-    """
-    if key is None and len(set(names)) == 1:
-        return names[0]
-    wanted = key or "feats"
-    if wanted not in names:
-        raise BadArray(f"has no array {wanted!r}; it has {', '.join(map(str, names)) or 'none'}: choose one with key")
-    return wanted
+            item = hdf5.find(item, choose_name(list(item), key))
+        return hdf5.read(item, most_axes=_MOST_AXES)
 
 
 def _read_pickle(file: Path) -> np.ndarray:
     with refusing("pickle"):
         check_memory(file.stat().st_size, stored=file.stat().st_size)
-        return array_of_pickle(file.read_bytes())
+        return array_of_pickle(file.read_bytes(), most_axes=_MOST_AXES)

@@ -35,19 +35,33 @@ def refusing(kind: str) -> Iterator[None]:
         raise BadArray(f"cannot be read as {kind}: {error or type(error).__name__}") from None
 
 
-def check_features(shape: Any, dtype: Any, *, least_rows: int = 1) -> int:
-    """Return the size of an array [T, C] in bytes.
+def check_features(shape: Any, dtype: Any, *, least_rows: int = 1, most_axes: int = 2) -> int:
+    """Return the size of an array [T, C] in bytes; with `most_axes` > 2 it may have more axes.
 
     Raises:
         BadArray: it is not a floating-point array of two axes with at least `least_rows` rows and one column.
     """
     numbers = isinstance(shape, tuple) and all(isinstance(length, int) for length in shape)
-    if not numbers or len(shape) != 2 or shape[0] < least_rows or shape[1] < 1:
+    if not numbers or not 2 <= len(shape) <= most_axes or shape[0] < least_rows or min(shape[1:]) < 1:
         found = list(shape) if numbers else "without a shape"
         raise BadArray(f"must be an array of two axes, T and C, with at least one row; it is {found}")
     if not isinstance(dtype, np.dtype) or dtype.kind != "f":
         raise BadArray(f"must be of floating-point numbers, it is of {dtype}")
     return math.prod(shape) * dtype.itemsize
+
+
+def choose_name(names: list[str], key: str | None) -> str:
+    """Return the name of the array to read: `key`, else the only one, else feats.
+
+    Raises:
+        BadArray: there is no array of that name.
+    """
+    if key is None and len(set(names)) == 1:
+        return names[0]
+    wanted = key or "feats"
+    if wanted not in names:
+        raise BadArray(f"has no array {wanted!r}; it has {', '.join(map(str, names)) or 'none'}: choose one with key")
+    return wanted
 
 
 def check_memory(wanted: int, *, stored: int) -> None:

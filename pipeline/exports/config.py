@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
@@ -62,9 +63,10 @@ class ExportConfig:
 class ImportConfig:
     """How published features were made; the files themselves do not say it."""
 
-    fps: float | Literal["video"]
+    fps: float | Literal["video", "resized"]
     """Frames per second that the encoder saw. "video": each video's own rate, which the annotations must state (as for
-    published THUMOS14 features)."""
+    published THUMOS14 features). "resized": the rows of each video span it evenly (such as 100 rows a video, for
+    ActivityNet); the annotations state the durations, and a frame is a row: stride and window are 1."""
 
     stride_frames: float
     """Distance between the starts of two snippets in frames."""
@@ -72,14 +74,25 @@ class ImportConfig:
     window_frames: float
     """Length of a snippet in frames; row 0 covers [0, window)."""
 
-    format: Literal["auto", "npy", "npz", "h5", "pkl"] = "auto"
-    """Kind of the files. auto never takes pkl: name it. A pkl file may hold NumPy arrays only."""
+    format: Literal["auto", "npy", "npz", "h5", "pkl", "csv", "pt", "mat"] = "auto"
+    """Kind of the files. auto never takes pkl: name it; and csv, pt and mat only where no others are. A pkl file may
+    hold NumPy arrays only, a pt file tensors."""
 
     key: str | None = None
-    """Name of the array in an npz file, or in a video's group of an HDF5 file. Default: feats, or the only one."""
+    """Name of the array in an npz, pt or mat file, or in a video's group of an HDF5 file. Default: feats, or the only
+    one."""
 
     prefix: str = ""
     """Text to remove from the start of file names to get the ids, such as ActivityNet's v_."""
+
+    suffixes: tuple[str, ...] = ()
+    """Texts to remove from the end of file names, such as _rgb _flow."""
+
+    flow: Path | None = None
+    """Folder or file with the flow stream's features of the same videos. A row is then [rgb | flow]."""
+
+    crops: Literal["mean", "keep"] | None = None
+    """If the files have an axis of 10 (or 5) crops: their mean, or all of them side by side as channels."""
 
     channels_first: bool = False
     """Arrays are C x T, not T x C."""
@@ -91,9 +104,12 @@ class ImportConfig:
     """Whether the last snippet of a video was padded or left out."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.fps, str) and self.fps != "video":
-            raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
+        if isinstance(self.fps, str) and self.fps not in ("video", "resized"):
+            raise PipelineError(f"fps must be a number of frames a second, 'video' or 'resized', got {self.fps!r}")
+        if self.fps == "resized" and (self.stride_frames, self.window_frames) != (1, 1):
+            given = f"{self.stride_frames} and {self.window_frames}"
+            raise PipelineError(f"with fps='resized' stride_frames and window_frames must be 1, got {given}")
         for name in ("fps", "stride_frames", "window_frames"):
             value = getattr(self, name)
-            if value != "video" and not 0 < value < float("inf"):
+            if not isinstance(value, str) and not 0 < value < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {value}")

@@ -77,8 +77,8 @@ def find(file: Any, path: str) -> Any:
     return place
 
 
-def read(item: Any, *, least_rows: int = 1) -> np.ndarray:
-    """Return the array [T, C] of a data set.
+def read(item: Any, *, least_rows: int = 1, most_axes: int = 2) -> np.ndarray:
+    """Return the array [T, C] of a data set; with `most_axes` > 2 it may have more axes.
 
     Raises:
         BadArray: it is not an array of features, its values are in other files or missing, or it is too large.
@@ -90,7 +90,7 @@ def read(item: Any, *, least_rows: int = 1) -> np.ndarray:
         raise BadArray(f"{item.name} has its values in other files (external storage), which are not read")
     if item.is_virtual:
         raise BadArray(f"{item.name} has its values elsewhere (a virtual data set), which is not read")
-    wanted = check_features(item.shape, item.dtype, least_rows=least_rows)
+    wanted = check_features(item.shape, item.dtype, least_rows=least_rows, most_axes=most_axes)
     stored = item.id.get_storage_size()
     check_memory(max(wanted, math.prod(item.chunks or (0,)) * item.dtype.itemsize), stored=stored)
     if stored < wanted if item.chunks is None else item.id.get_num_chunks() < _chunks(item.shape, item.chunks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -13,9 +14,9 @@ import numpy as np
 
 from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids
 from pipeline.errors import PipelineError
-from pipeline.exports.arrayfiles import ArrayFile, find_arrays
 from pipeline.exports.claims import BadArray
 from pipeline.exports.config import ImportConfig
+from pipeline.exports.published import Published, find_published
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureStore
@@ -46,8 +47,8 @@ def import_features(
     """Import the feature files in `source` into the feature store `out`.
 
     Args:
-        source: a folder of npy, npz or HDF5 files (searched recursively), or one file. A video is a file, or a key in
-            an HDF5 file.
+        source: a folder of npy, npz, HDF5, csv, pt or mat files (searched recursively), or one file. A video is a file,
+            or a key in an HDF5 file.
         annotations: give the durations of the videos, and with `fps="video"` their rates. A video of unknown duration
             is assumed to end with its last row.
 
@@ -59,15 +60,16 @@ def import_features(
     """
     report, lengths = ImportReport(), _Lengths()
     store: FeatureStore | None = None
-    items = _by_id(find_arrays(source, config), source, config)
+    items = find_published(source, config)
     known: dict[str, VideoAnnotations] = {}
     if annotations is not None:
         known = adopt_ids(annotations, list(items)).videos
-    elif config.fps == "video":
-        raise PipelineError("fps='video' needs annotations with the rate of each video: give --annotations")
-    for video_id, item, features in _good_arrays(items, config, report):
+    elif isinstance(config.fps, str):
+        what = "rate" if config.fps == "video" else "duration"
+        raise PipelineError(f"fps={config.fps!r} needs annotations with the {what} of each video: give --annotations")
+    for video_id, item, features, widths in _good_arrays(items, config, report):
         if store is None:
-            store, first = FeatureStore.create(out, _spec(features, config)), features.shape
+            store, first = FeatureStore.create(out, _spec(features, widths, config)), features.shape
         if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
             report.failed[video_id] = (
                 f"{item.where} is {features.dtype}, but the store is float16: import it into another store"
@@ -75,7 +77,12 @@ def import_features(
         elif features.shape[1] != store.spec.channels:
             report.failed[video_id] = f"{item.where} {_other_width(features.shape, first, config)}"
         else:
-            _add(store, video_id, features, item, known.get(video_id), report, lengths)
+            try:
+                rate = _rate(len(features), known.get(video_id), config)
+            except BadArray as error:
+                report.failed[video_id] = str(error)
+                continue
+            _add(store, video_id, features, item, known.get(video_id), rate, report, lengths)
     if store is None:
         reason = next(iter(report.failed.values()))
         raise PipelineError(f"no file in {source} holds features; the first: {reason}")
@@ -87,33 +94,18 @@ def import_features(
     return store, report
 
 
-def _by_id(items: list[ArrayFile], source: Path, config: ImportConfig) -> dict[str, ArrayFile]:
-    """Return the arrays by the ids of their videos.
-
-    Raises:
-        PipelineError: two arrays have the same id.
-    """
-    found: dict[str, ArrayFile] = {}
-    for item in items:
-        video_id = _id(item.name, config)
-        if video_id in found:
-            raise PipelineError(f"{source} has two feature files of video {video_id!r}: rename or remove one")
-        found[video_id] = item
-    return found
-
-
 def _good_arrays(
-    items: Mapping[str, ArrayFile], config: ImportConfig, report: ImportReport
-) -> Iterator[tuple[str, ArrayFile, np.ndarray]]:
-    """Yield id, file and rows [T, C] of each readable array; add the others to `report.failed`."""
+    items: Mapping[str, Published], config: ImportConfig, report: ImportReport
+) -> Iterator[tuple[str, Published, np.ndarray, tuple[int, ...]]]:
+    """Yield id, files, rows [T, C] and the widths of the streams of each readable sequence; report the others."""
     for video_id, item in items.items():
         try:
             file_name_of(video_id)
-            array = item.read()
+            rows, widths = item.read(config)
         except (BadArray, PipelineError) as error:
             report.failed[video_id] = f"{item.where} {error}"
             continue
-        yield video_id, item, array.T if config.channels_first else array
+        yield video_id, item, rows, widths
 
 
 def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportConfig) -> str:
@@ -125,25 +117,42 @@ def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportC
     return f"{text}; if time is the other axis of all these arrays, {how} and another --out"
 
 
-def _id(name: str, config: ImportConfig) -> str:
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.removeprefix(config.prefix)
+def _rate(rows: int, annotated: VideoAnnotations | None, config: ImportConfig) -> Fraction | None:
+    """Return the rate of a video's frames, or of its rows if they span it; None if all videos have the same.
+
+    Raises:
+        BadArray: the annotations do not give it.
+    """
+    if not isinstance(config.fps, str):
+        return None
+    if config.fps == "resized":
+        if annotated is None or not annotated.duration:
+            raise BadArray("the annotations do not give its duration")
+        return rows / exact(annotated.duration)
+    if annotated is None or not annotated.fps:
+        raise BadArray("the annotations do not give its rate (fps, or frame and duration)")
+    return exact(annotated.fps).limit_denominator(1_000_000)
 
 
-def _spec(features: np.ndarray, config: ImportConfig) -> StoreSpec:
+def _spec(features: np.ndarray, widths: tuple[int, ...], config: ImportConfig) -> StoreSpec:
     plan = SnippetPlan(
-        fps=None if config.fps == "video" else exact(config.fps),
+        fps=None if isinstance(config.fps, str) else exact(config.fps),
         window_frames=exact(config.window_frames),
         stride_frames=exact(config.stride_frames),
         num_frames=max(1, int(config.window_frames)),
         tail=config.tail,
     )
     dtype: Literal["float16", "float32"] = "float16" if features.dtype == np.float16 else "float32"
+    encoder: dict[str, Any] = {"name": config.encoder, "imported": True}
+    if len(widths) > 1:
+        ends = list(accumulate(widths))
+        columns = zip(("rgb", "flow"), [0, *ends], ends, strict=False)
+        encoder["streams"] = [{"name": name, "channels": [begin, end]} for name, begin, end in columns]
     return StoreSpec(
         channels=features.shape[1],
         dtype=dtype,
         plan=plan,
-        encoder={"name": config.encoder, "imported": True},
+        encoder=encoder,
         weights={"name": "unknown", "sha256": None, "random": False},
         precision="unknown",
         decoder="unknown",
@@ -154,16 +163,14 @@ def _add(
     store: FeatureStore,
     video_id: str,
     features: np.ndarray,
-    item: ArrayFile,
+    item: Published,
     annotated: VideoAnnotations | None,
+    rate: Fraction | None,
     report: ImportReport,
     lengths: _Lengths,
 ) -> None:
-    duration, fps = (annotated.duration, annotated.fps) if annotated else (None, None)
-    if store.spec.plan.fps is None and not fps:
-        report.failed[video_id] = "the annotations do not give its rate (fps, or frame and duration)"
-        return
-    plan = store.spec.plan.at(exact(fps or 1).limit_denominator(1_000_000))
+    duration = annotated.duration if annotated else None
+    plan = store.spec.plan.at(rate or Fraction(1))
     last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
     exact_duration: Fraction = exact(duration) if duration else last_row_ends
     details: dict[str, Any] = {
@@ -171,7 +178,7 @@ def _add(
         "duration_seconds": float(exact_duration),
         "duration_exact": str(exact_duration),
         "duration_from": "annotations" if duration else "rows",
-        "video_fps": fps,
+        "video_fps": annotated.fps if annotated else None,
         "source": {"features": str(item.file.resolve())},
     }
     try:
@@ -229,7 +236,7 @@ class _Lengths:
         if rows_alike and len({duration for _, duration, _ in self.odd.values()}) > 1:
             remedy = (
                 "; all these have the same number of rows, as if they were resized to span each video: a store has one "
-                "stride for all videos, so import the features before resizing"
+                "stride for all videos, so give --fps resized --stride-frames 1 --window-frames 1"
             )
         return (
             f"{len(self.odd)} of {len(self.all)} videos have another number of rows than their duration gives "

@@ -82,8 +82,11 @@ class _Recorder(pickle._Unpickler):
     }
 
 
-def array_of_pickle(content: bytes) -> np.ndarray:
+def array_of_pickle(content: bytes, *, most_axes: int = 2) -> np.ndarray:
     """Return a pickled floating-point array [T, C], written by NumPy 1 or 2 and Python 2 or 3.
+
+    Args:
+        most_axes: of the array, if it may have more.
 
     Raises:
         BadArray: the pickle holds anything else, or values are missing.
@@ -91,7 +94,7 @@ def array_of_pickle(content: bytes) -> np.ndarray:
     """
     made = _Recorder(io.BytesIO(content), encoding="latin1").load()
     shape, dtype, in_columns, values = _parts_of(made)
-    wanted = check_features(shape, dtype)
+    wanted = check_features(shape, dtype, most_axes=most_axes)
     if len(values) != wanted:
         raise BadArray(f"claims an array of {wanted} bytes and holds {len(values)}")
     return np.frombuffer(values, dtype=dtype).reshape(shape, order="F" if in_columns else "C")

@@ -1,7 +1,7 @@
 """The options of the localization heads, of their training, and of the step from output to detections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
@@ -189,6 +189,7 @@ class TrainConfig:
     """How a head is trained."""
 
     ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
+    AS_BEFORE: ClassVar[Mapping[str, Any]] = {"standardize": "channel"}
 
     epochs: int = 30
     """Passes over the videos (see min_steps_per_epoch)."""
@@ -221,6 +222,9 @@ class TrainConfig:
     """tIoU thresholds whose mean average precision chooses the best epoch."""
     statistics_videos: int = 500
     """Maximum number of training videos to measure the mean and deviation of the input on."""
+    standardize: Literal["stream", "channel"] = "stream"
+    """Divide the head's input by one deviation for all channels of a stream (stream), or by each channel's own
+    (channel). The latter raises channels that hardly vary, and so the noise in features whose channels differ much."""
     seed: int = 0
     """Seed of the initial weights, the order, the crops and the dropout."""
     device: str = "auto"
@@ -249,6 +253,8 @@ class TrainConfig:
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
         _require_choice(self.sola, "sola", get_args(SolaWay))
+        object.__setattr__(self, "module", replace(self.module, adapt=False))  # its steps are those of the head
+        _require_choice(self.standardize, "standardize", ("stream", "channel"))
         _require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
         self._check_module()
 

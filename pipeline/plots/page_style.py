@@ -30,7 +30,8 @@ def page_style() -> Iterator[None]:
     faint = ("axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
     style: dict[Any, Any] = dict.fromkeys(ink, _INK) | dict.fromkeys(faint, _FAINT)
     style |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none")
-    with rc_context({**style, "legend.framealpha": 0.0, "svg.hashsalt": "sola-pipeline"}):
+    style["legend.framealpha"] = 0.0
+    with rc_context(style):
         yield
 
 

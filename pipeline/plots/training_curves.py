@@ -30,7 +30,7 @@ def draw_sola_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = new_figure(_WIDTH_INCHES, 3.2)
     axes = figure.subplots()
     steps = [record["step"] for record in history]
-    names = [name for name in history[0] if name.endswith("loss") and all(_is_number(r.get(name)) for r in history)]
+    names = [name for name in history[0] if name.endswith("loss") and all(is_number(r.get(name)) for r in history)]
     for place, name in enumerate(sorted(names, key=lambda name: name != "loss")):
         style = {"linewidth": 1.6} if name == "loss" else {"linewidth": 1.2, "linestyle": "--"}
         label = _LOSS_NAMES.get(name, name.replace("_", " "))
@@ -91,5 +91,6 @@ def _mark(steps: Sequence[float]) -> str:
     return "o" if len(steps) == 1 else "." if len(steps) < 30 else ""
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value of a JSON file is a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -19,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.store.feature_store import FeatureSequence, FeatureStore
 from pipeline.store.rates import fps_in
 from sola.config import SolaConfig, config_from_dict
+from sola.filters import filter_of
 from sola.similarity import self_similarity, target_tsm
 
 _CHUNK_ROWS = 4096
@@ -154,7 +155,7 @@ def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> T
     start = float(plan.window_seconds - plan.stride_seconds) / 2
     name = store.spec.encoder.get("name", "features")
     return Tsm(
-        title=f"{store.path.resolve().name}: {name} {'with' if store.spec.sola else 'without'} SoLa",
+        title=f"{store.path.resolve().name}: {name} {_way(store)}",
         matrix=self_similarity(bin_rows(sequence.features, bin_snippets, centred=config.normalize == "center")),
         bin_snippets=bin_snippets,
         start_seconds=start,
@@ -163,9 +164,14 @@ def _tsm(store: FeatureStore, sequence: FeatureSequence, config: TsmConfig) -> T
     )
 
 
+def _way(store: FeatureStore) -> str:
+    by = filter_of(store.spec.sola)
+    return f"after {by.name}" if by else f"{'with' if store.spec.sola else 'without'} SoLa"
+
+
 def _sola_settings(stores: list[FeatureStore]) -> SolaConfig:
     """Return the settings of the last enhanced store's module, or else the published ones."""
-    fitted = [store.spec.sola["settings"] for store in stores if store.spec.sola is not None]
+    fitted = [store.spec.sola["settings"] for store in stores if store.spec.sola and not filter_of(store.spec.sola)]
     return config_from_dict(fitted[-1]) if fitted else SolaConfig()
 
 

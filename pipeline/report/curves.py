@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.plots.training_curves import is_number
 from pipeline.stages.enhance import HISTORY_FILE
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig, config_from_dict
 from sola.diagnostics import CLEAR_GAIN, data_warnings, fit_warnings, gain
 from sola.errors import SolaError
+
+_GAUGE_FILE = "sola_gauge.json"  # of newer fits: what the features themselves won
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class SolaCurve:
         history: records of steps, with at least `step` and `loss`.
         text: how much was learned, in a sentence.
         warnings: doubts about the data and the fit.
+        figures: other measures of the fit, (name, value).
     """
 
     history: Sequence[Mapping[str, Any]]
     text: str
     warnings: tuple[str, ...]
+    figures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,18 @@ def read_sola_curve(source: FeatureStore, enhanced: FeatureStore) -> SolaCurve |
     history = [record for record in known if isinstance(record, dict) and {"step", "loss"} <= record.keys()]
     if not history:
         return None
-    settings = enhanced.spec.sola["settings"] if enhanced.spec.sola else {}
-    return SolaCurve(history, _gain_text(history), _warnings(source, history, settings))
+    settings = (enhanced.spec.sola or {}).get("settings") or {}
+    gauge = _read_object(file.with_name(_GAUGE_FILE))
+    figures = tuple((name.replace("_", " "), f"{value:.4f}") for name, value in gauge.items() if is_number(value))
+    return SolaCurve(history, _text(history, gauge), _warnings(source, history, settings), figures)
 
 
-def _gain_text(history: Sequence[Mapping[str, Any]]) -> str:
+def _text(history: Sequence[Mapping[str, Any]], gauge: Mapping[str, Any]) -> str:
+    """Return what the fit won: in the words of its gauge, or else as its loss says."""
     first, last = history[0]["loss"], history[-1]["loss"]
     text = f"The loss went from {first:.4f} to {last:.4f} in {history[-1]['step']} steps."
+    if isinstance(gauge.get("verdict"), str):
+        return f"{text} {gauge['verdict']}"
     try:
         share = gain([SimpleNamespace(**record) for record in history])
     except AttributeError:  # an old history
@@ -103,14 +113,7 @@ def _warnings(
 
 def read_head_curve(model: Path) -> HeadCurve | None:
     """Return how the head in a model's folder was trained; None if there is none."""
-    file = model / "model.json"
-    if not file.is_file():
-        return None
-    try:
-        content = read_json(file, what="model")
-    except PipelineError:
-        return None
-    training = content.get("training") if isinstance(content, dict) else None
+    training = _read_object(model / "model.json").get("training")
     if not isinstance(training, dict):
         return None
     losses = [sum(epoch.values()) for epoch in training.get("losses") or () if isinstance(epoch, dict)]
@@ -126,3 +129,12 @@ def read_head_curve(model: Path) -> HeadCurve | None:
         validation_videos=int(training.get("validation_videos") or 0),
         training_ids=frozenset(map(str, ids)),
     )
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if there is none."""
+    try:
+        value = read_json(file, what="figures of training") if file.is_file() else None
+    except PipelineError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -28,11 +28,13 @@ class Given:
     """What a report on detections is made of.
 
     Args:
-        detections: files in ActivityNet's submission format; the first is the main one.
+        detections: files in ActivityNet's submission format; the first is the main one. None: annotations alone.
         videos: video files, folders, lists, or one feature store; may be empty.
         annotations: ground truth, or None.
         training_ids: videos that the head was trained on, if its model says so.
         failed: videos that could not be used, with reasons.
+        located: detections that were found just now, by video id, and the file that names them; in place of files.
+        shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
     """
 
     detections: Sequence[Path]
@@ -40,6 +42,42 @@ class Given:
     annotations: Path | None = None
     training_ids: Collection[str] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    located: tuple[Path, Mapping[str, list[Detection]]] | None = None
+    shown_score: float | None = None
+
+    @property
+    def main(self) -> Path:
+        """The file that gives the report its name."""
+        if self.located is not None:
+            return self.located[0]
+        file = next(iter(self.detections), self.annotations)
+        assert file is not None, "there are detections or annotations"
+        return file
+
+    def read(self) -> dict[str, Mapping[str, list[Detection]]]:
+        """Return the detections of each way."""
+        if self.located is not None:
+            return {self.located[0].stem: self.located[1]}
+        return {way: read_detections(file) for way, file in zip(_names(self.detections), self.detections, strict=True)}
+
+
+def given_of(file: Path, videos: Sequence[AnyPath], annotations: Path | None, compare: Sequence[Path]) -> Given:
+    """Return what a file names: detections, or else annotations, which are shown alone.
+
+    Raises:
+        PipelineError: it holds neither.
+    """
+    try:
+        read_detections(file)
+    except PipelineError as error:
+        if annotations is not None or compare:
+            raise
+        try:
+            read_annotations(file, subsets=())
+        except PipelineError:
+            raise error from None
+        return Given([], videos, file)
+    return Given([file, *compare], videos, annotations)
 
 
 def read_given(given: Given) -> ReportFacts:
@@ -48,35 +86,37 @@ def read_given(given: Given) -> ReportFacts:
     Raises:
         PipelineError: a file cannot be read, the videos are not found, or no detection is of one of them.
     """
-    read = {way: read_detections(file) for way, file in zip(_names(given.detections), given.detections, strict=True)}
+    read = given.read()
     ids = {video_id for found in read.values() for video_id in found}
     sources = _sources(given.videos, ids)
     detections = {way: _adopted(found, sources) for way, found in read.items()}
     notes = []
     shown = {video_id for found in detections.values() for video_id in found}
-    if sources and (gone := sorted(shown - sources.keys())):
+    annotations, evaluations = None, {}
+    if given.annotations is not None:
+        annotations = adopt_ids(read_annotations(given.annotations, subsets=()), [*sources, *shown])
+    if sources and (gone := sorted((shown or set(annotations.videos if annotations else ())) - sources.keys())):
         if len(gone) == len(shown):
             raise PipelineError(
-                f"none of the {counted(len(gone), 'video')} in {given.detections[0]} ({gone[0]}, …) is among --videos "
+                f"none of the {counted(len(gone), 'video')} in {given.main} ({gone[0]}, …) is among --videos "
                 f"({next(iter(sources))}, …); a video's id is its file's name without suffix"
             )
         notes.append(f"{counted(len(gone), 'video', 'is', 'are')} not among the given files ({gone[0]}).")
     if not sources:
         notes.append("No videos were given: there are times, and nothing to play.")
-    annotations, evaluations = None, {}
-    if given.annotations is not None:
-        annotations = adopt_ids(read_annotations(given.annotations, subsets=()), [*sources, *shown])
+    if annotations is not None and read:
         evaluations = _evaluations(given, list(read), annotations, notes)
-    else:
+    elif annotations is None:
         notes.append("There are no annotations: nothing says which detections are right.")
     return ReportFacts(
-        title=given.detections[0].stem,
+        title=given.main.stem,
         videos=_videos(given, sources, detections, annotations),
         annotations=annotations,
         annotations_file=given.annotations,
         detections=detections,
         evaluations=evaluations,
         notes=tuple(notes),
+        shown_score=given.shown_score,
     )
 
 
@@ -125,7 +165,8 @@ def _videos(
 ) -> list[VideoFact]:
     """Return the videos by id: those of `sources` and of the detections; those of the training last."""
     known = annotations.videos if annotations else {}
-    ids = sorted({*sources, *given.failed, *(video_id for found in detections.values() for video_id in found)})
+    found_ids = {video_id for found in detections.values() for video_id in found}
+    ids = sorted({*sources, *given.failed, *(found_ids if detections else known)})
     facts = []
     for video_id in ids:
         source = sources.get(video_id, VideoFact(id=video_id, path=None, seconds=None))

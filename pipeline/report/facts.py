@@ -74,6 +74,7 @@ class ReportFacts:
         heads: training curves of the heads, by way.
         notes: what is missing from the report, and why.
         run: what only a run has.
+        shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
     """
 
     title: str
@@ -85,6 +86,7 @@ class ReportFacts:
     heads: Mapping[str, HeadCurve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     run: RunParts | None = None
+    shown_score: float | None = None
 
     def truth(self, video_id: str) -> tuple[Segment, ...]:
         """Return the annotated segments of a video; none if it has no annotations."""

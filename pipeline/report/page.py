@@ -115,6 +115,7 @@ def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | N
     labels = facts.labels()
     scores = [d.score for way in facts.detections.values() for items in way.values() for d in items]
     low, high = min([0.0, *scores]), max([1.0, *scores])
+    first = facts.shown_score if found is None else found.score
     ranked = sorted(d.score for items in next(iter(facts.detections.values()), {}).values() for d in items)
     start = ranked[-min(len(ranked), _SHOWN_AT_FIRST * max(1, len(facts.videos)))] if ranked else low
     return {
@@ -122,7 +123,7 @@ def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | N
         "classes": labels,
         "colors": list(class_colors(labels).values()),
         "ways": list(facts.detections),
-        "score": {"low": low, "high": high, "start": found.score if found is not None else start},
+        "score": {"low": low, "high": high, "start": start if first is None else first},
     }
 
 

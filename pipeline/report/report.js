@@ -12,7 +12,7 @@ const filters = () => ({
   text: at("search").value.trim().toLowerCase(),
   place: at("class").value,
   subset: at("subset").value,
-  ways: at("way").value === BOTH ? data.ways : [at("way").value],
+  ways: at("way").value === BOTH || !data.ways.length ? data.ways : [at("way").value],
   score: Number(at("score").value),
 });
 
@@ -95,7 +95,8 @@ function draw() {
   const left = drawLanes(at("timeline"), times, chosen, f, f.ways);
   drawStrip(at("strip"), chosen.strip, width);
   drawAxis(at("axis"), chosen.seconds, width);
-  const kinds = chosen.annotated ? "Framed: annotated. Below: found, with its score. " : "Found, with its score. ";
+  const framed = chosen.annotated ? "Framed bars are annotated. " : "";
+  const kinds = framed + (data.ways.length ? `${framed ? "The others" : "The bars"} are found, with their scores. ` : "");
   at("hint").textContent = kinds + (left ? `${left} more overlap these and are not drawn: raise the score.` : "")
     + (times.copied ? " This is a small copy without sound, since browsers may not play the original." : "");
   at("playhead").hidden = at("hint").hidden = at("keys").hidden = false;

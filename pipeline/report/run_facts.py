@@ -16,6 +16,7 @@ from pipeline.report.curves import read_head_curve, read_sola_curve
 from pipeline.report.facts import WITH, WITHOUT, ReportFacts, RunParts, VideoFact, local_path
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
+from pipeline.stages.run import AS_PUBLISHED
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.rates import fps_in
@@ -118,10 +119,12 @@ def _annotations_file(folder: Path, settings: Mapping[str, Any]) -> Path | None:
 
 
 def _ways(folder: Path, *, has_sola: bool) -> dict[str, Path]:
-    """Return the folder of detections.json of each way, the one with SoLa first; other folders by their names."""
+    """Return the folder of detections.json of each way, the one with SoLa first; unknown folders by their names."""
     folders = {WITH if has_sola else WITHOUT: folder}
     if has_sola:
         folders[WITHOUT] = folder / "baseline"
+    folders[AS_PUBLISHED] = folder / "published"
+    folders |= {f"after {path.name}": path for path in sorted(folder.glob("filters/*"))}
     others = sorted(path.parent for path in folder.glob(f"*/{DETECTIONS_FILE}"))
     folders |= {path.name: path for path in others if path not in folders.values()}
     return {way: path for way, path in folders.items() if (path / DETECTIONS_FILE).is_file()}

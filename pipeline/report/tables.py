@@ -59,7 +59,8 @@ def settings_groups(run: RunParts) -> list[tuple[str, list[tuple[str, str]]]]:
     }
     if run.enhanced is not None and run.enhanced.spec.sola is not None:
         sola = run.enhanced.spec.sola
-        groups["SoLa"] = {**current_names(SolaConfig, sola["settings"]), "module": sola["module_sha256"]}
+        others = {name: value for name, value in sola.items() if name != "settings"}
+        groups["SoLa"] = {**current_names(SolaConfig, sola.get("settings") or {}), **others}
     ids = run.store.ids()
     if ids:
         groups["libraries"] = (run.store.sidecar(ids[0]) or {}).get("libraries", {})
@@ -100,7 +101,7 @@ def data_set_tables(facts: ReportFacts) -> list[Table]:
 
 def linear_table(linear: ProbeResult) -> Table:
     """Return the linear evaluation, a column a store."""
-    header = ["measure", *("with SoLa" if store.sola else "without SoLa" for store in linear.stores)]
+    header = ["measure", *(store.view or ("with SoLa" if store.sola else "without SoLa") for store in linear.stores)]
     train, test = linear.videos
     seeds = len(linear.config.seeds)
     title = f"Foreground against background, {train} videos to learn from, {test} to test on, {seeds} seeds, %"

@@ -5,6 +5,7 @@ const THUMBNAILS = 16; // in the picture of a video
 const DEEPEST = 8; // bars that overlap each other, drawn in rows below each other
 const ROUND = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800];
 const ROW_REM = 1.6; // height of a row of bars
+const SCORE_PIXELS = 32; // width of a score
 const BOTH = "\u0000both";
 const at = (id) => document.getElementById(id);
 
@@ -23,44 +24,55 @@ function clock(seconds, digits = 0) {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 }
 
-function lanesOf(items) {
-  // Overlapping items lie below each other, each in the first free place.
-  const ends = [];
-  return items.map((item) => {
-    let lane = ends.findIndex((end) => end <= item[0]);
-    if (lane < 0) lane = ends.length;
-    ends[lane] = item[1];
-    return lane;
+// Returns the depth of each item: those that overlap lie below each other, each in the first free place.
+function depthsOf(extents) {
+  const lanes = [];
+  return extents.map(([start, end]) => {
+    let depth = lanes.findIndex((taken) => taken.every((other) => other[1] <= start || end <= other[0]));
+    if (depth < 0) depth = lanes.push([]) - 1;
+    lanes[depth].push([start, end]);
+    return depth;
   });
+}
+
+// Says where the score of a bar stands: in it, or beside it if it does not fit.
+const sideOf = ([start, end, , score], seconds, least) => (score === undefined || end - start >= least ? "" : seconds - end < least ? "before" : "after");
+
+function extentOf(item, seconds, least) {
+  const side = sideOf(item, seconds, least);
+  return [item[0] - (side === "before" ? least : 0), item[1] + (side === "after" ? least : 0)];
 }
 
 // Draws one row of a lane; returns how many bars found no place.
 function drawRow(lane, caption, kind, items, seconds) {
-  const row = element("div", undefined, lane), places = lanesOf(items);
+  const row = element("div", undefined, lane), least = (SCORE_PIXELS * seconds) / (at("tracks").clientWidth || 1);
+  const depths = depthsOf(items.map((item) => extentOf(item, seconds, least)));
   row.className = `row ${kind}`;
   element("span", caption, row).className = "caption";
   row.firstChild.title = caption;
   const bars = element("div", undefined, row);
   bars.className = "bars";
-  bars.style.height = `${Math.min(DEEPEST, Math.max(1, ...places.map((n) => n + 1))) * ROW_REM}rem`;
+  bars.style.height = `${Math.min(DEEPEST, Math.max(1, ...depths.map((n) => n + 1))) * ROW_REM}rem`;
   let left = 0;
   items.forEach((item, index) => {
-    if (places[index] >= DEEPEST) left++;
-    else drawBar(bars, item, places[index], seconds, kind);
+    if (depths[index] >= DEEPEST) left++;
+    else drawBar(bars, item, depths[index], seconds, sideOf(item, seconds, least));
   });
   return left;
 }
 
-function drawBar(bars, [start, end, place, score], depth, seconds, kind) {
-  const label = data.classes[place], bar = element("button", score === undefined ? label : score.toFixed(2), bars);
+function drawBar(bars, [start, end, place, score], depth, seconds, side) {
+  const label = data.classes[place], bar = element("button", undefined, bars);
   bar.type = "button";
   bar.className = "segment";
+  element("span", score === undefined ? label : score.toFixed(2), bar);
+  if (side) bar.classList.add(side);
   bar.style.left = `${(100 * start) / seconds}%`;
   bar.style.width = `${(100 * Math.max(0, Math.min(end, seconds) - start)) / seconds}%`;
   bar.style.top = `${depth * ROW_REM + 0.12}rem`;
   bar.style.background = data.colors[place];
-  if (score !== undefined) bar.style.opacity = 0.4 + 0.6 * Math.min(1, Math.max(0, (score - data.score.low) / (data.score.high - data.score.low)));
-  bar.title = `${label}, ${start.toFixed(2)} to ${end.toFixed(2)} s, ` + (score === undefined ? "annotated" : `${kind.replace("found ", "")}, score ${score.toFixed(3)}`);
+  if (score !== undefined) bar.style.opacity = 0.55 + 0.45 * Math.min(1, Math.max(0, (score - data.score.low) / (data.score.high - data.score.low)));
+  bar.title = `${label}, ${start.toFixed(2)} to ${end.toFixed(2)} s, ` + (score === undefined ? "annotated" : `score ${score.toFixed(3)}`);
   bar.dataset.start = start;
   bar.dataset.end = end;
 }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.found_segments import TIOU, FoundSegments, found_segments
+from pipeline.metrics.best_score import TIOU
+from pipeline.metrics.found_segments import FoundSegments, found_segments
 from pipeline.metrics.resampling import resampled_maps
 from pipeline.report.facts import WITH, WITHOUT, ReportFacts
 from pipeline.report.tables import Table
@@ -189,4 +190,4 @@ def _changes(found: Mapping[str, FoundSegments]) -> list[Change]:
 
 def _words(way: str, preposition: str) -> str:
     """Return "with SoLa" as it is, and "by NAME" for a file."""
-    return way if way in (WITH, WITHOUT) else f"{preposition} {way}"
+    return way if way.startswith((WITH, WITHOUT, "after ")) else f"{preposition} {way}"

@@ -5,13 +5,13 @@ The folder and the table are what `pretrain` takes.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.annotations.segments import Detection
+from pipeline.annotations.tools.table_writer import table
 from pipeline.progress import Report
 from pipeline.showing.cutter import Cut, cut_video
 from pipeline.showing.listing import Listing
@@ -108,7 +108,7 @@ def _cut(video: VideoFile, todo: Sequence[_Wanted], outputs: Outputs, *, exact: 
                 continue
             about = {"start": result.start, "end": result.end}
             try:
-                yield outputs.publish(folder / cut.out, wanted.stem + result.suffix, wanted.made_from, about)
+                yield outputs.publish(Path(cut.out), wanted.stem + result.suffix, wanted.made_from, about)
             except OccupiedError as error:
                 yield str(error)
 
@@ -118,8 +118,4 @@ def _span(item: Detection) -> str:
 
 
 def _write_table(outputs: Outputs, rows: Sequence[Sequence[object]]) -> None:
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(_COLUMNS)
-    lines.writerows(rows)
-    outputs.write_text(TABLE, table.getvalue())
+    outputs.write_text(TABLE, table(_COLUMNS, rows))

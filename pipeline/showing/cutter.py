@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.video.errors import VideoError
 from pipeline.video.limits import DecodeLimits
@@ -101,14 +101,14 @@ def _answers(path: Path, cuts: Sequence[Cut]) -> Generator[dict[str, Any], None,
                 process.stdin.write(json.dumps([str(path), [asdict(cut) for cut in cuts]]).encode())
                 process.stdin.close()
             for _ in range(len(cuts) + 1):
-                yield _next_answer(process)
+                yield _next_answer(process, stderr)
         finally:
             process.kill()
             process.wait()
             process.stdout.close()
 
 
-def _next_answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _next_answer(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> dict[str, Any]:
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -117,7 +117,9 @@ def _next_answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
             line = process.stdout.readline()
             if not line:
                 code = process.wait()
-                raise VideoError("crashed", f"the process that cuts it ended with {code}")
+                stderr.seek(0)
+                words = stderr.read()[-2000:].decode(errors="replace").strip().rpartition("\n")[2]
+                raise VideoError("crashed", f"the process that cuts it ended with {code}{words and ': '}{words}")
             if line != b"\n":
                 answer: dict[str, Any] = json.loads(line)
                 if "kind" in answer:

@@ -82,7 +82,9 @@ def copy_clip(
         video = source.streams[info.stream_index]
         sound = _sound_of(source)
         with av.open(str(out), "w", format=_FORMATS[suffix]) as clip:
-            targets = {stream.index: clip.add_stream_from_template(stream) for stream in (video, sound) if stream}
+            targets = {
+                stream.index: clip.add_stream_from_template(stream, opaque=True) for stream in (video, sound) if stream
+            }
             if entry:
                 source.seek(_back(info, entry), stream=video, backward=True)
             last = info.timestamps[entry]
@@ -91,7 +93,7 @@ def copy_clip(
                 if packet.stream.index == video.index:
                     last = max(last, packet.pts)
                 clip.mux(_moved(packet, targets[packet.stream.index], info.timestamps[entry] * info.time_base))
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, ValueError) as error:  # PyAV raises the latter for what it cannot copy
         raise VideoError("decode_error", f"{message_of(error)}; try --cut exact") from None
     finally:
         source.close()
@@ -149,7 +151,7 @@ def exact_clip(
         suffix = ".mp4" if sound is None or sound.codec_context.name in _SOUND_IN_MP4 else ".mkv"
         with av.open(str(out), "w", format=_FORMATS[suffix]) as clip:
             encoder = Encoder(clip, info, picture)
-            heard = _sound_between(source, sound, clip, info, first, after) if sound else []
+            heard = _sound_between(source, sound, clip, info, first, after, progress) if sound else []
             frames = _shown(path, info, entry, first, after, progress)
             for packet in encoder.packets(frames, first_tick=info.timestamps[first], end=_end_tick(info, after)):
                 while heard and heard[0].pts * heard[0].time_base <= packet.pts * packet.time_base:
@@ -188,14 +190,17 @@ def _sound_of(source: Any) -> Any | None:
     return best if best is not None and best.codec_context is not None else None
 
 
-def _sound_between(source: Any, sound: Any, clip: Any, info: VideoInfo, first: int, after: int) -> list[Any]:
+def _sound_between(
+    source: Any, sound: Any, clip: Any, info: VideoInfo, first: int, after: int, progress: Progress
+) -> list[Any]:
     """Return the packets of sound that begin while the frames are shown, on the clock of the clip."""
     begin, end = info.timestamps[first] * info.time_base, _end_tick(info, after) * info.time_base
-    target = clip.add_stream_from_template(sound)
+    target = clip.add_stream_from_template(sound, opaque=True)
     if why_whole(info) is None:
         source.seek(max(0, int((begin - _AHEAD) / sound.time_base)), stream=sound, backward=True)
     packets = []
     for packet in packets_of(source, sound):
+        progress()
         if not packet.size or packet.pts is None or packet.dts is None:
             continue
         at = packet.pts * packet.time_base

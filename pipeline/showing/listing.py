@@ -29,12 +29,14 @@ class Listing:
         scored: whether they are detections. Ground truth has no scores.
         proposed_score: the score of best F1 on the validation videos of the model; None if the file does not say.
         durations: seconds, of the videos whose duration is known.
+        notes: what the user should know about the file.
     """
 
     videos: Mapping[str, Sequence[Detection]]
     scored: bool = True
     proposed_score: float | None = None
     durations: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def count(self) -> int:
         """Return the number of segments."""
@@ -55,11 +57,12 @@ def read_listing(path: Path) -> Listing:
         proposed = read_external_data(path).get(PROPOSED_SCORE)
         is_score = isinstance(proposed, (int, float)) and not isinstance(proposed, bool) and 0 <= proposed <= 1
         return Listing(read_detections(path), proposed_score=proposed if is_score else None)
-    truth = read_annotations(path)
+    truth = read_annotations(path, subsets=())  # a fault in one video costs only its segment
     return Listing(
         {i: [Detection(s.segment, s.label, 1.0) for s in video.segments] for i, video in truth.videos.items()},
         scored=False,
         durations={i: video.duration for i, video in truth.videos.items() if video.duration is not None},
+        notes=truth.problems,
     )
 
 

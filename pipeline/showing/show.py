@@ -65,7 +65,7 @@ def show(
     if form == "montage" and config.max_per_label is None:
         config = replace(config, max_per_label=DEFAULT_CLIPS)
     whole = read_listing(file)
-    notes: list[str] = []
+    notes = list(whole.notes)
     found: dict[str, VideoFile] = {}
     if videos:
         found, lacking = _found(whole, videos)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from pipeline.annotations.segments import Detection
+from pipeline.annotations.tools.table_writer import COLUMNS, table
 from pipeline.showing.listing import Listing
 from pipeline.showing.timeline import Piece, milliseconds, pieces_of, time_code
 from pipeline.text.plain import plain, plain_json
@@ -22,12 +21,8 @@ _JOINER = "\u2060"
 
 def csv_text(listing: Listing) -> str:
     """Return a table with the columns video, start, end (seconds), label and, of detections, score."""
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    rows = list(_rows(listing))
-    lines.writerow(["video", "start", "end", "label", "score"][: 5 if listing.scored else 4])
-    lines.writerows(row.values() for row in rows)
-    return table.getvalue()
+    rows = [row.values() for row in _rows(listing)]
+    return table(COLUMNS if listing.scored else COLUMNS[:4], rows)
 
 
 def jsonl_text(listing: Listing) -> str:

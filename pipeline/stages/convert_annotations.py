@@ -6,20 +6,26 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.annotations import Annotations, write_annotations
-from pipeline.annotations.checking import Fault, FaultyAnnotationsError, check, number
+from pipeline.annotations.checking import check, number
 from pipeline.annotations.config import ConvertConfig
 from pipeline.annotations.detections import DIALECT, read_detections
+from pipeline.annotations.faults import Fault, FaultyAnnotationsError
 from pipeline.annotations.formats import files_of, translate
 from pipeline.annotations.frames import in_seconds
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.splitting import with_split
 from pipeline.annotations.tools.labeled import Labeled
 from pipeline.annotations.tools.writing import Form, form_of, write_for_tool
+from pipeline.annotations.videos import VideoFacts
 from pipeline.errors import PipelineError
+from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
-from pipeline.video.measured import MeasuredVideos
+
+if TYPE_CHECKING:
+    from pipeline.video.measured import MeasuredVideos
 
 _MOST_APART_SECONDS = 1.0  # a stated duration, and the measured one
 _OWN_RATE = (
@@ -46,7 +52,12 @@ class Conversion:
 
 
 def convert(
-    files: Sequence[Path], out: Path | None, config: ConvertConfig, *, videos: Sequence[AnyPath] | None = None
+    files: Sequence[Path],
+    out: Path | None,
+    config: ConvertConfig,
+    *,
+    videos: Sequence[AnyPath] | None = None,
+    report: Report = silent,
 ) -> Conversion:
     """Read labels, compare them with the videos, split and check them, and write them.
 
@@ -56,6 +67,7 @@ def convert(
         out: what to write; None: nothing.
         config: the form, the split, and what is done about faults.
         videos: the files that the labels are for: their durations, rates and names are taken.
+        report: gets the share of the videos that are measured, 0 to 1.
 
     Raises:
         FaultyAnnotationsError: there are faults, `out` is given and `config.skip_faults` is not; nothing is written.
@@ -65,15 +77,21 @@ def convert(
     tool = None if out is None else _tool(out, config)
     if out is not None and any(out.resolve() == file.resolve() for path in files for file in (path, *files_of(path))):
         raise PipelineError(f"--out {out} is one of the files with labels; name another")
-    measured = MeasuredVideos(videos) if videos else None
+    measured = None
+    if videos:
+        from pipeline.video.measured import MeasuredVideos  # late: it loads a decoder
+
+        measured = MeasuredVideos(videos)
     raw = translate(files)
     if raw.dialect == DIALECT and out is not None and tool is not None:
         return _detections(files[0], out, tool, config, measured)
     raw = _sure(raw, config, str(files[0]))
     notes: list[str] = []
+    if measured is not None:
+        raw = _beside(raw, measured, report)
     raw = _in_seconds(raw, config, measured, notes)
     if measured is not None:
-        raw = _as_measured(raw, measured, notes)
+        raw = replace(raw, videos=[_as_measured(video, measured.facts(video.id), notes) for video in raw.videos])
     if config.validation:
         raw, chosen = with_split(raw, share=config.validation, seed=config.seed)
         notes.append(chosen.text())
@@ -139,43 +157,49 @@ def _score(segment: RawSegment) -> float:
         raise PipelineError(f"annotations: {segment.where}: {fault}") from None
 
 
+def _beside(raw: RawAnnotations, measured: MeasuredVideos, report: Report) -> RawAnnotations:
+    """Return the values with the names of the videos, which are measured; one that is not there is a fault."""
+    videos: dict[str, RawVideo] = {}
+    faults = []
+    for count, video in enumerate(raw.videos, start=1):
+        known = measured.find(video.id)
+        if known is None:
+            faults.append(f"video {video.id!r} is not among the videos{_nearest(video.id, measured.ids())}")
+        elif known in videos:
+            faults.append(f"video {known!r} has two names, {video.id!r} and {videos[known].id!r}; keep one")
+        else:
+            try:
+                measured.facts(known)
+                videos[known] = replace(video, id=known)
+            except PipelineError as error:
+                faults.append(str(error))
+        report(count / len(raw.videos), f"{count}/{len(raw.videos)} videos measured")
+    return replace(raw, videos=list(videos.values()), faults=(*raw.faults, *faults))
+
+
 def _in_seconds(
     raw: RawAnnotations, config: ConvertConfig, measured: MeasuredVideos | None, notes: list[str]
 ) -> RawAnnotations:
     """Return the values in seconds: by the rate that is given, else the file's, else that of the video."""
     if config.fps:
         raw = replace(raw, videos=[replace(video, fps=config.fps) for video in raw.videos])
+    asked: list[str] = []
 
     def fps_of(name: str) -> float | None:
-        known = measured.find(name) if measured else None
-        if measured is None or known is None:
-            return None
-        if "label-studio" in raw.dialect:
-            notes.append(_OWN_RATE)
-        return measured.facts(known).fps
+        asked.append(name)
+        return measured.facts(name).fps if measured else None
 
     raw = in_seconds(raw, fps_of)
-    notes[:] = dict.fromkeys(notes)
+    if asked and measured and "label-studio" in raw.dialect:
+        notes.append(_OWN_RATE)
     return raw
 
 
-def _as_measured(raw: RawAnnotations, measured: MeasuredVideos, notes: list[str]) -> RawAnnotations:
-    """Return the values with the names, durations and rates of the videos; an unknown video is a fault."""
-    videos: dict[str, RawVideo] = {}
-    faults = []
-    for video in raw.videos:
-        known = measured.find(video.id)
-        if known is None:
-            faults.append(f"video {video.id!r} is not among the videos{_nearest(video.id, measured.ids())}")
-            continue
-        if known in videos:
-            faults.append(f"{video.id!r} and {videos[known].id!r} are both the video {known!r}; keep one")
-            continue
-        facts = measured.facts(known)
-        if isinstance(video.duration, (int, float)) and abs(video.duration - facts.seconds) > _MOST_APART_SECONDS:
-            notes.append(f"video {known!r} lasts {facts.seconds:.2f} s, and not the {video.duration:.2f} s of the file")
-        videos[known] = replace(video, id=known, duration=facts.seconds, fps=facts.fps, frames=facts.frames)
-    return replace(raw, videos=list(videos.values()), faults=(*raw.faults, *faults))
+def _as_measured(video: RawVideo, facts: VideoFacts, notes: list[str]) -> RawVideo:
+    """Return the video with the duration and the rate of its file."""
+    if isinstance(video.duration, (int, float)) and abs(video.duration - facts.seconds) > _MOST_APART_SECONDS:
+        notes.append(f"video {video.id!r} lasts {facts.seconds:.2f} s, and not the {video.duration:.2f} s of the file")
+    return replace(video, duration=facts.seconds, fps=facts.fps, frames=facts.frames)
 
 
 def _nearest(name: str, known: list[str]) -> str:

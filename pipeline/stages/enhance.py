@@ -6,7 +6,8 @@ Then every sequence goes through it once: same ids, same shapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,42 +19,53 @@ from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.progress import Report, silent
+from pipeline.stages.enhanced_store import enhance_sequences, refuse_as_source
 from pipeline.storage.atomic_files import partial_path, publish_new, write_json
 from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
-from pipeline.store.sequence import FeatureSequence, chunks_of, video_details
 from pipeline.store.window_source import StoreSource
 from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_to_dict
 from sola.diagnostics import data_warnings
 from sola.distributed import ALONE, Team
-from sola.enhance import enhance
 from sola.files import load_module, write_module
 from sola.fit import fit
+from sola.gauge_text import before_line, verdict
 from sola.module import SolaModule
 from sola.reference_checkpoint import is_safetensors, load_reference, save_reference
+from sola.small_data import adapted, skip_reason
 
 HISTORY_FILE = "sola_history.json"
+GAUGE_FILE = "sola_gauge.json"
 CURVE_FILES = ("sola_curve.png", "sola_curve.svg")
+BESIDE = (MODULE_FILE, HISTORY_FILE, GAUGE_FILE, *CURVE_FILES)
 _CHECKPOINT_FILE = ".sola_checkpoint"
 
 
 @dataclass
 class EnhanceSummary:
-    """Number of sequences enhanced now, and before; where the module comes from; notes for the user."""
+    """Number of sequences enhanced now, and before; where the module comes from; notes for the user.
+
+    `history` is the curve of a fit, `gauge` what it won (`sola.gauge.Gauge.as_json`), None for a module without it.
+    """
 
     done: int = 0
     skipped: int = 0
     module: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+    gauge: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """Return one line of counts."""
         return f"module {self.module}; {counted(self.done, 'sequence')} enhanced, {self.skipped} were enhanced before"
+
+    def verdict(self) -> str:
+        """Return one sentence on what the fit won; empty for a module without a gauge."""
+        return "" if self.gauge is None else verdict(self.gauge)
 
 
 def enhance_store(
@@ -81,12 +93,7 @@ def enhance_store(
     Raises:
         PipelineError, SolaError: there is nothing to fit on, `out` holds something else, or the module does not fit.
     """
-    if source.spec.sola is not None:
-        raise PipelineError(f"{source.path} is already enhanced; give the store that `extract` wrote")
-    if not source.ids():
-        raise PipelineError(f"{source.path} has no features yet; run `extract` first")
-    if out.resolve() == source.path.resolve():
-        raise PipelineError(f"--out must be another folder than the store itself, got {out}")
+    refuse_as_source(source, out)
     job = _Job(source, out, report, on_note, team)
     if team.is_first:
         remove_abandoned(_checkpoint_file(out).parent)
@@ -94,10 +101,12 @@ def enhance_store(
     # The files of the first process are there now; another machine may see them later.
     sha256 = team.broadcast(sha256_of_file(job.fitted) if team.is_first else "")
     sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
-    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside={MODULE_FILE, HISTORY_FILE, *CURVE_FILES})
+    store = FeatureStore.create(out, replace(source.spec, sola=sola), beside=BESIDE)
     if team.is_first:
         _checkpoint_file(out).unlink(missing_ok=True)
-    _enhance_all(job, module, store)
+    job.summary.done, job.summary.skipped = enhance_sequences(
+        source, store, module, report=report, note=job.note, team=team
+    )
     return store, job.summary
 
 
@@ -128,35 +137,12 @@ def _checkpoint_file(out: AnyPath) -> Path:
     return (work_folder(out) if isinstance(out, RemotePath) else out) / _CHECKPOINT_FILE
 
 
-def _enhance_all(job: _Job, module: SolaModule, store: FeatureStore) -> None:
-    """Enhance this process's share of the sequences, and count those of all processes."""
-    source, summary, team = job.source, job.summary, job.team
-    ids = team.broadcast(source.ids())[team.rank :: team.size]
-
-    def to_do() -> Iterator[str]:
-        for video_id in ids:
-            if _is_enhanced(source, video_id, store):
-                summary.skipped += 1
-            else:
-                yield video_id
-
-    for sequence in source.sequences(to_do()):
-        _enhance_one(sequence, module, store)
-        summary.done += 1
-        ended = summary.skipped + summary.done
-        job.report(ended / len(ids), f"{ended}/{len(ids)} sequences")
-    if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
-        job.note(
-            f"{store.path} has {len(gone)} sequences of videos that {source.path} no longer has "
-            f"({', '.join(gone[:3])}): remove them, or choose another --out"
-        )
-    parts = team.all_gather((summary.done, summary.skipped))
-    summary.done, summary.skipped = (sum(part) for part in zip(*parts, strict=True))
-
-
 def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
     """Return the module in `out` if it was fitted on this store with these settings; else fit one."""
     source, fitted, team = job.source, job.fitted, job.team
+    sequences = StoreSource(source)
+    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
+    config, adaptation = adapted(config, lengths)
     origin = {"fitted_on": source.fingerprint(), "channels": str(source.spec.channels)}
     if team.broadcast(fitted.exists()):
         module, earlier, extra = load_module(cached(fitted))
@@ -168,17 +154,19 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
         if differing := _differences(earlier, config):
             raise PipelineError(f"{fitted} was fitted with other settings ({differing}); choose another --out")
         job.summary.module = f"fitted before ({fitted})"
+        job.summary.gauge = _gauge_of(extra)
         return module, earlier
     fitted.parent.mkdir(parents=True, exist_ok=True)
-    sequences = StoreSource(source)
-    lengths = np.array([sequences.length(index) for index in range(len(sequences))], dtype=np.int64)
-    for warning in data_warnings(lengths, config):  # before the fit, which may take hours
-        job.note(warning)
+    for warning in filter(None, [skip_reason(lengths, config), adaptation, *data_warnings(lengths, config)]):
+        job.note(warning)  # before the fit, which may take hours
     result = fit(
         sequences,
         config,
         channels=source.spec.channels,
         checkpoint=_checkpoint_file(fitted.parent),
+        on_start=lambda losses: job.note(
+            before_line(losses.gain(losses.before), losses.constant, losses.least, losses.before)
+        ),
         on_step=lambda record, steps: job.report(
             record.step / steps, f"step {record.step}/{steps}, loss {record.loss:.4f}"
         ),
@@ -187,12 +175,26 @@ def _fit_module(job: _Job, config: SolaConfig) -> tuple[SolaModule, SolaConfig]:
     )
     history = [asdict(record) for record in result.history]
     if team.is_first:
+        assert result.gauge is not None, "the fit is finished, and this process is the first"
+        gauge = result.gauge.as_json()
         write_json(fitted.parent / HISTORY_FILE, history)
-        save_figure(draw_curve(history), [fitted.parent / name for name in CURVE_FILES])
-        _publish_module(fitted, result.module, config, origin)
+        write_json(fitted.parent / GAUGE_FILE, {**gauge, "verdict": verdict(gauge)})
+        save_figure(draw_curve(history, gauge=gauge), [fitted.parent / name for name in CURVE_FILES])
+        _publish_module(fitted, result.module, config, {**origin, "gauge": json.dumps(gauge)})
+        job.summary.gauge = gauge
     job.summary.module = f"fitted on {counted(len(source.ids()), 'sequence')}"
     job.summary.history = history
     return result.module, config
+
+
+def _gauge_of(extra: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what a module's file says about its fit; None for files of other programs and of versions before 0.3."""
+    try:
+        gauge = json.loads(extra.get("gauge", "null"))
+        verdict(gauge)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(gauge)
 
 
 def _publish_module(fitted: AnyPath, module: SolaModule, config: SolaConfig, origin: dict[str, str]) -> None:
@@ -234,6 +236,7 @@ def _take_module(job: _Job, path: Path, settings: SolaConfig) -> tuple[SolaModul
             f"{path} was fitted for features of {module.channels} channels, {source.path} has {source.spec.channels}"
         )
     job.summary.module = f"taken from {path}"
+    job.summary.gauge = _gauge_of(extra)
     if job.team.is_first:
         if not fitted.exists():
             _publish_module(fitted, module, config, extra)
@@ -268,19 +271,3 @@ def _differences(earlier: SolaConfig, now: SolaConfig) -> str:
         for name in before
         if name not in ignored and before[name] != after[name]
     )
-
-
-def _origin(sidecar: Mapping[str, Any]) -> dict[str, str]:
-    return {"array_sha256": sidecar["sha256"]}
-
-
-def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
-    before = store.sidecar(video_id)
-    return before is not None and before.get("enhanced_from") == _origin(source.require_sidecar(video_id))
-
-
-def _enhance_one(sequence: FeatureSequence, module: SolaModule, store: FeatureStore) -> None:
-    with store.writer(sequence.id) as writer:
-        for rows in enhance(module, chunks_of(sequence.features)):
-            writer.append(rows)
-        writer.commit({**video_details(sequence.sidecar), "enhanced_from": _origin(sequence.sidecar)})

@@ -6,7 +6,7 @@ on the same videos.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,40 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Report, silent
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.ground_truth import annotations_for
+from pipeline.stages.logistic_probe import learn_logistic
+from pipeline.stages.probe_rotation import moved_scores, rotation_warning
+from pipeline.stages.probe_views import ROTATED, View, views_of
 from pipeline.storage.location import AnyPath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 from sola.evaluation import EvaluationConfig, EvaluationResult, LabeledSequence, Score, linear_evaluation
+from sola.filters import filter_of
 
 
 @dataclass(frozen=True)
 class StoreScores:
-    """The linear evaluation of one store."""
+    """The linear evaluation of one store, or of another view of it.
+
+    Args:
+        sola: whether a SoLa module made the features.
+        view: "" for the store as it is, the name of a filter, or "rotated".
+        scores: of the published evaluation.
+        logistic: of the converged logistic regression; None if not asked for.
+    """
 
     path: AnyPath
     fingerprint: str
     encoder: str
     sola: bool
     scores: EvaluationResult
+    view: str = ""
+    logistic: EvaluationResult | None = None
+
+    @property
+    def title(self) -> str:
+        """Return the heading of its column: the store, or what was done to the first one."""
+        return self.view or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -70,8 +88,10 @@ class ProbeResult:
                     "fingerprint": store.fingerprint,
                     "encoder": store.encoder,
                     "sola": store.sola,
+                    **({"view": store.view} if store.view else {}),
                     "always_the_larger_class": store.scores.majority,
-                    "scores": {name: score and asdict(score) for name, score in measures(store.scores).items()},
+                    "scores": _as_json(store.scores),
+                    **({"logistic": _as_json(store.logistic)} if store.logistic else {}),
                 }
                 for store in self.stores
             ],
@@ -81,7 +101,7 @@ class ProbeResult:
 def probe(
     stores: Sequence[FeatureStore], annotations_file: Path, config: ProbeConfig, *, report: Report = silent
 ) -> ProbeResult:
-    """Evaluate each store with linear classifiers, on the videos that all stores have.
+    """Evaluate each store with linear classifiers, and the first one filtered, on the videos that all stores have.
 
     A snippet is foreground if its center lies in a segment. Snippets in segments marked ambiguous are left out.
 
@@ -110,10 +130,12 @@ def probe(
             videos = _some_of(videos, config.max_videos)
         chosen.append(videos)
     found = []
-    for number, store in enumerate(stores):
-        report(number / len(stores), str(store.path))
-        found.append(_evaluate(store, chosen[0], chosen[1], config))
+    views = views_of(stores, config)
+    for number, view in enumerate(views):
+        report(number / len(views), view.title)
+        found.append(_evaluate(view, chosen[0], chosen[1], config))
     counts = (len(chosen[0]), len(chosen[1]))
+    notes = [*rotation_warnings(found), *notes]
     return ProbeResult(tuple(found), counts, config, sha256_of_file(annotations_file), tuple(notes))
 
 
@@ -128,12 +150,33 @@ def measures(scores: EvaluationResult) -> dict[str, Score | None]:
     return {**whole, **near, "accuracy_away": scores.away}
 
 
+def rotation_warnings(stores: Sequence[StoreScores]) -> list[str]:
+    """Return a warning if turning the channels changed a score by more than its deviation; else nothing."""
+    turned = next((store for store in stores if store.view == ROTATED), None)
+    if turned is None:
+        return []
+    plain = next(store for store in stores if store.path == turned.path and not store.view)
+    moved = moved_scores(measures(plain.scores), measures(turned.scores))
+    if plain.logistic is not None and turned.logistic is not None:
+        of_logistic = moved_scores(measures(plain.logistic), measures(turned.logistic))
+        moved += [f"logistic {text}" for text in of_logistic]
+    return [rotation_warning(moved)] if moved else []
+
+
 def probe_rows(result: ProbeResult) -> Iterator[list[str]]:
     """Yield the rows of a table: a measure, then the mean and deviation of each store in percent."""
-    columns = [measures(store.scores) for store in result.stores]
-    for name in columns[0]:
-        yield [name.replace("_", " "), *(_percent(column[name]) for column in columns)]
+    for kind, evaluations in (
+        ("", [store.scores for store in result.stores]),
+        ("logistic ", [store.logistic for store in result.stores if store.logistic is not None]),
+    ):
+        columns = [measures(scores) for scores in evaluations]
+        for name in columns[0] if columns else ():
+            yield [kind + name.replace("_", " "), *(_percent(column[name]) for column in columns)]
     yield ["always the larger class", *(f"{100 * store.scores.majority:.1f}" for store in result.stores)]
+
+
+def _as_json(scores: EvaluationResult) -> dict[str, Any]:
+    return {name: score and asdict(score) for name, score in measures(scores).items()}
 
 
 def _percent(score: Score | None) -> str:
@@ -167,31 +210,35 @@ def _some_of(videos: list[VideoAnnotations], count: int) -> list[VideoAnnotation
 
 
 def _evaluate(
-    store: FeatureStore, train: list[VideoAnnotations], test: list[VideoAnnotations], config: ProbeConfig
+    view: View, train: list[VideoAnnotations], test: list[VideoAnnotations], config: ProbeConfig
 ) -> StoreScores:
-    train_pieces = [piece for video in train for piece in _labeled(store, video)]
-    test_pieces = [piece for video in test for piece in _labeled(store, video)]
+    store = view.store
+    train_pieces = [piece for video in train for piece in _labeled(store, video, view.change)]
+    test_pieces = [piece for video in test for piece in _labeled(store, video, view.change)]
     if config.normalize == "center":
         mean = _mean(train_pieces)
         train_pieces, test_pieces = _less(train_pieces, mean), _less(test_pieces, mean)
-    scores = linear_evaluation(
-        train_pieces,
-        test_pieces,
-        EvaluationConfig(
-            seeds=tuple(config.seeds),
-            distances=tuple(sorted(set(config.distances))),
-            weighting=config.weighting,
-        ),
-        stream_channels=config.stream_channels or store.spec.stream_channels,
+    settings = EvaluationConfig(
+        seeds=tuple(config.seeds), distances=tuple(sorted(set(config.distances))), weighting=config.weighting
     )
+    streams = config.stream_channels or store.spec.stream_channels
+    scores = linear_evaluation(train_pieces, test_pieces, settings, stream_channels=streams)
+    logistic = None
+    if config.logistic:
+        logistic = linear_evaluation(train_pieces, test_pieces, settings, stream_channels=streams, learn=learn_logistic)
     encoder = str(store.spec.encoder.get("name", "unknown"))
-    return StoreScores(store.path, store.fingerprint(), encoder, store.spec.sola is not None, scores)
+    sola = store.spec.sola is not None and filter_of(store.spec.sola) is None
+    return StoreScores(store.path, store.fingerprint(), encoder, sola, scores, view.kind, logistic)
 
 
-def _labeled(store: FeatureStore, video: VideoAnnotations) -> Iterator[LabeledSequence]:
+def _labeled(
+    store: FeatureStore,
+    video: VideoAnnotations,
+    change: Callable[[np.ndarray], np.ndarray] = lambda features: features,
+) -> Iterator[LabeledSequence]:
     """Yield the video's snippets; ambiguous ones cut it into pieces, so that their removal makes no boundary."""
     sequence = store.read(video.id)
-    features = sequence.features
+    features = change(sequence.features)
     centers = snippet_centers(sequence.plan, len(features))
     foreground = inside(centers, video.segments)
     unclear = inside(centers, video.ambiguous) & ~foreground

@@ -43,6 +43,7 @@ class Localized:
 
     Attributes:
         known: detections by video, of the videos that need not be done again.
+        proposed_score: the score from which detections should be shown; None if it is not known.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Localized:
         self._out, self._unfinished = out, out.with_name(f".{out.name}.unfinished")
         self._record = out if out.suffix.lower() == ".json" else out.with_name(f".{out.name}.json")
         self._about: dict[str, Any] = {"model": model.identity, "settings": sha256(settings.encode()).hexdigest()}
-        self._proposed_score = model.best_score.score if model.best_score is not None else None
-        if self._proposed_score is not None:
-            self._about[PROPOSED_SCORE] = self._proposed_score
+        # It holds for the model's own scores only.
+        self.proposed_score = model.best_score.score if model.best_score is not None and not scores else None
+        if self.proposed_score is not None:
+            self._about[PROPOSED_SCORE] = self.proposed_score
         self._inputs = _inputs(inputs, config)
         is_there = all(file.is_file() for file in files_of(out, list(self._inputs)).values()) or out.is_file()
         self._written = self._read(self._record) if is_there else {}
@@ -82,7 +84,7 @@ class Localized:
         elif is_new:
             self._write(self._unfinished, found)
             self._record.unlink(missing_ok=True)  # it stands for a whole table, also if this is interrupted
-            write_form(self._out, found, self._proposed_score)
+            write_form(self._out, found, self.proposed_score)
             self._unfinished.replace(self._record)
         self._unfinished.unlink(missing_ok=True)
         return is_new

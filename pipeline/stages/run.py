@@ -4,14 +4,15 @@
     OUT/enhanced/           enhanced store, SoLa module      OUT/detections.json   OUT/evaluation.json
     OUT/run.json            the inputs and settings of each stage, its time and peak memory
 
-With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/.
+With `--baseline` a head is also trained and evaluated on the plain features: OUT/baseline/. With `--filters` also on
+filtered ones: OUT/filters/NAME/. With `--published` also on those of SoLa as published: OUT/published/.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.showing.listing import PROPOSED_SCORE
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.extract import ExtractSummary, extract
+from pipeline.stages.filter_store import filter_store
 from pipeline.stages.localize import localize
 from pipeline.stages.run_record import Say, Stages
 from pipeline.stages.train import train
@@ -33,7 +35,10 @@ from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
+from sola.config import FilterName, SolaConfig, preset
 from sola.old_names import stored_settings
+
+AS_PUBLISHED = "with SoLa as published"
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,17 @@ def run_on_features(
     if config.baseline or not config.use_sola:
         folder = config.out / "baseline" if config.use_sola else config.out
         evaluations["without SoLa"] = _locate(config, store, folder, "without SoLa", stages)
+    for name in config.filters:
+        folder = config.out / "filters" / name
+        filtered = _filter(config, name, store, folder / "features", stages)
+        evaluations[f"after {name}"] = _locate(config, filtered, folder, f"after {name}", stages)
+    if config.published:
+        folder = config.out / "published"
+        settings = replace(preset("hacs"), device=config.sola.device, seed=config.sola.seed)
+        enhanced = _enhance("sola as published", settings, store, folder / "enhanced", stages)
+        evaluations[AS_PUBLISHED] = _locate(config, enhanced, folder, AS_PUBLISHED, stages)
     if config.use_sola:
-        enhanced = _enhance(config, store, stages, module)
+        enhanced = _enhance("sola", config.sola, store, config.out / "enhanced", stages, module)
         evaluations["with SoLa"] = _locate(config, enhanced, config.out, "with SoLa", stages)
     return {title: file for title, file in evaluations.items() if file}
 
@@ -113,19 +127,35 @@ def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSu
     return store, summary
 
 
-def _enhance(config: RunConfig, store: FeatureStore, stages: Stages, module: Path | None) -> FeatureStore:
-    out = config.out / "enhanced"
-
+def _enhance(
+    stage: str, settings: SolaConfig, store: FeatureStore, out: Path, stages: Stages, module: Path | None = None
+) -> FeatureStore:
     def note(line: str) -> None:
         stages.say(f"  note: {line}")
 
     def work() -> str:
-        with progress("sola", total=1) as report:
-            _, summary = enhance_store(store, out, config.sola, module_file=module, report=report, on_note=note)
-        return summary.text()
+        with progress(stage, total=1) as report:
+            _, summary = enhance_store(store, out, settings, module_file=module, report=report, on_note=note)
+        return "; ".join(filter(None, [summary.text(), summary.verdict()]))
 
-    given = [store.fingerprint(), stored_settings(config.sola), *([sha256_of_file(module)] if module else [])]
-    stages.do("sola", given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
+    given = [store.fingerprint(), stored_settings(settings), *([sha256_of_file(module)] if module else [])]
+    stages.do(stage, given, work, result=out / "store.json", clear=lambda: shutil.rmtree(out, ignore_errors=True))
+    return FeatureStore.open(out)
+
+
+def _filter(config: RunConfig, name: FilterName, store: FeatureStore, out: Path, stages: Stages) -> FeatureStore:
+    width = max(3, config.sola.receptive_snippets)
+
+    def note(line: str) -> None:
+        stages.say(f"  note: {line}")
+
+    stages.do(
+        f"filter {name}",
+        [store.fingerprint(), width if name == "linear" else None],
+        lambda: filter_store(store, out, name, width=width, on_note=note)[1],
+        result=out / "store.json",
+        clear=lambda: shutil.rmtree(out, ignore_errors=True),
+    )
     return FeatureStore.open(out)
 
 

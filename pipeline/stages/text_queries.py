@@ -44,7 +44,10 @@ def model_for(
         PipelineError: both are given, or neither.
     """
     if (model is None) == (not queries):
-        raise PipelineError("give --model FOLDER, or --query TEXT for a baseline without training; one of the two")
+        raise PipelineError(
+            "give --model FOLDER; or, without training, --like VIDEO@START-END for what resembles an example, or "
+            "--query TEXT; one of them"
+        )
     if model is None:
         return query_model(inputs, queries, config, background=BACKGROUND if background is None else background)
     if background is not None:

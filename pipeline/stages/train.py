@@ -115,6 +115,7 @@ def train(
         val_items,
         labels=labels,
         config=config,
+        streams=store.spec.stream_channels,
         on_epoch=_each_epoch(checkpoint, report),
         resume=checkpoint.load(),
     )

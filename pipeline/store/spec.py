@@ -37,7 +37,8 @@ class StoreSpec:
         weights: name and SHA-256 of its weights; whether they are random, and the seed.
         precision: of the encoder's arithmetic.
         decoder: the decoder asked for; each sidecar names the one that ran.
-        sola: None for plain features; else the SHA-256 and the settings of the SoLa module that enhanced them.
+        sola: None for plain features; else the SHA-256 and the settings of the SoLa module that enhanced them, or the
+            filter in its place (`sola.filters.Filter.as_json`, under "filter").
     """
 
     channels: int

@@ -162,3 +162,16 @@ def feature_statistics(items: Sequence[TrainItem], *, most_items: int, seed: int
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     return torch.from_numpy(mean + origin).float(), torch.from_numpy(std).float()
+
+
+def one_deviation(std: Tensor, streams: Sequence[int] = ()) -> Tensor:
+    """Return the root mean square of the deviations of each stream's channels, [C], the same for all of a stream.
+
+    A rotation of the channels of a stream does not change it.
+
+    Args:
+        std: [C], of each channel.
+        streams: channels of each stream; empty for one stream.
+    """
+    parts = std.split(list(streams) or [len(std)])
+    return torch.cat([part.square().mean().sqrt().expand(len(part)) for part in parts])

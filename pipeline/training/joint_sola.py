@@ -34,8 +34,10 @@ from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import Batch, TrainItem, random_crop
 from sola.config import SolaConfig
 from sola.device import resolve_precision
-from sola.fit_state import FitState, batch_loss, new_fit_state
+from sola.fit_state import FitState, new_fit_state
+from sola.fit_step import batch_loss
 from sola.module import SolaModule
+from sola.padding import rows_beyond_ends
 from sola.sampling import WindowBatch, draw_epoch, lengths_of, read_windows
 from sola.similarity import similarity_loss
 from sola.statistics import feature_statistics
@@ -62,7 +64,7 @@ def module_config(config: TrainConfig, *, steps: int) -> SolaConfig:
         steps: optimizer steps of the whole training.
     """
     windows = config.batch_size * config.module.windows_per_video
-    return replace(config.module, seed=config.seed, steps=steps, batch_size=windows)
+    return replace(config.module, seed=config.seed, steps=steps, batch_size=windows, adapt=False)
 
 
 def start_fit(items: Sequence[TrainItem], head: Head, config: TrainConfig, device: torch.device) -> FitState:
@@ -166,11 +168,18 @@ def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
     """
     padding = ~mask[:, None]
     x = features.masked_fill(~mask[..., None], 0.0)
-    hidden = x.transpose(1, 2)
-    for layer in module.conv_network:
-        # Each layer must see zeros beyond the end, as at inference; a bias makes them nonzero.
-        hidden = layer(hidden).masked_fill(padding, 0.0)
-    return x + module.gate() * hidden.transpose(1, 2)
+    if module.padding == "zeros":
+        hidden = x.transpose(1, 2)
+        for layer in module.conv_network:
+            # Each layer must see zeros beyond the end, as at inference; a bias makes them nonzero.
+            hidden = layer(hidden).masked_fill(padding, 0.0)
+        return x + module.gate() * hidden.transpose(1, 2)
+    radius, count = module.receptive_radius, features.shape[1]
+    places = np.arange(-radius, count + radius)
+    shown = np.stack([rows_beyond_ends(places, int(length), module.padding) for length in mask.sum(dim=1).tolist()])
+    rows = torch.from_numpy(shown).to(x.device)[..., None].expand(-1, -1, x.shape[2])
+    hidden = module.conv_network(x.gather(1, rows).transpose(1, 2))[:, :, radius : radius + count]
+    return x + module.gate() * hidden.masked_fill(padding, 0.0).transpose(1, 2)
 
 
 def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Generator) -> Batch:
@@ -202,6 +211,7 @@ def windows_of(batch: Batch, fit_state: FitState, *, step: int) -> WindowBatch:
         fit_state.plan.positions[0].tolist(),
         channels=batch.features.shape[2],
         window_snippets=fit_state.config.window_snippets,
+        padding=fit_state.config.padding,
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.heads.base import Head
 from pipeline.heads.config import TrainConfig
 from pipeline.heads.registry import build_head
 from pipeline.metrics.map import MapResult
-from pipeline.training.batches import TrainItem, feature_statistics, make_batch
+from pipeline.training.batches import TrainItem, feature_statistics, make_batch, one_deviation
 from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_fit
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
 from pipeline.training.validation import training_device, validate
@@ -68,6 +68,7 @@ def fit_head(
     *,
     labels: Sequence[str],
     config: TrainConfig,
+    streams: Sequence[int] = (),
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
@@ -81,6 +82,7 @@ def fit_head(
         val_items: may be empty; the last epoch's weights are then kept.
         labels: the classes, in the order of the head's outputs (ignored with `config.class_agnostic`, which has one
             class: see the result's labels).
+        streams: channels of each stream; empty for one stream.
         on_epoch: called after each epoch, to show progress and save `report.state()`.
         resume: a saved state; training continues after its epoch.
 
@@ -95,7 +97,7 @@ def fit_head(
     device = training_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        task = _Task(train_items, val_items, labels, config, device)
+        task = _Task(train_items, val_items, labels, config, device, streams)
         run = _start(task)
         if resume is not None:
             run.load(resume)
@@ -121,6 +123,7 @@ class _Task:
     labels: Sequence[str]
     config: TrainConfig
     device: torch.device
+    streams: Sequence[int] = ()
 
     @property
     def total_steps(self) -> int:
@@ -165,6 +168,8 @@ class _Run:
 def _start(task: _Task) -> _Run:
     items, config = task.train_items, task.config
     mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
+    if config.standardize == "stream":
+        std = one_deviation(std, task.streams)
     head = build_head(len(mean), len(task.labels), config.head)
     head.set_input_statistics(mean, std)
     head.to(task.device)

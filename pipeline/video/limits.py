@@ -1,4 +1,4 @@
-"""The limits beyond which a video is given up. `--help` loads this module, so it loads no decoder."""
+"""When a video is given up; loads no decoder, since the settings need it."""
 
 from __future__ import annotations
 

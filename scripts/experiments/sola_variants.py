@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sola.config import SolaConfig
-from sola.fit_state import FitState, StepMeasures, new_fit_state, train_step
+from sola.fit_state import FitState, new_fit_state
+from sola.fit_step import StepMeasures, train_step
 from sola.module import SolaModule, bias_of
 from sola.sampling import FeatureSource, draw_epoch, lengths_of, read_windows, split_into_steps, steps_in_epoch
 from sola.similarity import target_tsm
@@ -63,8 +64,14 @@ def fit_variant(
         state = states[step % len(states)]
         epoch, place = divmod(step, per_epoch)
         windows = split_into_steps(draw_epoch(lengths, state.config, epoch), config.batch_size)[place]
-        positions, length = state.plan.positions[0].tolist(), state.config.window_snippets
-        batch = read_windows(source, windows, positions, channels=channels, window_snippets=length)
+        batch = read_windows(
+            source,
+            windows,
+            state.plan.positions[0].tolist(),
+            channels=channels,
+            window_snippets=state.config.window_snippets,
+            padding=config.padding,
+        )
         measures.append(train_step(state, batch, step=step + 1))
     return first.module.eval(), measures
 

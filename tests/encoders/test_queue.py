@@ -14,7 +14,8 @@ from encoders.prepare import fold
 from encoders.queue import GpuQueue
 from encoders.runtime import SnippetNetwork
 from sola.config import SolaConfig
-from sola.fit_state import new_fit_state, train_step
+from sola.fit_state import new_fit_state
+from sola.fit_step import train_step
 from sola.sampling import WindowBatch
 
 WAITING = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")

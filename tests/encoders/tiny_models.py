@@ -183,7 +183,9 @@ def _dinov3() -> Tiny:
     import transformers as hf
 
     config = hf.DINOv3ViTConfig(image_size=CROP, patch_size=PATCH, num_register_tokens=2, **SIZES)
-    return Tiny(hf.DINOv3ViTModel(config), hf.DINOv3ViTImageProcessor(**SQUARE), _pictures(_cls))
+    # The name in transformers 5.0 had Fast at its end.
+    made = getattr(hf, "DINOv3ViTImageProcessor", None) or hf.DINOv3ViTImageProcessorFast
+    return Tiny(hf.DINOv3ViTModel(config), made(**SQUARE), _pictures(_cls))
 
 
 MAKERS: dict[str, Callable[[], Tiny]] = {

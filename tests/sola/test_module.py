@@ -95,7 +95,9 @@ def test_features_of_another_shape_are_refused_with_the_shape_named() -> None:
 def test_gathered_positions_equal_the_full_window(
     kernels: tuple[int, ...], dilations: tuple[int, ...], step: int
 ) -> None:
-    config = SolaConfig(hidden=8, kernel_sizes=kernels, dilations=dilations, position_stride=step, tsm_size=5)
+    config = SolaConfig(
+        hidden=8, kernel_sizes=kernels, dilations=dilations, position_stride=step, tsm_size=5, padding="zeros"
+    )
     module, window = opened_module(config), features(23, batch=4)
     plan = plan_gather(module, config.positions)
     rows = torch.full((4, len(plan.positions[0]), CHANNELS), 1e3)  # outside the window: must not matter
@@ -113,7 +115,7 @@ def test_gathered_positions_equal_the_full_window(
 def test_gathered_positions_in_a_short_video_equal_the_module_on_the_whole_video(
     kernels: tuple[int, ...], dilations: tuple[int, ...], length: int
 ) -> None:
-    config = SolaConfig(hidden=8, kernel_sizes=kernels, dilations=dilations)
+    config = SolaConfig(hidden=8, kernel_sizes=kernels, dilations=dilations, padding="zeros")
     module, video = opened_module(config), features(length)
     whole = module(video)[0].detach()
     plan = plan_gather(module, config.positions)

@@ -71,7 +71,7 @@ def test_steps_are_of_nearly_equal_size_and_lose_nothing() -> None:
 def test_windows_hold_the_rows_of_their_video_and_zeros_outside() -> None:
     videos = Videos((5, 40))
     windows = Windows(np.array([0, 1]), np.array([-7, 11]))
-    batch = read_windows(videos, windows, [6, 7, 9, 11, 12, 25], channels=CHANNELS, window_snippets=23)
+    batch = read_windows(videos, windows, [6, 7, 9, 11, 12, 25], channels=CHANNELS, window_snippets=23, padding="zeros")
     short, long = videos.sequences
     zero = np.zeros(CHANNELS, np.float32)
     assert np.array_equal(batch.rows[0], [zero, short[0], short[2], short[4], zero, zero])

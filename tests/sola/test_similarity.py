@@ -8,7 +8,8 @@ import torch
 
 from sola.config import SolaConfig
 from sola.errors import SolaError
-from sola.fit_state import batch_loss, new_fit_state, train_step
+from sola.fit_state import new_fit_state
+from sola.fit_step import batch_loss, train_step
 from sola.sampling import WindowBatch
 from sola.similarity import loss_bounds, predicted_tsm, self_similarity, similarity_loss, target_tsm
 

@@ -85,7 +85,9 @@ def _track(track: Element, tasks: _Tasks, found: Gather) -> None:
             told = shape.attributes.get("frame")
             found.fault(f"line {shape.line}", f"frame must be a number, none below the one before, got {told!r:.40}")
             return
-        outside = shape.attributes.get("outside") == "1"
+        # A skeleton is outside if all its points are.
+        parts = [part for part in shape.children if part.name in _SHAPES] if shape.name == "skeleton" else [shape]
+        outside = all(part.attributes.get("outside") == "1" for part in parts)
         if outside and start is not None:
             found.segment(video, (start, frame), track.attributes.get("label"), where=where, in_frames=True)
             start = None

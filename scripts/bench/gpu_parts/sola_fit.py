@@ -15,7 +15,8 @@ from gpu_parts.timing import copy_rate, seconds_of, sibling, synchronize
 from sola.config import SolaConfig
 from sola.enhance import enhance
 from sola.fit import fit
-from sola.fit_state import new_fit_state, train_step
+from sola.fit_state import new_fit_state
+from sola.fit_step import train_step
 from sola.module import SolaModule
 from sola.sampling import WindowBatch
 

@@ -4,14 +4,14 @@ import errno
 import json
 import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from encoders.catalog import CATALOG, catalog_entry
 from pipeline.cli import main
-from pipeline.commandline.app import app
+from pipeline.commandline.app import app, called_as
 from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
@@ -127,7 +127,7 @@ def test_a_failed_video_gives_exit_code_1_and_is_listed(command, videos, tmp_pat
         (["unknown"], "Unknown command"),
         (
             ["localize", "{}", "--model", "{}/m", "--out", "{}/d.xml"],
-            "--out must end in .json or .csv or .jsonl or .srt or .vtt, got",
+            "--out must end in .json or .csv or .jsonl or .srt or .vtt or .eaf, got",
         ),
         (["localize", "{}", "--model", "{}/m", "--out", "{}/d"], "--out must end in .json or .csv or .jsonl or"),
         (["evaluate", "{}/d.json", "--annotations", "{}/a.json", "--out", "{}/e.csv"], "--out must end in .json, got"),
@@ -162,7 +162,7 @@ def test_sola_names_the_gate_and_the_loss_of_the_note(command, tmp_path):
     words = ("--hidden", 8, "--steps", 30, "--log-every-steps", 1)
     code, out, err = command("sola", tmp_path / "s", "--out", tmp_path / "e", *words)
     assert code == 0 and "gate tanh(alpha) " in out
-    (last,) = re.findall(r"-> (\d\.\d+)", out)
+    (last,) = re.findall(r"^loss .* -> (\d\.\d+)", out, flags=re.MULTILINE)
     assert f"the loss is {last}" in err
     assert "--learning-rate" in err and "learning_rate" not in err
 
@@ -267,7 +267,7 @@ def test_every_command_has_an_example_and_the_common_options_exist():
 def test_progress_is_silent_where_nobody_looks(command, videos, tmp_path):
     assert not sys.stderr.isatty()
     _, _, err = command("extract", videos, "--out", tmp_path / "store")
-    assert err == ""
+    assert err == f"next: {called_as(sys.argv[0])} sola {tmp_path / 'store'} --out enhanced/\n"
 
 
 def test_encoders_are_listed_with_dimension_window_and_weights(command):
@@ -335,5 +335,6 @@ def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(comman
     (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
     assert command(*words)[0] == 0
     assert command(*words, "--steps", 7, "--config", tmp_path / "s.toml")[0] == 0
-    assert taken == [SolaConfig(), SolaConfig(steps=7, target_sharpness=4.0)]
+    published = SolaConfig(padding="zeros", adapt=False)
+    assert taken == [published, replace(published, steps=7, target_sharpness=4.0)]
     assert command("sola", tmp_path, "--out", tmp_path / "e", "--preset", "other")[0] == 2

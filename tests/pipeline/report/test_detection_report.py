@@ -11,7 +11,7 @@ from pipeline.annotations.segments import Detection
 from pipeline.cli import main
 from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
-from pipeline.report.detection_facts import Given, read_given
+from pipeline.report.detection_facts import Given, given_of, read_given
 from pipeline.report.page import write_report
 from tests import videos as make
 from tests.pipeline.report.runs import EVIL, make_films, page_data, video_script
@@ -90,6 +90,19 @@ def test_a_store_knows_where_its_videos_are(tmp_path, films):
     assert (video.path, video.seconds, video.rows) == (films / "film0.mp4", 8.0, 16)
 
 
+def test_annotations_alone_are_shown_too(tmp_path, films):
+    truth = annotate(tmp_path / "segments.json", {"film1": ("training", 8.0, [(2, 4, "kind 3")])})
+    given = given_of(truth, [films], None, ())
+    page = write_report(read_given(given), tmp_path / "out", ReportConfig(thumbnails=False))
+    data = page_data(page)
+    assert (data["ways"], data["classes"]) == ([], ["kind 3"])
+    assert [(entry["id"], entry["annotated"]) for entry in data["videos"]] == [("film0", False), ("film1", True)]
+    assert video_script(page, "film1")["truth"] == [[2.0, 4.0, 0]]
+    (tmp_path / "odd.json").write_text("{}")
+    with pytest.raises(PipelineError, match='no "results" in it'):
+        given_of(tmp_path / "odd.json", [films], None, ())
+
+
 def test_without_videos_there_are_times_alone(tmp_path):
     page = report(Given([detections(tmp_path / "d.json", "film0", "none")]), tmp_path / "out")
     assert page_data(page)["videos"][0]["seconds"] == 7.5  # the end of the last detection
@@ -129,15 +142,21 @@ def test_scores_of_other_tools_are_the_range_of_the_slider(tmp_path):
         assert b"<img src=x" not in written.read_bytes()
 
 
+def code_of(*words: object) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code
+
+
 def test_the_command_reports_on_detections(tmp_path, films, capsys, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     file = detections(tmp_path / "found.json", "film0")
     other = detections(tmp_path / "other.json", "film1")
-    assert main(["report", str(file), "--videos", str(films), "--compare", str(other)]) == 0
+    assert code_of("report", file, "--videos", films, "--compare", other) == 0
     assert capsys.readouterr().out == f"open {tmp_path / 'found-report' / 'index.html'}\n"
     assert page_data(tmp_path / "found-report" / "index.html")["ways"] == ["found", "other"]
     (tmp_path / "films" / "note.txt").write_text("mine")
-    assert main(["report", str(file), "--out", str(films)]) == 2
+    assert code_of("report", file, "--out", films) == 2
     assert "exists and is not a report; choose another folder" in capsys.readouterr().err
-    assert main(["report", str(tmp_path), "--videos", str(films)]) == 2
+    assert code_of("report", tmp_path, "--videos", films) == 2
     assert "are for a file of detections" in capsys.readouterr().err

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotations import read_annotations
-from pipeline.annotations.checking import FaultyAnnotationsError
 from pipeline.annotations.config import ConvertConfig
 from pipeline.annotations.detections import write_detections
+from pipeline.annotations.faults import FaultyAnnotationsError
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
 from pipeline.stages.convert_annotations import convert
@@ -69,6 +69,14 @@ def test_an_unknown_video_gets_the_nearest_name_as_a_hint(tmp_path, videos):
     assert not (tmp_path / "a.json").exists()
     done = convert([table], tmp_path / "a.json", ConvertConfig(skip_faults=True), videos=[videos])
     assert done.faults == error.value.lines
+    assert told(read_annotations(tmp_path / "a.json")) == {"b": [(0.0, 1.0, "run")]}
+
+
+def test_a_video_that_cannot_be_read_is_a_fault(tmp_path, videos):
+    (videos / "torn.mp4").write_bytes(b"nothing")
+    table = write(tmp_path / "t.csv", "video,start,end,label\ntorn,0,1,jump\nb,0,1,run\n")
+    done = convert([table], tmp_path / "a.json", ConvertConfig(skip_faults=True), videos=[videos])
+    assert [line.partition(": ")[2].partition(": ")[0] for line in done.faults] == [str(videos / "torn.mp4")]
     assert told(read_annotations(tmp_path / "a.json")) == {"b": [(0.0, 1.0, "run")]}
 
 

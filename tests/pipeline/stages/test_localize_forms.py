@@ -119,6 +119,19 @@ def test_tables_hold_all_and_subtitles_what_is_worth_showing(data, located):  # 
     assert (data / "one.vtt").read_text().startswith("WEBVTT\n\n00:0")
 
 
+def test_a_file_of_elan_holds_what_is_worth_showing(data, located, monkeypatch):  # noqa: F811
+    pympi = pytest.importorskip("pympi")
+    located()
+    best = read_detections(data / "found.json")["a"][0]
+    assert located(out="one.eaf", source="videos/a.mp4", score=best.score)[0] == 0
+    eaf = pympi.Eaf(str(data / "one.eaf"))
+    (shown,) = eaf.get_annotation_data_for_tier("brighter")
+    assert shown[:2] == tuple(round(1000 * bound) for bound in best.segment)
+    monkeypatch.setattr("pipeline.showing.files.find_spec", lambda name: None)
+    code, _, err = located(out="one.eaf")
+    assert (code, "a file of ELAN needs" in err) == (2, True)
+
+
 def test_other_forms_are_not_made_anew_either(data, located):  # noqa: F811
     _, first, _ = located(out="found.srt")
     _, again, _ = located(out="found.srt")

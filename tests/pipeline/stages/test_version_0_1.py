@@ -39,6 +39,7 @@ KNOWN = json.loads((OLD / "known.json").read_text())
 SOLA = SolaConfig(
     hidden=2, kernel_sizes=(3, 1, 1), window_snippets=6, first_position=1, position_stride=1, tsm_size=4,
     target_sharpness=9.0, normalize="center", predictor_hidden=2, steps=2, device="cpu", checkpoint_every_steps=1,
+    padding="zeros", adapt=False,  # the only way then
 )  # fmt: skip
 HEAD = HeadConfig(
     block="conv",  # the default then
@@ -50,7 +51,14 @@ HEAD = HeadConfig(
     center_sample_radius=2.0,
     max_seq_len=8,
 )
-TRAIN = TrainConfig(epochs=1, min_steps_per_epoch=1, device="cpu", head=HEAD)
+TRAIN = TrainConfig(
+    epochs=1,
+    min_steps_per_epoch=1,
+    device="cpu",
+    head=HEAD,
+    standardize="channel",  # the only way then, as is the padding
+    module=SolaConfig(padding="zeros"),
+)
 
 
 @pytest.fixture
@@ -136,6 +144,9 @@ def test_cells_of_an_ablation_keep_their_folders(tmp_path, spelling):
     ):
         text = text.replace(was, now) if spelling == "new" else text
     text += '\n[train.head]\nblock = "conv"  # the default then\n'
+    # The only ways then.
+    text += '[train.module]\npadding = "zeros"\n[train]\nstandardize = "channel"\n'
+    text += '[sola]\npadding = "zeros"\nadapt = false\n'
     (tmp_path / "ablation.toml").write_text(text)
     told: list[tuple[str, str]] = []
     given = AblateConfig(store=(Path("s"),), annotations=Path("a.json"))
@@ -188,7 +199,8 @@ def test_a_retired_option_is_taken_at_the_value_that_is_left(tmp_path, capsys, v
     if taken:
         assert bound_command(words)[1].arguments["settings"].hidden == 7
         return
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    assert "scales" in capsys.readouterr().err
+    for given in (words, ["sola", "s", "--out", "e", "--scales", "1", "2"], ["run", "--train.module.scales=1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        assert ended.value.code == 2
+        assert "scales is no option any more" in capsys.readouterr().err

@@ -166,6 +166,7 @@ def test_resuming_from_a_saved_state_gives_the_same_weights_as_never_stopping(st
     assert torch.equal(weights(straight.head), weights(resumed.head))
     assert (straight.best_epoch, straight.best_map) == (resumed.best_epoch, resumed.best_map)
     assert straight.losses == resumed.losses
+    assert straight.validation_maps == resumed.validation_maps
 
 
 def test_a_state_is_not_changed_by_the_epochs_that_follow() -> None:
@@ -187,6 +188,7 @@ def test_validation_comes_every_n_epochs_and_at_the_end_and_keeps_the_best() -> 
     assert [r.validation is not None for r in reports] == [False, True, False, True, True]
     scores = {r.epoch: r.validation.average for r in reports if r.validation is not None}
     assert result.best_map == max(scores.values()) and scores[result.best_epoch] == result.best_map
+    assert dict(result.validation_maps) == scores
     assert [r.epoch for r in reports if r.is_best][-1] == result.best_epoch
 
 
@@ -208,6 +210,7 @@ def test_features_are_standardized_by_the_training_set() -> None:
     result = fit_head(items, [], labels=LABELS, config=tiny_config(epochs=1))
     every = np.concatenate([one.features for one in items])
     np.testing.assert_allclose(result.head.standardize.mean, every.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(result.head.standardize.std, every.var(axis=0).mean() ** 0.5, atol=1e-5)
 
 
 def test_averaged_weights_trail_the_trained_ones_unless_switched_off() -> None:

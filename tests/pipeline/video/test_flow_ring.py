@@ -53,7 +53,7 @@ def run_in_ring(chosen: SnippetPlan, starts: list[int], last: int, base: Fractio
         TimedFrame(start, end, lambda i=i: np.frombuffer(i.to_bytes(12, "little"), np.uint8).reshape(2, 2, 3))
         for i, (start, end) in enumerate(zip(starts, ends, strict=True))
     )
-    run = _Run(Path("v"), info, chosen, Tiny(), 1, lambda: None, None)  # type: ignore[arg-type]
+    run = _Run(Path("v"), info, chosen, Tiny(), lambda: None, None)  # type: ignore[arg-type]
     chunks = (item for item in run._chunks(shown, SimpleNamespace(), DecodeCounts()) if isinstance(item, Chunk))
     # A picture holds the number of its frame in the RGB and that of the next cell's frame in the flow.
     estimate = lambda first, second: (second[..., :2].astype(np.float32) - 128) / 6.375  # noqa: E731

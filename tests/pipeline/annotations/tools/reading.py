@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotations import Annotations, read_annotations
-from pipeline.annotations.checking import FaultyAnnotationsError
+from pipeline.annotations.faults import FaultyAnnotationsError
 
 Told = dict[str, list[tuple[float, float, str]]]
 

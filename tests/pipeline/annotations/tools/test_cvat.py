@@ -87,6 +87,16 @@ def test_tags_of_frames_in_a_row_are_a_segment(tmp_path):
     }
 
 
+def test_a_skeleton_is_there_as_long_as_one_of_its_points(tmp_path):
+    point = '<points label="{}" keyframe="1" outside="{}" occluded="0" points="1.00,2.00"></points>'
+    shapes = "".join(
+        f'<skeleton frame="{frame}" keyframe="1" z_order="0">{point.format(1, a)}{point.format(2, b)}</skeleton>'
+        for frame, a, b in [(0, 0, 0), (5, 1, 0), (10, 1, 1)]
+    )
+    text = f'<annotations><meta><task><id>1</id></task></meta><track id="0" label="sit">{shapes}</track></annotations>'
+    assert told(read(tmp_path / "a.xml", text, fps_of=lambda _: 10.0)) == {"a": [(0.0, 1.0, "sit")]}
+
+
 def test_without_a_rate_the_remedy_is_told(tmp_path):
     (line,) = faults_of(tmp_path / "a.xml", VIDEO)
     assert "video 'walk_01': its times are frames" in line

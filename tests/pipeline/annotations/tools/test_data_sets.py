@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.annotations import read_annotations
-from pipeline.annotations.checking import FaultyAnnotationsError
+from pipeline.annotations.faults import FaultyAnnotationsError
 from tests.pipeline.annotations.tools.reading import faults_of, read, told
 
 
