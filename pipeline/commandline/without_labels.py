@@ -84,17 +84,17 @@ def run_like(
 ) -> int:
     """Find what resembles marked stretches, without a model; list the best."""
     from pipeline.annotations.detections import write_detections
-    from pipeline.commandline.commands import require_report
     from pipeline.commandline.outputs import require_suffix
     from pipeline.commandline.terminal import say, say_failures
     from pipeline.progress import progress
+    from pipeline.report.page import require_report_folder
     from pipeline.showing.files import FORM_SUFFIXES, write_form
     from pipeline.stages.locate_like import best_of_each, locate_like
     from pipeline.text.plain import counted
 
     require_suffix(out, ".json", *FORM_SUFFIXES)
     if report_folder is not None:
-        require_report(report_folder, out)
+        require_report_folder(report_folder)
     if isinstance(settings.min_score, str):
         raise PipelineError("min_score=auto needs a model; with --like give a number, a cosine from 0 to 1")
     store, failed = _store_of(inputs, out.with_suffix(".features"), _extraction(settings))

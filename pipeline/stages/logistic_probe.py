@@ -33,7 +33,7 @@ def learn_logistic(
         PipelineError: scikit-learn is not installed.
     """
     try:
-        from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+        from sklearn.linear_model import LogisticRegression
     except ImportError:
         raise PipelineError(
             "--logistic needs scikit-learn, which is not installed: pip install 'sola-pipeline[probe]'"
