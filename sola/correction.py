@@ -93,8 +93,8 @@ def _correction(module: SolaModule, rows: Tensor) -> Tensor:
     """Return the module's correction [n, C] to the rows [n + 2 * radius, C] that are not at an end."""
     radius = module.receptive_radius
     with torch.inference_mode():
-        hidden = module.conv_network(rows.to(module.alpha.device).T[None])[0].T
-        return (module.gate() * hidden)[radius : len(rows) - radius].cpu()
+        hidden = module.conv_network(rows.to(module.alpha.device, module.alpha.dtype).T[None])[0].T
+        return (module.gate() * hidden)[radius : len(rows) - radius].float().cpu()
 
 
 def effective_dimensions(rows: Tensor) -> float:
@@ -141,7 +141,7 @@ def linear_filter_r2(
         return None
     taps, channels = 2 * radius + 1, inputs[0].shape[1]
     most = max(1, min(MOST_FILTER_CHANNELS, MOST_FILTER_INPUTS // taps))
-    project = torch.eye(channels)
+    project = torch.eye(channels, dtype=torch.float32)
     if channels > most:
         project = torch.from_numpy(np.linalg.qr(random.normal(size=(channels, most)))[0]).float()
     parts: list[tuple[Tensor, Tensor]] = []

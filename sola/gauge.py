@@ -82,7 +82,7 @@ def measure_losses(source: FeatureSource, lengths: np.ndarray, fit_state: FitSta
         padding=config.padding,
     )
     # In full precision and of this process alone, whatever the fit has.
-    alone = replace(fit_state, team=ALONE, compute_dtype=torch.float32)
+    alone = replace(fit_state, team=ALONE, compute_dtype=fit_state.module.alpha.dtype)
     with torch.no_grad():
         found = compare(alone, batch)
         x = F.normalize(alone.relative(found.x), dim=-1)

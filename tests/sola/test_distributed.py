@@ -180,7 +180,7 @@ def test_the_command_under_torchrun_does_what_it_does_alone(store, tmp_path):
     assert process.returncode == 0, errors
     lines = output.splitlines()
     assert lines[0] == f"{tmp_path / 'two'}: {summary.text()}"  # once, of all
-    assert len(lines) == 2
+    assert len(lines) == 5  # counts, loss, the three of the gauge
     one, two = (json.loads((tmp_path / name / "sola_history.json").read_text()) for name in ("one", "two"))
     assert [r["loss"] for r in two] == pytest.approx([r["loss"] for r in one], rel=1e-6)
     ours, theirs = FeatureStore.open(tmp_path / "two"), FeatureStore.open(tmp_path / "one")
