@@ -22,7 +22,9 @@ BASES = {
     "sola": "s --out o",
     "enhance": "s --out o --filter mean3",
     "train": "s --annotations a --out o",
-    "localize": "v --model m --out d.json",
+    "localize": "v --out d.json",
+    "segment": "v --out o",
+    "show": "d --as csv",
     "evaluate": "d --annotations a",
     "run": "--videos v --out o --annotations a",
     "report": "r",
@@ -73,6 +75,8 @@ VALUES = {
     "ray-gpus-per-worker": "0.5",
     "tower-layers": "3",
     "validation": "0.5",
+    "nms-tiou": "0.25",
+    "min-score": "0.25",
 }
 # What else must be said for an option to be accepted at all; what it needs to have an effect stands in RULES.
 BESIDE = {
