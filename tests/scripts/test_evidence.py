@@ -104,7 +104,7 @@ def test_operations_are_those_of_the_formulas(helpers, tmp_path):
     assert operations(lambda: left @ right) == 2 * 3 * 5 * 7
     # C = 6, hidden 4, kernels 5, 1, 1: each output is a sum of products, two operations each; zeros outside count too.
     store = make_store(tmp_path / "store", {"a": np.ones((40, 6), np.float32), "b": np.ones((40, 6), np.float32)})
-    config = SolaConfig(hidden=4, predictor_hidden=3, steps=10, device="cpu")
+    config = SolaConfig(hidden=4, predictor_hidden=3, steps=10, device="cpu", padding="zeros")
     cost = _sola(config, store, 40)
     assert cost.per_snippet == 2 * (6 * 4 * 5 + 4 * 4 + 4 * 6)
     module = 6 * 4 * 5 + 4 + 4 * 4 + 4 + 4 * 6 + 6 + 1

@@ -24,6 +24,7 @@ GIVEN = {
     "out": "out.json",
     "videos_or_store": [Path("a b.mp4"), Path("c.mp4")],
     "detections": "found.json",
+    "store": "features/",
     "settings": Settings(),  # what is given beside the settings comes first
 }
 
