@@ -67,7 +67,7 @@ def test_the_command_writes_detections_and_says_that_it_is_a_baseline(clip, vide
 
 def test_what_does_not_fit_is_refused(clip, videos, tmp_path):  # noqa: F811
     config = LocalizeConfig(encoder=f"hf:{clip}", device="cpu")
-    with pytest.raises(PipelineError, match="give --model FOLDER; or, without training, .*--query TEXT"):
+    with pytest.raises(PipelineError, match=r"give --model FOLDER; or, without training, .*--query TEXT"):
         model_for([videos], None, [], config)
     with pytest.raises(PipelineError, match="background needs --query"):
         model_for([videos], tmp_path, [], config, background="b")
