@@ -131,7 +131,8 @@ def _enhance(
     stage: str, settings: SolaConfig, store: FeatureStore, out: Path, stages: Stages, module: Path | None = None
 ) -> FeatureStore:
     def note(line: str) -> None:
-        stages.say(f"  note: {line}")
+        if stage == "sola":  # advice on settings as published is of no use
+            stages.say(f"  note: {line}")
 
     def work() -> str:
         with progress(stage, total=1) as report:
