@@ -45,7 +45,7 @@ def segment(
     from pipeline.progress import progress
     from pipeline.stages.segment import segment as find_segments
     from pipeline.stages.segment import write_segments
-    from pipeline.stages.segment_pictures import draw_kinds, draw_videos, files_of
+    from pipeline.stages.segment_pictures import draw_kinds, draw_map, draw_videos, files_of
     from pipeline.text.plain import counted
 
     if videos and _is_store(videos_or_store) is None:
@@ -56,6 +56,7 @@ def segment(
         found = find_segments(store, settings, report=report)
     annotations = write_segments(out, found, store, settings)
     with progress("draw", total=1) as report:
+        draw_map(found, out)
         notes = draw_videos(found, store, out, most=settings.max_pictures, report=report)
         if shown:
             notes += draw_kinds(found, files_of(shown, ids=extract.ids), out, report=report)

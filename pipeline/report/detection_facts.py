@@ -13,6 +13,7 @@ from pipeline.annotations.segments import Detection
 from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
 from pipeline.report.facts import ReportFacts, VideoFact, local_path
+from pipeline.report.found_kinds import read_found_kinds
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
@@ -117,6 +118,7 @@ def read_given(given: Given) -> ReportFacts:
         evaluations=evaluations,
         notes=tuple(notes),
         shown_score=given.shown_score,
+        kinds=read_found_kinds(given.main.parent) if not read else None,
     )
 
 
@@ -170,7 +172,8 @@ def _videos(
     facts = []
     for video_id in ids:
         source = sources.get(video_id, VideoFact(id=video_id, path=None, seconds=None))
-        is_training = video_id in known and canonical_subset(known[video_id].subset) == "training"
+        # Without detections there is no head that could have seen it.
+        is_training = found_ids and video_id in known and canonical_subset(known[video_id].subset) == "training"
         seconds = source.seconds or (known[video_id].duration if video_id in known else None)
         facts.append(
             VideoFact(
@@ -179,7 +182,7 @@ def _videos(
                 seconds=seconds,
                 rows=source.rows,
                 failure=given.failed.get(video_id, ""),
-                seen_in_training=is_training or video_id in given.training_ids,
+                seen_in_training=bool(is_training) or video_id in given.training_ids,
             )
         )
     return sorted(facts, key=lambda fact: fact.seen_in_training)

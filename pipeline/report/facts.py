@@ -62,6 +62,21 @@ class RunParts:
 
 
 @dataclass(frozen=True)
+class FoundKinds:
+    """Pictures that `segment` made, which has no labels: (title, file) of each.
+
+    Attributes:
+        sheets: of each kind, what it looks like.
+        videos: the self-similarity of each video.
+        map: all segments on a plane; None if it was not drawn.
+    """
+
+    sheets: Sequence[tuple[str, Path]]
+    videos: Sequence[tuple[str, Path]]
+    map: Path | None
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """All that a report shows.
 
@@ -74,6 +89,7 @@ class ReportFacts:
         heads: training curves of the heads, by way.
         notes: what is missing from the report, and why.
         run: what only a run has.
+        kinds: what only segments without labels have.
         shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
     """
 
@@ -86,6 +102,7 @@ class ReportFacts:
     heads: Mapping[str, HeadCurve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     run: RunParts | None = None
+    kinds: FoundKinds | None = None
     shown_score: float | None = None
 
     def truth(self, video_id: str) -> tuple[Segment, ...]:

@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.plots.colors import class_colors
 from pipeline.progress import Report, silent
 from pipeline.report.facts import ReportFacts
+from pipeline.report.found_kinds import copy_pictures
 from pipeline.report.media import MEDIA_FOLDER, make_media
 from pipeline.report.pictures import PICTURE_FOLDER, draw_curves, draw_errors, draw_map, draw_tsms
 from pipeline.report.tables import (
@@ -106,6 +107,7 @@ def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: R
         "data_set": data_set_tables(facts),
         "places": {entry["id"]: place for place, entry in enumerate(entries) if entry["file"]},
         "data": script_json(_page_data(facts, entries, found)),
+        "kinds": copy_pictures(facts.kinds, out) if facts.kinds is not None else None,
         **_run_content(facts, out, config),
     }
 

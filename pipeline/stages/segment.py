@@ -4,6 +4,7 @@ OUT/annotations.json        the segments, with their kinds as labels
 OUT/segments.json           settings, kinds, and how well the number of kinds fits
 OUT/kinds/                  a contact sheet of each kind
 OUT/self_similarity/        a picture of each video with its segments
+OUT/map.png                 all segments on a plane
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.annotations import Annotations, VideoAnnotations, write_annotations
 from pipeline.annotations.segments import Segment
@@ -20,6 +22,7 @@ from pipeline.progress import Report, silent
 from pipeline.segmentation.config import SegmentConfig
 from pipeline.segmentation.cut import cut_video
 from pipeline.segmentation.kinds import Kinds, find_kinds
+from pipeline.segmentation.plane import on_plane
 from pipeline.stages.usable_features import usable_features
 from pipeline.storage.atomic_files import write_json
 from pipeline.store.feature_store import FeatureStore
@@ -36,11 +39,13 @@ class FoundSegment:
         segment: (start, end) in seconds.
         kind: its kind, 1 to K; kind 1 lasts longest in all.
         likeness: the cosine of its mean direction and that of its kind.
+        place: on the plane of all segments' principal axes.
     """
 
     segment: tuple[float, float]
     kind: int
     likeness: float
+    place: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -105,9 +110,10 @@ def segment(store: FeatureStore, config: SegmentConfig, *, report: Report = sile
         result.durations[sequence.id] = sequence.duration_seconds
         report((number + 1) / len(usable.ids), f"{number + 1}/{len(usable.ids)} videos")
     videos = np.repeat(np.arange(len(means)), [len(one) for one in means])
-    kinds = find_kinds(np.concatenate(means), videos, config.kinds)
+    directions = np.concatenate(means)
+    kinds = find_kinds(directions, videos, config.kinds)
     result.silhouettes = kinds.silhouettes
-    result.videos = _grouped(cut, kinds)
+    result.videos = _grouped(cut, kinds, on_plane(directions))
     return result
 
 
@@ -145,12 +151,14 @@ def _facts(found: Segmented, store: FeatureStore, config: SegmentConfig) -> dict
     }
 
 
-def _grouped(cut: dict[str, list[tuple[float, float]]], kinds: Kinds) -> dict[str, list[FoundSegment]]:
+def _grouped(
+    cut: dict[str, list[tuple[float, float]]], kinds: Kinds, places: NDArray[np.float64]
+) -> dict[str, list[FoundSegment]]:
     """Return the segments of each video, with the kinds numbered by their total length."""
     pieces = [(video_id, piece) for video_id, segments in cut.items() for piece in segments]
     seconds = np.bincount(kinds.labels, [end - start for _, (start, end) in pieces])
     rank = np.argsort(np.argsort(-seconds, kind="stable"), kind="stable")
     found: dict[str, list[FoundSegment]] = {video_id: [] for video_id in cut}
-    for (video_id, piece), kind, likeness in zip(pieces, kinds.labels, kinds.likeness, strict=True):
-        found[video_id].append(FoundSegment(piece, int(rank[kind]) + 1, float(likeness)))
+    for (video_id, piece), kind, likeness, (x, y) in zip(pieces, kinds.labels, kinds.likeness, places, strict=True):
+        found[video_id].append(FoundSegment(piece, int(rank[kind]) + 1, float(likeness), (float(x), float(y))))
     return found

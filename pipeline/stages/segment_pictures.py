@@ -14,6 +14,7 @@ from pipeline.annotations.segments import Segment
 from pipeline.config import TsmConfig
 from pipeline.plots.contact_sheet import Cell, draw_contact_sheet
 from pipeline.plots.figures import save_figure
+from pipeline.plots.segment_map import draw_segment_map
 from pipeline.plots.segments import draw_segments
 from pipeline.plots.tsm import tsm_view
 from pipeline.progress import Report, silent
@@ -72,6 +73,14 @@ def draw_videos(found: Segmented, store: FeatureStore, out: Path, *, most: int, 
         report((number + 1) / len(ids), f"{number + 1}/{len(ids)} self-similarities")
     more = len(found.videos) - len(ids)
     return [f"{counted(more, 'video')} not drawn; --max-pictures draws more"] if more and most else []
+
+
+def draw_map(found: Segmented, out: Path) -> None:
+    """Draw OUT/map.png: all segments on the plane of their principal axes."""
+    places = {
+        label_of(kind): np.array([one.place for _, one in found.of_kind(kind)]) for kind in range(1, found.kinds + 1)
+    }
+    save_figure(draw_segment_map(places), [out / "map.png"])
 
 
 def files_of(inputs: Sequence[AnyPath], *, ids: Ids) -> dict[str, Path]:

@@ -98,9 +98,28 @@ def test_annotations_alone_are_shown_too(tmp_path, films):
     assert (data["ways"], data["classes"]) == ([], ["kind 3"])
     assert [(entry["id"], entry["annotated"]) for entry in data["videos"]] == [("film0", False), ("film1", True)]
     assert video_script(page, "film1")["truth"] == [[2.0, 4.0, 0]]
+    assert not any(entry["seen"] for entry in data["videos"])
     (tmp_path / "odd.json").write_text("{}")
     with pytest.raises(PipelineError, match='no "results" in it'):
         given_of(tmp_path / "odd.json", [films], None, ())
+
+
+def test_pictures_of_segments_without_labels_are_shown(tmp_path, films):
+    folder = tmp_path / "found"
+    for name in ("kinds/kind_1.png", "kinds/kind_10.png", "kinds/kind_2.png", "self_similarity/<b>.png", "map.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    (folder / "self_similarity" / "linked.png").symlink_to("/etc/passwd")
+    (folder / "segments.json").write_text("{}")
+    truth = annotate(folder / "annotations.json", {"film1": ("training", 8.0, [(2, 4, "kind 1")])})
+    page = write_report(
+        read_given(given_of(truth, [films], None, ())), tmp_path / "out", ReportConfig(thumbnails=False)
+    )
+    made = {file.name: file.read_bytes().decode() for file in (tmp_path / "out" / "pictures").iterdir()}
+    assert [made[f"kind-{n}.png"] for n in range(3)] == [f"kinds/kind_{n}.png" for n in (1, 2, 10)]
+    assert {made["video-0.png"], made["map.png"]} == {"self_similarity/<b>.png", "map.png"} and len(made) == 5
+    text = page.read_text()
+    assert 'src="pictures/kind-2.png"' in text and "self-similarity of &lt;b&gt;" in text and 'href="#kinds"' in text
 
 
 def test_without_videos_there_are_times_alone(tmp_path):

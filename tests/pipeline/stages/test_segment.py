@@ -9,7 +9,7 @@ from pipeline.annotations import read_annotations
 from pipeline.errors import PipelineError
 from pipeline.segmentation.config import SegmentConfig
 from pipeline.stages.segment import segment, write_segments
-from pipeline.stages.segment_pictures import draw_kinds, draw_videos, files_of
+from pipeline.stages.segment_pictures import draw_kinds, draw_map, draw_videos, files_of
 from pipeline.stages.train import train
 from tests.pipeline.stages.test_localize import TINY
 from tests.pipeline.stages.test_locate_like import scenes
@@ -106,3 +106,8 @@ def test_pictures_of_kinds_and_videos(store, tmp_path):
     assert sorted(file.name for file in (out / "kinds").iterdir()) == ["kind_1.png", "kind_2.png", "kind_3.png"]
     assert draw_videos(found, store, out, most=2) == ["3 videos not drawn; --max-pictures draws more"]
     assert sorted(file.name for file in (out / "self_similarity").iterdir()) == ["a.png", "b.png"]
+    draw_map(found, out)
+    assert (out / "map.png").read_bytes()[:4] == b"\x89PNG"
+    near = [np.array([one.place for _, one in found.of_kind(kind)]) for kind in (1, 2, 3)]
+    apart = [np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in ((near[0], near[1]), (near[0], near[2]))]
+    assert min(apart) > 3 * max(places.std(0).max() for places in near)
