@@ -87,13 +87,13 @@ def data_warnings(lengths: np.ndarray, config: SolaConfig) -> list[str]:
         warnings.append(
             f"{short} of {_counted(len(lengths), 'video')} {'is' if len(lengths) == 1 else 'are'} shorter than "
             f"window_snippets ({config.window_snippets}), so that windows are filled in part: extract with a shorter "
-            "stride, or lower window_snippets, start and size"
+            "stride, or lower window_snippets, first_position and tsm_size"
         )
     windows = len(lengths) * config.windows_per_video
     if windows < min(config.batch_size, 32):
         warnings.append(
             f"only {_counted(windows, 'window')} an epoch from {_counted(len(lengths), 'video')}, the whole batch: "
-            "leave out --no-adapt, or raise windows_per_video"
+            "raise windows_per_video, or add videos"
         )
     return warnings
 

@@ -257,7 +257,7 @@ def test_few_and_short_videos_are_told_before_training() -> None:
     config = replace(SMALL, batch_size=256)
     assert data_warnings(np.full(500, 90), config) == []
     (few,) = data_warnings(np.full(12, 90), config)
-    assert "12 videos" in few and "leave out --no-adapt, or raise windows_per_video" in few
+    assert "12 videos" in few and "raise windows_per_video, or add videos" in few
     (short,) = data_warnings(np.array([5] * 300 + [90] * 200), config)
     assert "300 of 500 videos are shorter" in short
 
