@@ -50,7 +50,7 @@ def verdict(gauge: Mapping[str, Any]) -> str:
             parts.append("all that the fit gained is in the predictor, which is dropped")
     else:
         already = "already " if before >= NOTABLE and won <= NOTABLE else ""
-        met = f"{already}met {_share(before)}" if before > 0 else "met none"
+        met = f"{already}met {_share(before)}"
         change = f"added {_share(after - max(before, 0))}" if won >= 0 else f"took {_share(-won)} away"
         parts = [f"The features {met} of the target before the fit, and the fit {change}"]
         if fit - after > NOTABLE:
@@ -80,4 +80,5 @@ def _character(gauge: Mapping[str, Any]) -> list[str]:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
+    """Return a share in percent; below 0 is farther from the target than a constant, and meets none of it."""
+    return f"{100 * value:.0f} %" if value > 0 else "none"

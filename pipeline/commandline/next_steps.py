@@ -67,6 +67,8 @@ def _shows(given: Mapping[str, Any]) -> bool:
 
 
 def tell_next_step(command: str, arguments: Mapping[str, Any], program: str) -> None:
-    """Print the line, unless another process of the same job does."""
-    if os.environ.get("RANK", "0") == "0" and (line := next_step(command, arguments, program)):
+    """Print the line, unless another process of the same job does, or a script goes on by itself (SOLA_IN_SCRIPT)."""
+    if "SOLA_IN_SCRIPT" in os.environ or os.environ.get("RANK", "0") != "0":
+        return
+    if line := next_step(command, arguments, program):
         hint(f"next: {line}")

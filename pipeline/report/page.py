@@ -163,11 +163,15 @@ def _tsm_videos(facts: ReportFacts, most: int) -> list[str]:
 def _cards(facts: ReportFacts, entries: list[VideoEntry]) -> list[tuple[str, str]]:
     """Return the few numbers at the top: (value, description)."""
     done = [entry for entry in entries if entry["file"]]
-    main = next(iter(facts.detections.values()), {})
+    main = next(iter(facts.detections.values()), None)
+    if main is None:
+        segments = (sum(len(facts.truth(video.id)) for video in facts.videos), "annotated segments")
+    else:
+        segments = (sum(map(len, main.values())), "detections")
     cards = [
         (f"{len(done):,}", "videos"),
         (duration(sum(entry["seconds"] or 0 for entry in done)), "of video"),
-        (f"{sum(map(len, main.values())):,}", "detections"),
+        (f"{segments[0]:,}", segments[1]),
         (f"{len(facts.labels()):,}", "classes"),
     ]
     if rows := sum(entry["rows"] for entry in done):

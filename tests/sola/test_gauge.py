@@ -243,6 +243,7 @@ def test_lines_hold_the_measures() -> None:
         "90 % of its variance on other videos; effective rank 24.0 -> 29.0",
     ]
     assert before_line(0.08, 0.6706, 0.56, 0.6612).startswith("before the fit, the features themselves meet 8 %")
+    assert before_line(-0.83, 0.3854, 0.2777, 0.4742).startswith("before the fit, the features themselves meet none of")
 
 
 def test_a_target_that_compares_nothing_has_no_gain() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.commandline.app import app
 from pipeline.commandline.completion import WHERE
 from pipeline.commandline.launch import bound_command
-from pipeline.commandline.next_steps import NEXT_STEPS, next_step
+from pipeline.commandline.next_steps import NEXT_STEPS, next_step, tell_next_step
 from tests.pipeline.commandline.test_cli import command, videos  # noqa: F401
 
 
@@ -96,3 +96,11 @@ def test_other_shells_get_their_script(command, shell):  # noqa: F811
     assert code == 0
     assert "min-score" in script
     assert script.startswith("#compdef sola-pipeline" if shell == "zsh" else "# Fish")
+
+
+def test_a_script_that_goes_on_by_itself_gets_no_next_step(monkeypatch, capsys):
+    tell_next_step("run", GIVEN, "sola-pipeline")
+    assert capsys.readouterr().err == "next: sola-pipeline report out.json\n"
+    monkeypatch.setenv("SOLA_IN_SCRIPT", "1")
+    tell_next_step("run", GIVEN, "sola-pipeline")
+    assert capsys.readouterr().err == ""

@@ -10,19 +10,8 @@ from pipeline.store.tools.contents import sequence_lines, totals
 from pipeline.store.tools.merge import merge
 from pipeline.store.tools.verify import verify_store
 from tests.pipeline.commandline.test_cli import command  # noqa: F401
-from tests.pipeline.store.test_tools import VIDEOS
+from tests.pipeline.store.test_tools import VIDEOS, store  # noqa: F401
 from tests.stores import PLAN, make_store
-
-
-@pytest.fixture
-def store(tmp_path) -> FeatureStore:
-    store = make_store(tmp_path / "store", VIDEOS)
-    store.write_failure("x", kind="timeout", reason="too slow", source={})
-    (store.path / "logs").mkdir()
-    (store.path / "logs" / "20260101T000000Z-host-1.jsonl").write_text("{}\n")
-    (store.path / "sola.safetensors").write_bytes(b"module")
-    (store.path / "empty.json").write_bytes(b"")
-    return store
 
 
 def test_merged_stores_hold_the_sequences_of_all(tmp_path):
@@ -60,7 +49,7 @@ def test_a_damaged_array_is_not_merged(tmp_path):
     assert FeatureStore.open(tmp_path / "merged").ids() == ["a"]
 
 
-def test_contents_come_from_the_sidecars(store):
+def test_contents_come_from_the_sidecars(store):  # noqa: F811
     for file in (store.path / "features").glob("*.npy"):
         size = file.stat().st_size
         file.write_bytes(bytes(size))  # no array is read
