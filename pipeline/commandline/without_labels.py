@@ -165,5 +165,6 @@ def _store_of(
         note(line)
     say(f"{store.path}: {summary.text()}")
     if not store.ids():
-        raise PipelineError(f"no video could be extracted; the first: {next(iter(summary.failed.items()), 'none')}")
+        first = next((f"; the first: {name}: {reason}" for name, reason in summary.failed.items()), "")
+        raise PipelineError(f"no video could be extracted{first}")
     return store, summary.failed

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations import sha256_of_annotations
+from pipeline.annotations import read_annotations, sha256_of_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
@@ -57,8 +57,8 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
         PipelineError, EncoderError, SolaError: a stage cannot be done; the results of earlier stages are kept.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    if config.annotations is not None and not config.annotations.exists():
-        raise PipelineError(f"annotations: no file {config.annotations}")
+    if config.annotations is not None:
+        read_annotations(config.annotations, subsets=())  # a file in no known form is refused before hours of work
     stages = Stages(config.out / "run.json", say)
     stages.describe(_whole_paths(config))
     store, summary = _extract(config, stages)

@@ -100,3 +100,9 @@ def test_bad_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     assert (code, said) == (2, "")
     assert message in noted
     assert len(noted.splitlines()) == 1
+
+
+def test_where_no_video_can_be_used_the_first_reason_is_told(tmp_path, capsys):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    code, _, noted = run(capsys, "segment", str(tmp_path / "broken.mp4"), "--out", str(tmp_path / "o"), *TOY)
+    assert code == 2 and "no video could be extracted; the first: broken: unreadable" in noted

@@ -14,7 +14,7 @@ from pipeline.plots.tsm import tsm_view
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.filter_store import filter_store
 from pipeline.stages.localize import localize
-from pipeline.stages.run import run_on_features
+from pipeline.stages.run import run, run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
@@ -113,3 +113,11 @@ def test_run_trains_a_head_on_each_filter_and_on_published_sola_beside_the_basel
         replace(config, baseline=False)
     with pytest.raises(PipelineError, match="add --baseline"):
         replace(config, baseline=False, filters=())
+
+
+def test_annotations_in_no_known_form_are_refused_before_any_video_is_looked_at(tmp_path):
+    (tmp_path / "labels.txt").write_text("what\n")
+    config = RunConfig(videos=[tmp_path / "none.mp4"], out=tmp_path / "run", annotations=tmp_path / "labels.txt")
+    with pytest.raises(PipelineError, match=r"labels\.txt"):
+        run(config, say=lambda line: None)
+    assert not (tmp_path / "run" / "features").exists()
