@@ -55,10 +55,7 @@ def test_what_the_fit_won_is_told_before_it_after_it_and_kept_in_the_module(tmp_
     gauge = json.loads((tmp_path / "e" / "sola_gauge.json").read_text())
     assert gauge.pop("verdict") == summary.verdict()
     assert gauge == summary.gauge
-    assert (
-        f"meet none of the target (loss {gauge['loss_before']:.4f};"
-        in told[-2] + told[-1]
-    )
+    assert f"meet none of the target (loss {gauge['loss_before']:.4f};" in told[-2] + told[-1]
     _, _, extra = load_module(tmp_path / "e" / "sola.safetensors")
     assert json.loads(extra["gauge"]) == gauge
     _, again = enhance_store(source, tmp_path / "e", SMALL)
