@@ -150,7 +150,7 @@ def test_features_of_another_shape_are_refused_with_both_shapes(shape: tuple[int
     [
         ({"embed_dim": 0}, "embed_dim must be >= 1, got 0"),
         ({"kernel": 4}, "kernel must be odd and >= 1, got 4"),
-        ({"block": "mamba"}, "block must be one of conv, attention, got 'mamba'"),
+        ({"block": "mamba"}, "block must be one of attention, depthwise, conv, got 'mamba'"),
         ({"kind": "bmn"}, "kind must be one of anchor_free, gtad, actionness, got 'bmn'"),
         ({"kind": "gtad", "embed_dim": 24}, "gtad_groups must divide half of embed_dim=24, got 16"),
         ({"actionness_thresholds": ()}, "actionness_thresholds must be one or more numbers > 0 and < 1"),
