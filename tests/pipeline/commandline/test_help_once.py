@@ -1,0 +1,29 @@
+"""Help needs the arguments of a command several times, and makes them once: that is most of its time."""
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.commandline.app import app
+from pipeline.commandline.help_groups import GroupedApp, add_examples
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--help-all"]])
+def test_help_makes_the_arguments_of_each_command_once(words, monkeypatch, capsys):
+    made: list[tuple[str, ...]] = []
+    grouped = GroupedApp._grouped
+
+    def counted(app, **options):
+        made.append(tuple(app.name))
+        return grouped(app, **options)
+
+    monkeypatch.setattr(GroupedApp, "_grouped", counted)
+    monkeypatch.setattr(GroupedApp, "_for_help", {})
+    monkeypatch.setattr(GroupedApp, "shows_help", False)
+    try:
+        with pytest.raises(SystemExit):
+            main(words)
+    finally:
+        GroupedApp.shows_all = False
+        add_examples(app, "sola-pipeline")
+    assert "--videos" in capsys.readouterr().out
+    assert made.count(("run",)) == 1
