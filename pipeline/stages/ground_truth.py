@@ -24,11 +24,17 @@ def annotations_for(
     Raises:
         PipelineError: the annotations are wrong, or none of their videos is in the store.
     """
-    limits = {"subsets": subsets, "tolerance_seconds": tolerance_seconds}
-    annotations, note = matched_annotations(file, store.ids(), where=str(store.path), fps_of=fps_in(store), **limits)
+    annotations, note = matched_annotations(
+        file,
+        store.ids(),
+        where=str(store.path),
+        fps_of=fps_in(store),
+        subsets=subsets,
+        tolerance_seconds=tolerance_seconds,
+    )
     there = set(store.ids()) & annotations.videos.keys()
     durations = {video_id: float(store.require_sidecar(video_id)["duration_seconds"]) for video_id in sorted(there)}
-    annotations = fit_to_durations(annotations, durations, **limits)
+    annotations = fit_to_durations(annotations, durations, tolerance_seconds=tolerance_seconds, subsets=subsets)
     return annotations, [*annotations.problems, *note]
 
 

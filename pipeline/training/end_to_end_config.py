@@ -61,8 +61,8 @@ class EndToEndConfig:
     """With --end-to-end: mirror every other window. Leave it out where left and right tell classes apart."""
 
     training_precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """With --end-to-end: arithmetic of the encoder in training; auto uses bf16 on a GPU. `localize` and `extract` choose
-    theirs afterwards."""
+    """With --end-to-end: arithmetic of the encoder in training; auto uses bf16 on a GPU. `localize` and `extract`
+    choose theirs afterwards."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """With --end-to-end: arithmetic of the trained encoder in `localize`, as for `extract`."""

@@ -30,6 +30,7 @@ from pipeline.store.spec import rows_as_json
 from pipeline.video.decode import Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow_pictures import WholeFrames
+from pipeline.video.limits import DecodeLimits
 from pipeline.video.metadata import probe
 from pipeline.video.report import DecodeReport, refuse_damaged
 from pipeline.video.videos import VideoFile
@@ -78,7 +79,6 @@ def cache_videos(
     plan: SnippetPlan,
     folder: Path,
     *,
-    max_corrupt: float,
     report: Callable[[int, int], None],
 ) -> tuple[dict[str, CachedVideo], dict[str, str]]:
     """Write the small frames of the videos that `folder` lacks.
@@ -86,7 +86,6 @@ def cache_videos(
     Args:
         videos: local ones.
         plan: how videos are cut into snippets.
-        max_corrupt: fail a video if more than this share of its frames is damaged.
         report: called with the number of videos done and the bytes of their frames.
 
     Returns:
@@ -99,7 +98,7 @@ def cache_videos(
     def one(video: VideoFile) -> CachedVideo | str:
         path = folder / _key(video, spec, plan)
         try:
-            return _cached_before(path) or _write(local(video.path), path, spec, plan, max_corrupt)
+            return _cached_before(path) or _write(local(video.path), path, spec, plan)
         except VideoError as error:
             return str(error)
 
@@ -132,7 +131,7 @@ def _cached_before(path: Path) -> CachedVideo | None:
         return None
 
 
-def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan, max_corrupt: float) -> CachedVideo:
+def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan) -> CachedVideo:
     """Decode one video; frames go to the disk as they come."""
     info = probe(file)
     plan = plan.at(info.fps)
@@ -143,7 +142,7 @@ def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan, max_cor
         with partial.open("wb") as stream:
             for item in decode(file, info, plan, WholeFrames(spec)):
                 if isinstance(item, DecodeReport):
-                    refuse_damaged(info, item, max_corrupt=max_corrupt)
+                    refuse_damaged(info, item, max_corrupt=DecodeLimits().max_corrupt)
                     seconds = float(item.duration)
                     continue
                 assert isinstance(item, Chunk)

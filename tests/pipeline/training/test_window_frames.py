@@ -29,7 +29,7 @@ def moving(index: int, height: int, width: int) -> np.ndarray:
 
 
 def cached(path: Path, folder: Path, spec=SPEC, plan=PLAN) -> CachedVideo:
-    done, failed = cache_videos(find_videos([path]), spec, plan, folder, max_corrupt=0.05, report=lambda *_: None)
+    done, failed = cache_videos(find_videos([path]), spec, plan, folder, report=lambda *_: None)
     assert failed == {}
     return done[path.stem]
 
@@ -123,6 +123,6 @@ def test_videos_are_decoded_once_and_damaged_ones_are_told(tmp_path, monkeypatch
     assert cached(path, tmp_path / "frames") == video
     monkeypatch.undo()
     done, failed = cache_videos(
-        find_videos([tmp_path / "videos"]), SPEC, PLAN, tmp_path / "frames", max_corrupt=0.05, report=lambda *_: None
+        find_videos([tmp_path / "videos"]), SPEC, PLAN, tmp_path / "frames", report=lambda *_: None
     )
     assert done == {"a": video} and list(failed) == ["b"]
