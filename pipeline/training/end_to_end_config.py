@@ -14,58 +14,57 @@ class EndToEndConfig:
     """The encoder that is trained with the head, its snippets, and how it learns."""
 
     encoder: str = "i3d_r50"
-    """With --end-to-end: the encoder to train, as for `extract`."""
+    """The encoder to train, as for `extract`."""
 
     weights: str = "kinetics400"
-    """With --end-to-end: weights to start from, as for `extract`; random ones have the seed --seed."""
+    """Weights to start from, as for `extract`; random ones have the seed --seed."""
 
     pool: str | None = None
-    """With --end-to-end: how tokens become one vector, as for `extract`."""
+    """How tokens become one vector, as for `extract`."""
 
     size: int = 0
-    """With --end-to-end: side of the pictures in pixels; half the side takes a quarter of the time. 0: that of the
-    weights."""
+    """Side of the pictures in pixels; half the side takes a quarter of the time. 0: that of the weights."""
 
     fps: float | Literal["video"] | None = None
-    """With --end-to-end: frames per second that the encoder sees, as for `extract`."""
+    """Frames per second that the encoder sees, as for `extract`."""
 
     window_frames: float | None = None
-    """With --end-to-end: length of a snippet in frames, as for `extract`."""
+    """Length of a snippet in frames, as for `extract`."""
 
     stride_frames: float | None = None
-    """With --end-to-end: distance of two snippets in frames, as for `extract`. Default: 16."""
+    """Distance of two snippets in frames, as for `extract`. Default: 16."""
 
     stride_seconds: float | None = None
-    """With --end-to-end: the same in seconds."""
+    """The distance in seconds."""
 
     encoder_learning_rate: float = 1e-5
-    """With --end-to-end: peak learning rate of the encoder; the head's is learning_rate. Both follow one schedule."""
+    """Peak learning rate of the encoder; the head's is learning_rate. Both follow one schedule."""
 
     frozen_stages: int = 0
-    """With --end-to-end: number of the encoder's first stages that keep their weights; the stem is one. They hold most
-    of the activations, so this saves memory and time."""
+    """Number of the encoder's first stages that keep their weights; the stem is one. They hold most of the
+    activations, so this saves memory and time."""
 
     chunk_snippets: int = 4
-    """With --end-to-end: snippets that go through the encoder at once. Memory follows this, not the length of a video;
-    the gradient does not depend on it."""
+    """Snippets that go through the encoder at once. Memory follows this, not the length of a video; the gradient
+    does not depend on it."""
 
     gradient_share: float = 1.0
-    """With --end-to-end: share of the snippets of a step, drawn at random, whose gradient reaches the encoder, above 0
-    to 1. It is scaled so that its mean is the whole gradient. 0.3 takes half the time."""
+    """Share of the snippets of a step, drawn at random, whose gradient reaches the encoder, above 0 to 1. It is
+    scaled so that its mean is the whole gradient. 0.3 takes half the time."""
 
     random_crop: bool = True
-    """With --end-to-end: show each window through a crop at a random place, the same for all its frames. If off, the
-    center, as in `extract`."""
+    """Show each window through a crop at a random place, the same for all its frames. If off, the center, as in
+    `extract`."""
 
     flip: bool = True
-    """With --end-to-end: mirror every other window. Leave it out where left and right tell classes apart."""
+    """Mirror half of the windows, at random. Turn it off where left and right tell classes apart."""
 
     training_precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """With --end-to-end: arithmetic of the encoder in training; auto uses bf16 on a GPU. `localize` and `extract`
-    choose theirs afterwards."""
+    """Arithmetic of the encoder in training; auto uses bf16 on a GPU. `localize` and `extract` choose
+    theirs afterwards."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """With --end-to-end: arithmetic of the trained encoder in `localize`, as for `extract`."""
+    """Arithmetic of the trained encoder in `localize`, as for `extract`."""
 
     def __post_init__(self) -> None:
         for name, least in (("chunk_snippets", 1), ("frozen_stages", 0), ("size", 0)):

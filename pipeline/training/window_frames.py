@@ -31,7 +31,7 @@ class View:
 
     @classmethod
     def random(cls, spec: EncoderSpec, video: CachedVideo, rng: np.random.Generator, *, crop: bool, flip: bool) -> View:
-        """Return a view at a random place (with `crop`), mirrored every other time (with `flip`)."""
+        """Return a view at a random place (with `crop`), mirrored half of the time (with `flip`)."""
         top, left, size = spec.crop_box(video.height, video.width)
         if crop:
             top, left = int(rng.integers(video.height - size + 1)), int(rng.integers(video.width - size + 1))
