@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.training.chunked_gradient import backward_chunks, encode_chunks, sampled_rows, two_pass_gradient
-from sola.distributed import Team
+from sola.distributed import ALONE, Team
 
 COUNT = 6
 
@@ -56,7 +56,7 @@ class Scene:
         sum(self.losses(self.encoder(self.snippets)).values()).backward()
         return self.gradient()
 
-    def two_pass(self, chunk: int, rows: Sequence[int] | None = None, team: Team = Team()) -> Tensor:
+    def two_pass(self, chunk: int, rows: Sequence[int] | None = None, team: Team = ALONE) -> Tensor:
         two_pass_gradient(self.encoder, self.read, self.count, self.losses, chunk=chunk, rows=rows, team=team)
         return self.gradient()
 
