@@ -74,7 +74,7 @@ def fit_end_to_end(
         job = replace(job, train=train, val=val, labels=(PROPOSAL_LABEL,))
     with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
         torch.manual_seed(job.config.seed)
-        run = _start(network, job, measure=resume is None)
+        run = start_run(network, job, measure=resume is None)
         if resume is not None:
             run.load(resume)
         nothing: list[int] = []
@@ -89,7 +89,7 @@ def fit_end_to_end(
     return EndToEndResult(fit, best.encoder.network, run.history)
 
 
-def _start(network: nn.Module, job: Job, *, measure: bool) -> Run:
+def start_run(network: nn.Module, job: Job, *, measure: bool) -> Run:
     """Return the networks and the optimizer; without `measure` the head does not know the features' statistics."""
     config, settings = job.config, job.settings
     bf16 = settings.training_precision == "bf16" or (

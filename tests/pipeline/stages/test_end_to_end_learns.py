@@ -55,13 +55,13 @@ FRAMES, LONG = 64, 16
 STARTS = (6, 38)
 HEAD = HeadConfig(embed_dim=16, levels=2, stem_blocks=1, tower_layers=1, block="conv", dropout=0.0)
 CONFIG = TrainConfig(
-    epochs=12, min_steps_per_epoch=8, batch_size=4, learning_rate=3e-3, device="cpu", head=HEAD,
-    train_subset="training", validate_every_epochs=12, ema_decay=0.9, warmup_epochs=1,
+    epochs=8, min_steps_per_epoch=8, batch_size=4, learning_rate=3e-3, device="cpu", head=HEAD,
+    train_subset="training", validate_every_epochs=8, ema_decay=0.9, warmup_epochs=1,
 )  # fmt: skip
 
 
 def bars(directions: tuple[int, int]):
-    """Bars that move by a pixel a frame, to the left (-1) or the right (1), in two stretches, and stand still between."""
+    """Bars that move by a pixel a frame, to the left (-1) or the right (1), in two stretches; they stand still between."""
 
     def draw(index: int, height: int, width: int) -> np.ndarray:
         gone = [np.clip(index - start, 0, LONG) for start in STARTS]
