@@ -81,13 +81,17 @@ def annotated_videos(request: Request) -> tuple[list[VideoFile], Annotations, li
     annotations, notes = matched_annotations(
         request.annotations,
         videos.keys(),
-        where="the given videos",
+        where=_named(request),
         fps_of=fps_of,
         subsets=wanted,
         tolerance_seconds=config.tolerance_seconds,
     )
     used = {video_id for subset in wanted for video_id in _in_subset(annotations, subset)}
     return [video for video_id, video in sorted(videos.items()) if video_id in used], annotations, notes
+
+
+def _named(request: Request) -> str:
+    return ", ".join(map(str, request.inputs))
 
 
 def _in_subset(annotations: Annotations, subset: str) -> list[str]:
@@ -112,6 +116,9 @@ def small_frames(
         report(CACHING * done / len(videos), text)
 
     cached, failed = cache_videos(videos, spec, plan, folder, report=told)
+    if failed and not cached:
+        name, reason = next(iter(failed.items()))
+        raise PipelineError(f"no video can be used, the first is {name}: {reason}")
     size = sum(video.bytes for video in cached.values())
     say(f"small frames of {counted(len(cached), 'video')}: {size / 1e9:.2f} GB in {folder}")
     return cached, failed
@@ -135,7 +142,7 @@ def samples_of(
         return [_item(video, cached[video.id]) for video in found]
 
     where = str(request.annotations)
-    sides = training_data(items_of, annotations, config, source="the given videos", where=where, notes=notes)
+    sides = training_data(items_of, annotations, config, source=_named(request), where=where, notes=notes)
     labels = learned_labels(annotations, *sides, notes=notes)
     train, val = ([Sample(item, cached[item.video_id]) for item in side] for side in sides)
     return (train, val), labels

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -94,11 +95,12 @@ def cache_videos(
     folder.mkdir(parents=True, exist_ok=True)
     cached: dict[str, CachedVideo] = {}
     failed: dict[str, str] = {}
+    stopped = Event()
 
     def one(video: VideoFile) -> CachedVideo | str:
         path = folder / _key(video, spec, plan)
         try:
-            return _cached_before(path) or _write(local(video.path), path, spec, plan)
+            return _cached_before(path) or _write(local(video.path), path, spec, plan, stopped)
         except VideoError as error:
             return str(error)
 
@@ -111,6 +113,7 @@ def cache_videos(
                     cached[video.id] = found
                 report(number, sum(video.bytes for video in cached.values()))
         finally:
+            stopped.set()  # after an error or Ctrl-C, nobody waits for the rest
             pool.shutdown(cancel_futures=True)
     return cached, failed
 
@@ -131,8 +134,8 @@ def _cached_before(path: Path) -> CachedVideo | None:
         return None
 
 
-def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan) -> CachedVideo:
-    """Decode one video; frames go to the disk as they come."""
+def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan, stopped: Event) -> CachedVideo:
+    """Decode one video; frames go to the disk as they come. Give up when `stopped` is set."""
     info = probe(file)
     plan = plan.at(info.fps)
     rows: list[tuple[int, ...]] = []
@@ -141,6 +144,8 @@ def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan) -> Cach
     try:
         with partial.open("wb") as stream:
             for item in decode(file, info, plan, WholeFrames(spec)):
+                if stopped.is_set():
+                    raise KeyboardInterrupt
                 if isinstance(item, DecodeReport):
                     refuse_damaged(info, item, max_corrupt=DecodeLimits().max_corrupt)
                     seconds = float(item.duration)

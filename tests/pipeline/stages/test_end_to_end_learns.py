@@ -61,7 +61,7 @@ CONFIG = TrainConfig(
 
 
 def bars(directions: tuple[int, int]):
-    """Bars that move by a pixel a frame, to the left (-1) or the right (1), in two stretches; they stand still between."""
+    """Bars that move by a pixel a frame, to the left (-1) or the right (1), in two stretches; else they stand still."""
 
     def draw(index: int, height: int, width: int) -> np.ndarray:
         gone = [np.clip(index - start, 0, LONG) for start in STARTS]
