@@ -34,6 +34,7 @@ ORDER = (
     "encoders",
     "sola",
     "heads-and-metrics",
+    "end-to-end",
     "using-detections",
     "exports-and-imports",
     "large-collections",

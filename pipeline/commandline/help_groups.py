@@ -25,11 +25,13 @@ from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.segmentation.config import SegmentConfig
 from pipeline.showing.config import ShowConfig
+from pipeline.training.end_to_end_config import EndToEndConfig
 from sola.config import SolaConfig
 
 COMMON = Group("Common", sort_key=1)
 ADVANCED = Group("Advanced", sort_key=2)
-CLUSTER = Group("Cluster", sort_key=3)
+END_TO_END = Group("With --end-to-end", sort_key=3)
+CLUSTER = Group("Cluster", sort_key=4)
 
 # The common options of each class of settings; the others are advanced.
 COMMON_OPTIONS: dict[type, str] = {
@@ -53,6 +55,8 @@ COMMON_OPTIONS: dict[type, str] = {
     ConvertConfig: "to validation seed fps min_score skip_faults",
     ImportConfig: "fps stride_frames window_frames format encoder",
 }
+# Classes of settings that are a group of their own.
+_OWN_GROUPS: dict[type, Group] = {ExecutionConfig: CLUSTER, EndToEndConfig: END_TO_END}
 # In these groups of settings, what is common elsewhere is not.
 _ADVANCED_GROUPS = {"module", "localize"}
 # Commands with so many options that `--help` shows the common ones only.
@@ -136,9 +140,9 @@ def group_of(settings: Any, keys: tuple[str, ...]) -> Group | None:
     classes = [one for one in (settings, *get_args(settings)) if is_dataclass(one) and isinstance(one, type)]
     if not classes or keys[-1] not in {option.name for option in fields(classes[0])}:
         return None
-    of = next((known for known in (ExecutionConfig, *COMMON_OPTIONS) if issubclass(classes[0], known)), None)
-    if of is ExecutionConfig:
-        return CLUSTER
+    of = next((known for known in (*_OWN_GROUPS, *COMMON_OPTIONS) if issubclass(classes[0], known)), None)
+    if of in _OWN_GROUPS:
+        return _OWN_GROUPS[of]
     if of is None or _ADVANCED_GROUPS & set(keys[:-1]):
         return ADVANCED
     return COMMON if keys[-1] in COMMON_OPTIONS[of].split() else ADVANCED
