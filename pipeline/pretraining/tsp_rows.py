@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class Row:
     first: int
     spare: int
     index: int = 0
+
+
+class Parts(NamedTuple):
+    """Rows to learn from; of videos of the training subset that choose the epoch; and of the validation subset."""
+
+    training: list[Row]
+    held_out: list[Row]
+    validation: list[Row]
 
 
 @dataclass(frozen=True)
