@@ -133,7 +133,7 @@ class TspPlan:
         return rows
 
     def _why_none(self) -> str:
-        words = ", ".join(rows_in_words(self._counts, self._request.config.tsp))
+        words = rows_in_words(self._counts, self._request.config.tsp)
         return f"{words}; {next(iter(self._failed.values()))}" if self._failed else words
 
     def prepare(self, folder: Path, report: Report) -> TspTask:
@@ -163,7 +163,7 @@ class TspPlan:
         if self._request.config.batch_size > len(parts.training) * self._request.config.tsp.clips_per_row:
             raise PipelineError(f"too few videos can be read, the first: {next(iter(self._failed.values()))}")
         windows = {video: self._windows_of(video) for video in cached}
-        words = ", ".join(rows_in_words(self._counts, self._request.config.tsp))
+        words = rows_in_words(self._counts, self._request.config.tsp)
         return TspTask(
             self._request, parts, cached, windows,
             with_region=self._with_region, failed=self._failed, rows_in_words=words,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
@@ -182,16 +182,19 @@ def videos_held_out(rows: Sequence[Row], *, share: float, seed: int) -> set[str]
     return held_out
 
 
-def rows_in_words(counts: Counter[str], config: TspConfig) -> Iterator[str]:
-    """Yield what became of segments and gaps, in a few words each."""
-    yield counted(counts["segments"], "segment")
-    if counts["centered"]:
-        yield f"{counts['centered']} of them shorter than a clip, with one clip around the middle"
-    if counts["short segments"]:
-        yield f"{counted(counts['short segments'], 'segment')} shorter than a clip left out"
-    if counts["beyond the end"]:
-        yield f"{counted(counts['beyond the end'], 'segment')} behind the end of the video left out"
-    if counts["gaps"] or counts["short gaps"]:
-        yield counted(counts["gaps"], "gap")
-    if counts["short gaps"]:
-        yield f"{counted(counts['short gaps'], 'gap')} shorter than {config.min_gap_clips:g} clips left out"
+def rows_in_words(counts: Counter[str], config: TspConfig) -> str:
+    """Return what became of segments and gaps."""
+    notes = {
+        "segments": (
+            (counts["centered"], "shorter than a clip, taken around the middle"),
+            (counts["short segments"], "more shorter than a clip left out"),
+            (counts["beyond the end"], "more behind the end of the video left out"),
+        ),
+        "gaps": ((counts["short gaps"], f"more shorter than {config.min_gap_clips:g} x a clip left out"),),
+    }
+    words = []
+    for kind, of_kind in notes.items():
+        said = [f"{number} {text}" for number, text in of_kind if number]
+        if counts[kind] or said:
+            words.append(counted(counts[kind], kind[:-1]) + (f" ({', '.join(said)})" if said else ""))
+    return ", ".join(words) or "none"

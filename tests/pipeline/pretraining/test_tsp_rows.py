@@ -180,13 +180,11 @@ def test_what_cannot_be_split_is_refused_in_words():
 
 def test_what_became_of_segments_and_gaps_is_said():
     _, counts = rows_of(video((2.0, 6.0, "x"), (6.5, 6.9, "x"), (50.0, 60.0, "x")), 20.0, TspConfig())
-    assert list(rows_in_words(counts, TspConfig())) == [
-        "2 segments",
-        "1 of them shorter than a clip, with one clip around the middle",
-        "1 segment behind the end of the video left out",
-        "2 gaps",
-        "1 gap shorter than 1 clips left out",
-    ]
+    assert rows_in_words(counts, TspConfig()) == (
+        "2 segments (1 shorter than a clip, taken around the middle, 1 more behind the end of the video left out), "
+        "2 gaps (1 more shorter than 1 x a clip left out)"
+    )
+    assert rows_in_words(Counter(), TspConfig()) == "none"
 
 
 def test_bad_settings_are_refused():
