@@ -32,6 +32,7 @@ ORDER = (
     "no-labels-yet",
     "without-labels",
     "encoders",
+    "pretraining",
     "sola",
     "heads-and-metrics",
     "using-detections",

@@ -72,8 +72,8 @@ class PretrainConfig:
     """Windows of a held-out clip to average for its class."""
 
     validation_share: float = 0.3
-    """Share of the clips to hold out, in whole groups. With --task tac or tsp: share of the videos of the training subset
-    that choose the epoch whose weights are kept."""
+    """Share of the clips to hold out, in whole groups. With --task tac or tsp: share of the videos of the training
+    subset that choose the epoch whose weights are kept."""
 
     group_pattern: str = r"_(g\d+)_"
     """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
@@ -97,7 +97,7 @@ class PretrainConfig:
     """With --annotations: also learn a class "background" from the video between the segments. Published encoders have
     not seen any."""
 
-    tsp: TspConfig = TspConfig()
+    tsp: TspConfig = TspConfig()  # noqa: RUF009 - it is frozen
     """With --task tac or tsp."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"

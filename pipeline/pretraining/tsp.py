@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoders.random_weights import state_sha256
 from pipeline.pretraining.data import cells_of, rendered, shuffled_steps
@@ -30,44 +31,49 @@ from sola.distributed import Team
 _OF_VIEW = 17  # keeps the random numbers of views apart from those of starts
 
 
+@dataclass(frozen=True)
+class TspData:
+    """What the tasks read.
+
+    Args:
+        parts: the rows.
+        frames: of the videos of all rows, by id.
+        windows: the cells of each window of the whole video, for the global feature; none without it.
+        feature_file: where the global features are.
+        words: what became of segments and gaps.
+        failed: path → reason of the videos that could not be read.
+    """
+
+    parts: Parts
+    frames: Mapping[str, VideoCells]
+    windows: Mapping[str, list[list[int]]]
+    feature_file: Path
+    words: str
+    failed: dict[str, str]
+
+
 class TspTask:
     """The rows with their frames, the heads, and the global features.
 
     Args:
-        frames: of the videos of all rows, by id.
-        windows: the cells of each window of the whole video, for the global feature; none without it.
         with_region: TSP; else TAC.
-        rows_in_words: what became of segments and gaps.
-        feature_file: where the global features are.
     """
 
     keeps_best: ClassVar[bool] = True
-    heads: TspHeads
+    heads: nn.Module
 
-    def __init__(
-        self,
-        request: Request,
-        parts: Parts,
-        frames: Mapping[str, VideoCells],
-        windows: Mapping[str, list[list[int]]],
-        *,
-        with_region: bool,
-        failed: dict[str, str],
-        rows_in_words: str,
-        feature_file: Path,
-    ) -> None:
-        self._spec, self._config = request.spec, request.config
-        self._parts, self._frames, self._windows = parts, frames, windows
-        self._with_region, self.failed, self._words, self._file = with_region, failed, rows_in_words, feature_file
-        self._labels = sorted({row.label for row in parts.training if row.label is not None})
+    def __init__(self, request: Request, data: TspData, *, with_region: bool) -> None:
+        self._spec, self._config, self._data = request.spec, request.config, data
+        self._with_region, self._parts, self.failed = with_region, data.parts, data.failed
+        self._labels = sorted({row.label for row in data.parts.training if row.label is not None})
         self._pooling = self._config.tsp.global_feature if with_region else "none"
         self._count = self._config.tsp.clips_per_row
-        self.samples = len(parts.training) * self._count, len(parts.held_out) * self._count
+        self.samples = len(data.parts.training) * self._count, len(data.parts.held_out) * self._count
         self.steps_per_epoch = math.ceil(self.samples[0] / self._config.batch_size)
-        self.about: dict[str, Any] = {"labels": self._labels, "rows": rows_in_words}
+        self.about: dict[str, Any] = {"labels": self._labels, "rows": data.words}
         self._features: dict[str, Tensor] = {}
 
-    def start(self, network: torch.nn.Module, encode: Encode, device: torch.device) -> None:
+    def start(self, network: nn.Module, encode: Encode, device: torch.device) -> None:
         """Build the heads, and take each video's global feature from the initial weights."""
         self._device = device
         channels = self._spec.feature_dim
@@ -83,21 +89,21 @@ class TspTask:
             "weights": state_sha256(network.state_dict()),
             "spec": self._spec.as_dict(),
             "pooling": self._pooling,
-            "frames": [cells.file.name for cells in self._frames.values()],
+            "frames": [cells.file.name for cells in self._data.frames.values()],
         }
         how = self._pooling
 
         def feature_of(video: str) -> Tensor:
             return pooled(self._encoded_windows(video, encode), how)
 
-        made = stored_features(self._file, list(self._frames), facts, feature_of)
+        made = stored_features(self._data.feature_file, list(self._data.frames), facts, feature_of)
         self._features = {video: feature.to(device) for video, feature in made.items()}
 
     def _encoded_windows(self, video: str, encode: Encode) -> Iterator[Tensor]:
-        windows, size = self._windows[video], self._config.batch_size
+        windows, size = self._data.windows[video], self._config.batch_size
         for first in range(0, len(windows), size):
             chosen = windows[first : first + size]
-            yield encode(torch.stack([self._center(self._frames[video].frames(cells)) for cells in chosen]))
+            yield encode(torch.stack([self._center(self._data.frames[video].frames(cells)) for cells in chosen]))
 
     def batches(self, epoch: int, team: Team) -> Iterator[TaskBatch]:
         """Yield this rank's part of the clips of all rows, each clip at a random place, crop and mirroring."""
@@ -140,7 +146,7 @@ class TspTask:
             losses["region"] = region_loss(region, targets["region"])
         return losses
 
-    def after_step(self, network: torch.nn.Module) -> None:
+    def after_step(self, network: nn.Module) -> None:
         """Do nothing: the global features stay those of the initial weights."""
 
     def validate(self, encode: Encode) -> dict[str, float]:
@@ -156,7 +162,7 @@ class TspTask:
             apart = self._accuracies(self._parts.validation, encode)
             text += f"; on the subset {self._config.validation_subset}: {_in_words(apart)}"
             measures |= {f"validation_{name}": value for name, value in apart.items()}
-        return Outcome(f"{text}; {self._words}", measures)
+        return Outcome(f"{text}; {self._data.words}", measures)
 
     def _accuracies(self, rows: Sequence[Row], encode: Encode) -> dict[str, float]:
         """Return the shares of clips with the right action (of those whose class is known) and the right region."""
@@ -177,7 +183,7 @@ class TspTask:
         return {"mean_accuracy": sum(accuracies.values()) / len(accuracies), **accuracies}
 
     def _clip(self, row: Row, start: int) -> Tensor:
-        return self._frames[row.video].frames([start + cell for cell in cells_of(self._spec)])
+        return self._data.frames[row.video].frames([start + cell for cell in cells_of(self._spec)])
 
     def _center(self, frames: Tensor) -> Tensor:
         top, left, size = self._spec.crop_box(frames.shape[1], frames.shape[2])

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.annotations import VideoAnnotations, canonical_subset
 from pipeline.errors import PipelineError
@@ -17,7 +18,7 @@ from pipeline.pretraining.annotated_segments import annotated_videos
 from pipeline.pretraining.data import cells_of
 from pipeline.pretraining.global_feature import whole_windows
 from pipeline.pretraining.task import Request
-from pipeline.pretraining.tsp import TspTask
+from pipeline.pretraining.tsp import TspData, TspTask
 from pipeline.pretraining.tsp_rows import (
     ClipGrid,
     Parts,
@@ -33,7 +34,7 @@ from pipeline.pretraining.video_cells import VideoCells, bytes_of_frames, cache_
 from pipeline.progress import Report
 from pipeline.snippets import exact
 from pipeline.storage.location import local
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from pipeline.video.videos import VideoFile
@@ -73,7 +74,8 @@ class TspPlan:
         training, validation = self._read()
         _refuse_too_little(training, self._why_none(), with_region=with_region)
         config = request.config
-        held_out = videos_held_out(training, share=config.validation_share, seed=config.seed)
+        chosen = videos_held_out(training, share=config.validation_share, seed=config.seed)
+        held_out, self._lacking = set(chosen.validation), chosen.one_sided
         self._parts = Parts(
             [row for row in training if row.video not in held_out],
             [row for row in training if row.video in held_out],
@@ -143,7 +145,7 @@ class TspPlan:
             PipelineError: the disk is too small, or no video of a part can be read.
         """
         spec = self._request.spec
-        needed = {video: self._cells_of(video) for video in sorted(self._videos)}
+        needed = self._needed_cells()
         sizes = {video: (len(cells), self._videos[video].display_size) for video, cells in needed.items()}
         _refuse_full_disk(folder, sum(bytes_of_frames(*size, spec) for size in sizes.values()))
         cached: dict[str, VideoCells] = {}
@@ -155,38 +157,36 @@ class TspPlan:
                 self._failed[str(path)] = str(error)
             report(number / len(needed), f"small frames of {number}/{len(needed)} videos")
         parts = Parts(*([row for row in part if row.video in cached] for part in self._parts))
-        if not parts.training or not parts.held_out:
+        labels = {row.label for row in parts.training} - {None}
+        few = self._request.config.batch_size > len(parts.training) * self._request.config.tsp.clips_per_row
+        if few or not any(row.label in labels for row in parts.held_out):
+            reason = next(iter(self._failed.values()), "")
             raise PipelineError(
-                f"no video can be used to {'learn from' if parts.held_out else 'choose the epoch'}, the first: "
-                f"{next(iter(self._failed.values()))}"
+                f"too few videos can be read to learn from and to choose the epoch, the first: {reason}"
             )
-        if self._request.config.batch_size > len(parts.training) * self._request.config.tsp.clips_per_row:
-            raise PipelineError(f"too few videos can be read, the first: {next(iter(self._failed.values()))}")
         windows = {video: self._windows_of(video) for video in cached}
         words = rows_in_words(self._counts, self._request.config.tsp)
-        return TspTask(
-            self._request, parts, cached, windows,
-            with_region=self._with_region, failed=self._failed, rows_in_words=words,
-            feature_file=folder.with_suffix(".gvf.safetensors"),
-        )  # fmt: skip
+        if self._lacking:
+            words += f"; classes of one video, so not among the held-out ones: {first_of(self._lacking)}"
+        data = TspData(parts, cached, windows, folder.with_suffix(".gvf.safetensors"), words, self._failed)
+        return TspTask(self._request, data, with_region=self._with_region)
 
-    def _cells_of(self, video: str) -> np.ndarray:
-        """Return the cells that clips of any epoch, or the global feature, take from a video, ascending."""
-        config = self._request.config
-        count = config.tsp.clips_per_row
-        starts = [
-            start
-            for row in self._parts.training
-            if row.video == video
-            for epoch in range(config.epochs)
-            for start in training_starts(row, seed=config.seed, epoch=epoch, count=count)
-        ]
-        for part in (self._parts.held_out, self._parts.validation):
-            starts += [start for row in part if row.video == video for start in even_starts(row, count=count)]
-        taken = np.array(cells_of(self._request.spec), np.int64)
-        of_clips = (np.array(starts, np.int64)[:, None] + taken).ravel()
-        of_windows = [cell for window in self._windows_of(video) for cell in window]
-        return np.unique(np.concatenate([of_clips, np.array(of_windows, np.int64)]))
+    def _needed_cells(self) -> dict[str, NDArray[np.int64]]:
+        """Return the cells that clips of any epoch, or the global feature, take from each video, ascending."""
+        config, taken = self._request.config, np.array(cells_of(self._request.spec), np.int64)
+        count, seed = config.tsp.clips_per_row, config.seed
+        starts: dict[str, list[int]] = {video: [] for video in sorted(self._videos)}
+        for row in self._parts.training:
+            for epoch in range(config.epochs):
+                starts[row.video] += training_starts(row, seed=seed, epoch=epoch, count=count)
+        for row in (*self._parts.held_out, *self._parts.validation):
+            starts[row.video] += even_starts(row, count=count)
+        needed = {}
+        for video, of_video in starts.items():
+            of_windows = np.array(self._windows_of(video), np.int64).ravel()
+            of_clips = (np.array(of_video, np.int64)[:, None] + taken).ravel()
+            needed[video] = np.unique(np.concatenate([of_clips, of_windows]))
+        return needed
 
     def _windows_of(self, video: str) -> list[list[int]]:
         spec, config = self._request.spec, self._request.config.tsp

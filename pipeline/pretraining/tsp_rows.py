@@ -18,14 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations import VideoAnnotations
+from pipeline.annotations.splitting import Split, split
 from pipeline.errors import PipelineError
 from pipeline.pretraining.annotated_segments import gaps
 from pipeline.pretraining.tsp_config import TspConfig
 from pipeline.snippets import exact
-from pipeline.text.plain import counted
+from pipeline.text.plain import counted, first_of
 
 _HALF = Fraction(1, 2)
-_OF_STARTS, _OF_SPLIT = 11, 13  # keep the random numbers of different uses apart
+_OF_STARTS = 11  # keeps the random numbers of starts apart from others of the same seed
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,8 @@ def even_starts(row: Row, *, count: int) -> list[int]:
     return [row.first + (2 * row.spare * k + count - 1) // (2 * (count - 1)) for k in range(count)]
 
 
-def videos_held_out(rows: Sequence[Row], *, share: float, seed: int) -> set[str]:
-    """Return videos of the training subset that choose the epoch: `share` of them, at random, at least one.
-
-    Each class keeps a video to learn from.
+def videos_held_out(rows: Sequence[Row], *, share: float, seed: int) -> Split:
+    """Return the videos of the training subset that choose the epoch; each class keeps a video to learn from.
 
     Raises:
         PipelineError: no video can be spared.
@@ -162,24 +161,16 @@ def videos_held_out(rows: Sequence[Row], *, share: float, seed: int) -> set[str]
     for row in rows:
         if row.label is not None:
             classes[row.video].add(row.label)
-    videos = sorted(classes)
-    left = Counter(label for of_video in classes.values() for label in of_video)
-    held_out: set[str] = set()
-    for place in np.random.default_rng([_OF_SPLIT, seed]).permutation(len(videos)):
-        video = videos[place]
-        if len(held_out) >= max(1, round(share * len(videos))) or len(held_out) + 1 == len(videos):
-            break
-        if all(left[label] > 1 for label in classes[video]):
-            held_out.add(video)
-            left -= Counter(classes[video])
-    if not held_out:
-        alone = sorted(label for label, number in left.items() if number == 1)
-        why = f"each has the only segments of a class ({', '.join(alone[:5])})" if alone else "there must be two"
+    found = split(classes, share=share, seed=seed)
+    if not found.validation:
+        why = (
+            f"each has the only segments of a class ({first_of(found.one_sided)})" if len(classes) > 1 else "it is one"
+        )
         raise PipelineError(
-            f"no video of the {counted(len(videos), 'training video')} can be held out to choose the epoch: {why}; "
+            f"no video of the {counted(len(classes), 'training video')} can be held out to choose the epoch: {why}; "
             "annotate more videos"
         )
-    return held_out
+    return found
 
 
 def rows_in_words(counts: Counter[str], config: TspConfig) -> str:

@@ -199,12 +199,13 @@ def test_an_interrupted_training_ends_with_the_same_bytes_and_extracts(data, tmp
     assert store.read("v1").features.shape == (23, 512)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_end_near_one(data, tmp_path):
     """Batch norm sees half a batch in each: only the last layer has it in training here, so the loss is close."""
     words = ["pretrain", str(data[0]), "--annotations", str(data[1]), "--task", "tsp", "--size", "32", "--epochs", "1"]
     words += ["--tsp.clips-per-row", "2", "--batch-size", "8", "--frozen-stages", "4", "--learning-rate", "1e-5"]
     words += ["--device", "cpu", "--precision", "fp32"]
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29561", "-m", "pipeline"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pipeline"]
     losses = {}
     for name, launch in (("one", ["-m", "pipeline"]), ("two", torchrun)):
         command = [sys.executable, *launch, *words, "--out", str(tmp_path / f"{name}.safetensors")]
