@@ -167,7 +167,7 @@ class TspPlan:
         windows = {video: self._windows_of(video) for video in cached}
         words = rows_in_words(self._counts, self._request.config.tsp)
         if self._lacking:
-            words += f"; classes of one video, so not among the held-out ones: {first_of(self._lacking)}"
+            words += f"; the held-out videos do not show {first_of(self._lacking)}"
         data = TspData(parts, cached, windows, folder.with_suffix(".gvf.safetensors"), words, self._failed)
         return TspTask(self._request, data, with_region=self._with_region)
 

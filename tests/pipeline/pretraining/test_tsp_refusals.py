@@ -69,7 +69,7 @@ def test_a_class_of_one_video_stays_in_training(data, tmp_path):
     plan = plan_of((data[0], annotate(tmp_path / "rare.json", truth | last)))
     assert "v0" in {row.video for row in plan._parts.training}
     task = plan.prepare(tmp_path / "w.frames", silent)
-    assert task.about["rows"].endswith("classes of one video, so not among the held-out ones: rare")
+    assert task.about["rows"].endswith("; the held-out videos do not show rare")
     alone = last | {f"v{n}": ("training", 12.0, [(2.0, 5.0, f"class {n}")]) for n in range(4)}
     with pytest.raises(PipelineError, match=r"no video of the 4 training videos can be held out .*class 0, class 1"):
         plan_of((data[0], annotate(tmp_path / "alone.json", alone)))
