@@ -32,7 +32,7 @@ class Rule:
     deciders: str
     values: tuple[Any, ...] | str
     reason: str = "here"
-    """Why the options NEVER have an effect."""
+    """Why the options have no effect, where the values do not say it."""
 
 
 _EXTRACT = (
@@ -89,6 +89,8 @@ _TRAIN = (
 _OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
+_OF_CLIPS = ("classify", "bsp", "pal")
+_OF_ROWS = ("tac", "tsp")  # tasks that take rows of segments and gaps
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
 # By command and group of options; the names in a rule are relative to the group.
@@ -113,8 +115,12 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {
         "": (
-            Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
+            Rule("validation_share", "task annotations", (*_OF_ROWS, None), "with --annotations and --task classify"),
+            Rule("group_pattern", "annotations", NOT_GIVEN),
             Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
+            Rule("group_pattern max_segment_seconds background label_smoothing test_windows", "task", _OF_CLIPS),
+            Rule("tsp.", "task", _OF_ROWS),
+            Rule("tsp.min_gap_clips tsp.global_feature", "task", ("tsp",)),
         )
     },
     "stitch": {
@@ -193,7 +199,7 @@ def _decides(decider: Argument, values: tuple[Any, ...] | str) -> bool:
 
 def _reason(decider: Argument, rule: Rule) -> str:
     values = rule.values
-    if values == NEVER:
+    if values == NEVER or rule.reason != Rule.reason:
         return rule.reason
     if values in (GIVEN, (True,)) and not decider.field_info.default:
         return f"without {decider.name}"

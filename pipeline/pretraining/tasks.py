@@ -6,8 +6,13 @@ from collections.abc import Callable
 
 from pipeline.pretraining.classify import plan_classify
 from pipeline.pretraining.task import Request, TaskPlan
+from pipeline.pretraining.tsp_plan import plan_tac, plan_tsp
 
-TASKS: dict[str, Callable[[Request], TaskPlan]] = {"classify": plan_classify}
+TASKS: dict[str, Callable[[Request], TaskPlan]] = {
+    "classify": plan_classify,
+    "tac": plan_tac,
+    "tsp": plan_tsp,
+}
 
 
 def plan_task(request: Request) -> TaskPlan:
