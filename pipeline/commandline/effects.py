@@ -117,6 +117,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "": (
             Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
             Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
+            Rule("bsp.", "task", ("bsp",)),
         )
     },
     "stitch": {

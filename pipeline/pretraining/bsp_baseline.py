@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from pipeline.pretraining.bsp_config import Join
+from pipeline.pretraining.bsp_plan import TYPES
+
 _MAX_BINS = 16
 _CLIPS_IN_BIN = 10  # at least, of those that the rule is made from
 
@@ -56,6 +59,16 @@ def shares_right(
     right = np.asarray(answers) == np.asarray(classes)
     of_class = {name: right[np.asarray(classes) == number] for number, name in enumerate(names)}
     return float(right.mean()), {name: float(hits.mean()) for name, hits in of_class.items() if len(hits)}
+
+
+def baseline_in_words(accuracy: float, baseline: float, join: Join) -> str:
+    """Return a remark if one number explains most of the accuracy; else nothing."""
+    if explained(accuracy, baseline, classes=len(TYPES)) <= 0.5:
+        return ""
+    remedy = ": try --bsp.join cut or blend, which join all videos in the same way" if join == "published" else ""
+    return (
+        f". That one number explains most of the accuracy, so the network may not look at what the clips show{remedy}"
+    )
 
 
 def explained(accuracy: float, baseline: float, *, classes: int) -> float:

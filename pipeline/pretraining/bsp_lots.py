@@ -78,12 +78,14 @@ class Lots:
         by_file: for two classes: two clips of two files.
         by_group: for two videos of a class: two clips of two groups, and so of two files.
         by_ratio: for one video, by the ratio of its speeds.
+        usable: number of clips that are as long as the window.
         unused: for people: sentences on clips and classes that some type leaves out.
     """
 
     by_file: Lot
     by_group: Lot
     by_ratio: Mapping[float, Lot]
+    usable: int
     unused: tuple[str, ...]
 
 
@@ -131,8 +133,8 @@ def lots_of(sources: Sequence[Source], one_speed: int, longest: Mapping[float, i
             "network's grid: give longer clips, or --bsp.speed-ratios nearer to 1"
         )
     lone = sum(number == 1 for number in of_group.units().values())
-    unused.append((lone, counted(lone, f"{side} class", "has", "have") + " one video, so no pair for same_class"))
-    return Lots(by_file, by_group, by_ratio, tuple(sentence for number, sentence in unused if number))
+    unused.append((lone, counted(lone, f"{side} class", "has", "have") + " one video, so no pair of one class"))
+    return Lots(by_file, by_group, by_ratio, len(long_enough), tuple(sentence for number, sentence in unused if number))
 
 
 def _one_of(items: Sequence[_Item], rng: np.random.Generator) -> _Item:

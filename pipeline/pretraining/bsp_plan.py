@@ -47,7 +47,7 @@ class ClipPlan:
 
 @dataclass(frozen=True)
 class Window:
-    """The frames that a network takes: `frames` of them, `step` grid frames apart."""
+    """The frames that a network takes: `frames` of them, three or more, `step` grid frames apart."""
 
     frames: int
     step: int
@@ -86,18 +86,14 @@ class ClipPlanner:
         side: what the sources are for, in messages: "training" or "held-out".
 
     Attributes:
+        usable: number of sources that are as long as the window.
         unused: for people: sentences on clips and classes that some type leaves out.
 
     Raises:
-        PipelineError: the sources do not do for one of the types, or the network takes fewer than three frames.
+        PipelineError: the sources do not do for one of the types.
     """
 
     def __init__(self, sources: Sequence[Source], window: Window, config: BspConfig, *, seed: int, side: str) -> None:
-        if window.frames < 3:
-            raise PipelineError(
-                f"bsp needs a network of three frames or more, one on each side of a boundary and one beyond; this one "
-                f"takes {window.frames}"
-            )
         self._sources, self._window, self._config, self._seed = sources, window, config, seed
         self._boundaries = window.boundaries(config.boundary_share)
         steps = {ratio: window.steps(ratio) for ratio in config.speed_ratios}
@@ -107,7 +103,7 @@ class ClipPlanner:
         }
         one_speed = (window.frames - 1) * window.step + 1
         self._lots = lots_of(sources, one_speed, longest, side=side)
-        self.unused = self._lots.unused
+        self.usable, self.unused = self._lots.usable, self._lots.unused
         self._steps = {ratio: steps[ratio] for ratio in self._lots.by_ratio}
 
     def plan(self, epoch: int, index: int) -> ClipPlan:

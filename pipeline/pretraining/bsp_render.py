@@ -19,7 +19,7 @@ View = Callable[[int, Tensor], Tensor]
 for all of them. The number says which of the clip's sources it is, 0 or 1."""
 
 
-def rendered(plan: ClipPlan, load: Load, view: View) -> Tensor:
+def render_clip(plan: ClipPlan, load: Load, view: View) -> Tensor:
     """Return the frames of a planned clip, uint8 [F, S, S, 3].
 
     Each source is read and viewed once, so both parts of one video share crop, flip and color.

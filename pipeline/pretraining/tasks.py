@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.pretraining.bsp import plan_bsp
 from pipeline.pretraining.classify import plan_classify
 from pipeline.pretraining.task import Request, TaskPlan
 
-TASKS: dict[str, Callable[[Request], TaskPlan]] = {"classify": plan_classify}
+TASKS: dict[str, Callable[[Request], TaskPlan]] = {"classify": plan_classify, "bsp": plan_bsp}
 
 
 def plan_task(request: Request) -> TaskPlan:

@@ -8,7 +8,7 @@ from pipeline.pretraining.bsp_baseline import OneFeatureRule, explained, largest
 from pipeline.pretraining.bsp_config import BspConfig
 from pipeline.pretraining.bsp_lots import Source
 from pipeline.pretraining.bsp_plan import TYPES, ClipPlan, ClipPlanner, Layer, Window
-from pipeline.pretraining.bsp_render import rendered
+from pipeline.pretraining.bsp_render import render_clip
 
 SOURCES = [Source("ab"[n // 3], f"g{n}", f"{n}.mp4", 50) for n in range(6)]
 WINDOW = Window(frames=8, step=2)
@@ -30,7 +30,7 @@ def test_rendered_frames_are_those_of_the_plan(join):
     maker = ClipPlanner(SOURCES, WINDOW, BspConfig(join=join, blend_share=0.5), seed=0, side="training")
     for index in range(80):
         plan = maker.plan(0, index)
-        shown = rendered(plan, coded, untouched)
+        shown = render_clip(plan, coded, untouched)
         assert (shown.shape, shown.dtype) == ((8, 2, 3, 3), torch.uint8)
         for picture, layers in zip(shown.numpy(), plan.frames, strict=True):
             code = sum(w * np.array([30 * source, frame, 4 * frame]) for source, frame, w in layers)
@@ -45,11 +45,11 @@ def test_both_parts_of_one_video_share_a_view_and_two_videos_have_their_own():
         return pictures[:, :1, :1] + 100 * number
 
     one = ClipPlan("different_speed", 1, tuple((Layer(3, place, 1.0),) for place in (4, 6, 10)))
-    assert rendered(one, coded, view)[:, 0, 0, 0].tolist() == [90, 90, 90]
+    assert render_clip(one, coded, view)[:, 0, 0, 0].tolist() == [90, 90, 90]
     assert seen == [(0, [[90, 4], [90, 6], [90, 10]])]  # one call for all of its frames
     seen.clear()
     layers = ((Layer(2, 7, 1.0),), (Layer(2, 9, 0.5), Layer(4, 20, 0.5)), (Layer(4, 22, 1.0),))
-    shown = rendered(ClipPlan("different_class", 1, layers), coded, view)
+    shown = render_clip(ClipPlan("different_class", 1, layers), coded, view)
     assert seen == [(0, [[60, 7], [60, 9]]), (1, [[120, 20], [120, 22]])]
     assert shown[:, 0, 0, 0].tolist() == [60, (60 + 220) // 2, 220]
 
@@ -104,7 +104,7 @@ def test_the_published_join_gives_the_type_away_and_one_join_for_both_does_not()
     def baseline(join: str) -> float:
         maker = ClipPlanner(sources, WINDOW, BspConfig(join=join, blend_share=0.5), seed=0, side="training")
         made = [[maker.plan(epoch, index) for index in range(400)] for epoch in range(2)]
-        values = [[largest_difference(rendered(plan, load, untouched)) for plan in plans] for plans in made]
+        values = [[largest_difference(render_clip(plan, load, untouched)) for plan in plans] for plans in made]
         types = [[TYPES.index(plan.type) for plan in plans] for plans in made]
         answers = OneFeatureRule.learned(values[0], types[0]).answer(values[1])
         pairs = [k for k, type_ in enumerate(types[1]) if type_ < 2]  # different_class and same_class
