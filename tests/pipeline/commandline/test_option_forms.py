@@ -52,6 +52,7 @@ VALUES = {
     "gap-seconds": "1.5 2.5",
     "kernel-sizes": "3 1 1",
     "dilations": "2 1 1",
+    "blend-share": "0.2",
     "batch-size": "17",
     "tsm-size": "7",
     "size": "64",
