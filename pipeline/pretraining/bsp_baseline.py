@@ -67,7 +67,7 @@ def baseline_in_words(accuracy: float, baseline: float, join: Join) -> str:
         return ""
     remedy = ": try --bsp.join cut or blend, which join all videos in the same way" if join == "published" else ""
     return (
-        f". That one number explains most of the accuracy, so the network may not look at what the clips show{remedy}"
+        f". That one number is enough for most of it, so the network may not look at what the clips show{remedy}"
     )
 
 
