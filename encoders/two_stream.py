@@ -90,7 +90,8 @@ def _refuse_other_frames(spec: EncoderSpec, other: EncoderSpec) -> None:
     """Raise EncoderError if two streams take different frames, or frames of another size."""
     differing = [name for name in SHARED if getattr(spec, name) != getattr(other, name)]
     if differing or spec.stack not in (1, other.stack):
+        sizes = ", ".join(f"{getattr(spec, name)} and {getattr(other, name)}" for name in differing or ["stack"])
         raise EncoderError(
-            f"{spec.name} and {other.name} do not go together: they differ in {differing or 'stack'}. All streams take "
-            "the same frames, of one size (of weights trained here: pretrain --size)"
+            f"{spec.name} and {other.name} do not go together: they differ in {differing or 'stack'} ({sizes}). All "
+            "streams take the same frames of one size; for weights trained here, pretrain --size sets it"
         )

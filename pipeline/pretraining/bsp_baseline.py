@@ -66,9 +66,7 @@ def baseline_in_words(accuracy: float, baseline: float, join: Join) -> str:
     if explained(accuracy, baseline, classes=len(TYPES)) <= 0.5:
         return ""
     remedy = ": try --bsp.join cut or blend, which join all videos in the same way" if join == "published" else ""
-    return (
-        f". That one number is enough for most of it, so the network may not look at what the clips show{remedy}"
-    )
+    return f". That one number is enough for most of it, so the network may not look at what the clips show{remedy}"
 
 
 def explained(accuracy: float, baseline: float, *, classes: int) -> float:
