@@ -38,7 +38,7 @@ class Rule:
 _EXTRACT = (
     Rule("flow raft_weights", "streams", ("flow", "rgb,flow")),
     Rule("raft_weights", "flow", ("raft",)),
-    Rule("seed", "weights weights_flow", ("random",)),
+    Rule("seed", "weights also_weights weights_flow", ("random",)),
     Rule("max_attempts", "retry_failed", (True,)),
 )
 _SIMILARITY = (
@@ -86,7 +86,9 @@ _TRAIN = (
     ),
 )
 # The options that find, decode and encode videos; a store needs none of them.
-_OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+_OF_VIDEOS = (
+    "encoder weights also_weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+)
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
 _OF_CLIPS = ("classify", "bsp", "pal")
@@ -121,6 +123,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
             Rule("group_pattern max_segment_seconds background label_smoothing test_windows", "task", _OF_CLIPS),
             Rule("tsp.", "task", _OF_ROWS),
             Rule("tsp.min_gap_clips tsp.global_feature", "task", ("tsp",)),
+            Rule("bsp.", "task", ("bsp",)),
         )
     },
     "stitch": {

@@ -49,7 +49,8 @@ COMMON_OPTIONS: dict[type, str] = {
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
-    PretrainConfig: "network weights size epochs batch_size learning_rate train_subset validation_subset device seed",
+    PretrainConfig: "task network weights size epochs batch_size learning_rate train_subset validation_subset device "
+    "seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",
     ConvertConfig: "to validation seed fps min_score skip_faults",

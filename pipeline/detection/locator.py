@@ -120,16 +120,18 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
 def _streams(encoder: str, model: LocalizationModel, config: LocalizeConfig) -> dict[str, Any]:
     """The settings that name the streams of the model's features, and the weights of each."""
     features = model.features
-    if "flow" not in features.encoder:  # imported streams have no encoders
+    if "encoders" not in features.encoder:  # imported streams have no encoders
         weights = config.weights or _own_weights(encoder, model) or _recorded_weights(encoder, features.weights)
         return {"weights": weights, "seed": features.weights["seed"] or 0}
-    values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
+    values: dict[str, Any] = {"streams": ",".join(stream for stream in features.weights if stream != "also")}
+    if "flow" in features.encoder:
+        values["flow"] = features.encoder["flow"]["method"]
     for stream, recorded in features.weights.items():
-        option = "weights" if stream == "rgb" else "weights_flow"
+        option = {"rgb": "weights", "also": "also_weights"}.get(stream, "weights_flow")
         name = features.encoder["encoders"][stream]["name"]
         values[option] = getattr(config, option) or _recorded_weights(name, recorded, option)
         values["seed"] = recorded["seed"] or 0
-    if values["flow"] == "raft":
+    if values.get("flow") == "raft":
         raft = features.encoder["flow"]["weights"]
         if config.raft_weights is None and raft["name"] not in (*RAFT_WEIGHTS, "random"):
             raise PipelineError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
+from pipeline.pretraining.bsp_config import BspConfig
 from pipeline.pretraining.tsp_config import TspConfig
 from sola.old_names import Renamed
 
@@ -19,7 +20,7 @@ class PretrainConfig:
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
     ADDED: ClassVar[tuple[str, ...]] = (
         *("tolerance_seconds", "task", "optimizer", "head_learning_rate", "milestones", "frozen_stages"),
-        *("tsp",),
+        *("tsp", "bsp"),
     )
 
     task: Literal["classify", "tac", "tsp", "bsp", "pal"] = "classify"
@@ -108,6 +109,8 @@ class PretrainConfig:
 
     seed: int = 0
     """Seed of random weights, split, order and augmentation."""
+
+    bsp: BspConfig = field(default_factory=BspConfig)
 
     def __post_init__(self) -> None:
         counts = (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0), ("frozen_stages", 0))

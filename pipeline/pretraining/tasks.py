@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.pretraining.bsp import plan_bsp
 from pipeline.pretraining.classify import plan_classify
 from pipeline.pretraining.task import Request, TaskPlan
 from pipeline.pretraining.tsp_plan import plan_tac, plan_tsp
@@ -12,6 +13,7 @@ TASKS: dict[str, Callable[[Request], TaskPlan]] = {
     "classify": plan_classify,
     "tac": plan_tac,
     "tsp": plan_tsp,
+    "bsp": plan_bsp,
 }
 
 
