@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_Module = TypeVar("_Module", bound=nn.Module)
 
-def key_copy(network: nn.Module) -> nn.Module:
+
+def key_copy(network: _Module) -> _Module:
     """Return a copy in evaluation mode that takes no gradient.
 
     In evaluation mode batch norm uses running statistics, so a key depends on its own window only. With statistics of
@@ -30,8 +32,8 @@ def follow(key: nn.Module, network: nn.Module, *, momentum: float) -> None:
     """
     for slow, fast in zip(key.parameters(), network.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)
-    for slow, fast in zip(key.buffers(), network.buffers(), strict=True):
-        slow.copy_(fast)
+    for kept, newest in zip(key.buffers(), network.buffers(), strict=True):
+        kept.copy_(newest)
 
 
 class KeyQueue:

@@ -77,7 +77,7 @@ def retrieval(first: Tensor, second: Tensor, sources: Tensor) -> float:
 
 
 def localization(predicted: Tensor, intervals: Tensor) -> Tensor:
-    """Return the mean of L1 + 1 - tIoU of predicted intervals [N, 2] with the true ones, both as shares of the video."""
+    """Return the mean of L1 + 1 - tIoU of predicted and true intervals [N, 2], as shares of the video."""
     shared = torch.minimum(predicted[:, 1], intervals[:, 1]) - torch.maximum(predicted[:, 0], intervals[:, 0])
     lengths = predicted.diff(dim=1)[:, 0].clamp(min=0) + intervals.diff(dim=1)[:, 0]
     overlap = shared.clamp(min=0) / (lengths - shared.clamp(min=0)).clamp(min=1e-6)

@@ -130,10 +130,10 @@ def plan_epoch(
     """
     steps = []
     for turn in range(config.rounds):
-        order = np.random.default_rng([*seed, turn]).permutation(len(videos))
+        order = np.random.default_rng([*seed, turn, 0]).permutation(len(videos))
         for step in range(len(videos) // config.sources):
             chosen = order[step * config.sources : (step + 1) * config.sources]
-            steps.append(plan_step(videos, chosen.tolist(), grid, config, seed=[*seed, turn, step]))
+            steps.append(plan_step(videos, chosen.tolist(), grid, config, seed=[*seed, turn, step + 1]))
     return steps
 
 

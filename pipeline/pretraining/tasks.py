@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.pretraining.classify import plan_classify
+from pipeline.pretraining.pal_data import plan_pal
 from pipeline.pretraining.task import Request, TaskPlan
 
-TASKS: dict[str, Callable[[Request], TaskPlan]] = {"classify": plan_classify}
+TASKS: dict[str, Callable[[Request], TaskPlan]] = {"classify": plan_classify, "pal": plan_pal}
 
 
 def plan_task(request: Request) -> TaskPlan:
