@@ -99,14 +99,15 @@ class PalTask:
         steps = [Step(tuple(first + place for place in mine), len(mine) / sources) for first in firsts]
 
         def render(place: int) -> Tensor:
-            rng = np.random.default_rng([seed, epoch, place, 0, 1]) if self._pal.augment else None
-            return self._rendered(pairs[place], self._training, rng)
+            return self._rendered(pairs[place], self._training, [seed, epoch, place])
 
         for step, pixels in rendered(steps, render):
             targets = pair_targets([pairs[place] for place in step.places])
             yield TaskBatch(pixels.flatten(0, 2), targets, step.share)
 
-    def _rendered(self, pair: Pair, videos: Sequence[Stretches], rng: np.random.Generator | None) -> Tensor:
+    def _rendered(self, pair: Pair, videos: Sequence[Stretches], seed: Sequence[int]) -> Tensor:
+        rng = np.random.default_rng([*seed, 0, 1]) if self._pal.augment else None
+
         def frames_of(video: int, stretch: int) -> NDArray[np.uint8]:
             frames: NDArray[np.uint8] = np.load(videos[video][stretch].file, mmap_mode="r", allow_pickle=False)
             return frames
@@ -159,14 +160,15 @@ class PalTask:
     def validate(self, encode: Encode) -> dict[str, float]:
         """Return how often the nearest held-out region in another background is of the same video, and the spread.
 
-        The first measure compares projected regions, as the loss does; the second the encoder's own features.
+        The first measure compares projected regions, as the loss does; the second the encoder's own features. Each test
+        shows the same regions in the same views.
         """
         features, projected, sources = [], [], []
         for turn in range(self._pal.rounds):
             seed = [self._config.seed, _HELD_OUT, turn]
             everyone = range(len(self._held_out))
             for pair in plan_step(_lengths(self._held_out), everyone, self._grid, self._pal, seed=seed):
-                windows = self._rendered(pair, self._held_out, None).flatten(0, 1)
+                windows = self._rendered(pair, self._held_out, [*seed, pair.source]).flatten(0, 1)
                 places = pair_targets([pair])["places"].to(self._device)
                 bins = self._bins(self._by_video(encode(windows)), places)[0]
                 features.append(bins.mean(dim=1))
