@@ -45,11 +45,13 @@ class PalConfig:
     temperature: float = 0.07
     """Divides similarities before the softmax."""
 
-    queue: int = 1024
-    """Regions of earlier steps to compare with."""
+    queue: int = 128
+    """Regions of earlier steps to compare with. A step brings 2 * sources new ones. They must not be so old that their
+    age tells them apart: raise it only together with momentum."""
 
     momentum: float = 0.99
-    """Share of the old weights in each step of the key network's moving average; 0.999 suits long runs."""
+    """Share of the old weights in each step of the key network's moving average; 0.999 suits runs of many thousand
+    steps."""
 
     dense_weight: float = 1.0
     """Weight of the loss that compares moments of equal source time."""

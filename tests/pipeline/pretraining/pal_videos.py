@@ -12,7 +12,7 @@ from encoders.spec import EncoderSpec
 from pipeline.pretraining.data import CachedClip
 
 SIDE = 16
-SQUARE = 6
+SQUARE = 8
 
 
 class Tiny(nn.Module):
@@ -21,9 +21,9 @@ class Tiny(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU())
-        with torch.no_grad():  # at the start it sees brightness, no color
+        with torch.no_grad():  # at the start it sees brightness, and hardly color
             weight = self.stem[0].weight
-            weight.copy_(weight.mean(dim=1, keepdim=True).expand_as(weight))
+            weight.lerp_(weight.mean(dim=1, keepdim=True).expand_as(weight), 0.85)
         self.layer = nn.Sequential(nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU())
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -65,22 +65,27 @@ def coded(folder: Path, lengths: list[list[int]]) -> list[list[CachedClip]]:
 
 
 def moving_squares(folder: Path, number: int, *, frames: int, seed: int) -> list[list[CachedClip]]:
-    """Return videos that differ only in the color of a small square, which moves.
+    """Return videos that differ only in the two colors of a small square, which moves.
 
     The brightness of all else is drawn anew for each frame, and moves the mean color far more.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     videos = []
-    for video, angle in enumerate(rng.permutation(number) / number * 2 * np.pi + rng.uniform(0, 0.01)):
-        # a hue of equal brightness: the weights sum to 0
-        hue = np.array([np.cos(angle), np.cos(angle + 2 * np.pi / 3), np.cos(angle + 4 * np.pi / 3)])
-        color = 128 + 100 * hue
+    for video in range(number):
         pictures = np.tile(rng.uniform(30, 225, (frames, 1, 1, 1)), (1, SIDE, SIDE, 3))
+        upper, lower = (128 + 100 * _hue(rng.uniform(0, 2 * np.pi)) for _ in range(2))
         for frame, (top, left) in enumerate(_bounces(rng, frames, SIDE - SQUARE)):
-            pictures[frame, top : top + SQUARE, left : left + SQUARE] = color
+            middle = top + SQUARE // 2
+            pictures[frame, top:middle, left : left + SQUARE] = upper
+            pictures[frame, middle : top + SQUARE, left : left + SQUARE] = lower
         videos.append([_saved(folder / f"{video}.npy", pictures.round().astype(np.uint8), video)])
     return videos
+
+
+def _hue(angle: float) -> np.ndarray:
+    """Return red, green and blue of a hue, -1 to 1; they sum to 0, so that all hues are equally bright."""
+    return np.cos(angle + np.arange(3) * 2 * np.pi / 3)
 
 
 def _bounces(rng: np.random.Generator, frames: int, span: int) -> np.ndarray:
