@@ -160,8 +160,8 @@ class PalTask:
     def validate(self, encode: Encode) -> dict[str, float]:
         """Return how often the nearest held-out region in another background is of the same video, and the spread.
 
-        The first measure compares the encoder's features; the second projects them, as the loss does. Each test shows the
-        same regions in the same views.
+        The first measure compares the encoder's features; the second projects them, as the loss does. Each test shows
+        the same regions in the same views.
         """
         features, projected, sources = [], [], []
         for turn in range(self._pal.rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class Tiny(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU())
         with torch.no_grad():  # at the start it sees brightness, and hardly color
             weight = self.stem[0].weight
-            weight.lerp_(weight.mean(dim=1, keepdim=True).expand_as(weight), 0.85)
+            weight.lerp_(weight.mean(dim=1, keepdim=True).expand_as(weight), 0.95)
         self.layer = nn.Sequential(nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU())
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -71,21 +72,23 @@ def moving_squares(folder: Path, number: int, *, frames: int, seed: int) -> list
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
+    sides = math.ceil(number**0.5)
+    chosen, shift = rng.permutation(sides**2), rng.uniform()
     videos = []
     for video in range(number):
-        pictures = np.tile(rng.uniform(30, 225, (frames, 1, 1, 1)), (1, SIDE, SIDE, 3))
-        upper, lower = (128 + 100 * _hue(rng.uniform(0, 2 * np.pi)) for _ in range(2))
+        pictures = np.tile(rng.uniform(55, 200, (frames, 1, 1, 1)), (1, SIDE, SIDE, 3))
+        upper, lower = (128 + 100 * _hue((place + shift) / sides) for place in divmod(chosen[video], sides))
         for frame, (top, left) in enumerate(_bounces(rng, frames, SIDE - SQUARE)):
-            middle = top + SQUARE // 2
+            middle = top + SQUARE // 3
             pictures[frame, top:middle, left : left + SQUARE] = upper
             pictures[frame, middle : top + SQUARE, left : left + SQUARE] = lower
         videos.append([_saved(folder / f"{video}.npy", pictures.round().astype(np.uint8), video)])
     return videos
 
 
-def _hue(angle: float) -> np.ndarray:
+def _hue(turn: float) -> np.ndarray:
     """Return red, green and blue of a hue, -1 to 1; they sum to 0, so that all hues are equally bright."""
-    return np.cos(angle + np.arange(3) * 2 * np.pi / 3)
+    return np.cos(2 * np.pi * (turn + np.arange(3) / 3))
 
 
 def _bounces(rng: np.random.Generator, frames: int, span: int) -> np.ndarray:
