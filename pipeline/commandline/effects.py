@@ -115,6 +115,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "": (
             Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
             Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
+            Rule("pal.", "task", ("pal",)),
+            Rule("batch_size label_smoothing test_windows group_pattern", "task", ("classify", "tac", "tsp", "bsp")),
         )
     },
     "stitch": {

@@ -24,7 +24,7 @@ class Tiny(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU())
         with torch.no_grad():  # at the start it sees brightness, and hardly color
             weight = self.stem[0].weight
-            weight.lerp_(weight.mean(dim=1, keepdim=True).expand_as(weight), 0.95)
+            weight.lerp_(weight.mean(dim=1, keepdim=True).expand_as(weight), 0.85)
         self.layer = nn.Sequential(nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU())
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ def moving_squares(folder: Path, number: int, *, frames: int, seed: int) -> list
     chosen, shift = rng.permutation(sides**2), rng.uniform()
     videos = []
     for video in range(number):
-        pictures = np.tile(rng.uniform(55, 200, (frames, 1, 1, 1)), (1, SIDE, SIDE, 3))
+        pictures = np.tile(rng.uniform(30, 225, (frames, 1, 1, 1)), (1, SIDE, SIDE, 3))
         upper, lower = (128 + 100 * _hue((place + shift) / sides) for place in divmod(chosen[video], sides))
         for frame, (top, left) in enumerate(_bounces(rng, frames, SIDE - SQUARE)):
             middle = top + SQUARE // 3

@@ -61,22 +61,26 @@ def everything(one: EncoderTrainer, task: PalTask) -> dict[str, torch.Tensor]:
     return flat | queue | {f"{name}.{k}": v for name in ("key", "key_heads") for k, v in state[name].items()}
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_the_same_source_among_32_in_another_background(tmp_path):
-    pal = replace(PAL, sources=8, clips=12, rounds=4, queue=64, projection_dim=32, momentum=0.97, temperature=0.1)
-    config = replace(
-        CONFIG, epochs=2, learning_rate=5e-3, pal=replace(pal, region_share=(0.3, 0.6), paste_share=(0.3, 0.6))
+    shares = {"region_share": (0.3, 0.6), "paste_share": (0.5, 0.8)}
+    pal = replace(
+        PAL, **shares, sources=8, clips=12, rounds=4, queue=64, projection_dim=32, momentum=0.95, temperature=0.2
     )
+    config = replace(CONFIG, epochs=4, learning_rate=5e-3, pal=pal)
     one, task = trainer(tmp_path, config, numbers=(64, 32))
     one.network.eval()
     with torch.no_grad():
         before = task.validate(one._encode)
-    assert before["retrieval"] < 0.3  # 1 in 32 is chance; the start weights see a little color
-    for _ in range(2):
+    assert before["projected_retrieval"] < 0.25  # 1 in 32 is chance; the start weights see a little color
+    assert before["retrieval"] < 0.35
+    for _ in range(4):
         one.train()
-    assert one.history[-1]["retrieval"] > 0.9
-    assert one.history[-1]["projected_retrieval"] > 0.5
-    assert one.history[-1]["feature_spread"] > 2 * before["feature_spread"]
-    assert one.history[-1]["dense_loss"] < 0.7 * one.history[0]["dense_loss"]
+    after = one.history[-1]
+    assert after["projected_retrieval"] > 0.9
+    assert after["retrieval"] > 0.9
+    assert after["feature_spread"] > 2 * before["feature_spread"]
+    assert after["dense_loss"] < 0.7 * one.history[0]["dense_loss"]
 
 
 def test_a_collapsed_encoder_is_seen(tmp_path):
