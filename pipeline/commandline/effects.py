@@ -16,6 +16,7 @@ from pipeline.commandline.terminal import note
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.storage.location import location
+from pipeline.training.end_to_end_config import EndToEndConfig
 from sola.config import SolaConfig
 
 GIVEN, NOT_GIVEN, ABOVE_ZERO, NEVER = "given", "not given", "above zero", "never"
@@ -91,6 +92,7 @@ _OF_VIDEOS = (
 )
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
+_OF_END_TO_END = " ".join(field.name for field in fields(EndToEndConfig))
 _OF_CLIPS = ("classify", "bsp")
 _OF_ROWS = ("tac", "tsp")  # tasks that take rows of segments and gaps
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
@@ -99,7 +101,7 @@ _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != 
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "extract": {"": _EXTRACT},
     "sola": {"": (Rule(f"preset {_FITTING}", "module", NOT_GIVEN), *_SOLA)},
-    "train": {"": _TRAIN, "module.": _SIMILARITY},
+    "train": {"": (*_TRAIN, Rule(f"frames {_OF_END_TO_END}", "end_to_end", (True,))), "module.": _SIMILARITY},
     "run": {
         "": (
             Rule("preset baseline filters published train. localize. evaluate.", "annotations", GIVEN),

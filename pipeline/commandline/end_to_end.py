@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commandline.terminal import note, say, say_failures
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
-from pipeline.training.end_to_end_config import EndToEndConfig
 
 if TYPE_CHECKING:
     from pipeline.heads.config import TrainConfig
     from pipeline.storage.location import AnyPath
+    from pipeline.training.end_to_end_config import EndToEndConfig
 
 
-def refuse_without_end_to_end(inputs: list[AnyPath], learning: EndToEndConfig, frames: Path | None) -> AnyPath:
-    """Return the store; refuse what only --end-to-end has.
+def only_store(inputs: list[AnyPath]) -> AnyPath:
+    """Return the one store of a training without --end-to-end.
 
     Raises:
-        PipelineError: several inputs, or an option without effect.
+        PipelineError: there are several inputs.
     """
-    default = EndToEndConfig()
-    given = [
-        option.name for option in fields(learning) if getattr(learning, option.name) != getattr(default, option.name)
-    ]
-    given += ["frames"] if frames is not None else []
-    if given:
-        raise PipelineError(f"{', '.join(given)} has no effect on a head alone; add --end-to-end, and give videos")
     if len(inputs) > 1:
         raise PipelineError(f"give one feature store, got {len(inputs)} inputs; videos need --end-to-end")
     return inputs[0]

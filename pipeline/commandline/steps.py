@@ -122,12 +122,11 @@ def train(
         out: The model, a folder with all it needs to locate actions in an unseen video.
     """
     from pipeline.commandline.commands import run_train
-    from pipeline.commandline.end_to_end import refuse_without_end_to_end, run_end_to_end
+    from pipeline.commandline.end_to_end import only_store, run_end_to_end
 
     if end_to_end:
         return run_end_to_end(store_or_videos, annotations, out, settings, learning, frames)
-    store = refuse_without_end_to_end(store_or_videos, learning, frames)
-    return run_train(store, annotations, out, settings)
+    return run_train(only_store(store_or_videos), annotations, out, settings)
 
 
 @app.command(name="localize", sort_key=4)

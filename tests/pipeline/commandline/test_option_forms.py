@@ -77,6 +77,7 @@ VALUES = {
     "tower-layers": "3",
     "validation": "0.5",
     "nms-tiou": "0.25",
+    "gradient-share": "0.5",
     "min-score": "0.25",
 }
 # What else must be said for an option to be accepted at all; what it needs to have an effect stands in RULES.

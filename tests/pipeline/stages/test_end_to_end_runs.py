@@ -137,13 +137,20 @@ def test_bad_input_is_one_line(data, tmp_path, change: Callable[..., Request], m
 
 
 def test_options_of_end_to_end_are_refused_without_it():
-    from pipeline.commandline.end_to_end import refuse_without_end_to_end
+    from pipeline.commandline.end_to_end import only_store
+    from pipeline.commandline.launch import bound_command
 
-    with pytest.raises(PipelineError, match="frozen_stages, frames has no effect"):
-        refuse_without_end_to_end([Path("a")], EndToEndConfig(frozen_stages=1), Path("frames"))
+    words = ["train", "store", "--annotations", "a", "--out", "o"]
+    for option in (["--frozen-stages", "1"], ["--frames", "folder"], ["--no-flip"]):
+        with pytest.raises(PipelineError, match=f"{option[0]} has no effect without --end-to-end"):
+            bound_command([*words, *option])
+        bound_command([*words, "--end-to-end", *option])
     with pytest.raises(PipelineError, match="give one feature store, got 2"):
-        refuse_without_end_to_end([Path("a"), Path("b")], EndToEndConfig(), None)
-    assert refuse_without_end_to_end([Path("a")], EndToEndConfig(), None) == Path("a")
+        only_store([Path("a"), Path("b")])
+    assert only_store([Path("a")]) == Path("a")
+
+
+def test_settings_without_sense_are_refused():
     for wrong in ({"gradient_share": 0.0}, {"chunk_snippets": 0}, {"encoder_learning_rate": -1.0}, {"size": 3}):
         with pytest.raises(PipelineError, match=f"{next(iter(wrong))} must be"):
             EndToEndConfig(**wrong)
