@@ -35,7 +35,13 @@ from sola.fit import StepRecord
 
 
 def work_cell(
-    cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool, module: Path | None = None
+    cell: Cell,
+    store: FeatureStore,
+    folder: Path,
+    *,
+    keep_features: bool,
+    module: Path | None = None,
+    stages: Stages | None = None,
 ) -> dict[str, float]:
     """Run a cell and return its scores by name, from 0 to 1; a finished cell's scores are read from its folder.
 
@@ -45,6 +51,7 @@ def work_cell(
         folder: of the cell; an unfinished cell resumes.
         keep_features: keep the enhanced features of the finished cell.
         module: of a cell that shares this one's SoLa, see `share_sola`.
+        stages: the record of the folder. Default: a silent one.
 
     Raises:
         PipelineError, SolaError: a stage fails.
@@ -55,6 +62,7 @@ def work_cell(
     started = time.perf_counter()
     (folder / "cell.json").unlink(missing_ok=True)  # it belongs to other features or annotations
     folder.mkdir(parents=True, exist_ok=True)
+    stages = stages or Stages(folder / "run.json", _silent)
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
     # Without annotations there is no head to train.
@@ -64,7 +72,7 @@ def work_cell(
     if cell.config.filter is not None:
         width = max(3, config.sola.receptive_snippets)
         store, _ = filter_store(store, folder / "filtered", cell.config.filter, width=width)
-    evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
+    evaluations = run_on_features(config, store, stages, module=module)
     probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
     result = probe([_seen_by_head(config, store)], annotations, probed)
     scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
