@@ -239,9 +239,9 @@ def settings_from(values: dict[str, Any], kind: type[Settings], source: Path) ->
     """
     app = App(config=(Dict(values, source=str(source)),), default_parameter=Parameter(consume_multiple=True))
 
-    def take(*, settings: Any) -> None: ...
+    def take(*, settings: Any = None) -> None: ...
 
-    take.__annotations__["settings"] = Annotated[kind, Parameter(name="*")]
+    take.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
     app.default(take)
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)

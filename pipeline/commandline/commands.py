@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.annotations.config import ConvertConfig
     from pipeline.config import (
         AblateConfig,
+        CompareConfig,
         EvaluateConfig,
         LocalizeConfig,
         ProbeConfig,
@@ -235,6 +236,21 @@ def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     for path in written:
         say(f"written: {path}")
     return say_failures({result.cell.name: result.failure for result in results if result.failure})
+
+
+def run_compare(file: Path, out: Path, settings: CompareConfig) -> int:
+    from pipeline.commandline.old_options import tell_old_name
+    from pipeline.comparison.compare import compare
+    from pipeline.comparison.plan import read_plan
+    from pipeline.comparison.table import write_comparison
+
+    plan = read_plan(file, settings, on_old=partial(tell_old_name, str(file)))
+    results = compare(plan, out, say=say_stage, on_result=write_comparison)
+    failed = {f"{result.cell.label}, seed {result.cell.seed}": result.failure for result in results if result.failure}
+    if len(failed) < len(results):
+        show((out / "comparison.md").read_text(encoding="utf-8").rstrip())
+        say(f"written: {out / 'comparison.md'}")
+    return say_failures(failed)
 
 
 def run_report(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
@@ -25,6 +26,7 @@ from pipeline.progress import Report
 from pipeline.stages.run_record import Say, Stages, peak_memory_megabytes
 from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import read_json
+from pipeline.store.feature_store import FeatureStore
 
 COSTS_FILE = "costs.json"
 
@@ -58,11 +60,44 @@ class Cost:
         )
 
 
+class OperationCounter(TorchDispatchMode):
+    """Counts the operations of matrix products and convolutions inside, forward and backward, in `total`.
+
+    The formulas are those of torch's FlopCounterMode, which also counts by module and so takes several times as long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self._whole: set[Any] = set()  # what is not made of other operators
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, or those that it is made of, and count it."""
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None and func not in self._whole:
+            with self:
+                made = func.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+            self._whole.add(func)
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=out)
+        return out
+
+
 def operations(work: Callable[[], object]) -> float:
     """Return the operations of `work` in matrix products and convolutions, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
+    with OperationCounter() as counter:
         work()
-    return float(counter.get_total_flops())
+    return float(counter.total)
+
+
+def operations_of_store(store: FeatureStore, spec: EncoderSpec) -> float:
+    """Return the operations of the forward passes that made a store."""
+    rows = sum(store.require_sidecar(video_id)["shape"][0] for video_id in store.ids())
+    return rows * snippet_operations(spec)
 
 
 def snippet_operations(spec: EncoderSpec) -> float:
@@ -88,12 +123,12 @@ def metered() -> Iterator[Callable[[], Cost]]:
         torch.cuda.reset_peak_memory_stats()
     hook = register_optimizer_step_post_hook(moved)
     try:
-        with FlopCounterMode(display=False) as counter:
+        with OperationCounter() as counter:
 
             def cost() -> Cost:
                 gpu = round(torch.cuda.max_memory_allocated() / 1e6) if torch.cuda.is_available() else 0
                 seconds = time.perf_counter() - started
-                done = float(counter.get_total_flops())
+                done = float(counter.total)
                 return Cost(seconds, done, sum(sizes.values()), peak_memory_megabytes(), gpu)
 
             yield cost
@@ -104,7 +139,8 @@ def metered() -> Iterator[Callable[[], Cost]]:
 class CountedStages(Stages):
     """The stages of a folder, with the cost of each in its costs.json.
 
-    A stage that is interrupted and goes on from a checkpoint costs both parts, if it reports through `kept`.
+    A stage that is interrupted and goes on from a checkpoint costs both parts, if it reports through `kept`; what came
+    after its last checkpoint then counts twice.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
@@ -139,13 +175,18 @@ class CountedStages(Stages):
         super().do(name, given, counted, result=result, clear=clear)
 
     def kept(self, report: Report) -> Report:
-        """Return a report that also keeps the cost so far of the stage that runs; checkpoints must come before it."""
+        """Return a report that also keeps the cost so far of the stage that runs."""
 
-        def both(share: float, text: str = "") -> None:
-            report(share, text)
+        def both(done: float, text: str) -> None:
+            report(done, text)
             self._now()
 
         return both
+
+    def count(self, name: str, operations: float) -> None:
+        """Replace the counted operations of a finished stage by the computed ones."""
+        value = self._saved[name]
+        self._keep(name, replace(_cost_of(value), operations=operations), given=value["given"], done=True)
 
     def costs(self) -> dict[str, Cost]:
         """Return the cost of each finished stage, by name."""

@@ -46,6 +46,7 @@ class ClassifyPlan:
 
     def __init__(self, request: Request, training: Sequence[Clip], held_out: Sequence[Clip]) -> None:
         self._request, self._training, self._held_out = request, training, held_out
+        self.counts = len(training), len(held_out)
         clips = sorted((*training, *held_out), key=lambda clip: (str(clip.path), clip.span or ()))
         self.facts = clip_facts(clips)
         self.files = [clip.path for clip in clips]
