@@ -104,7 +104,7 @@ def ablate(config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat
 
 @app.command(name="compare", sort_key=10)
 def compare(config: Path, /, *, out: Path, settings: Annotated[CompareConfig, Flat] = CompareConfig()) -> int:
-    """Compare ways to adapt an encoder to your videos: SoLa, filters, TAC, TSP, BSP, PAL, end to end, by quality and cost.
+    """Compare SoLa, filters, TAC, TSP, BSP, after PAL and end-to-end training on your videos, by quality and cost.
 
     All rows have the same start weights, resolution, head and seeds. Each step has a folder of its own; finished steps
     are not run again, and a row that fails does not stop the others.

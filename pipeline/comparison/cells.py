@@ -12,7 +12,8 @@ from pipeline.annotations import sha256_of_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
 from pipeline.comparison.costs import Cost, CountedStages
-from pipeline.comparison.methods import Comparison
+from pipeline.comparison.given import Comparison
+from pipeline.comparison.methods import extract_stage
 from pipeline.comparison.rows import START, Row
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
@@ -33,7 +34,7 @@ def cell_of(given: Comparison, row: Row, seed: int) -> Cell:
     Raises:
         PipelineError: an option is not accepted.
     """
-    common = {**deepcopy(dict(given.plan.cells)), "store": str(given.folder(row.encoder, seed) / "features")}
+    common = {**deepcopy(dict(given.plan.cells)), "store": str(given.features(row, seed))}
     return make_cell(given.plan.file, common, {"variant": row.title}, dict(row.options), given.annotations, seed)
 
 
@@ -52,7 +53,7 @@ def make_cell_of(given: Comparison, row: Row, seed: int) -> dict[str, float]:
     folder = cell_folder(given, cell)
     folder.mkdir(parents=True, exist_ok=True)
     stages = CountedStages(folder, lambda line: None)
-    store = FeatureStore.open(given.folder(row.encoder, seed) / "features")
+    store = FeatureStore.open(given.features(row, seed))
     if row.joint:
         scores = _with_joint_head(cell, store, given.folder(row.encoder, seed) / "model", folder, stages)
     else:
@@ -93,21 +94,20 @@ def _with_joint_head(
 
 def _costs(given: Comparison, row: Row, seed: int, of_cell: dict[str, Cost]) -> dict[str, float]:
     """Return what a row takes beside the start weights, which all rows share, by name."""
-    encoders = [START, row.encoder] if row.beside_start else [row.encoder]
+    folder = given.folder(row.encoder, seed)
+    of_encoder = CountedStages(folder, lambda line: None).costs()
+    extracted = of_encoder.get(extract_stage(row))
+    if extracted is None:
+        raise PipelineError(f"{folder} has lost its costs; remove it to make it again")
     trained: list[Cost] = [] if row.joint else [c for name, c in of_cell.items() if name.startswith(_TRAINING)]
-    extracted: list[Cost] = []
-    for encoder in encoders:
-        folder = given.folder(encoder, seed)
-        found = CountedStages(folder, lambda line: None).costs()
-        if "extract" not in found:
-            raise PipelineError(f"{folder} has lost its costs; remove it to make it again")
-        extracted.append(found.pop("extract"))
-        trained += found.values() if encoder != START else ()
-    whole = [*trained, *extracted, *of_cell.values()]
+    if row.encoder != START:
+        trained += [cost for name, cost in of_encoder.items() if not name.startswith("extract")]
+    applied = [cost for name, cost in of_cell.items() if not name.startswith(_TRAINING)]
+    whole = [*trained, extracted, *applied]
     return {
         "parameters": float(sum(cost.parameters for cost in trained)),
         "training_flop": sum(cost.operations for cost in trained),
-        "extraction_flop": sum(cost.operations for cost in extracted),
+        "extraction_flop": extracted.operations,
         "memory_megabytes": float(max(cost.gpu_megabytes or cost.memory_megabytes for cost in whole)),
-        "seconds": sum(cost.seconds for cost in {id(cost): cost for cost in whole}.values()),
+        "seconds": sum(cost.seconds for cost in whole),
     }

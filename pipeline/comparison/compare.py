@@ -1,9 +1,8 @@
 """Make a comparison: the data, the start weights, then row after row, each step in a process of its own.
 
-OUT/videos/             stitched videos, if the file asks for them
-OUT/start/, encoders/   see `pipeline.comparison.methods`
-OUT/cells/              see `pipeline.comparison.cells`
-OUT/comparison.md, …    see `pipeline.comparison.table`
+OUT/videos/                      stitched videos, if the file asks for them
+OUT/start/, encoders/, cells/    see `pipeline.comparison.given`
+OUT/comparison.md, …             see `pipeline.comparison.table`
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from typing import ParamSpec, TypeVar
 
 from pipeline.ablation.cell import CellResult
 from pipeline.comparison.cells import cell_of, make_cell_of
-from pipeline.comparison.methods import Comparison, extract_features, train_encoder
+from pipeline.comparison.given import Comparison
+from pipeline.comparison.methods import extract_features, train_encoder
 from pipeline.comparison.plan import Plan
 from pipeline.comparison.rows import LONGER, START, Row
 from pipeline.errors import PipelineError, SolaPipelineError
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 def compare(
-    plan: Plan, out: Path, *, say: Say, on_result: Callable[[Comparison, list[CellResult]], None]
+    plan: Plan, out: Path, *, say: Say, on_result: Callable[[Comparison, list[CellResult]], object]
 ) -> list[CellResult]:
     """Make all rows of a comparison, one seed after the other, and return their results.
 
@@ -50,34 +50,32 @@ def compare(
         PipelineError, SolaError, EncoderError: the data or the start weights cannot be made.
     """
     given = _data(plan, out, say)
-    _make_encoder(given, START, 0, say)
+    _do(START, say, train_encoder, given, START, 0)
     results: list[CellResult] = []
     for seed in plan.seeds:
-        failures: dict[str, str] = {}
-        # Longer pretraining comes last: it is as long as another one.
-        for encoder in sorted({row.encoder for row in plan.rows} - {START}, key=lambda name: (name == LONGER, name)):
-            failures[encoder] = _tried(given, encoder, seed, say)
+        failures = _make_encoders(given, seed, say)
         for row in plan.rows:
             results.append(_cell_result(given, row, seed, failures.get(row.encoder, ""), say))
         on_result(given, results)
     return results
 
 
-def _make_encoder(given: Comparison, encoder: str, seed: int, say: Say) -> None:
-    """Train an encoder and extract its features, each in a process of its own."""
-    for work in (train_encoder, extract_features):
-        for line in in_process(work, given, encoder, seed):
-            say(f"{encoder}, seed {seed}: {line}")
+def _make_encoders(given: Comparison, seed: int, say: Say) -> dict[str, str]:
+    """Train the encoders of all rows; return the reasons of failures, by encoder."""
+    failures: dict[str, str] = {}
+    # Longer pretraining comes last: it is as long as another one.
+    for encoder in sorted({row.encoder for row in given.plan.rows} - {START}, key=lambda name: (name == LONGER, name)):
+        try:
+            _do(f"{encoder}, seed {seed}", say, train_encoder, given, encoder, seed)
+        except Exception as error:  # whatever it is, the other rows go on
+            failures[encoder] = _reason(error)
+            say(f"{encoder}, seed {seed}: failed: {failures[encoder]}")
+    return failures
 
 
-def _tried(given: Comparison, encoder: str, seed: int, say: Say) -> str:
-    """Make an encoder; return the reason of its failure, or nothing."""
-    try:
-        _make_encoder(given, encoder, seed, say)
-    except Exception as error:  # whatever it is, the other rows go on
-        say(f"{encoder}, seed {seed}: failed: {_reason(error)}")
-        return _reason(error)
-    return ""
+def _do(title: str, say: Say, work: Callable[P, list[str]], *arguments: P.args, **named: P.kwargs) -> None:
+    for line in in_process(work, *arguments, **named):
+        say(f"{title}: {line}")
 
 
 def _cell_result(given: Comparison, row: Row, seed: int, failure: str, say: Say) -> CellResult:
@@ -85,6 +83,7 @@ def _cell_result(given: Comparison, row: Row, seed: int, failure: str, say: Say)
     if failure:
         return CellResult(cell, {}, failure)
     try:
+        _do(f"{row.title}, seed {seed}", say, extract_features, given, row, seed)
         scores = in_process(make_cell_of, given, row, seed)
     except Exception as error:
         say(f"{row.title}, seed {seed}: failed: {_reason(error)}")

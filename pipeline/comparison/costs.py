@@ -137,7 +137,7 @@ def metered() -> Iterator[Callable[[], Cost]]:
 
 
 class CountedStages(Stages):
-    """The stages of a folder, with the cost of each in its costs.json.
+    """The stages of a folder, with the cost of each in its costs.json; `worked` says whether one was done now.
 
     A stage that is interrupted and goes on from a checkpoint costs both parts, if it reports through `kept`; what came
     after its last checkpoint then counts twice.
@@ -148,6 +148,7 @@ class CountedStages(Stages):
         self._costs_file = folder / COSTS_FILE
         self._saved = _read_costs(self._costs_file)
         self._now: Callable[[], None] = lambda: None
+        self.worked = False
 
     def do(
         self,
@@ -161,6 +162,7 @@ class CountedStages(Stages):
         """Do a stage as `Stages` does, and keep what it costs."""
 
         def counted() -> str:
+            self.worked = True
             identity = self._records[name]["given"]
             before = self._saved.get(name)
             earlier = Cost()

@@ -16,8 +16,8 @@ import numpy as np
 from pipeline.ablation.cell import CellResult
 from pipeline.ablation.results import SHOWN, Setting, score_text, settings_of, write_results
 from pipeline.comparison.cells import cell_folder
+from pipeline.comparison.given import Comparison
 from pipeline.comparison.machine import machine_text
-from pipeline.comparison.methods import Comparison
 from pipeline.comparison.verdict import verdict
 from pipeline.plots.figures import picture_files, save_figure
 from pipeline.plots.quality_against_cost import Mark, draw_quality_against_cost
@@ -35,13 +35,13 @@ _COSTS = {
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _NOTES = (
     "Labels: what a method uses beside the start weights, which all rows share, and beside the head, which learns from "
-    "segments in all rows. Trained parameters: of encoder, SoLa and head. Training FLOP: operations in matrix products "
-    "and convolutions of all that is trained, with its validation; a multiplication and an addition are two. Extraction "
+    "segments in all rows. Trained parameters: of encoder, SoLa and head. Training FLOP: in matrix products and "
+    "convolutions of all that is trained, with its validation; a multiplication and an addition are two. Extraction "
     "FLOP: a forward pass of each snippet of all videos. Peak memory: of the largest process; on a GPU, that of the "
     "GPU. Wall time: of training, extraction, localization and evaluation. mAP: mean over the tIoU that follow. "
-    "Accuracy and what follows: the linear evaluation of the features, foreground against background, in all and within "
-    "so many snippets of a boundary. The start weights are made once; ± is the deviation over the seeds of all that is "
-    "trained after them. The best epoch of a head is chosen on the evaluated videos, in all rows."
+    "Accuracy and what follows: the linear evaluation of the features, foreground against background, in all and "
+    "within so many snippets of a boundary. The start weights are made once; ± is the deviation over the seeds of "
+    "what is trained after them. The best epoch of a head is chosen on the evaluated videos, in all rows."
 )
 
 
