@@ -261,6 +261,7 @@ def run_report(
     compare: list[Path] | None,
     settings: ReportConfig,
 ) -> int:
+    from pipeline.report.comparison_facts import COMPARISON_FILE, read_comparison
     from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
     from pipeline.report.run_facts import read_run
@@ -274,7 +275,9 @@ def run_report(
     if out is None:
         out = source / "report" if is_run else source.with_name(f"{source.stem}-report")
     require_report_folder(out)
-    if is_run:
+    if (source / COMPARISON_FILE).is_file():
+        facts = read_comparison(source)
+    elif is_run:
         facts = read_run(source, linear_evaluation=settings.linear_evaluation)
     else:
         facts = read_given(given_of(source, videos or (), annotations, compare or ()))

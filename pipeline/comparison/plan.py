@@ -107,8 +107,9 @@ def read_plan(file: Path, given: CompareConfig, *, on_old: OnOld | None = None) 
     cells, extract = _cells(file, values, start, on_old)
     longer = dict(values.get(LONGER, {}))
     equal_to = longer.pop("equal_to", "tsp")
-    if equal_to not in (*TASKS[:-1], END_TO_END):
-        raise PipelineError(f"{file}: longer.equal_to must be one of {', '.join(TASKS[:-1])}, got {equal_to!r:.40}")
+    others = (*TASKS[:-1], END_TO_END)
+    if equal_to not in others:
+        raise PipelineError(f"{file}: longer.equal_to must be one of {', '.join(others)}, got {equal_to!r:.40}")
     return Plan(
         file=file,
         rows=_rows(file, given.rows or values.get("rows"), values, has_clips=data["clips"] is not None),
