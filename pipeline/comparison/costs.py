@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 
 COSTS_FILE = "costs.json"
+_APPLIED = ("localize", "evaluate")  # stages that train nothing; their operations do not count
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class OperationCounter(TorchDispatchMode):
         self.total = 0
         self._whole: set[Any] = set()  # what is not made of other operators
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; torch's guard would take longer than the counting
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, or those that it is made of, and count it."""
         kwargs = kwargs or {}
@@ -110,8 +115,12 @@ def snippet_operations(spec: EncoderSpec) -> float:
 
 
 @contextmanager
-def metered() -> Iterator[Callable[[], Cost]]:
-    """Count what runs inside, in this thread; yield what returns the cost so far."""
+def metered(*, counts: bool = True) -> Iterator[Callable[[], Cost]]:
+    """Measure what runs inside, in this thread; yield what returns the cost so far.
+
+    Args:
+        counts: also count operations, which takes some microseconds for each operator.
+    """
     started = time.perf_counter()
     sizes: dict[int, int] = {}
 
@@ -123,7 +132,8 @@ def metered() -> Iterator[Callable[[], Cost]]:
         torch.cuda.reset_peak_memory_stats()
     hook = register_optimizer_step_post_hook(moved)
     try:
-        with OperationCounter() as counter:
+        counter = OperationCounter()
+        with counter if counts else nullcontext():
 
             def cost() -> Cost:
                 gpu = round(torch.cuda.max_memory_allocated() / 1e6) if torch.cuda.is_available() else 0
@@ -168,7 +178,7 @@ class CountedStages(Stages):
             earlier = Cost()
             if before is not None and before["given"] == identity and not before["done"]:
                 earlier = _cost_of(before)
-            with metered() as cost:
+            with metered(counts=not name.startswith(_APPLIED)) as cost:
                 self._now = lambda: self._keep(name, cost().after(earlier), given=identity, done=False)
                 text = work()
                 self._keep(name, cost().after(earlier), given=identity, done=True)
