@@ -20,13 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from encoders.catalog import catalog_entry
-from encoders.spec import EncoderSpec
+from encoders.loading import load_network
 from pipeline.errors import PipelineError
 from pipeline.progress import Report
 from pipeline.stages.run_record import Say, Stages, peak_memory_megabytes
 from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import read_json
-from pipeline.store.feature_store import FeatureStore
 
 COSTS_FILE = "costs.json"
 _APPLIED = ("localize", "evaluate")  # stages that train nothing; their operations do not count
@@ -99,15 +98,13 @@ def operations(work: Callable[[], object]) -> float:
     return float(counter.total)
 
 
-def operations_of_store(store: FeatureStore, spec: EncoderSpec) -> float:
-    """Return the operations of the forward passes that made a store."""
-    rows = sum(store.require_sidecar(video_id)["shape"][0] for video_id in store.ids())
-    return rows * snippet_operations(spec)
+def snippet_operations(encoder: str, weights: str, *, pool: str | None = None) -> float:
+    """Return the operations of a forward pass of one snippet, at the size that the weights were trained for.
 
-
-def snippet_operations(spec: EncoderSpec) -> float:
-    """Return the operations of a forward pass of one snippet."""
-    network = catalog_entry(spec.name).build().eval()
+    Args:
+        encoder, weights, pool: as for `extract`.
+    """
+    network, spec, _ = load_network(catalog_entry(encoder, pool=pool, weights=weights), weights=weights)
     frames, side = spec.num_frames, spec.crop_size
     shape = (frames, 3, side, side) if spec.layout == "frames" else (1, 3, frames, side, side)
     with torch.no_grad():

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encoders.catalog import catalog_entry
 from pipeline.annotations import sha256_of_annotations
-from pipeline.comparison.costs import CountedStages, operations_of_store, snippet_operations
+from pipeline.comparison.costs import CountedStages, snippet_operations
 from pipeline.comparison.end_to_end import make_end_to_end
 from pipeline.comparison.given import Comparison, content_of, files_in, spec_of
 from pipeline.comparison.rows import END_TO_END, LONGER, START, Row
@@ -71,8 +70,10 @@ def extract_features(given: Comparison, row: Row, seed: int) -> list[str]:
     facts = [{**stored_settings(config), **contents}, files_in(given.videos)]
     stages.do(stage, facts, work, result=out / "store.json", clear=clear)
     if stages.worked:
-        spec = spec_of(weights) or catalog_entry(config.encoder).spec
-        stages.count(stage, len(used) * operations_of_store(FeatureStore.open(out), spec))
+        store = FeatureStore.open(out)
+        rows = sum(store.require_sidecar(video_id)["shape"][0] for video_id in store.ids())
+        once = snippet_operations(config.encoder, weights, pool=config.pool)
+        stages.count(stage, len(used) * rows * once)
     return _told(lines, stages)
 
 
@@ -143,6 +144,7 @@ def _equal_epochs(given: Comparison, config: PretrainConfig) -> int:
     source, annotations = _source(given, LONGER)
     spec = training_spec(config)
     clips = plan_classify(Request(source, annotations, spec, config))
+    once = snippet_operations(config.network, config.weights)
     # A step is a forward and a backward pass, which is twice a forward pass; held-out clips are tested each epoch.
-    an_epoch = (3 * len(clips.training) + config.test_windows * len(clips.held_out)) * snippet_operations(spec)
+    an_epoch = (3 * len(clips.training) + config.test_windows * len(clips.held_out)) * once
     return max(1, round(cost.operations / an_epoch))

@@ -160,6 +160,10 @@ def _cells(
     if start is not None and (more := sorted({"encoder", "weights"} & set(cells.get("extract", {})))):
         raise PipelineError(f"{file}: [start] says which {' and '.join(more)}; leave it out of [extract]")
     extract = settings_from({"extract": cells.pop("extract", {}), **_NO_PATHS}, CellConfig, file).extract
+    if extract.streams != "rgb":
+        raise PipelineError(
+            f"{file}: extract.streams must be rgb, got {extract.streams}: pictures alone are trained on"
+        )
     settings_from({**cells, **_NO_PATHS}, CellConfig, file)  # refused now, not after hours of work
     return cells, extract if start is None else replace(extract, encoder=start.network)
 

@@ -1,5 +1,7 @@
 """The file of a comparison: its rows, its settings, and what is refused."""
 
+import re
+
 import pytest
 
 from pipeline.comparison.plan import read_plan
@@ -109,3 +111,13 @@ def test_the_files_that_come_with_the_project_are_accepted(file, tmp_path):
     found = read_plan(file, CompareConfig(**data))
     assert len(found.rows) == 15 and found.start is not None
     assert len(found.seeds) == (1 if file.stem == "synthetic" else 2)
+
+
+def test_the_file_in_the_documentation_is_accepted(tmp_path, monkeypatch):
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "compare.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    plan(tmp_path)  # makes the data
+    found = plan(tmp_path, block)
+    assert found.start is not None and found.start.size == 112
+    assert (found.tasks["tsp"].learning_rate, found.tasks["tsp"].epochs, found.tasks["tac"].epochs) == (1e-4, 8, 8)
+    assert len(found.rows) == 8
