@@ -10,6 +10,7 @@ from torch import Tensor
 
 from encoders.encoder import Encoder
 from encoders.errors import EncoderError
+from encoders.frame_batch import FrameBatch
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 
@@ -65,7 +66,7 @@ class StreamEncoder:
         """Return remarks for the user on how the streams run."""
         return tuple(f"{stream}: {note}" for stream, encoder in self.streams.items() for note in encoder.notes)
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Tensor | FrameBatch) -> Tensor:
         """Return the features float32 [B, C] of B snippets, on the CPU, with the streams concatenated.
 
         Args:
@@ -73,16 +74,18 @@ class StreamEncoder:
         """
         return self.begin(pictures)()
 
-    def begin(self, pictures: Tensor) -> Callable[[], Tensor]:
+    def begin(self, pictures: Tensor | FrameBatch) -> Callable[[], Tensor]:
         """Start `encode`, and return a function that waits for the features and returns them."""
         begun = [encoder.begin(self._part(stream, pictures)) for stream, encoder in self.streams.items()]
         return lambda: torch.cat([wait() for wait in begun], 1)
 
-    def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
+    def _part(self, stream: Stream, pictures: Tensor | FrameBatch) -> Tensor | FrameBatch:
         """Return a stream's input: its channels, and only the middle of each stack if it takes single frames."""
         stack, own = self.spec.stack, self.streams[stream].spec.stack
-        taken = pictures if own == stack else pictures[:, stack // 2 :: stack]
-        return taken[..., PLACES[stream]].contiguous()
+        step = slice(None) if own == stack else slice(stack // 2, None, stack)
+        if isinstance(pictures, FrameBatch):
+            return FrameBatch(pictures.frames[..., PLACES[stream]].contiguous(), pictures.places[:, step].contiguous())
+        return pictures[:, step][..., PLACES[stream]].contiguous()
 
 
 def _refuse_other_frames(spec: EncoderSpec, flow: EncoderSpec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 
@@ -97,12 +97,23 @@ class GroupedApp(App):
 
     Attributes:
         shows_all: show all options, also of commands that have many.
+        shows_help: the command line asks for help alone, which needs the arguments of a command several times.
     """
 
     shows_all = False
+    shows_help = False
+    _for_help: ClassVar[dict[tuple[int, bool], ArgumentCollection]] = {}
 
     def assemble_argument_collection(self, **options: Any) -> ArgumentCollection:
         """Return the arguments of the command, each option of settings in its group."""
+        if not GroupedApp.shows_help:
+            return self._grouped(**options)
+        known = (id(self), GroupedApp.shows_all)
+        if known not in GroupedApp._for_help:
+            GroupedApp._for_help[known] = self._grouped(**{**options, "parse_docstring": True})
+        return GroupedApp._for_help[known]
+
+    def _grouped(self, **options: Any) -> ArgumentCollection:
         arguments: ArgumentCollection = super().assemble_argument_collection(**options)
         short = not GroupedApp.shows_all and bool(_LONG & set(self.name))
         owners = [(one.keys, one.hint) for one in arguments if one.children]
