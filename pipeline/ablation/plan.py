@@ -24,7 +24,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
@@ -38,6 +38,9 @@ from sola.old_names import OnOld, current_names, stored_name
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
 _OWN = ("annotations", "store", "videos", "seeds", "baselines", "grid", "variants")
+
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ def read_plan(file: Path, given: AblateConfig, *, on_old: OnOld | None = None) -
     for source, (shown, options), seed in itertools.product(data, _combinations(file, values), seeds):
         if len(data) > 1:
             shown = {"store": str(source["store"]), **shown}
-        cell = _cell(file, {**common, **source}, shown, options, annotations, seed)
+        cell = make_cell(file, {**common, **source}, shown, options, annotations, seed)
         cells.setdefault(cell.name, cell)
     return list(cells.values())
 
@@ -168,10 +171,22 @@ def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[
     raise PipelineError(f"{file} names neither store nor videos; add one, or give --store or --videos")
 
 
-def _cell(
+def make_cell(
     file: Path, common: dict[str, Any], shown: dict[str, Any], options: dict[str, Any], annotations: Path, seed: int
 ) -> Cell:
-    """Return the cell with some options; `common` holds the settings of all cells and their data."""
+    """Return the cell with some options.
+
+    Args:
+        file: names the source in errors.
+        common: the settings of all cells, and their data: `store` or `videos`.
+        shown: the options that tables show.
+        options: of this cell, by dotted names.
+        annotations: ground truth.
+        seed: of SoLa, of the head and of the linear evaluation.
+
+    Raises:
+        PipelineError: an option is unknown or not accepted.
+    """
     settings = deepcopy(common)
     store = settings.pop("store", None)
     for name, value in options.items():
@@ -188,7 +203,8 @@ def _cell(
     _put(settings, "linear_probe.seeds", [seed])
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
-    config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
+    values = {**settings, "videos": videos, "annotations": str(annotations), "out": "-"}
+    config = settings_from(values, CellConfig, file)
     # The path of the data does not matter here; the data themselves are compared when the cell is looked up.
     settled = settings_of_results(config)
     facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
@@ -215,19 +231,23 @@ def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
         raise PipelineError(f"{file}: {name} must not be set by itself; seeds = [...] sets it")
 
 
-def _settings(values: dict[str, Any], file: Path) -> CellConfig:
-    """Return the settings of `run`, parsed by the same rules and with the same errors."""
-    app = App(config=(Dict(values, source=str(file)),), default_parameter=Parameter(consume_multiple=True))
+def settings_from(values: dict[str, Any], kind: type[Settings], source: Path) -> Settings:
+    """Return settings of a class from the values of a file, by the rules and with the errors of the command line.
 
-    @app.default
-    def take(*, settings: Annotated[CellConfig, Parameter(name="*")]) -> None: ...
+    Raises:
+        PipelineError: a value is unknown or not accepted; the message names `source`.
+    """
+    app = App(config=(Dict(values, source=str(source)),), default_parameter=Parameter(consume_multiple=True))
 
+    def take(*, settings: Any = None) -> None: ...
+
+    take.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
+    app.default(take)
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
     except (CycloptsError, SolaPipelineError) as error:
-        raise PipelineError(f"{file}: {error}") from None
-    settings: CellConfig = bound.arguments["settings"]
-    return settings
+        raise PipelineError(f"{source}: {error}") from None
+    return cast(Settings, bound.arguments.get("settings") or kind())
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:

@@ -99,7 +99,7 @@ def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
     shown = {name: title for name, title in SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
     rows = [
-        [setting.label, str(_seeds(setting)), *(_text(name, setting.scores.get(name)) for name in shown)]
+        [setting.label, str(_seeds(setting)), *(score_text(name, setting.scores.get(name)) for name in shown)]
         for setting in settings
     ]
     return ["", "seeds", *shown.values()], rows
@@ -149,7 +149,8 @@ def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
         yield _number(float(np.std(values)) if values else None)
 
 
-def _text(name: str, values: list[float] | None) -> str:
+def score_text(name: str, values: Sequence[float] | None) -> str:
+    """Return mean and deviation of a score: in percent, gains from 0 to 1."""
     if not values:
         return "-"
     if name.startswith("gain"):  # a share of the loss, not a percentage of counted things
