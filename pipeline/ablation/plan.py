@@ -210,7 +210,9 @@ def _check_name(file: Path, name: str, *, from_store: bool) -> None:
         return
     stage, _, option = name.partition(".")
     if stage not in _STAGES or not option:
-        raise PipelineError(f"{file}: {name!r} must be use_sola, filter, rotate or an option of a stage, such as sola.steps")
+        raise PipelineError(
+            f"{file}: {name!r} must be use_sola, filter, rotate or an option of a stage, such as sola.steps"
+        )
     _refuse_seeds(file, [name])
     if stage == "extract" and from_store:
         raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")

@@ -43,7 +43,7 @@ def experiment(
     plan = {
         "seeds": numbers,
         "sola": {**rows["sola"], **small.get("sola", {})},
-        "evaluate": {"subset": first["validation_subset"], "tious": first["validation_tious"]},
+        "evaluate": {"subset": first["validation_subset"]},
         "linear_probe": subsets,
         "variants": [
             {"name": f"{kind}: {row['name']}"} | _without(row, "name", "heads") | {"train": _merged(settings, row)}

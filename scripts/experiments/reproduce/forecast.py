@@ -1,8 +1,8 @@
 """How long the experiment takes: a few steps of each kind are measured on this machine, on made features of full size.
 
-    a fit of SoLa      its steps x the time of one; cells with the same fit share it
-    a head             epochs x steps x the time of one, and its pass over the videos
-    the rest of a cell enhancing or filtering all rows, and the linear evaluation
+a fit of SoLa      its steps x the time of one; cells with the same fit share it
+a head             epochs x steps x the time of one, and its pass over the videos
+the rest of a cell enhancing or filtering all rows, and the linear evaluation
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from pipeline.ablation.cell import share_sola
-from pipeline.ablation.plan import Cell
+from pipeline.ablation.plan import Cell, value_text
 from pipeline.annotations import Annotations, VideoAnnotations, write_annotations
 from pipeline.annotations.segments import Segment
 from pipeline.config import LocalizeConfig, ProbeConfig
@@ -35,6 +35,7 @@ from pipeline.stages.train import train
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
 from pipeline.store.window_source import StoreSource
+from pipeline.text.plain import counted
 from pipeline.text.table import duration, table_text
 from pipeline.training.schedule import steps_per_epoch
 from sola.config import SolaConfig
@@ -60,32 +61,51 @@ def print_forecast(source: dict[str, Any], cells: Sequence[Cell], *, flow: bool)
     for channels in widths:
         with tempfile.TemporaryDirectory() as folder:
             parts = _parts(Path(folder), size, channels, cells)
-        rows += [[f"{channels} channels, {name}", f"{count:,}", duration(each), duration(count * each)] for name, count, each in parts]
+        rows += [
+            [f"{channels} channels, {name}", f"{count:,}", duration(each), duration(count * each)]
+            for name, count, each in parts
+        ]
         total += sum(count * each for _, count, each in parts)
         largest = max(largest, 4.0 * videos * size["rows"] * channels)
     in_all = ["in all, one cell at a time", f"{len(widths) * len(cells)} cells", "", duration(total)]
     print(table_text("The experiment at full size", ["", "times", "each", "together"], [*rows, in_all], sums=1))
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} cores"
-    probed = ProbeConfig().max_videos + min(ProbeConfig().max_videos, size["validation"])
-    held = 4.0 * min(probed, videos) * size["rows"] * max(widths)
-    print(f"Measured on {device}. With n workers or GPUs of this kind: n times as fast, down to the longest cell.")
-    print(f"Memory of a cell: {_peak():.1f} GB measured, and {held / 1e9:.1f} GB of rows that the linear evaluation holds")
-    print(f"Graphics memory: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if torch.cuda.is_available() else "No GPU")
-    print(f"Disk: {sum(4.0 * videos * size['rows'] * w for w in widths) / 1e9:.0f} GB of features; a running cell makes up to {largest / 1e9:.0f} GB more")
+    stored = sum(4.0 * videos * size["rows"] * width for width in widths)
+    probed = sum(min(ProbeConfig().max_videos, size[subset]) for subset in ("training", "validation"))
+    held = 4.0 * probed * size["rows"] * max(widths)
+    gpu = torch.cuda.is_available()
+    print(
+        f"Measured on {torch.cuda.get_device_name() if gpu else counted(torch.get_num_threads(), 'core')}; with n workers"
+    )
+    print("of this kind, n times as fast, down to the longest cell.")
+    print(
+        f"Memory: {_peak():.1f} GB were used here, and the linear evaluation holds up to {held / 1e9:.1f} GB of rows."
+    )
+    if gpu:
+        print(f"Graphics memory: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB.")
+    print(f"Disk: {stored / 1e9:.1f} GB of features; a running cell makes up to {largest / 1e9:.1f} GB more.")
 
 
 def _parts(folder: Path, size: dict[str, Any], channels: int, cells: Sequence[Cell]) -> list[tuple[str, int, float]]:
     """Return name, number and seconds of each part of the experiment on features of so many channels."""
     store, annotations = _made(folder, size, channels)
     groups = share_sola(cells, {cell.name: Path("store") for cell in cells})
-    fits = [group[0].config.sola for group in groups if group[0].config.use_sola]
-    parts = [("fit of SoLa", len(fits), fits[0].steps * _fit_step(store, fits[0]))] if fits else []
+    fits: dict[tuple[int, ...], list[SolaConfig]] = {}
+    for config in (group[0].config.sola for group in groups if group[0].config.use_sola):
+        fits.setdefault(config.kernel_sizes, []).append(config)
+    parts = []
+    for kernels, same in fits.items():
+        seconds = (same[0].steps or 0) * _fit_step(store, same[0])
+        parts.append((f"fit of SoLa, kernels {value_text(kernels)}", len(same), seconds))
     kinds: dict[str, list[Cell]] = {}
     for cell in cells:
-        kinds.setdefault(cell.config.train.head.kind, []).append(cell)
+        way = cell.config.train.sola
+        name = cell.config.train.head.kind + (f", {way.replace('_', ' ')}" if way != "frozen" else "")
+        kinds.setdefault(name, []).append(cell)
     share = (size["training"] + size["validation"]) / (2 * VIDEOS)
     for kind, of_kind in kinds.items():
-        config = _for_made(of_kind[0].config.train)
+        config = replace(
+            of_kind[0].config.train, train_subset="training", validation_subset="validation", seed=0
+        )  # the subsets of the made features
         step, located = _head(store, annotations, folder / kind, config)
         steps = config.epochs * steps_per_epoch(size["training"], config)
         parts.append((f"{kind}: {steps:,} steps, then all videos", len(of_kind), steps * step + share * located))
@@ -120,11 +140,6 @@ def _made(folder: Path, size: dict[str, Any], channels: int) -> tuple[FeatureSto
     return store, folder / "a.json"
 
 
-def _for_made(config: TrainConfig) -> TrainConfig:
-    """Return the settings with the subsets of the made features."""
-    return replace(config, train_subset="training", validation_subset="validation")
-
-
 def _fit_step(store: FeatureStore, config: SolaConfig) -> float:
     """Return the seconds of a step: what two longer fits differ by."""
     windows = -(-config.batch_size // (2 * VIDEOS))
@@ -136,10 +151,12 @@ def _fit_step(store: FeatureStore, config: SolaConfig) -> float:
 
 def _head(store: FeatureStore, annotations: Path, out: Path, config: TrainConfig) -> tuple[float, float]:
     """Return the seconds of a training step, and of locating actions in all made videos."""
-    once = replace(config, epochs=1, warmup_epochs=0, sola="frozen", validate_every_epochs=1)
+    once = replace(config, epochs=1, warmup_epochs=0, validate_every_epochs=1)
     # Rounded up to whole passes over the made videos.
     short, long = (replace(once, min_steps_per_epoch=least) for least in (1, 3 * -(-VIDEOS // config.batch_size)))
-    trained = [_seconds(lambda c=c, n=n: train(store, annotations, out / str(n), c)) for n, c in enumerate((short, long))]
+    trained = [
+        _seconds(lambda c=c, n=n: train(store, annotations, out / str(n), c)) for n, c in enumerate((short, long))
+    ]
     steps = steps_per_epoch(VIDEOS, long) - steps_per_epoch(VIDEOS, short)
     model = load_model(out / "0")
     located = _seconds(lambda: localize([store.path], model, LocalizeConfig()))

@@ -22,7 +22,7 @@ QUICK_CLASSES, QUICK_VIDEOS = 2, 6  # of each subset
 
 
 def choices_of_streams(source: dict[str, Any], flow: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the stores to make by name, with their options of `import`: RGB alone, and both streams if there are two."""
+    """Return the stores to make by name, with their options of `import`: RGB alone, and both streams if there are."""
     if source["import"].get("stream_channels"):
         return {"rgb": {"stream": "rgb"}, "rgb_flow": {}}
     return {"rgb": {}, "rgb_flow": {"flow": flow}} if flow else {"features": {}}
@@ -49,7 +49,11 @@ def import_store(
     Raises:
         PipelineError: there are no such features, or all are bad.
     """
-    given = {"features": str(features.resolve()), "source": source["import"], "choice": {k: str(v) for k, v in choice.items()}}
+    given = {
+        "features": str(features.resolve()),
+        "source": source["import"],
+        "choice": {k: str(v) for k, v in choice.items()},
+    }
     record = out.with_name(f"{out.name}.json")
     if record.exists() and read_json(record, what="record of an import") == given:
         yield "imported before"
@@ -97,6 +101,8 @@ def annotations_of_few(file: Path, out: Path, source: dict[str, Any], features: 
         if not some:
             raise PipelineError(f"no video of subset {subset} in {file} has features in {features}")
         chosen |= {video.id: video for video in some}
-    labels = tuple(label for label in truth.labels if any(s.label == label for v in chosen.values() for s in v.segments))
+    labels = tuple(
+        label for label in truth.labels if any(s.label == label for v in chosen.values() for s in v.segments)
+    )
     write_annotations(out, replace(truth, videos=chosen, labels=labels))
     return set(chosen)

@@ -9,6 +9,8 @@ Source: Laptev, Marszalek, Schmid and Rozenfeld, Learning realistic human action
     Timofte, Dai and Van Gool, Fast optical flow using dense inverse search, 2016 (DIS).
 """
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import torch
@@ -39,7 +41,7 @@ class FlowHistograms(torch.nn.Module):
 def _histograms(frames: np.ndarray) -> np.ndarray:
     """Return the features [DIM] of gray frames uint8 [F, SIDE, SIDE]; their squares sum to 1."""
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    parts = np.stack([_cells(flow.calc(a, b, None)) for a, b in zip(frames, frames[1:], strict=False)])
+    parts = np.stack([_cells(flow.calc(a, b, None)) for a, b in pairwise(frames)])
     both = np.concatenate([parts.mean(axis=0), parts.std(axis=0)])
     rooted = np.sqrt(both)
     return (rooted / max(1e-6, float(np.linalg.norm(rooted)))).astype(np.float32)
