@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.ablation.ablate import ablate
 from pipeline.ablation.cell import CellResult
-from pipeline.ablation.plan import Cell, read_plan
+from pipeline.ablation.plan import Cell
 from pipeline.ablation.rotation import rotation_notes
 from pipeline.cli import main
 from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.stages.rotated_store import rotated_store
 from pipeline.store.feature_store import FeatureStore
-from tests.pipeline.ablation.test_ablate import SHIPPED, SMALL, given, plan, write  # noqa: F401  (a fixture)
+from tests.pipeline.ablation.test_ablate import SMALL, given, plan, write  # noqa: F401  (a fixture)
 from tests.stores import annotate, make_store
 
 HEADS = """
@@ -156,8 +156,3 @@ def test_dividing_each_channel_by_its_own_deviation_is_found_out(tmp_path):
     text = ONE_HEAD.replace("[train]\n", '[train]\nstandardize = "channel"\n')
     _, (line,) = rows_of(tmp_path, unequal_channels(tmp_path, strength=100.0), text)
     assert line.startswith("rotated") and "map" in line
-
-
-def test_shipped_tables_with_baselines_have_the_row():
-    cells = read_plan(SHIPPED / "two_streams.toml", AblateConfig(store=(Path("s"),), annotations=Path("a.json")))
-    assert sum(cell.config.rotate for cell in cells) == 3
