@@ -2,18 +2,18 @@
 
 import torch
 
-from sola.config import Device, Precision
+from sola.config import Precision
 from sola.errors import SolaError
 
 
-def resolve_device(device: Device) -> torch.device:
+def resolve_device(device: str) -> torch.device:
     """Return the torch device.
 
     Raises:
         SolaError: cuda is requested but absent.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SolaError("device cuda is not available: torch sees no CUDA device; use device cpu or auto")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SolaError(f"device {device} is not available: torch sees no CUDA device; use device cpu or auto")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)

@@ -19,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sola.config import Device
 from sola.device import resolve_device
 from sola.errors import SolaError
 
@@ -117,7 +116,7 @@ ALONE = Team()
 
 
 @contextmanager
-def joined_team(device: Device) -> Iterator[Team]:
+def joined_team(device: str) -> Iterator[Team]:
     """Join the process group of torchrun's environment variables, and leave it at the end; without them, be `ALONE`.
 
     GPUs use the NCCL backend, each rank the GPU of its local rank. CPUs use gloo.

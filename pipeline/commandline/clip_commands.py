@@ -15,9 +15,12 @@ def run_pretrain(
     clips: Path, out: Path, settings: PretrainConfig, *, annotations: Path | None, keep_frames: bool
 ) -> int:
     from pipeline.stages.pretrain import pretrain, remove_frames
+    from sola.distributed import joined_team
 
-    with progress("pretrain", total=1) as report:
-        summary = pretrain(clips, out, settings, annotations=annotations, report=report)
+    with joined_team(settings.device) as team, progress("pretrain", total=1, shown=team.is_first) as report:
+        summary = pretrain(clips, out, settings, annotations=annotations, report=report, team=team)
+    if not team.is_first:
+        return 0
     if not keep_frames:
         remove_frames(out)
     say(f"{out}: {summary.text()}")

@@ -77,6 +77,33 @@ def draw_head_curves(
     return figure
 
 
+def draw_pretraining(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw the losses of a pretext task by epoch and, if any, its measures on held-out data.
+
+    Args:
+        history: for each epoch the losses, whose names end in `loss`, and the measures, 0 to 1.
+    """
+    epochs = list(range(1, len(history) + 1))
+    losses = [name for name in history[0] if name.endswith("loss")]
+    measures = [name for name in history[0] if name not in losses]
+    figure = new_figure(_WIDTH_INCHES, 4.8 if measures else 3.2)
+    all_axes = figure.subplots(2 if measures else 1, 1, sharex=True, squeeze=False).ravel()
+    for place, name in enumerate((*losses, *measures)):
+        axes, scale = (all_axes[0], 1) if name in losses else (all_axes[1], 100)
+        label = literal(name.replace("_", " "))
+        line = [scale * record[name] for record in history]
+        axes.plot(epochs, line, color=_color(place), label=label, marker=_mark(epochs))
+    all_axes[0].set(ylabel="loss", title="Training of the encoder")
+    if measures:
+        all_axes[1].set(ylabel="held out (%)", ylim=(0, None))
+    for axes in all_axes:
+        axes.grid(alpha=0.4)
+        axes.legend(frameon=False, fontsize="small")
+    all_axes[-1].set_xlabel("epoch")
+    all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
 def _finish(figure: Figure, axes: Axes) -> None:
     axes.grid(alpha=0.4)
     # Below the axes, where it covers nothing.

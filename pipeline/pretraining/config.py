@@ -13,10 +13,17 @@ from sola.old_names import Renamed
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """How an encoder is trained on trimmed clips."""
+    """How an encoder is trained."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
-    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
+    ADDED: ClassVar[tuple[str, ...]] = (
+        *("tolerance_seconds", "task", "optimizer", "head_learning_rate", "milestones", "frozen_stages"),
+    )
+
+    task: Literal["classify", "tac", "tsp", "bsp", "pal"] = "classify"
+    """What the encoder learns. classify: the classes of trimmed clips, or of annotated segments. tac and tsp: the
+    classes of the segments of untrimmed videos; tsp also tells segments from the video between them. bsp: where two
+    clips are joined, and how. pal: where a piece of another video was pasted in; needs no labels."""
 
     network: str = "tsn_r18"
     """A listed encoder of pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 are larger."""
@@ -34,13 +41,27 @@ class PretrainConfig:
     """Clips in one optimizer step."""
 
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW, after the warm-up; from there it falls as half a cosine."""
+    """Peak learning rate, after the warm-up; from there it falls as half a cosine."""
+
+    head_learning_rate: float | None = None
+    """Peak learning rate of what is trained beside the encoder, such as its classifier. Default: that of the
+    encoder."""
+
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """How weights move: AdamW, or gradient descent with momentum 0.9."""
 
     weight_decay: float = 0.05
-    """Weight decay of AdamW."""
+    """Weight decay of the optimizer."""
 
     warmup_epochs: float = 2.0
     """Epochs over which the learning rate rises."""
+
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the learning rate falls to a hundredth, in place of the cosine."""
+
+    frozen_stages: int = 0
+    """Stages of the network that stay as they are, with the statistics of their batch norm, counted from the input. The
+    first is the stem."""
 
     label_smoothing: float = 0.1
     """Share of the target to spread over all classes."""
@@ -82,16 +103,19 @@ class PretrainConfig:
     """Seed of random weights, split, order and augmentation."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0)):
+        counts = (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0), ("frozen_stages", 0))
+        for name, least in counts:
             if getattr(self, name) < least:
                 raise PipelineError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_segment_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
+        for name in ("learning_rate", "head_learning_rate", "max_segment_seconds"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be >= 0, got {getattr(self, name)}")
         check_tolerance(self.tolerance_seconds)
+        if list(self.milestones) != sorted(set(self.milestones)) or not all(epoch > 0 for epoch in self.milestones):
+            raise PipelineError(f"milestones must be epochs > 0 that rise, got {self.milestones}")
         if not 0 <= self.label_smoothing < 1:
             raise PipelineError(f"label_smoothing must be >= 0 and < 1, got {self.label_smoothing}")
         if self.size != 0 and self.size < 32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,15 +17,20 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from encoders.spec import EncoderSpec
+from pipeline.cluster.cores import usable_cores
+from pipeline.errors import PipelineError
 from pipeline.pretraining.annotated_segments import span_frames
 from pipeline.pretraining.clips import Clip, clip_frames
+from pipeline.pretraining.config import PretrainConfig
+from pipeline.pretraining.task import TaskBatch
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.atomic_files import whole_file
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
+from sola.distributed import Team
 
 _LEAST_AREA = 0.4  # share of the picture that a random crop keeps at least
-_BATCHES_AHEAD = 2
+_STEPS_AHEAD = 2
 _JITTER = 0.3  # largest change of brightness and contrast
 
 
@@ -96,45 +102,105 @@ def cells_of(spec: EncoderSpec) -> tuple[int, ...]:
 
 
 def training_batches(
-    clips: Sequence[CachedClip], spec: EncoderSpec, *, batch_size: int, seed: int, epoch: int, threads: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of an epoch, every clip once, in random order; reproducible by seed and epoch.
+    clips: Sequence[CachedClip], spec: EncoderSpec, *, config: PretrainConfig, epoch: int, team: Team
+) -> Iterator[TaskBatch]:
+    """Yield this rank's part of the batches of an epoch, every clip once, in random order.
+
+    Equal seeds and epochs give equal batches. A last batch of a single clip is left out, since batch norm cannot use
+    it.
 
     Yields:
-        Pixels uint8 [B, F, S, S, 3], with a random window, crop, mirroring, brightness and contrast of each clip; label
-        indices int64 [B]. A last batch of a single clip is left out, since batch norm cannot use it.
+        Pixels with a random window and a random view of each clip; the target `place`, int64 [N], of label indices.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(clips))
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    steps = shuffled_steps(len(clips), batch_size=config.batch_size, seed=[config.seed, epoch], team=team)
+
+    def render(place: int) -> Tensor:
+        rng = np.random.default_rng([config.seed, epoch, place])
+        clip = clips[place]
+        start = int(rng.integers(max(0, clip.frames - spec.window_frames) + 1))
+        return random_view(window(clip, spec, start), rng, spec.crop_size)
+
+    for step, pixels in rendered(steps, render):
+        targets = {"place": torch.tensor([clips[i].place for i in step.places])}
+        yield TaskBatch(pixels, targets, step.share)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The samples of one rank in an optimizer step, and their share of all samples of the step."""
+
+    places: tuple[int, ...]
+    share: float
+
+
+def shuffled_steps(count: int, *, batch_size: int, seed: Sequence[int], team: Team) -> list[Step]:
+    """Return the steps of an epoch: `count` samples in random order, each once, shared among the ranks.
+
+    A last step with less than two samples for each rank is left out.
+
+    Raises:
+        PipelineError: the batch has less than two samples for each rank.
+    """
+    if batch_size < 2 * team.size:
+        raise PipelineError(f"batch_size must be >= {2 * team.size} for {team.size} processes, got {batch_size}")
+    order = np.random.default_rng(list(seed)).permutation(count).tolist()
+    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < 2 * team.size:
         batches.pop()
-    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-
-        def begin(chosen: np.ndarray) -> list[Future[Tensor]]:
-            return [pool.submit(_augmented, clips[i], spec, [seed, epoch, int(i)]) for i in chosen]
-
-        begun = [begin(chosen) for chosen in batches[:_BATCHES_AHEAD]]
-        for number, chosen in enumerate(batches):
-            if number + _BATCHES_AHEAD < len(batches):
-                begun.append(begin(batches[number + _BATCHES_AHEAD]))
-            pixels = torch.stack([job.result() for job in begun.pop(0)])
-            yield pixels, torch.tensor([clips[i].place for i in chosen])
+    shards = [(batch[team.shard(len(batch))], len(batch)) for batch in batches]
+    return [Step(tuple(shard), len(shard) / number) for shard, number in shards]
 
 
-def _augmented(clip: CachedClip, spec: EncoderSpec, seeds: list[int]) -> Tensor:
-    rng = np.random.default_rng(seeds)
-    start = int(rng.integers(max(0, clip.frames - spec.window_frames) + 1))
-    pictures = window(clip, spec, start).permute(0, 3, 1, 2)
-    height, width = pictures.shape[-2:]
-    side = round(np.sqrt(rng.uniform(_LEAST_AREA, 1.0)) * min(height, width))
-    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    size = [spec.crop_size, spec.crop_size]
-    pictures = transforms.resized_crop(pictures, top, left, side, side, size, antialias=True)
-    if rng.random() < 0.5:
-        pictures = transforms.horizontal_flip(pictures)
-    brightness, contrast = rng.uniform(1 - _JITTER, 1 + _JITTER, 2)
-    pictures = transforms.adjust_contrast(transforms.adjust_brightness(pictures, brightness), contrast)
-    return pictures.permute(0, 2, 3, 1).contiguous()
+def rendered(steps: Sequence[Step], render: Callable[[int], Tensor]) -> Iterator[tuple[Step, Tensor]]:
+    """Yield each step with its samples' pixels, uint8 [N, ...], made by threads a few steps ahead.
+
+    Args:
+        render: returns the pixels of one sample.
+    """
+    threads = max(1, min(4, usable_cores() - 1))
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        begun: deque[list[Future[Tensor]]] = deque()
+        for number in range(len(steps) + _STEPS_AHEAD):
+            if number < len(steps):
+                begun.append([pool.submit(render, place) for place in steps[number].places])
+            if number >= _STEPS_AHEAD:
+                yield steps[number - _STEPS_AHEAD], torch.stack([job.result() for job in begun.popleft()])
+
+
+@dataclass(frozen=True)
+class View:
+    """How to show a picture: its crop, whether it is mirrored, and factors of brightness and contrast."""
+
+    top: int
+    left: int
+    side: int
+    mirrored: bool
+    brightness: float
+    contrast: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, height: int, width: int) -> View:
+        """Return a random view of pictures of this size."""
+        side = round(np.sqrt(rng.uniform(_LEAST_AREA, 1.0)) * min(height, width))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        mirrored = bool(rng.random() < 0.5)
+        brightness, contrast = rng.uniform(1 - _JITTER, 1 + _JITTER, 2)
+        return cls(top, left, side, mirrored, float(brightness), float(contrast))
+
+    def of(self, frames: Tensor, size: int) -> Tensor:
+        """Return the frames, uint8 [F, h, w, 3], in this view, uint8 [F, size, size, 3]."""
+        pictures = frames.permute(0, 3, 1, 2)
+        cropped = (self.top, self.left, self.side, self.side)
+        pictures = transforms.resized_crop(pictures, *cropped, [size, size], antialias=True)
+        if self.mirrored:
+            pictures = transforms.horizontal_flip(pictures)
+        pictures = transforms.adjust_contrast(transforms.adjust_brightness(pictures, self.brightness), self.contrast)
+        return pictures.permute(0, 2, 3, 1).contiguous()
+
+
+def random_view(frames: Tensor, rng: np.random.Generator, size: int) -> Tensor:
+    """Return frames, uint8 [F, h, w, 3], in one random view for all, uint8 [F, size, size, 3]."""
+    return View.draw(rng, *frames.shape[1:3]).of(frames, size)
 
 
 def held_out_windows(clip: CachedClip, spec: EncoderSpec, *, count: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Stage: trimmed clips → weights of a snippet encoder, trained to classify the clips.
+"""Stage: clips or untrimmed videos → weights of a snippet encoder, trained on a pretext task.
 
-Every frozen encoder is pretrained on this task. WEIGHTS includes its spec: give it to `extract --weights`. Beside it
-lie WEIGHTS.json (accuracy, history), WEIGHTS.frames/ (small frames of the clips; no longer needed afterwards) and,
-until training is finished, WEIGHTS.checkpoint.
+WEIGHTS includes its spec: give it to `extract --weights`. Beside it lie WEIGHTS.json (measures, history), WEIGHTS.png
+(curves), WEIGHTS.frames/ (small frames; no longer needed afterwards) and, until training is finished,
+WEIGHTS.checkpoint. The task is one of `pipeline.pretraining.tasks`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
 from encoders.trained import save_trained
 from pipeline.errors import PipelineError
-from pipeline.pretraining.annotated_segments import segment_clips
-from pipeline.pretraining.clips import Clip, find_clips, split_by_group
+from pipeline.plots.figures import save_figure
+from pipeline.plots.training_curves import draw_pretraining
+from pipeline.pretraining.classify import accuracy_text
 from pipeline.pretraining.config import PretrainConfig
-from pipeline.pretraining.data import CachedClip, cache_clips
+from pipeline.pretraining.task import Outcome, Request, Task
+from pipeline.pretraining.tasks import plan_task
+from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.progress import Report, silent
-from pipeline.stages.encoder_trainer import EncoderTrainer
 from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
+from sola.distributed import ALONE, Team
 from sola.old_names import stored_settings
 
 _CACHING = 0.2  # share of the progress for filling the cache
@@ -38,48 +42,52 @@ class PretrainSummary:
     """The result of the training.
 
     Args:
-        accuracy: on the held-out groups, 0 to 1.
-        per_class: the same for each class.
-        clips: number of training clips, and of held-out clips.
-        failed: path → reason of the clips that could not be read.
-        history: for each epoch the mean training loss, and the accuracy on the held-out groups.
+        outcome: what the encoder reaches on held-out data.
+        samples: number of training samples, and of held-out samples.
+        failed: path → reason of the files that could not be read.
+        history: for each epoch the mean training loss, its parts, and the measures on held-out data.
+        kept_epoch: the epoch whose weights are written, from 1.
         seconds: of training, without filling the cache.
         finished_before: whether an earlier run had made the weights.
     """
 
-    accuracy: float
-    per_class: dict[str, float]
-    clips: tuple[int, int]
+    outcome: Outcome
+    samples: tuple[int, int]
     failed: dict[str, str]
     history: list[dict[str, float]] = field(default_factory=list)
+    kept_epoch: int = 0
     seconds: float = 0.0
     finished_before: bool = False
 
     def text(self) -> str:
-        """Return one line: accuracy, clips, time."""
-        classes = ", ".join(f"{name} {100 * value:.0f}%" for name, value in self.per_class.items())
+        """Return one line: what was measured, samples, time."""
         before = "trained before, unchanged (remove the file to train again): " if self.finished_before else ""
-        return (
-            f"{before}accuracy on {counted(self.clips[1], 'clip')} of held-out groups {100 * self.accuracy:.1f}% "
-            f"({classes}); trained on {counted(self.clips[0], 'clip')} in {self.seconds:.0f} s"
-        )
+        kept = f"; kept epoch {self.kept_epoch}" if self.kept_epoch < len(self.history) else ""
+        trained_on = f"trained on {counted(self.samples[0], 'clip')} in {self.seconds:.0f} s"
+        return f"{before}{self.outcome.text}; {trained_on}{kept}"
 
 
 def pretrain(
-    source: Path, out: Path, config: PretrainConfig, *, annotations: Path | None = None, report: Report = silent
+    source: Path,
+    out: Path,
+    config: PretrainConfig,
+    *,
+    annotations: Path | None = None,
+    report: Report = silent,
+    team: Team = ALONE,
 ) -> PretrainSummary:
-    """Train the encoder that `config` names on the clips in `source`, and write its weights to `out`.
+    """Train the encoder that `config` names on the data in `source`, and write its weights to `out`.
 
     After an interruption the same command continues after the last whole epoch and ends with the same weights. After
-    the end it does nothing, as long as clips and settings are the same.
+    the end it does nothing, as long as data and settings are the same.
 
     Args:
-        source: class folders of trimmed clips, or a CSV file; see `pipeline.pretraining.clips.find_clips`. With
-            `annotations`: untrimmed videos, as for `extract`.
+        source: what the task reads: class folders of trimmed clips, or a CSV file (see
+            `pipeline.pretraining.clips.find_clips`), or untrimmed videos as for `extract`.
         out: a .safetensors file.
-        annotations: of the videos; their segments are the clips, see
-            `pipeline.pretraining.annotated_segments.segment_clips`.
+        annotations: of untrimmed videos.
         report: gets the share that is done, 0 to 1.
+        team: the processes that share the work; the first writes files.
 
     Raises:
         PipelineError, EncoderError: there are too few clips, the network is unknown, or the weights do not fit.
@@ -87,71 +95,65 @@ def pretrain(
     if out.suffix != ".safetensors":
         raise PipelineError(f"--out must be a .safetensors file, got {out}")
     spec = training_spec(config)
-    split = _split(source, annotations, spec, config)
-    clips = sorted((*split[0], *split[1]), key=lambda clip: (str(clip.path), clip.span or ()))
-    labels = sorted({clip.label for clip in split[0]})
-    identity = _identity(clips, config)
-    if (before := _finished_before(out, identity, clips)) is not None:
-        out.with_suffix(".checkpoint").unlink(missing_ok=True)
+    plan = plan_task(Request(source, annotations, spec, config))
+    identity = _identity(plan.facts, config)
+    before = team.broadcast(_finished_before(out, identity, plan.files) if team.is_first else None)
+    if before is not None:
+        if team.is_first:
+            out.with_suffix(".checkpoint").unlink(missing_ok=True)
         return before
-    folder, counted = out.with_suffix(".frames"), 0
 
-    def cached(number: int) -> None:
-        report(_CACHING * (counted + number) / len(clips), f"small frames of {counted + number}/{len(clips)} clips")
+    def caching(done: float, text: str) -> None:
+        report(_CACHING * done, text)
 
-    training, failed = cache_clips(split[0], labels, spec, folder, cached)
-    counted = len(split[0])
-    validation, more = cache_clips(split[1], labels, spec, folder, cached)
-    failed |= more
-    if not training or not validation:
-        raise PipelineError(f"no clip in {source} can be used, the first: {next(iter(failed.values()))}")
-    trainer = EncoderTrainer(spec, labels, config, identity=identity)
-    _train(
-        trainer, training, validation, checkpoint=out.with_suffix(".checkpoint"), epochs=config.epochs, report=report
-    )
-    accuracy, per_class = trainer.test(validation)
-    summary = PretrainSummary(
-        accuracy, per_class, (len(training), len(validation)), failed, trainer.history, trainer.seconds
-    )
-    about = {"settings": stored_settings(config), "labels": labels, "accuracy": accuracy, "clips": list(summary.clips)}
-    with whole_file(out) as partial:
-        save_trained(partial, trainer.network, spec, about=about)
-    made = {"identity": identity, "bytes_of_clips": _bytes_of(clips), "sha256": sha256_of_file(out)}
-    write_json(out.with_suffix(".json"), {**about, **asdict(summary), "made": made})
-    out.with_suffix(".checkpoint").unlink(missing_ok=True)
+    if team.is_first:  # the others find the frames in the cache
+        task = plan.prepare(out.with_suffix(".frames"), caching)
+    team.broadcast(None)
+    if not team.is_first:
+        task = plan.prepare(out.with_suffix(".frames"), silent)
+    trainer = EncoderTrainer(spec, task, config, identity=identity, team=team)
+    _train(trainer, checkpoint=out.with_suffix(".checkpoint"), epochs=config.epochs, report=report, team=team)
+    outcome = team.broadcast(trainer.finish() if team.is_first else Outcome("", {}))
+    summary = PretrainSummary(outcome, task.samples, task.failed, trainer.history, trainer.kept_epoch, trainer.seconds)
+    if team.is_first:
+        _write(out, trainer, spec, summary, _about(config, task, outcome), (identity, _bytes_of(plan.files)))
     return summary
 
 
-def _train(
+def _about(config: PretrainConfig, task: Task, outcome: Outcome) -> dict[str, Any]:
+    return {"settings": stored_settings(config), **task.about, **outcome.measures, "clips": list(task.samples)}
+
+
+def _write(
+    out: Path,
     trainer: EncoderTrainer,
-    training: list[CachedClip],
-    validation: list[CachedClip],
-    *,
-    checkpoint: Path,
-    epochs: int,
-    report: Report,
+    spec: EncoderSpec,
+    summary: PretrainSummary,
+    about: dict[str, Any],
+    identity: tuple[str, int],
 ) -> None:
+    """Write the weights, their record and their curves, and remove the checkpoint."""
+    with whole_file(out) as partial:
+        save_trained(partial, trainer.network, spec, about=about)
+    save_figure(draw_pretraining(summary.history), [out.with_suffix(".png")])
+    made = {"identity": identity[0], "bytes_of_clips": identity[1], "sha256": sha256_of_file(out)}
+    facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples")}
+    record = {**about, **summary.outcome.details, "outcome": asdict(summary.outcome), **facts, "made": made}
+    write_json(out.with_suffix(".json"), record)
+    out.with_suffix(".checkpoint").unlink(missing_ok=True)
+
+
+def _train(trainer: EncoderTrainer, *, checkpoint: Path, epochs: int, report: Report, team: Team) -> None:
     """Train up to epoch `epochs`, from the checkpoint if there is one; write it after each epoch."""
     trainer.load(checkpoint)
     while trainer.epoch < epochs:
-        trainer.train(training)
-        last = trainer.history[-1]
-        last["accuracy"], _ = trainer.test(validation)
-        trainer.save(checkpoint)
-        text = f"epoch {trainer.epoch}/{epochs}, loss {last['loss']:.3f}, accuracy {100 * last['accuracy']:.1f}%"
+        trainer.train()
+        if team.is_first:
+            trainer.save(checkpoint)
+        measures = {name: value for name, value in trainer.history[-1].items() if not name.endswith("loss")}
+        shown = "".join(f", {name.replace('_', ' ')} {100 * value:.1f}%" for name, value in measures.items())
+        text = f"epoch {trainer.epoch}/{epochs}, loss {trainer.history[-1]['loss']:.3f}{shown}"
         report(_CACHING + (1 - _CACHING) * trainer.epoch / epochs, text)
-
-
-def _split(
-    source: Path, annotations: Path | None, spec: EncoderSpec, config: PretrainConfig
-) -> tuple[list[Clip], list[Clip]]:
-    """Return the training clips and the held-out clips."""
-    if annotations is not None:
-        return segment_clips(source, annotations, config, shortest_seconds=spec.window_frames / spec.fps)
-    if config.background:
-        raise PipelineError("background is what lies between annotated segments; give --annotations with it")
-    clips = find_clips(source, group_pattern=config.group_pattern)
-    return split_by_group(clips, share=config.validation_share, seed=config.seed)
 
 
 def remove_frames(out: Path) -> None:
@@ -178,26 +180,35 @@ def training_spec(config: PretrainConfig) -> EncoderSpec:
     )
 
 
-def _finished_before(out: Path, identity: str, clips: Sequence[Clip]) -> PretrainSummary | None:
-    """Return the result that left the weights `out`, if they are whole, of this identity, and no clip has changed."""
+def _finished_before(out: Path, identity: str, files: Sequence[Path]) -> PretrainSummary | None:
+    """Return the result that left the weights `out`, if they are whole, of this identity, and no file has changed."""
     try:
         value = read_json(out.with_suffix(".json"), what="record of the training")
         made = value["made"]
-        if (made["identity"], made["bytes_of_clips"]) != (identity, _bytes_of(clips)):
+        if (made["identity"], made["bytes_of_clips"]) != (identity, _bytes_of(files)):
             return None
-        newest = max(clip.path.stat().st_mtime_ns for clip in clips)
+        newest = max(file.stat().st_mtime_ns for file in files)
         if newest > out.stat().st_mtime_ns or sha256_of_file(out) != made["sha256"]:
             return None
-        known = {name: value[name] for name in ("accuracy", "per_class", "failed", "history", "seconds")}
-        return PretrainSummary(clips=tuple(value["clips"]), finished_before=True, **known)
-    except (PipelineError, OSError, KeyError, TypeError):  # not finished, or made by an older version
+        known = {name: value[name] for name in ("failed", "history", "seconds")}
+        epoch = value.get("kept_epoch", len(known["history"]))
+        samples = tuple(value["clips"])
+        return PretrainSummary(_outcome(value), samples, kept_epoch=epoch, finished_before=True, **known)
+    except (PipelineError, OSError, KeyError, TypeError):  # not finished, or made by another version
         return None
 
 
-def _bytes_of(clips: Sequence[Clip]) -> int:
-    return sum(path.stat().st_size for path in {clip.path for clip in clips})
+def _outcome(record: dict[str, Any]) -> Outcome:
+    """Return the outcome in a record; before there were several tasks it was the accuracy."""
+    if "outcome" in record:
+        return Outcome(**record["outcome"])
+    text = accuracy_text(record["clips"][1], record["accuracy"], record["per_class"])
+    return Outcome(text, {"accuracy": record["accuracy"]}, {"per_class": record["per_class"]})
 
 
-def _identity(clips: Sequence[Clip], config: PretrainConfig) -> str:
-    facts = [[str(clip.path), clip.label, clip.group, clip.span] for clip in clips]
+def _bytes_of(files: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in set(files))
+
+
+def _identity(facts: Any, config: PretrainConfig) -> str:
     return sha256(json.dumps([facts, stored_settings(config)], sort_keys=True, default=str).encode()).hexdigest()

@@ -136,9 +136,9 @@ def test_an_encoder_learns_from_the_segments_of_one_subset_and_is_tested_on_the_
     folder, annotations = data
     out = tmp_path / "weights.safetensors"
     summary = pretrain(folder, out, replace(QUICK, epochs=12), annotations=annotations)
-    assert summary.clips == (6, 4)
-    assert summary.accuracy == 1.0
-    assert summary.per_class == {"lying": 1.0, "upright": 1.0}
+    assert summary.samples == (6, 4)
+    assert summary.outcome.measures == {"accuracy": 1.0}
+    assert summary.outcome.details["per_class"] == {"lying": 1.0, "upright": 1.0}
 
 
 @pytest.mark.parametrize(

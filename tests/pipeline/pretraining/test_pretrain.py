@@ -19,6 +19,7 @@ from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import cache_clips, cells_of, held_out_windows, training_batches, window
 from pipeline.stages.extract import extract
 from pipeline.stages.pretrain import pretrain, remove_frames, training_spec
+from sola.distributed import ALONE
 from tests import videos as make
 
 QUICK = PretrainConfig(size=32, epochs=4, batch_size=4, precision="fp32", device="cpu", validation_share=0.4)
@@ -67,10 +68,11 @@ def test_an_epoch_shows_every_clip_once_and_is_the_same_again(clips, tmp_path):
     found = find_clips(clips, group_pattern=r"_(g\d+)_")
     cached, _ = cache_clips(found, ["lying", "upright"], spec, tmp_path, lambda _: None)
 
-    def epoch(number: int, threads: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return list(training_batches(cached, spec, batch_size=4, seed=0, epoch=number, threads=threads))
+    def epoch(number: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        batches = training_batches(cached, spec, config=QUICK, epoch=number, team=ALONE)
+        return [(batch.pixels, batch.targets["place"]) for batch in batches]
 
-    first, again, other = epoch(0, 1), epoch(0, 3), epoch(1, 1)
+    first, again, other = epoch(0), epoch(0), epoch(1)
     assert [tuple(pixels.shape) for pixels, _ in first] == [(4, 3, 32, 32, 3), (4, 3, 32, 32, 3), (2, 3, 32, 32, 3)]
     assert sorted(torch.cat([places for _, places in first]).tolist()) == [0] * 5 + [1] * 5
     for (one, _), (two, _) in zip(first, again, strict=True):
@@ -81,9 +83,9 @@ def test_an_epoch_shows_every_clip_once_and_is_the_same_again(clips, tmp_path):
 def test_an_encoder_learns_to_tell_the_classes_of_held_out_groups_apart(clips, tmp_path):
     out = tmp_path / "weights.safetensors"
     summary = pretrain(clips, out, replace(QUICK, epochs=12))
-    assert summary.clips == (6, 4)
-    assert summary.accuracy == 1.0
-    assert summary.per_class == {"lying": 1.0, "upright": 1.0}
+    assert summary.samples == (6, 4)
+    assert summary.outcome.measures == {"accuracy": 1.0}
+    assert summary.outcome.details["per_class"] == {"lying": 1.0, "upright": 1.0}
     assert summary.history[-1]["loss"] < 0.8 * summary.history[0]["loss"]
     assert json.loads((tmp_path / "weights.json").read_text())["accuracy"] == 1.0
     assert not (tmp_path / "weights.checkpoint").exists()

@@ -140,7 +140,7 @@ def test_the_clips_of_validation_videos_are_none_that_an_encoder_was_trained_on(
             gray_clip(clips / label / f"v_{label}_g{group:02}_c01.mp4", LEVELS[label], 20)
     sides: list[list[Clip]] = []  # to learn from, then held out
     noted = lambda clips, *_: sides.append(clips) or ([], {"x": "enough"})  # noqa: E731
-    monkeypatch.setattr("pipeline.stages.pretrain.cache_clips", noted)
+    monkeypatch.setattr("pipeline.pretraining.classify.cache_clips", noted)
     shown: dict[str, set[Path]] = {"training": set(), "validation": set()}
 
     def noted(split, lengths, config):
