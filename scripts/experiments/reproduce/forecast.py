@@ -41,7 +41,7 @@ from pipeline.training.schedule import steps_per_epoch
 from sola.config import SolaConfig
 from sola.fit import fit
 
-VIDEOS = 20  # measured on, of each subset
+LEARNED, TESTED = 16, 4  # videos to measure on
 PLAN = SnippetPlan(fps=Fraction(1), window_frames=Fraction(1), stride_frames=Fraction(1), num_frames=1)
 
 
@@ -98,10 +98,8 @@ def _parts(folder: Path, size: dict[str, Any], channels: int, cells: Sequence[Ce
         parts.append((f"fit of SoLa, kernels {value_text(kernels)}", len(same), seconds))
     kinds: dict[str, list[Cell]] = {}
     for cell in cells:
-        way = cell.config.train.sola
-        name = cell.config.train.head.kind + (f", {way.replace('_', ' ')}" if way != "frozen" else "")
-        kinds.setdefault(name, []).append(cell)
-    share = (size["training"] + size["validation"]) / (2 * VIDEOS)
+        kinds.setdefault(cell.config.train.head.kind, []).append(cell)
+    share = (size["training"] + size["validation"]) / (LEARNED + TESTED)
     for kind, of_kind in kinds.items():
         config = replace(
             of_kind[0].config.train, train_subset="training", validation_subset="validation", seed=0
@@ -115,7 +113,7 @@ def _parts(folder: Path, size: dict[str, Any], channels: int, cells: Sequence[Ce
     settings = ProbeConfig(seeds=(0,), train_subset="training", test_subset="validation")
     probed = _seconds(lambda: probe([store], annotations, settings))
     most = settings.max_videos
-    parts.append(("linear evaluation", len(cells), probed * min(most, size["training"]) / VIDEOS))
+    parts.append(("linear evaluation", len(cells), probed * min(most, size["training"]) / LEARNED))
     return parts
 
 
@@ -128,21 +126,21 @@ def _made(folder: Path, size: dict[str, Any], channels: int) -> tuple[FeatureSto
         decoder="none",
     )  # fmt: skip
     store, videos = FeatureStore.create(folder / "store", spec), {}
-    for number in range(2 * VIDEOS):
+    for number in range(LEARNED + TESTED):
         count = size["rows"]
         with store.writer(f"v{number}") as writer:
             writer.append(random.normal(0, 1, (count, channels)).astype(np.float32))
             writer.commit({"duration_seconds": float(count), "duration_exact": str(count), "source": {"name": "made"}})
-        subset = "training" if number < VIDEOS else "validation"
+        subset = "training" if number < LEARNED else "validation"
         segments = (Segment((0.3 * count, 0.5 * count), "action"),)
-        videos[f"v{number}"] = VideoAnnotations(f"v{number}", subset, float(count), segments=segments)
+        videos[f"v{number}"] = VideoAnnotations(f"v{number}", subset, float(count), None, segments)
     write_annotations(folder / "a.json", Annotations("1", videos, ("action",)))
     return store, folder / "a.json"
 
 
 def _fit_step(store: FeatureStore, config: SolaConfig) -> float:
     """Return the seconds of a step: what two longer fits differ by."""
-    windows = -(-config.batch_size // (2 * VIDEOS))
+    windows = -(-config.batch_size // (LEARNED + TESTED))
     short, long = (replace(config, steps=steps, windows_per_video=windows) for steps in (2, 6))
     source = StoreSource(store)
     times = [_seconds(lambda c=c: fit(source, c, channels=store.spec.channels)) for c in (short, short, long)]
@@ -152,12 +150,12 @@ def _fit_step(store: FeatureStore, config: SolaConfig) -> float:
 def _head(store: FeatureStore, annotations: Path, out: Path, config: TrainConfig) -> tuple[float, float]:
     """Return the seconds of a training step, and of locating actions in all made videos."""
     once = replace(config, epochs=1, warmup_epochs=0, validate_every_epochs=1)
-    # Rounded up to whole passes over the made videos.
-    short, long = (replace(once, min_steps_per_epoch=least) for least in (1, 3 * -(-VIDEOS // config.batch_size)))
+    passes = -(-LEARNED // config.batch_size)  # steps of a pass over the made videos
+    short, long = (replace(once, min_steps_per_epoch=least) for least in (1, 2 * passes))
     trained = [
         _seconds(lambda c=c, n=n: train(store, annotations, out / str(n), c)) for n, c in enumerate((short, long))
     ]
-    steps = steps_per_epoch(VIDEOS, long) - steps_per_epoch(VIDEOS, short)
+    steps = steps_per_epoch(LEARNED, long) - steps_per_epoch(LEARNED, short)
     model = load_model(out / "0")
     located = _seconds(lambda: localize([store.path], model, LocalizeConfig()))
     return max(1e-4, (trained[1] - trained[0]) / steps), located
