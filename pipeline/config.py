@@ -293,7 +293,7 @@ class CompareConfig:
 class RunConfig:
     """The input of `run`: videos, the folder of results, and the settings of every stage."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published")
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores")
 
     videos: list[Path]
     """Video files, folders (searched below), or text files of paths."""
@@ -318,6 +318,9 @@ class RunConfig:
     published: bool = False
     """With baseline: also fit SoLa as published (the preset hacs), whatever the settings of SoLa are, and train and
     evaluate a head on it, in OUT/published."""
+
+    video_scores: Path | None = None
+    """Class scores of whole videos, as for `localize`: they name what the head finds. With --train.class-agnostic."""
 
     extract: ExtractConfig = field(default_factory=ExtractConfig)
 
@@ -346,7 +349,7 @@ class CellConfig(RunConfig):
     """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "filter")
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores", "filter", "rotate")
 
     linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
 
@@ -356,7 +359,12 @@ class CellConfig(RunConfig):
     filter: FilterName | None = None
     """Filter the features, in place of SoLa."""
 
+    rotate: bool = False
+    """Turn the channels of the features by a random rotation, in place of SoLa: it must change nothing."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rotate and (self.use_sola or self.filter is not None):
+            raise PipelineError("rotate is a row of its own, of plain features: leave out filter and SoLa")
         if self.train.sola != "frozen" and not self.use_head:
             raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.plan import Cell
+from pipeline.ablation.plan import DATA, Cell
 from pipeline.annotations import sha256_of_annotations
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
@@ -25,10 +25,11 @@ from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.stages.enhance import GAUGE_FILE, HISTORY_FILE, enhance_store
 from pipeline.stages.filter_store import filter_store
 from pipeline.stages.linear_probe import measures, probe
+from pipeline.stages.rotated_store import rotated_store
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.storage.atomic_files import write_json
-from pipeline.storage.read_files import read_json
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from sola.diagnostics import gain
 from sola.fit import StepRecord
@@ -72,6 +73,8 @@ def work_cell(
     if cell.config.filter is not None:
         width = max(3, config.sola.receptive_snippets)
         store, _ = filter_store(store, folder / "filtered", cell.config.filter, width=width)
+    if cell.config.rotate:
+        store = rotated_store(store, folder / "rotated")
     evaluations = run_on_features(config, store, stages, module=module)
     scores = linear_scores(cell, _seen_by_head(config, store))
     for evaluation in evaluations.values():
@@ -81,7 +84,8 @@ def work_cell(
     write_cell(cell, folder, given, scores, seconds=time.perf_counter() - started)
     if not keep_features:
         _remove_features(folder / "enhanced")
-        shutil.rmtree(folder / "filtered", ignore_errors=True)
+        for made in ("filtered", "rotated"):
+            shutil.rmtree(folder / made, ignore_errors=True)
     return scores
 
 
@@ -174,8 +178,10 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
 def identity_of(cell: Cell, store: FeatureStore) -> str:
     """Return a hash of the cell's settings, features and annotations."""
     assert cell.config.annotations is not None
-    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in ("videos", "annotations", "out")}
+    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in DATA}
     facts = [settings, store.fingerprint(), sha256_of_annotations(cell.config.annotations)]
+    if cell.config.video_scores is not None:
+        facts.append(sha256_of_file(cell.config.video_scores))
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

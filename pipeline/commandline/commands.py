@@ -226,11 +226,15 @@ def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, 
 def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     from pipeline.ablation.ablate import ablate
     from pipeline.ablation.results import settings_of, table_of, write_results
+    from pipeline.ablation.rotation import rotation_notes
     from pipeline.commandline.old_options import tell_old_name
     from pipeline.text.table import table_text
 
     results = ablate(file, out, settings, say=say_stage, on_old=partial(tell_old_name, str(file)))
-    written = write_results(results, out)
+    notes = rotation_notes(results)
+    written = write_results(results, out, notes=notes)
+    for line in notes:
+        note(line)
     header, rows = table_of(settings_of(results))
     show(table_text("Mean and deviation over the seeds, in %", header, rows))
     for path in written:
