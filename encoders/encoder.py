@@ -11,6 +11,7 @@ from torch import Tensor
 from encoders.catalog import catalog_entry
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
+from encoders.frame_batch import FrameBatch
 from encoders.loading import load_network
 from encoders.prepare import Forward, at_precision, compiled, fold, gpu_batch_size, packed, run
 from encoders.queue import GpuQueue
@@ -54,20 +55,21 @@ class Encoder:
         self.notes = notes
         self._queue = GpuQueue(device) if device.type == "cuda" else None
 
-    def encode(self, snippets: Tensor) -> Tensor:
+    def encode(self, snippets: Tensor | FrameBatch) -> Tensor:
         """Return the features float32 [B, C] of B snippets, on the CPU.
 
         A snippet's features do not depend on the others in its batch: every forward pass has the same shape.
 
         Args:
-            snippets: frames, scaled and cropped, uint8 [B, F * L, H, W, channels], usually RGB; any B, also 0.
+            snippets: frames, scaled and cropped, uint8 [B, F * L, H, W, channels], usually RGB; any B, also 0. On a
+                GPU a `FrameBatch` sends frames that snippets share only once.
 
         Raises:
             EncoderError: the shape or dtype is another.
         """
         return self.begin(snippets)()
 
-    def begin(self, snippets: Tensor) -> Callable[[], Tensor]:
+    def begin(self, snippets: Tensor | FrameBatch) -> Callable[[], Tensor]:
         """Start `encode`, and return a function that waits for the features and returns them.
 
         On a GPU the batches are queued, and those of the next call are sent while these are computed; on a CPU the work
@@ -86,7 +88,8 @@ class Encoder:
         queued: deque[tuple[int, int, int, Callable[[], Tensor]]] = deque()
         done = 0
         while done < len(snippets):
-            part = snippets[done : done + self.batch_size]
+            end = min(done + self.batch_size, len(snippets))
+            part = snippets.part(done, end) if isinstance(snippets, FrameBatch) else snippets[done:end]
             try:
                 queued.append((done, len(part), self.batch_size, self._forward(part)))
                 done += len(part)
@@ -122,11 +125,13 @@ class Encoder:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _forward(self, snippets: Tensor) -> Callable[[], Tensor]:
-        """Start one forward pass of at most `batch_size` snippets, padded with zeros to `batch_size`."""
-        count = len(snippets)
-        if count < self.batch_size:
-            padding = snippets.new_zeros((self.batch_size - count, *snippets.shape[1:]))
+    def _forward(self, snippets: Tensor | FrameBatch) -> Callable[[], Tensor]:
+        """Start one forward pass of at most `batch_size` snippets, padded to `batch_size`."""
+        missing = self.batch_size - len(snippets)
+        if isinstance(snippets, FrameBatch):
+            snippets = snippets.padded(self.batch_size)
+        elif missing:
+            padding = snippets.new_zeros((missing, *snippets.shape[1:]))
             snippets = torch.cat([snippets, padding])
         if self._queue is not None:
             return self._queue.begin(self._network, snippets)

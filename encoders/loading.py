@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -45,9 +46,10 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
         sha256 = state_sha256(network.state_dict())
         info = WeightsInfo(name="own", path=None, url=None, sha256=sha256, random=False, seed=None)
         return network, entry.spec, info
-    if entry.own and not entry.layouts:
+    if entry.own and not entry.layouts and not _carries_spec(weights):
         raise EncoderError(
-            f"encoder {entry.spec.name} brings its weights; weights must be own or random, got {weights}"
+            f"encoder {entry.spec.name} brings its weights; weights must be own, random or a file that was trained "
+            f"here, got {weights}"
         )
     path, source = locate(weights, entry.published)
     sha256 = file_sha256(path)
@@ -67,6 +69,11 @@ def load_network(entry: CatalogEntry, *, weights: str, seed: int = 0) -> tuple[n
     url = source.url if source is not None else None
     info = WeightsInfo(name=name, path=str(path), url=url, sha256=sha256, random=False, seed=None)
     return network, carried or replace(entry.spec, **layout.spec_changes), info
+
+
+def _carries_spec(weights: str) -> bool:
+    path = Path(weights).expanduser()
+    return path.is_file() and carried_spec(path) is not None
 
 
 def _build(entry: CatalogEntry) -> nn.Module:

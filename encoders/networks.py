@@ -6,7 +6,8 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 
 class PooledBlocks(nn.Module):
@@ -79,8 +80,22 @@ class PooledSlowFast(nn.Module):
             pathways = block(pathways)
         # The published pooling is 7x7 with stride 1, on an 8x8 map: not the plain mean. In float32, since
         # avg_pool3d has no kernel for bfloat16 on a CPU.
-        pooled = [pool(pathway.float()) for pool, pathway in zip(self.pools, pathways, strict=True)]
+        pooled = [
+            _average_pool(pathway.float(), _kernel(pool)) for pool, pathway in zip(self.pools, pathways, strict=True)
+        ]
         return torch.cat([features.mean(dim=(2, 3, 4)) for features in pooled], dim=1)
+
+
+@fx.wrap
+def _average_pool(features: Tensor, kernel: tuple[int, ...]) -> Tensor:
+    """Return the means over `kernel` with stride 1; over a whole side where that is smaller, as of small pictures."""
+    sides = [min(one, side) for one, side in zip(kernel, features.shape[2:], strict=True)]
+    return F.avg_pool3d(features, sides, stride=1)
+
+
+def _kernel(pool: nn.AvgPool3d) -> tuple[int, ...]:
+    sides: tuple[int, ...] = tuple(pool.kernel_size)  # type: ignore[arg-type]
+    return tuple(int(side) for side in sides)  # some are NumPy's
 
 
 class PooledX3D(nn.Module):
@@ -103,7 +118,7 @@ class PooledX3D(nn.Module):
             features = block(features)
         pool = self.blocks[-1].pool
         features = pool.pre_act(pool.pre_norm(pool.pre_conv(features)))
-        pooled = pool.pool(features.float()).to(features.dtype)
+        pooled = _average_pool(features.float(), _kernel(pool.pool)).to(features.dtype)
         return pool.post_act(pool.post_conv(pooled)).mean(dim=(2, 3, 4), dtype=torch.float32)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from encoders.errors import EncoderError
+from encoders.frame_batch import FrameBatch
 from encoders.packed import can_pack, pack_convolutions
 from encoders.queue import GpuQueue
 from encoders.runtime import (
@@ -29,12 +30,12 @@ Forward = Callable[[Tensor], Tensor]
 MOST_SNIPPETS = 64  # in a batch; a larger one is not faster on any GPU
 
 
-def run(network: Forward, snippets: Tensor, device: torch.device) -> Tensor:
+def run(network: Forward, snippets: Tensor | FrameBatch, device: torch.device) -> Tensor:
     """Return the features float32 [B, C] of one forward pass, on the CPU."""
     if device.type == "cuda":
         return GpuQueue(device).begin(network, snippets)()
     with torch.inference_mode():
-        return network(snippets.contiguous())
+        return network(snippets.snippets() if isinstance(snippets, FrameBatch) else snippets.contiguous())
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from encoders.frame_batch import FrameBatch
+
 
 class GpuQueue:
     """Transfers of batches to one GPU, its queued forward passes, and transfers of features back.
@@ -19,12 +21,12 @@ class GpuQueue:
         self._device = device
         self._uploads = torch.cuda.Stream(device)
 
-    def begin(self, network: Callable[[Tensor], Tensor], snippets: Tensor) -> Callable[[], Tensor]:
+    def begin(self, network: Callable[[Tensor], Tensor], snippets: Tensor | FrameBatch) -> Callable[[], Tensor]:
         """Queue one forward pass, and return at once a function that waits for the features [B, C] and returns them.
 
         Args:
             network: on the device.
-            snippets: on the CPU; pinned ones are not copied again.
+            snippets: on the CPU; pinned ones are not copied again. Frames that snippets share are sent once.
         """
         work = torch.cuda.current_stream(self._device)
         # Shapes are fixed, so searching for the fastest kernels pays off; without TF32, fp32 is real fp32.
@@ -32,12 +34,15 @@ class GpuQueue:
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
         ):
-            here = snippets.contiguous().pin_memory()
+            shared = isinstance(snippets, FrameBatch)
+            parts = (snippets.frames, snippets.places) if isinstance(snippets, FrameBatch) else (snippets,)
+            here = [part.contiguous().pin_memory() for part in parts]
             with torch.cuda.stream(self._uploads):
-                there = here.to(self._device, non_blocking=True)
+                there = [part.to(self._device, non_blocking=True) for part in here]
             work.wait_stream(self._uploads)
-            there.record_stream(work)  # otherwise the next batch could reuse its memory while the network reads it
-            features = network(there)
+            for part in there:  # otherwise the next batch could reuse its memory while the network reads it
+                part.record_stream(work)
+            features = network(FrameBatch(*there).snippets() if shared else there[0])
             fetched = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
             fetched.copy_(features, non_blocking=True)
             done = work.record_event()

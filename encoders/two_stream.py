@@ -1,4 +1,4 @@
-"""Encoders of flow, and of RGB and flow together: pictures of five channels in, concatenated features out."""
+"""Encoders of several streams of the same frames: RGB, RGB of other weights, flow; concatenated features out."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor
 
 from encoders.encoder import Encoder
 from encoders.errors import EncoderError
+from encoders.frame_batch import FrameBatch
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 
-Stream = Literal["rgb", "flow"]
-PLACES: dict[Stream, slice] = {"rgb": slice(0, 3), "flow": slice(3, 5)}  # of each stream's channels in a picture
+Stream = Literal["rgb", "also", "flow"]  # also: RGB too, of other weights
+PLACES: dict[Stream, slice] = {"rgb": slice(0, 3), "also": slice(0, 3), "flow": slice(3, 5)}  # channels in a picture
 SHARED = ("fps", "window_frames", "num_frames", "short_side", "crop_size", "fixed_size")
 
 
 class StreamEncoder:
-    """One encoder for each stream, "flow" among them, used as one; their features are concatenated in their order.
+    """One encoder for each stream, used as one; their features are concatenated in their order.
 
     Attributes:
         streams: the encoders by stream, in the order of the features.
-        spec: of the flow stream; all streams choose, stack, scale and crop frames in the same way.
+        spec: of the flow stream, else of the first; all streams choose, stack, scale and crop frames in the same way.
         weights: of the first stream, or of one with random weights; each stream has its own.
         device: of all streams.
         precision: of the first stream.
@@ -32,9 +33,9 @@ class StreamEncoder:
 
     def __init__(self, streams: Mapping[Stream, Encoder]) -> None:
         self.streams = dict(streams)
-        self.spec = self.streams["flow"].spec
+        self.spec = self.streams["flow" if "flow" in self.streams else next(iter(self.streams))].spec
         for stream, encoder in self.streams.items():
-            if encoder.spec.modality != stream:
+            if encoder.spec.modality != ("flow" if stream == "flow" else "rgb"):
                 raise EncoderError(
                     f"encoder {encoder.spec.name} takes {encoder.spec.modality}, it cannot be the stream {stream}"
                 )
@@ -52,8 +53,8 @@ class StreamEncoder:
 
     @property
     def snippet_shape(self) -> tuple[int, int, int, int]:
-        """Return (F * L, H, W, 5): the shape of one snippet of pictures."""
-        return *self.spec.snippet_shape[:3], max(place.stop for place in PLACES.values())
+        """Return (F * L, H, W, 5), without flow (F * L, H, W, 3): the shape of one snippet of pictures."""
+        return *self.spec.snippet_shape[:3], max(PLACES[stream].stop for stream in self.streams)
 
     @property
     def batch_size(self) -> int:
@@ -65,28 +66,35 @@ class StreamEncoder:
         """Return remarks for the user on how the streams run."""
         return tuple(f"{stream}: {note}" for stream, encoder in self.streams.items() for note in encoder.notes)
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Tensor | FrameBatch) -> Tensor:
         """Return the features float32 [B, C] of B snippets, on the CPU, with the streams concatenated.
 
         Args:
-            pictures: RGB and flow of each frame, scaled and cropped, uint8 [B, F * L, H, W, 5]; any B, also 0.
+            pictures: RGB of each frame, and its flow if a stream takes it, scaled and cropped, uint8
+                [B, F * L, H, W, 5 or 3]; any B, also 0.
         """
         return self.begin(pictures)()
 
-    def begin(self, pictures: Tensor) -> Callable[[], Tensor]:
+    def begin(self, pictures: Tensor | FrameBatch) -> Callable[[], Tensor]:
         """Start `encode`, and return a function that waits for the features and returns them."""
         begun = [encoder.begin(self._part(stream, pictures)) for stream, encoder in self.streams.items()]
         return lambda: torch.cat([wait() for wait in begun], 1)
 
-    def _part(self, stream: Stream, pictures: Tensor) -> Tensor:
+    def _part(self, stream: Stream, pictures: Tensor | FrameBatch) -> Tensor | FrameBatch:
         """Return a stream's input: its channels, and only the middle of each stack if it takes single frames."""
         stack, own = self.spec.stack, self.streams[stream].spec.stack
-        taken = pictures if own == stack else pictures[:, stack // 2 :: stack]
-        return taken[..., PLACES[stream]].contiguous()
+        step = slice(None) if own == stack else slice(stack // 2, None, stack)
+        if isinstance(pictures, FrameBatch):
+            return FrameBatch(pictures.frames[..., PLACES[stream]].contiguous(), pictures.places[:, step].contiguous())
+        return pictures[:, step][..., PLACES[stream]].contiguous()
 
 
-def _refuse_other_frames(spec: EncoderSpec, flow: EncoderSpec) -> None:
+def _refuse_other_frames(spec: EncoderSpec, other: EncoderSpec) -> None:
     """Raise EncoderError if two streams take different frames, or frames of another size."""
-    differing = [name for name in SHARED if getattr(spec, name) != getattr(flow, name)]
-    if differing or spec.stack not in (1, flow.stack):
-        raise EncoderError(f"{spec.name} and {flow.name} do not go together: they differ in {differing or 'stack'}")
+    differing = [name for name in SHARED if getattr(spec, name) != getattr(other, name)]
+    if differing or spec.stack not in (1, other.stack):
+        sizes = ", ".join(f"{getattr(spec, name)} and {getattr(other, name)}" for name in differing or ["stack"])
+        raise EncoderError(
+            f"{spec.name} and {other.name} do not go together: they differ in {differing or 'stack'} ({sizes}). All "
+            "streams take the same frames of one size; for weights trained here, pretrain --size sets it"
+        )

@@ -26,7 +26,7 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 class LocalizeConfig:
     """How a trained model is applied. The encoder and its snippets are the model's own."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
+    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou", "also_weights")
 
     encoder: str | None = None
     """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
@@ -34,6 +34,9 @@ class LocalizeConfig:
 
     weights: str | None = None
     """Where the encoder's weights are now. They must be those the model was trained with. Default: as recorded."""
+
+    also_weights: str | None = None
+    """The same for the second encoder of `extract --also-weights`."""
 
     weights_flow: str | None = None
     """The same for the flow stream."""
@@ -77,8 +80,8 @@ class LocalizeConfig:
 
     def __post_init__(self) -> None:
         # The limits are those of extraction and of training, checked there.
-        given = {name: getattr(self, name) for name in self.ADDED if getattr(self, name) not in (None, "auto")}
-        PostConfig(**given)
+        of_post = {name: getattr(self, name) for name in self.ADDED if name != "also_weights"}
+        PostConfig(**{name: value for name, value in of_post.items() if value not in (None, "auto")})
         ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
 
 

@@ -32,8 +32,10 @@ ORDER = (
     "no-labels-yet",
     "without-labels",
     "encoders",
+    "pretraining",
     "sola",
     "heads-and-metrics",
+    "end-to-end",
     "using-detections",
     "exports-and-imports",
     "large-collections",
@@ -131,7 +133,7 @@ def small(line: str) -> list[str]:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a user has before the first command."""
     folder = tmp_path_factory.mktemp("inputs")
-    annotations = make_synthetic_dataset(folder / "videos", videos=4, seconds=6.0, height=64, width=64)
+    annotations = make_synthetic_dataset(folder / "videos", videos=8, seconds=6.0, height=64, width=64)
     annotations.rename(folder / "annotations.json")
     segments = {name: video.segments for name, video in read_annotations(folder / "annotations.json").videos.items()}
     write_for_tool(segments, folder / "labels.csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.commandline.terminal import say, say_failures
+from pipeline.commandline.terminal import note, say, say_failures
 from pipeline.errors import PipelineError
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.progress import progress
@@ -24,6 +24,8 @@ def run_pretrain(
     if not keep_frames:
         remove_frames(out)
     say(f"{out}: {summary.text()}")
+    for remark in summary.outcome.details.get("notes", ()):
+        note(remark)
     return say_failures(summary.failed)
 
 

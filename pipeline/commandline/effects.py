@@ -32,13 +32,13 @@ class Rule:
     deciders: str
     values: tuple[Any, ...] | str
     reason: str = "here"
-    """Why the options NEVER have an effect."""
+    """Why the options have no effect, where the values do not say it."""
 
 
 _EXTRACT = (
     Rule("flow raft_weights", "streams", ("flow", "rgb,flow")),
     Rule("raft_weights", "flow", ("raft",)),
-    Rule("seed", "weights weights_flow", ("random",)),
+    Rule("seed", "weights also_weights weights_flow", ("random",)),
     Rule("max_attempts", "retry_failed", (True,)),
 )
 _SIMILARITY = (
@@ -86,9 +86,13 @@ _TRAIN = (
     ),
 )
 # The options that find, decode and encode videos; a store needs none of them.
-_OF_VIDEOS = "encoder weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+_OF_VIDEOS = (
+    "encoder weights also_weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+)
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
+_OF_CLIPS = ("classify", "bsp")
+_OF_ROWS = ("tac", "tsp")  # tasks that take rows of segments and gaps
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
 # By command and group of options; the names in a rule are relative to the group.
@@ -113,10 +117,15 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {
         "": (
-            Rule("validation_share group_pattern", "annotations", NOT_GIVEN),
+            Rule("validation_share", "task annotations", (*_OF_ROWS, None), "with --annotations and --task classify"),
+            Rule("group_pattern", "annotations", NOT_GIVEN),
             Rule("train_subset validation_subset max_segment_seconds background", "annotations", GIVEN),
+            Rule("group_pattern max_segment_seconds background label_smoothing test_windows", "task", _OF_CLIPS),
+            Rule("tsp.", "task", _OF_ROWS),
+            Rule("tsp.min_gap_clips tsp.global_feature", "task", ("tsp",)),
+            Rule("bsp.", "task", ("bsp",)),
             Rule("pal.", "task", ("pal",)),
-            Rule("batch_size label_smoothing test_windows group_pattern", "task", ("classify", "tac", "tsp", "bsp")),
+            Rule("batch_size", "task", ("classify", "tac", "tsp", "bsp")),
         )
     },
     "stitch": {
@@ -195,7 +204,7 @@ def _decides(decider: Argument, values: tuple[Any, ...] | str) -> bool:
 
 def _reason(decider: Argument, rule: Rule) -> str:
     values = rule.values
-    if values == NEVER:
+    if values == NEVER or rule.reason != Rule.reason:
         return rule.reason
     if values in (GIVEN, (True,)) and not decider.field_info.default:
         return f"without {decider.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 
@@ -25,11 +25,13 @@ from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.segmentation.config import SegmentConfig
 from pipeline.showing.config import ShowConfig
+from pipeline.training.end_to_end_config import EndToEndConfig
 from sola.config import SolaConfig
 
 COMMON = Group("Common", sort_key=1)
 ADVANCED = Group("Advanced", sort_key=2)
-CLUSTER = Group("Cluster", sort_key=3)
+END_TO_END = Group("With --end-to-end", sort_key=3)
+CLUSTER = Group("Cluster", sort_key=4)
 
 # The common options of each class of settings; the others are advanced.
 COMMON_OPTIONS: dict[type, str] = {
@@ -47,12 +49,15 @@ COMMON_OPTIONS: dict[type, str] = {
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
-    PretrainConfig: "network weights size epochs batch_size learning_rate train_subset validation_subset device seed",
+    PretrainConfig: "task network weights size epochs batch_size learning_rate train_subset validation_subset device "
+    "seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",
     ConvertConfig: "to validation seed fps min_score skip_faults",
     ImportConfig: "fps stride_frames window_frames format encoder",
 }
+# Classes of settings that are a group of their own.
+_OWN_GROUPS: dict[type, Group] = {ExecutionConfig: CLUSTER, EndToEndConfig: END_TO_END}
 # In these groups of settings, what is common elsewhere is not.
 _ADVANCED_GROUPS = {"module", "localize"}
 # Commands with so many options that `--help` shows the common ones only.
@@ -94,12 +99,23 @@ class GroupedApp(App):
 
     Attributes:
         shows_all: show all options, also of commands that have many.
+        shows_help: the command line asks for help alone, which needs the arguments of a command several times.
     """
 
     shows_all = False
+    shows_help = False
+    _for_help: ClassVar[dict[tuple[int, bool], ArgumentCollection]] = {}
 
     def assemble_argument_collection(self, **options: Any) -> ArgumentCollection:
         """Return the arguments of the command, each option of settings in its group."""
+        if not GroupedApp.shows_help:
+            return self._grouped(**options)
+        known = (id(self), GroupedApp.shows_all)
+        if known not in GroupedApp._for_help:
+            GroupedApp._for_help[known] = self._grouped(**{**options, "parse_docstring": True})
+        return GroupedApp._for_help[known]
+
+    def _grouped(self, **options: Any) -> ArgumentCollection:
         arguments: ArgumentCollection = super().assemble_argument_collection(**options)
         short = not GroupedApp.shows_all and bool(_LONG & set(self.name))
         owners = [(one.keys, one.hint) for one in arguments if one.children]
@@ -125,9 +141,9 @@ def group_of(settings: Any, keys: tuple[str, ...]) -> Group | None:
     classes = [one for one in (settings, *get_args(settings)) if is_dataclass(one) and isinstance(one, type)]
     if not classes or keys[-1] not in {option.name for option in fields(classes[0])}:
         return None
-    of = next((known for known in (ExecutionConfig, *COMMON_OPTIONS) if issubclass(classes[0], known)), None)
-    if of is ExecutionConfig:
-        return CLUSTER
+    of = next((known for known in (*_OWN_GROUPS, *COMMON_OPTIONS) if issubclass(classes[0], known)), None)
+    if of in _OWN_GROUPS:
+        return _OWN_GROUPS[of]
     if of is None or _ADVANCED_GROUPS & set(keys[:-1]):
         return ADVANCED
     return COMMON if keys[-1] in COMMON_OPTIONS[of].split() else ADVANCED

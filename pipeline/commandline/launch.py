@@ -50,7 +50,7 @@ def _launch(
         help_all: Show all options of the command.
     """
     if help_all:
-        GroupedApp.shows_all = True
+        GroupedApp.shows_all = GroupedApp.shows_help = True
         add_examples(app, DISTRIBUTION)
         shown: Bound = app.meta.parse_args([*words, "--help"], exit_on_error=False, print_error=False)[:2]
         return shown
@@ -86,6 +86,7 @@ def bound_command(words: Sequence[str]) -> Bound:
     Raises:
         CycloptsError, PipelineError, SolaError: the words do not make a command.
     """
+    GroupedApp.shows_help = "--help" in words
     launch, given, _ = app.meta.parse_args(with_current_command(words), exit_on_error=False, print_error=False)
     if launch is not _launch:  # --help, --version
         return launch, given

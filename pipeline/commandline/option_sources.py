@@ -16,6 +16,7 @@ from pipeline.commandline.spelling import PRESET, remember
 from pipeline.errors import PipelineError
 from pipeline.extraction.presets import FeaturePreset, feature_preset
 from pipeline.heads.presets import preset
+from pipeline.pretraining.presets import PretrainPreset, pretrain_preset
 from pipeline.storage.read_files import read_toml
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset
@@ -28,6 +29,7 @@ _PRESETS = {
     "extract": {"--preset": ("extract", "")},
     "sola": {"--preset": ("sola", "")},
     "train": {"--preset": ("train", "")},
+    "pretrain": {"--preset": ("pretrain", "")},
     "run": {
         "--preset": ("train", "train"),
         "--extract-preset": ("extract", "extract"),
@@ -128,4 +130,6 @@ def _preset_values(command: str, arguments: ArgumentCollection) -> Iterator[tupl
                     values.pop(f"{unit}_frames", None)
         elif stage == "sola" and name in get_args(SolaPreset):
             values = asdict(sola_preset(name))
+        elif stage == "pretrain" and name in get_args(PretrainPreset):
+            values = pretrain_preset(name)
         yield PRESET, {group: values} if group else values

@@ -10,6 +10,7 @@ from pipeline.commandline.app import Flat, Local, Locals, Location, Locations, a
 from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.pretraining.presets import PretrainPreset
 
 
 @app.command(name="verify", sort_key=7)
@@ -109,6 +110,7 @@ def pretrain(
     *,
     out: Path,
     annotations: Path | None = None,
+    preset: PretrainPreset | None = None,
     keep_frames: bool = True,
     settings: Annotated[PretrainConfig, Flat] = PretrainConfig(),
 ) -> int:
@@ -123,6 +125,7 @@ def pretrain(
         out: The weights, a .safetensors file. A .json file beside it holds accuracy and history.
         annotations: Ground truth of the videos. Its segments are the clips: those of one subset to learn from, those of
             another to test on.
+        preset: Start from the published settings of a task for a data set. Other options override it.
         keep_frames: Keep the small frames beside the weights for the next training.
     """
     from pipeline.commandline.clip_commands import run_pretrain

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.catalog import brings_weights, catalog_entry
+from encoders.catalog import CATALOG, brings_weights, catalog_entry
 from encoders.weights import is_url
 from pipeline.annotations.segments import Detection
 from pipeline.config import LocalizeConfig
@@ -21,11 +21,12 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import RAFT_WEIGHTS
 from pipeline.snippets import SnippetPlan
-from pipeline.store.spec import StoreSpec
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
 from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
+
+_WHERE = "the encoder of the model, {}, is your own; say where with --encoder FILE.py:NAME"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     return ExtractConfig(
         encoder=encoder,
         pool=features.encoder.get("pool"),
-        **_streams(encoder, features, config),
+        **_streams(encoder, model, config),
         fps="video" if features.plan.fps is None else float(features.plan.fps),
         window_frames=float(features.plan.window_frames),
         stride_frames=float(features.plan.stride_frames),
@@ -116,18 +117,21 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
     )
 
 
-def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[str, Any]:
+def _streams(encoder: str, model: LocalizationModel, config: LocalizeConfig) -> dict[str, Any]:
     """The settings that name the streams of the model's features, and the weights of each."""
-    if "flow" not in features.encoder:  # imported streams have no encoders
-        weights = config.weights or _recorded_weights(encoder, features.weights)
+    features = model.features
+    if "encoders" not in features.encoder:  # imported streams have no encoders
+        weights = config.weights or _own_weights(encoder, model) or _recorded_weights(encoder, features.weights)
         return {"weights": weights, "seed": features.weights["seed"] or 0}
-    values: dict[str, Any] = {"streams": ",".join(features.weights), "flow": features.encoder["flow"]["method"]}
+    values: dict[str, Any] = {"streams": ",".join(stream for stream in features.weights if stream != "also")}
+    if "flow" in features.encoder:
+        values["flow"] = features.encoder["flow"]["method"]
     for stream, recorded in features.weights.items():
-        option = "weights" if stream == "rgb" else "weights_flow"
+        option = {"rgb": "weights", "also": "also_weights"}.get(stream, "weights_flow")
         name = features.encoder["encoders"][stream]["name"]
         values[option] = getattr(config, option) or _recorded_weights(name, recorded, option)
         values["seed"] = recorded["seed"] or 0
-    if values["flow"] == "raft":
+    if values.get("flow") == "raft":
         raft = features.encoder["flow"]["weights"]
         if config.raft_weights is None and raft["name"] not in (*RAFT_WEIGHTS, "random"):
             raise PipelineError(
@@ -138,11 +142,20 @@ def _streams(encoder: str, features: StoreSpec, config: LocalizeConfig) -> dict[
     return values
 
 
+def _own_weights(encoder: str, model: LocalizationModel) -> str:
+    """The weights in the model's folder; empty if it has none."""
+    if model.encoder_weights is None:
+        return ""
+    if encoder not in CATALOG and not brings_weights(encoder):
+        raise PipelineError(_WHERE.format(encoder))
+    return str(model.encoder_weights)
+
+
 def _recorded_weights(encoder: str, recorded: Mapping[str, Any], option: str = "weights") -> str:
     """The name under which the model's weights are found again; files have none."""
     name = str(recorded["name"])
     if name == "own" and not brings_weights(encoder):
-        raise PipelineError(f"the encoder of the model, {encoder}, is your own; say where with --encoder FILE.py:NAME")
+        raise PipelineError(_WHERE.format(encoder))
     if name == "own" or recorded["random"] or is_url(name) or name in published_weights(encoder):
         return name
     raise PipelineError(

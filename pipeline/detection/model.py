@@ -3,8 +3,9 @@
     MODEL/model.json            labels, settings, the spec of the features (encoder, its weights' identity, snippets)
     MODEL/head.safetensors      the localization head
     MODEL/sola.safetensors      the SoLa module, if the head was trained on enhanced features or together with a module
+    MODEL/encoder.safetensors   the encoder's weights, if they were trained together with the head
 
-The encoder's weights are not copied. The model records their name and SHA-256, and refuses others.
+Other weights of encoders are not copied. The model records their name and SHA-256, and refuses others.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from sola.old_names import current_names, stored_settings
 
 SCHEMA = 1
 HEAD_FILE = "head.safetensors"
+ENCODER_FILE = "encoder.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class LocalizationModel:
             none.
         training: how the head was trained; for people.
         identity: SHA-256 of model.json, which names the other files by hash.
+        encoder_weights: the encoder's weights in the model's own folder, if they were trained with the head.
     """
 
     labels: tuple[str, ...]
@@ -63,6 +66,7 @@ class LocalizationModel:
     best_score: BestScore | None
     training: Mapping[str, Any]
     identity: str
+    encoder_weights: Path | None = None
 
     @property
     def plain_features(self) -> StoreSpec:
@@ -75,7 +79,7 @@ def save_model(
     *,
     head: Head,
     labels: tuple[str, ...],
-    store: FeatureStore,
+    store: FeatureStore | StoreSpec,
     post: PostConfig,
     training: Mapping[str, Any],
     module: tuple[SolaModule, SolaConfig] | None = None,
@@ -84,7 +88,8 @@ def save_model(
     """Write the MODEL folder `path`; `model.json` last, so that a folder with it is complete.
 
     Args:
-        store: the features that the head was trained on; if enhanced, its module is copied.
+        store: the features that the head was trained on; if enhanced, its module is copied. For an encoder that was
+            trained with the head: the spec of its features, which names `ENCODER_FILE` in the folder.
         module: a module trained in front of the head, on a plain store.
         best_score: as in `LocalizationModel`.
 
@@ -97,11 +102,11 @@ def save_model(
     with whole_file(path / HEAD_FILE) as partial:
         save_file(weights, partial)
     (path / MODULE_FILE).unlink(missing_ok=True)
-    features = store.spec
-    if module is not None:
-        features = replace(features, sola=_save_module(path / MODULE_FILE, module, store))
-    elif features.sola is not None and filter_of(features.sola) is None:
-        _copy_module(store, path / MODULE_FILE)
+    if isinstance(store, StoreSpec):
+        features = store
+    else:
+        (path / ENCODER_FILE).unlink(missing_ok=True)
+        features = _with_module(path / MODULE_FILE, store, module)
     write_json(
         path / "model.json",
         {
@@ -115,6 +120,15 @@ def save_model(
             "training": dict(training),
         },
     )
+
+
+def _with_module(target: Path, store: FeatureStore, module: tuple[SolaModule, SolaConfig] | None) -> StoreSpec:
+    """Write the module that the head needs, if any; return the spec of the head's features."""
+    if module is not None:
+        return replace(store.spec, sola=_save_module(target, module, store))
+    if store.spec.sola is not None and filter_of(store.spec.sola) is None:
+        _copy_module(store, target)
+    return store.spec
 
 
 def _save_module(target: Path, module: tuple[SolaModule, SolaConfig], store: FeatureStore) -> dict[str, Any]:
@@ -170,6 +184,7 @@ def load_model(path: Path) -> LocalizationModel:
         best_score=best_score,
         training=training if isinstance(training, dict) else {},
         identity=sha256_of_file(path / "model.json"),
+        encoder_weights=path / ENCODER_FILE if (path / ENCODER_FILE).is_file() else None,
     )
 
 

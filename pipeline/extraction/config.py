@@ -47,7 +47,7 @@ class Retries:
 class ExtractConfig:
     """How raw videos become feature sequences."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pool",)
+    ADDED: ClassVar[tuple[str, ...]] = ("pool", "also_weights")
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
@@ -56,6 +56,10 @@ class ExtractConfig:
     weights: str = "kinetics400"
     """Published weights by name, a weight file, a URL with a hash (https://…/name-0123abcd.pth, or any other followed
     by #sha256=…), or "random" (for trials; the store records it)."""
+
+    also_weights: str | None = None
+    """Weights of a second encoder of the same kind, as --weights. A row is then [first | second], both of the same
+    frames: for example trained on classes and on boundaries (`pretrain --task bsp`)."""
 
     pool: str | None = None
     """How the tokens of hf:… and timm:… become one vector: embed, pooler, cls, mean, as the model allows. Default: the
@@ -160,6 +164,8 @@ class ExtractConfig:
             raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
         if self.streams == "flow" and self.weights not in ("kinetics400", "random"):
             raise PipelineError(f"with streams='flow' give weights_flow, not weights (got {self.weights})")
+        if self.streams == "flow" and self.also_weights is not None:
+            raise PipelineError("also_weights needs streams 'rgb' or 'rgb,flow', got 'flow'")
         if not self.with_flow and self.weights_flow is not None:
             raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
         self.part()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from encoders.frame_batch import FrameBatch
 from pipeline.cluster.cores import usable_cores
 from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encoders import AnyEncoder, features_spec, flow_settings, load_streams
@@ -22,6 +23,7 @@ from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Restart
 from pipeline.video.videos import VideoFile
 
 _MAX_FLOW_WORKERS = 4
+_BATCHES_UNDER_WAY = 2  # of each encoder
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def flow_shares(
 def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> Iterator[Event]:
     """Replace the snippets among a decoder's events by feature rows; all events keep their order.
 
-    Each encoder has a thread, so the next batch is gathered while it works. Batches go to the encoders in turn; rows
-    come back in the order of the snippets.
+    Each encoder has a thread. Two batches are under way for each, so that one is gathered and sent while the other is
+    computed. Batches go to the encoders in turn; rows come back in the order of the snippets.
     """
     with ExitStack() as cleanup:
         pools = [ThreadPoolExecutor(1) for _ in encoders]
@@ -140,13 +142,13 @@ def encode_events(events: Iterator[Decoded], encoders: Sequence[AnyEncoder]) -> 
         turn = itertools.cycle(zip(encoders, pools, strict=True))
         in_flight: deque[tuple[list[Decoded], Future[Callable[[], torch.Tensor]] | None]] = deque()
         for batch in _batches(events, encoders[0]):
-            snippets = [event.frames for event in batch if isinstance(event, Snippets)]
+            snippets = [event for event in batch if isinstance(event, Snippets)]
             if snippets:
                 encoder, pool = next(turn)
-                in_flight.append((batch, pool.submit(encoder.begin, _gathered(snippets, encoder.device))))
+                in_flight.append((batch, pool.submit(_begin, encoder, snippets)))
             else:
                 in_flight.append((batch, None))
-            while len(in_flight) > len(encoders) or (in_flight and in_flight[0][1] is None):
+            while len(in_flight) > _BATCHES_UNDER_WAY * len(encoders) or (in_flight and in_flight[0][1] is None):
                 yield from _with_rows(*in_flight.popleft())
         while in_flight:
             yield from _with_rows(*in_flight.popleft())
@@ -157,14 +159,14 @@ def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[De
     batch: list[Decoded] = []
     room = encoder.batch_size
     for event in events:
-        while isinstance(event, Snippets) and len(event.frames) >= room:
-            batch.append(Snippets(event.video, event.first_row, event.frames[:room]))
-            event = Snippets(event.video, event.first_row + room, event.frames[room:])
+        while isinstance(event, Snippets) and len(event) >= room:
+            batch.append(event.rows(0, room))
+            event = event.rows(room, len(event))
             yield batch
             batch, room = [], encoder.batch_size
         if isinstance(event, Snippets):
-            room -= len(event.frames)
-        if not isinstance(event, Snippets) or len(event.frames):
+            room -= len(event)
+        if not isinstance(event, Snippets) or len(event):
             batch.append(event)
         if not any(isinstance(waiting, Snippets) for waiting in batch):  # nothing to wait for
             yield batch
@@ -172,12 +174,42 @@ def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[De
     yield batch
 
 
-def _gathered(snippets: list[np.ndarray], device: torch.device) -> torch.Tensor:
-    """Return one batch, uint8; for a GPU in pinned memory, which it reads without another copy."""
-    shape = (sum(map(len, snippets)), *snippets[0].shape[1:])
-    batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    np.concatenate(snippets, out=batch.numpy())
-    return batch
+def _begin(encoder: AnyEncoder, snippets: Sequence[Snippets]) -> Callable[[], torch.Tensor]:
+    """Gather and queue one batch: in the encoder's thread, so that the decoders are heard meanwhile."""
+    return encoder.begin(shared_frames(snippets) if encoder.device.type == "cuda" else _whole(snippets))
+
+
+def _whole(snippets: Sequence[Snippets]) -> torch.Tensor:
+    """Return the snippets as one batch, uint8 [B, F, H, W, 3]."""
+    shape = sum(map(len, snippets)), snippets[0].ordinals.shape[1], *snippets[0].pictures.shape[1:]
+    batch, at = np.empty(shape, np.uint8), 0
+    for event in snippets:
+        np.take(event.pictures, event.places, axis=0, out=batch[at : at + len(event)], mode="clip")
+        at += len(event)
+    return torch.from_numpy(batch)
+
+
+def shared_frames(snippets: Sequence[Snippets]) -> FrameBatch:
+    """Return the snippets with each frame once, in pinned memory if there is a GPU: it reads that without a copy."""
+    known: dict[int, dict[int, int]] = {}  # of each video: the place of each frame by its ordinal
+    taken: list[tuple[Snippets, list[int]]] = []
+    places: list[list[int]] = []
+    count = 0
+    for event in snippets:
+        # Parts of one video, as other machines decode them, count their frames apart.
+        of_video = known.setdefault(id(event.video), {})
+        new = [ordinal for ordinal in np.unique(event.ordinals).tolist() if ordinal not in of_video]
+        of_video.update(zip(new, range(count, count + len(new)), strict=True))
+        count += len(new)
+        taken.append((event, new))
+        places += [[of_video[ordinal] for ordinal in row] for row in event.ordinals.tolist()]
+    shape = count, *snippets[0].pictures.shape[1:]
+    frames, at = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available()), 0
+    for event, new in taken:
+        out = frames.numpy()[at : at + len(new)]
+        np.take(event.pictures, np.searchsorted(event.held, new), axis=0, out=out, mode="clip")
+        at += len(new)
+    return FrameBatch(frames, torch.tensor(places))
 
 
 def _with_rows(batch: list[Decoded], features: Future[Callable[[], torch.Tensor]] | None) -> Iterator[Event]:
@@ -185,7 +217,7 @@ def _with_rows(batch: list[Decoded], features: Future[Callable[[], torch.Tensor]
     start = 0
     for event in batch:
         if isinstance(event, Snippets):
-            yield Rows(event.video, rows[start : start + len(event.frames)])
-            start += len(event.frames)
+            yield Rows(event.video, rows[start : start + len(event)])
+            start += len(event)
         else:
             yield event

@@ -1,8 +1,8 @@
-"""The streams of a job, RGB and flow: their encoders, the flow settings, the spec of their features."""
+"""The streams of a job (RGB, RGB of other weights, flow): their encoders, flow settings, the spec of their features."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -59,18 +59,28 @@ def load_streams(
         if entry is not None and entry.spec.modality == "flow":
             family = config.encoder.removesuffix("_flow")
             raise PipelineError(f"encoder {config.encoder} takes flow; choose --encoder {family} --streams flow")
-        return load(config.encoder, config.weights, precision, weights_sha256)
-    flow_name = flow_variant(config.encoder)
-    require(config.flow)
-    chosen: dict[Stream, tuple[str, str]] = {
-        "rgb": (config.encoder, config.weights),
-        "flow": (flow_name, config.weights_flow or (RANDOM if config.weights == RANDOM else "kinetics400")),
-    }
-    streams = cast(list[Stream], config.streams.split(","))
-    encoders = {stream: load(*chosen[stream], precision) for stream in streams}
+        if config.also_weights is None:
+            return load(config.encoder, config.weights, precision, weights_sha256)
+    chosen = _chosen(config)
+    encoders = {stream: load(*of_stream, precision) for stream, of_stream in chosen.items()}
     if len({encoder.precision for encoder in encoders.values()}) > 1:  # one of them fell back
-        encoders = {stream: load(*chosen[stream], "fp32") for stream in streams}
+        encoders = {stream: load(*of_stream, "fp32") for stream, of_stream in chosen.items()}
     return StreamEncoder(encoders)
+
+
+def _chosen(config: ExtractConfig) -> dict[Stream, tuple[str, str]]:
+    """Return the encoder and the weights of each stream, in the order of the features."""
+    chosen: dict[Stream, tuple[str, str]] = {}
+    if "rgb" in config.streams.split(","):
+        chosen["rgb"] = (config.encoder, config.weights)
+    if config.also_weights is not None:
+        chosen["also"] = (config.encoder, config.also_weights)
+    if config.with_flow:
+        flow_name = flow_variant(config.encoder)
+        require(config.flow)
+        weights = config.weights_flow or (RANDOM if config.weights == RANDOM else "kinetics400")
+        chosen["flow"] = (flow_name, weights)
+    return chosen
 
 
 def flow_settings(decoding: Decoding, device: torch.device, *, threads: int) -> FlowSettings:
@@ -111,24 +121,25 @@ def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
 
 
 def _about(config: ExtractConfig, encoder: StreamEncoder) -> dict[str, Any]:
-    """Describe the encoders of several streams, the columns of each, and the definition of flow."""
+    """Describe the encoders of several streams, the columns of each, and the definition of flow if there is one."""
     columns, end = [], 0
     for stream, one in encoder.streams.items():
         begin, end = end, end + one.spec.feature_dim
         columns.append({"name": stream, "channels": [begin, end]})
-    flow: dict[str, Any] = {
-        "method": config.flow,
-        "version": VERSION,
-        "bytes": f"128 + 127.5 / {CLAMP_PIXELS} * pixels of the scaled frame, clamped to {CLAMP_PIXELS} pixels",
-    }
-    if config.flow == "raft":
-        flow["weights"] = _raft_weights(config.raft_weights)
-    return {
+    about: dict[str, Any] = {
         "name": config.encoder,
         "streams": columns,
         "encoders": {stream: one.spec.as_dict() for stream, one in encoder.streams.items()},
-        "flow": flow,
     }
+    if config.with_flow:
+        about["flow"] = {
+            "method": config.flow,
+            "version": VERSION,
+            "bytes": f"128 + 127.5 / {CLAMP_PIXELS} * pixels of the scaled frame, clamped to {CLAMP_PIXELS} pixels",
+        }
+        if config.flow == "raft":
+            about["flow"]["weights"] = _raft_weights(config.raft_weights)
+    return about
 
 
 def _raft_weights(weights: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.heads.base import Head
-from pipeline.heads.blocks import AttentionBlock, ChannelNorm, ConvBlock, MaskedConv, sinusoids
+from pipeline.heads.blocks import AttentionBlock, ChannelNorm, ConvBlock, DepthwiseBlock, MaskedConv, sinusoids
 from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.losses import diou_loss_1d, sigmoid_focal_loss
@@ -167,6 +167,8 @@ class _Tower(nn.Module):
 def _block(config: HeadConfig) -> nn.Module:
     if config.block == "conv":
         return ConvBlock(config.embed_dim, config.kernel, config.dropout)
+    if config.block == "depthwise":
+        return DepthwiseBlock(config.embed_dim, config.kernel, config.dropout)
     return AttentionBlock(
         config.embed_dim, config.attention_window, config.attention_heads, config.kernel, config.dropout
     )

@@ -82,6 +82,42 @@ class ConvBlock(nn.Module):
         return x + self.dropout(self.mix(hidden, mask))
 
 
+class DepthwiseBlock(nn.Module):
+    """Residual block: each channel mixes over time on its own, at first by the mean; then two layers over channels.
+
+    Unlike a full convolution it cannot learn its training videos by heart. Source: Yu et al. 2022, "MetaFormer Is
+    Actually What You Need for Vision" (arXiv 2111.11418), whose mean is fixed.
+    """
+
+    def __init__(self, width: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.temporal = MaskedConv(width, width, kernel, groups=width)
+        nn.init.constant_(self.temporal.conv.weight, 1 / kernel)
+        self.mix = MaskedConv(width, width, 1)
+        self.mlp = ChannelMlp(width, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self.mix(self.temporal(self.norm(x), mask), mask))
+        return self.mlp(x, mask)
+
+
+class ChannelMlp(nn.Module):
+    """Residual layers over the channels of each position."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.expand = MaskedConv(width, 4 * width, 1)
+        self.contract = MaskedConv(4 * width, width, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        hidden = F.gelu(self.expand(self.norm(x), mask))
+        return x + self.dropout(self.contract(hidden, mask))
+
+
 class AttentionBlock(nn.Module):
     """Pre-norm transformer block whose self-attention reaches `window // 2` positions to either side."""
 

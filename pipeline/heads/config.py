@@ -40,8 +40,9 @@ class HeadConfig:
     """Channels inside the network; the features are projected to it."""
     levels: int = 6
     """Levels of the pyramid; level l has a stride of 2**l snippets. For kind=anchor_free."""
-    block: Literal["conv", "attention"] = "attention"
-    """Layers of each level: masked convolutions, or self-attention in a local window. For kind=anchor_free."""
+    block: Literal["attention", "depthwise", "conv"] = "attention"
+    """Layers of each level: self-attention in a local window, convolutions of each channel on its own, or full
+    convolutions. For kind=anchor_free."""
     kernel: int = 3
     """Kernel of the convolutions, in positions of a level; odd."""
     attention_window: int = 19
@@ -107,7 +108,7 @@ class HeadConfig:
             _require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
         for name in ("regression_range", "center_sample_radius"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
-        _require_choice(self.block, "block", ("conv", "attention"))
+        _require_choice(self.block, "block", ("attention", "depthwise", "conv"))
         _require_choice(self.position, "position", ("none", "absolute"))
         _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
         _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")

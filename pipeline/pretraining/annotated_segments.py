@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.annotations import VideoAnnotations, adopt_ids, canonical_subset, read_annotations
+from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids, canonical_subset, read_annotations
 from pipeline.annotations.frames import FpsOf
 from pipeline.annotations.match import find_name, names_by_form
 from pipeline.errors import PipelineError
@@ -46,18 +46,11 @@ def segment_clips(
     Raises:
         PipelineError: bad annotations, a subset without segments, or one class only.
     """
-    videos = {video.id: video for video in find_videos([source])}
-    wanted = (config.train_subset, config.validation_subset)
-    truth = read_annotations(
-        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=_rates(videos)
-    )
-    annotations = adopt_ids(truth, videos)
-    if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
-        raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
+    annotations, videos = annotated_videos(source, annotations_file, config)
     if config.background and BACKGROUND in annotations.labels:
         raise PipelineError(f"{annotations_file} has a class {BACKGROUND!r} of its own; leave out --background")
     sides = []
-    for subset in wanted:
+    for subset in (config.train_subset, config.validation_subset):
         known = annotations.in_subset(subset).videos
         there = [(videos[name], video) for name, video in sorted(known.items()) if name in videos]
         sides.append([clip for file, video in there for clip in _clips_of(file, video, config, shortest_seconds)])
@@ -68,6 +61,24 @@ def segment_clips(
     if len(labels) < 2:
         raise PipelineError(f"{annotations_file} must have segments of two classes or more, got {sorted(labels)}")
     return training, [clip for clip in sides[1] if clip.label in labels]
+
+
+def annotated_videos(
+    source: Path, annotations_file: Path, config: PretrainConfig
+) -> tuple[Annotations, dict[str, VideoFile]]:
+    """Return the annotations, under the ids of the videos, and the videos in `source` by id.
+
+    Raises:
+        PipelineError: no videos, bad annotations, or one subset for both sides.
+    """
+    wanted = (config.train_subset, config.validation_subset)
+    if canonical_subset(wanted[0]) == canonical_subset(wanted[1]):
+        raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
+    videos = {video.id: video for video in find_videos([source])}
+    truth = read_annotations(
+        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=_rates(videos)
+    )
+    return adopt_ids(truth, videos), videos
 
 
 def _rates(videos: Mapping[str, VideoFile]) -> FpsOf:

@@ -45,7 +45,7 @@ class ClassifyPlan:
     """The clips of both sides, and their identity."""
 
     def __init__(self, request: Request, training: Sequence[Clip], held_out: Sequence[Clip]) -> None:
-        self._request, self._training, self._held_out = request, training, held_out
+        self._request, self.training, self.held_out = request, training, held_out
         clips = sorted((*training, *held_out), key=lambda clip: (str(clip.path), clip.span or ()))
         self.facts = clip_facts(clips)
         self.files = [clip.path for clip in clips]
@@ -57,8 +57,8 @@ class ClassifyPlan:
             PipelineError: no clip of one side can be read.
         """
         spec = self._request.spec
-        sides = self._training, self._held_out
-        labels = sorted({clip.label for clip in self._training})
+        sides = self.training, self.held_out
+        labels = sorted({clip.label for clip in self.training})
         cached, failed = cache_sides(sides, labels, spec, folder, report)
         if not all(cached):
             first = next(iter(failed.values()))

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
+from pipeline.pretraining.bsp_config import BspConfig
 from pipeline.pretraining.pal_config import PalConfig
+from pipeline.pretraining.tsp_config import TspConfig
 from sola.old_names import Renamed
 
 
@@ -19,7 +21,7 @@ class PretrainConfig:
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
     ADDED: ClassVar[tuple[str, ...]] = (
         *("tolerance_seconds", "task", "optimizer", "head_learning_rate", "milestones", "frozen_stages"),
-        *("pal",),
+        *("tsp", "bsp", "pal"),
     )
 
     task: Literal["classify", "tac", "tsp", "bsp", "pal"] = "classify"
@@ -73,17 +75,19 @@ class PretrainConfig:
     """Windows of a held-out clip to average for its class."""
 
     validation_share: float = 0.3
-    """Share of the clips to hold out, in whole groups."""
+    """Share of the clips to hold out, in whole groups. With --task tac or tsp: share of the videos of the training
+    subset that choose the epoch whose weights are kept."""
 
     group_pattern: str = r"_(g\d+)_"
     """Regular expression that finds a clip's group in its file name: no group is on both sides of the split."""
 
     train_subset: str = "training"
     """With --annotations: subset whose segments are the clips to learn from. validation_share and group_pattern have no
-    effect then."""
+    effect then, but for --task tac and tsp."""
 
     validation_subset: str = "validation"
-    """With --annotations: subset whose segments are held out."""
+    """With --annotations: subset whose segments are held out. With --task tac or tsp it chooses nothing: what the
+    encoder reaches there is only reported at the end."""
 
     tolerance_seconds: float = TOLERANCE_SECONDS
     """With --annotations: how far a segment of the two subsets may overshoot its video as annotated: this much, or 1 %
@@ -96,6 +100,9 @@ class PretrainConfig:
     """With --annotations: also learn a class "background" from the video between the segments. Published encoders have
     not seen any."""
 
+    tsp: TspConfig = TspConfig()  # noqa: RUF009 - it is frozen
+    """With --task tac or tsp."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward pass; auto uses bf16 if the hardware has it."""
 
@@ -105,8 +112,9 @@ class PretrainConfig:
     seed: int = 0
     """Seed of random weights, split, order and augmentation."""
 
+    bsp: BspConfig = BspConfig()  # noqa: RUF009 - it is frozen
+
     pal: PalConfig = PalConfig()  # noqa: RUF009 - it is frozen
-    """Settings of the task pal."""
 
     def __post_init__(self) -> None:
         counts = (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0), ("frozen_stages", 0))

@@ -51,7 +51,7 @@ def cache_clips(
     A video with several clips is decoded once.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {clip: _frames_file(clip, spec, folder) for clip in clips}
+    files = {clip: frames_file(clip, spec, folder) for clip in clips}
     failed: dict[str, str] = {}
     done = 0
     for path in dict.fromkeys(clip.path for clip in clips):
@@ -68,7 +68,7 @@ def cache_clips(
     return [CachedClip(file, labels.index(clip.label), _length(file)) for clip, file in there], failed
 
 
-def _frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
+def frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
     stat = clip.path.stat()
     facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
     if clip.span is not None:

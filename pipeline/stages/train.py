@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.annotations import Annotations, canonical_subset, sha256_of_annotations
 from pipeline.annotations.segments import PROPOSAL_LABEL
@@ -21,18 +19,17 @@ from pipeline.heads.config import TrainConfig
 from pipeline.metrics.best_score import TIOU, BestScore
 from pipeline.progress import Report, silent
 from pipeline.stages.ground_truth import annotations_for
-from pipeline.storage.atomic_files import whole_file
+from pipeline.stages.train_checkpoint import CHECKPOINT_FILE, Checkpoint
+from pipeline.stages.training_data import learned_labels, training_data
 from pipeline.storage.temporary_names import remove_abandoned
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.spec import plan_from_json
+from pipeline.store.spec import StoreSpec, plan_from_json
 from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.train_head import EpochReport, FitResult, fit_head
 from pipeline.training.validation import calibrate
 from sola.errors import SolaError
 from sola.old_names import stored_settings
-
-_CHECKPOINT_FILE = ".train_checkpoint"
 
 
 @dataclass
@@ -94,9 +91,9 @@ def train(
             "that `extract` wrote (with `run`: --no-use-sola)"
         )
     identity = _identity(store, annotations_file, config)
-    checkpoint = _Checkpoint(out / _CHECKPOINT_FILE, identity)
+    checkpoint = Checkpoint(out / CHECKPOINT_FILE, identity)
     remove_abandoned(out)
-    if (before := _finished_before(out, identity)) is not None:
+    if (before := finished_before(out, identity)) is not None:
         checkpoint.remove()
         return before
     annotations, notes = annotations_for(
@@ -105,10 +102,15 @@ def train(
         subsets=(config.train_subset, config.validation_subset),
         tolerance_seconds=config.tolerance_seconds,
     )
-    train_items, val_items = _data(store, annotations, config, where=str(annotations_file), notes=notes)
-    labels = _labels(annotations, train_items)
-    if unseen := sorted({s.label for item in val_items for s in item.segments} - set(labels)):
-        notes.append(f"classes without training segments, all missed in validation: {', '.join(unseen)}")
+    train_items, val_items = training_data(
+        lambda subset: _items(store, annotations, subset),
+        annotations,
+        config,
+        source=str(store.path),
+        where=str(annotations_file),
+        notes=notes,
+    )
+    labels = learned_labels(annotations, train_items, val_items, notes=notes)
     out.mkdir(parents=True, exist_ok=True)
     result = fit_head(
         train_items,
@@ -130,20 +132,25 @@ def train(
         "identity": identity,
         "training_ids": [item.video_id for item in train_items],
     }
-    _save(out, store, config, result, summary, about)
+    save_training(out, store, config, result, summary, about)
     checkpoint.remove()
     return summary
 
 
-def _save(
+def save_training(
     out: Path,
-    store: FeatureStore,
+    store: FeatureStore | StoreSpec,
     config: TrainConfig,
     result: FitResult,
     summary: TrainSummary,
     about: Mapping[str, Any],
 ) -> None:
-    """Write the MODEL folder; `about` goes into its record of the training."""
+    """Write the MODEL folder.
+
+    Args:
+        store: the features, or the spec of those of an encoder that was trained with the head.
+        about: goes into the record of the training; `more` has further entries.
+    """
     training = {
         "settings": stored_settings(config),
         "annotations_sha256": about["annotations_sha256"],
@@ -156,6 +163,7 @@ def _save(
         "training_ids": about["training_ids"],
         "learned_labels": list(summary.labels),
         "identity": about["identity"],
+        **about.get("more", {}),
     }
     labels = (PROPOSAL_LABEL,) if config.class_agnostic else summary.labels
     module = None
@@ -171,34 +179,6 @@ def _save(
         module=module,
         best_score=summary.best_score,
     )
-
-
-def _data(
-    store: FeatureStore, annotations: Annotations, config: TrainConfig, *, where: str, notes: list[str]
-) -> tuple[list[TrainItem], list[TrainItem]]:
-    """Return the training and validation videos; `where` is the file of the annotations, for messages."""
-    one, other = config.train_subset, config.validation_subset
-    if canonical_subset(one) == canonical_subset(other):
-        raise PipelineError(f"train_subset and validation_subset must be two subsets, got {one!r} and {other!r}")
-    counts = ", ".join(f"{name}: {number} videos" for name, number in annotations.subsets().items()) or "none"
-    train_items, val_items = (_items(store, annotations, subset) for subset in (one, other))
-    if not train_items:
-        raise PipelineError(
-            f"none of the videos in {store.path} is in subset {one!r} of {where} (subsets there: {counts}); choose "
-            "with --train-subset and --validation-subset (THUMOS14: --preset thumos14)"
-        )
-    if not any(item.segments for item in train_items):
-        raise PipelineError(
-            f"the {len(train_items)} videos of subset {one!r} that have features have no segments in {where} (subsets "
-            f"there: {counts}): there is nothing to learn; choose another --train-subset"
-        )
-    if not any(item.segments for item in val_items):
-        missing = "segments" if val_items else "features"
-        notes.append(
-            f"no video of subset {other!r} has {missing} (subsets: {counts}): the last epoch is kept, unchecked"
-        )
-        return train_items, []
-    return train_items, val_items
 
 
 def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:
@@ -233,13 +213,7 @@ def _reader(store: FeatureStore, video_id: str) -> Callable[[], np.ndarray]:
     return lambda: np.array(features)  # memory maps are read-only, tensors are not
 
 
-def _labels(annotations: Annotations, train_items: Sequence[TrainItem]) -> tuple[str, ...]:
-    """Return the classes that occur in training; a class that only validation videos have cannot be learned."""
-    seen = {segment.label for item in train_items for segment in item.segments}
-    return tuple(label for label in annotations.labels if label in seen)
-
-
-def _finished_before(out: Path, identity: str) -> TrainSummary | None:
+def finished_before(out: Path, identity: str) -> TrainSummary | None:
     """Return the result that left the model in `out`, if it is whole and of this identity."""
     if not (out / "model.json").is_file():
         return None
@@ -266,7 +240,7 @@ def _identity(store: FeatureStore, annotations_file: Path, config: TrainConfig) 
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _each_epoch(checkpoint: _Checkpoint, report: Report) -> Callable[[EpochReport], None]:
+def _each_epoch(checkpoint: Checkpoint, report: Report) -> Callable[[EpochReport], None]:
     best: list[float] = []
 
     def on_epoch(epoch: EpochReport) -> None:
@@ -278,27 +252,3 @@ def _each_epoch(checkpoint: _Checkpoint, report: Report) -> Callable[[EpochRepor
         report(epoch.epoch / epoch.epochs, f"epoch {epoch.epoch}/{epoch.epochs}, loss {loss:.3f}{score}")
 
     return on_epoch
-
-
-class _Checkpoint:
-    """The state of an unfinished training; a state of other data or settings is ignored."""
-
-    def __init__(self, path: Path, identity: str) -> None:
-        self._path = path
-        self._identity = identity
-
-    def save(self, state: dict[str, Any]) -> None:
-        with whole_file(self._path) as partial:
-            torch.save({"identity": self._identity, "state": state}, partial)
-
-    def load(self) -> dict[str, Any] | None:
-        if not self._path.is_file():
-            return None
-        try:
-            value = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
-        return value["state"] if value.get("identity") == self._identity else None
-
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)

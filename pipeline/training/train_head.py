@@ -20,6 +20,7 @@ from pipeline.training.batches import TrainItem, feature_statistics, make_batch,
 from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_fit
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
 from pipeline.training.validation import training_device, validate
+from pipeline.training.weights import copy_to_cpu, move_average, parameter_groups
 from sola.config import SolaConfig
 from sola.fit_state import FitState
 from sola.module import SolaModule
@@ -148,8 +149,8 @@ class _Run:
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "head": _copy_to_cpu(self.head),
-            "average": _copy_to_cpu(self.average),
+            "head": copy_to_cpu(self.head),
+            "average": copy_to_cpu(self.average),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "best": dict(self.best),
             "losses": list(self.losses),
@@ -167,19 +168,8 @@ class _Run:
 
 def _start(task: _Task) -> _Run:
     items, config = task.train_items, task.config
-    mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
-    if config.standardize == "stream":
-        std = one_deviation(std, task.streams)
-    head = build_head(len(mean), len(task.labels), config.head)
-    head.set_input_statistics(mean, std)
-    head.to(task.device)
-    decayed = [p for p in head.parameters() if p.ndim >= 2]
-    others = [p for p in head.parameters() if p.ndim < 2]
-    # share: the group's learning rate relative to the head's, which follows the schedule.
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay, "share": 1.0},
-        {"params": others, "weight_decay": 0.0, "share": 1.0},
-    ]
+    head = new_head(items, len(task.labels), config, streams=task.streams).to(task.device)
+    groups = parameter_groups(head, weight_decay=config.weight_decay, share=1.0)
     if config.sola == "frozen":
         return _Run(head, torch.optim.AdamW(groups, lr=config.learning_rate), None)
     fit_state = start_fit(items, head, config, task.device)
@@ -191,6 +181,16 @@ def _start(task: _Task) -> _Run:
         groups.append({"params": params, "weight_decay": group["weight_decay"], "share": share})
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
     return _Run(network, optimizer, fit_state)
+
+
+def new_head(items: Sequence[TrainItem], classes: int, config: TrainConfig, *, streams: Sequence[int] = ()) -> Head:
+    """Return a head with random weights that standardizes by the statistics of the items' features."""
+    mean, std = feature_statistics(items, most_items=config.statistics_videos, seed=config.seed)
+    if config.standardize == "stream":
+        std = one_deviation(std, streams)
+    head = build_head(len(mean), classes, config.head)
+    head.set_input_statistics(mean, std)
+    return head
 
 
 def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
@@ -218,7 +218,7 @@ def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
         is_best = run.best["map"] is None or validation.average > run.best["map"]
     if is_best:
         score = None if validation is None else validation.average
-        run.best = {"epoch": epoch, "map": score, "head": _copy_to_cpu(run.average)}
+        run.best = {"epoch": epoch, "map": score, "head": copy_to_cpu(run.average)}
     return EpochReport(epoch, config.epochs, mean_losses, rate, validation, is_best, run.state)
 
 
@@ -252,19 +252,7 @@ def _optimize(run: _Run, losses: Mapping[str, Tensor], rate: float, config: Trai
     run.optimizer.step()
     run.step += 1
     # The random initial weights would dominate the average early on, so its memory grows with the steps.
-    _move_average(run.average, run.head, decay=min(config.ema_decay, run.step / (10 + run.step)))
-
-
-@torch.no_grad()
-def _move_average(average: nn.Module, head: nn.Module, *, decay: float) -> None:
-    for mean, value in zip(average.parameters(), head.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
-    for kept, current in zip(average.buffers(), head.buffers(), strict=True):
-        kept.copy_(current)
-
-
-def _copy_to_cpu(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    move_average(run.average, run.head, decay=min(config.ema_decay, run.step / (10 + run.step)))
 
 
 def _parts(network: nn.Module) -> tuple[Head, SolaModule | None]:

@@ -43,13 +43,35 @@ class Snippets:
     """Consecutive snippets of one video. Its rows arrive in order; those of several videos are interleaved.
 
     Args:
-        first_row: row of `frames[0]`.
-        frames: uint8 [m, F, H, W, 3], RGB, m >= 1; with flow [m, F * L, H, W, 5], RGB and flow.
+        first_row: row of the first snippet.
+        ordinals: int64 [m, F], m >= 1; with flow [m, F * L]. Equal ones are the same frame, also in the next events of
+            the video.
+        held: int64 [P], the ordinals that occur, ascending.
+        pictures: uint8 [P, H, W, 3], their frames, RGB; with flow [P, H, W, 5], RGB and flow.
     """
 
     video: VideoFile
     first_row: int
-    frames: NDArray[np.uint8]
+    ordinals: NDArray[np.int64]
+    held: NDArray[np.int64]
+    pictures: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ordinals)
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The frames of each snippet as places in `pictures`, int64 [m, F]."""
+        return np.searchsorted(self.held, self.ordinals)
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """A copy of the frames of each snippet, uint8 [m, F, H, W, 3]; with flow [m, F * L, H, W, 5]."""
+        return self.pictures[self.places]
+
+    def rows(self, start: int, end: int) -> Snippets:
+        """Return some of the snippets, counted from the first."""
+        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures)
 
 
 @dataclass(frozen=True)
@@ -256,10 +278,12 @@ class DecodePool:
             if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
                 raise ValueError(f"rows out of order after {job.next_row}")
             job.next_row += len(part)
-            frames = process.frames([ordinals for _, ordinals in part])
+            ordinals = np.asarray([ordinals for _, ordinals in part], dtype=np.int64)
+            held = np.unique(ordinals)
+            pictures = process.frames(held)
             if start + _ROWS_PER_EVENT >= len(rows):
                 process.release(keep_from)
-            yield Snippets(job.video, part[0][0], frames)
+            yield Snippets(job.video, part[0][0], ordinals, held, pictures)
         if not rows:
             process.release(keep_from)
 

@@ -132,9 +132,9 @@ class Process:
             order["info"], ticks = pack_info(video.info)
         self.mail.post("job", order, ticks=ticks)
 
-    def frames(self, ordinals: list[list[int]]) -> NDArray[np.uint8]:
-        """Return a copy of frames in the ring, uint8 [m, F, H, W, 3]; of pictures with flow, [m, F * L, H, W, 5]."""
-        gathered: NDArray[np.uint8] = self._ring[np.asarray(ordinals) % len(self._ring)]
+    def frames(self, ordinals: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return a copy of frames in the ring, uint8 [P, H, W, 3]; of pictures with flow, [P, H, W, 5]."""
+        gathered: NDArray[np.uint8] = self._ring[ordinals % len(self._ring)]
         return gathered
 
     def release(self, before: int) -> None:

@@ -7,8 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from encoders.catalog import catalog_entry
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
+from encoders.loading import load_network
+from encoders.trained import save_trained
 from encoders.weights import file_sha256
 from tests.encoders.hub_folders import COMMIT, cache_in, put_repository
 from tests.encoders.tiny_models import frames_for, tiny
@@ -145,8 +148,21 @@ def test_a_given_hash_refuses_other_weights(saved):
 
 
 def test_weights_from_a_file_are_refused_where_the_model_brings_them(saved):
-    with pytest.raises(EncoderError, match="brings its weights; weights must be own or random"):
+    with pytest.raises(EncoderError, match="brings its weights; weights must be own, random"):
         load_encoder(f"hf:{saved}", weights="mine.pth", device="cpu")
+
+
+def test_weights_that_were_trained_here_take_the_place_of_the_models_own(saved, tmp_path):
+    entry = catalog_entry(f"hf:{saved}")
+    network, spec, before = load_network(entry, weights="own")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.01
+    save_trained(tmp_path / "trained.safetensors", network, spec, about={})
+    found, carried, info = load_network(entry, weights=str(tmp_path / "trained.safetensors"))
+    assert (carried, info.name) == (spec, "trained.safetensors") and info.sha256 != before.sha256
+    for name, value in network.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value)
 
 
 def test_a_missing_package_is_named_with_its_extra(saved, monkeypatch):

@@ -1,15 +1,18 @@
 """Every network of the catalog, compared with its published or written-out form in eager fp32."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from torch import fx
 from torch.nn import functional
 
 from encoders.catalog import CATALOG
 from encoders.encoder import make_encoder
 from encoders.entry import CatalogEntry
 from encoders.layouts import INCEPTION_LAYOUTS
+from encoders.networks import build_slowfast_r50, build_x3d
 from encoders.pooling import as_separable
 from encoders.runtime import BATCH_NORMS, fold_batch_norm, has_fast_bf16
 
@@ -288,3 +291,26 @@ def test_no_batch_norm_is_left_after_folding(name):
     left = [n for n, m in network.named_modules() if isinstance(m, BATCH_NORMS)]
     # X3D's and SlowFast's own batch norms all follow a convolution, too.
     assert left == []
+
+
+@pytest.mark.parametrize("build", [partial(build_x3d, "x3d_s"), build_slowfast_r50])
+def test_pictures_smaller_than_published_are_averaged_whole(build):
+    """As `pretrain --size 64` makes them: their map is smaller than the published pooling."""
+    torch.manual_seed(0)
+    network = build().eval()
+    frames = 32 if build is build_slowfast_r50 else 13
+    clips = torch.randn(1, 3, frames, 64, 64)
+    seen = []
+    for block in list(network.blocks):
+        block.register_forward_hook(lambda module, given, out: seen.append(out))
+    with torch.no_grad():
+        features, last = network(clips), seen[-1]
+        assert torch.equal(fx.symbolic_trace(network)(clips), features)
+    if frames == 32:
+        torch.testing.assert_close(features, torch.cat([one.mean(dim=(2, 3, 4)) for one in last], dim=1))
+    else:
+        pool = network.blocks[-1].pool
+        with torch.no_grad():
+            mean = pool.pre_act(pool.pre_norm(pool.pre_conv(last))).mean(dim=(2, 3, 4), keepdim=True)
+            expected = pool.post_act(pool.post_conv(mean)).flatten(1)
+        torch.testing.assert_close(features, expected)

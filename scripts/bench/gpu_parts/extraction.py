@@ -143,7 +143,7 @@ def decode_alone(paths: Iterable[Path], encoder: Encoder, plan: SnippetPlan) -> 
         for event in pool.decode(find_videos(list(paths))):
             began = began or time.perf_counter()
             if isinstance(event, Snippets):
-                snippets += len(event.frames)
+                snippets += len(event)
             elif isinstance(event, Finished):
                 frames += event.report.decoded_frames
             elif isinstance(event, Failed):

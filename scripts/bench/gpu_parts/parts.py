@@ -38,6 +38,7 @@ PARTS = (
     Part("encode-mvit_base_16x4", "encoding", 50, arguments=("mvit_base_16x4",)),
     Part("heads", "heads", 60),
     Part("memory", "memory", 40),
+    Part("end-to-end", "end_to_end", 90),
     Part("sharing", "sharing", 70),
     Part("compile-i3d_r50", "compiling", 90, arguments=("i3d_r50",)),
     Part("compile-tsn_r50", "compiling", 80, arguments=("tsn_r50",)),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -63,8 +64,11 @@ def _consume(encoder: Encoder, batches: int) -> None:
 def _events(encoder: Encoder, snippets: int) -> Iterator[Snippets]:
     """Yield snippets as a decoder does, from a few buffers in turn, so that a cache does not hold them."""
     video = VideoFile("made", Path("made.mp4"))
-    shape = (16, ROWS_AN_EVENT, *encoder.spec.snippet_shape)
+    each = encoder.spec.snippet_shape[0]
+    shape = (16, ROWS_AN_EVENT * each, *encoder.spec.snippet_shape[1:])
     buffers = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
     for row in range(0, snippets, ROWS_AN_EVENT):
         count = min(ROWS_AN_EVENT, snippets - row)
-        yield Snippets(video, row, buffers[row // ROWS_AN_EVENT % len(buffers)][:count])
+        held = np.arange(row * each, (row + count) * each)
+        pictures = buffers[row // ROWS_AN_EVENT % len(buffers)][: count * each]
+        yield Snippets(video, row, held.reshape(count, each), held, pictures)

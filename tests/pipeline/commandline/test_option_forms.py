@@ -52,6 +52,7 @@ VALUES = {
     "gap-seconds": "1.5 2.5",
     "kernel-sizes": "3 1 1",
     "dilations": "2 1 1",
+    "blend-share": "0.2",
     "batch-size": "17",
     "tsm-size": "7",
     "size": "64",
@@ -226,7 +227,7 @@ def test_both_forms_of_every_option_reach_the_command(command):
     options = [one for one in arguments_of(command) if one.parse and one.name.startswith("--") and not one.children]
     if command == "run":  # its stages have the options of their own commands: some of each will do
         options = [one for place, one in enumerate(options) if "." not in one.name or place % 9 == 0]
-        options = [one for one in options if not one.name.startswith(("--train.module", "--train.s"))]
+        options = [one for one in options if not one.name.startswith(("--train.module", "--train.s", "--localize.ray"))]
     for argument in options:
         if argument.name.startswith("--module.") and argument.name[9:].replace("-", "_") in OF_THE_HEAD:
             with pytest.raises(PipelineError, match=r"must stay|no effect"):

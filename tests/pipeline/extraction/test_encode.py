@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.extraction.encode import Rows, encode_events
+from pipeline.extraction.encode import Rows, encode_events, shared_frames
 from pipeline.video.pool import Failed, Snippets
 from pipeline.video.videos import VideoFile
 
@@ -37,8 +37,8 @@ class Counting:
 
 
 def snippets(video: VideoFile, first: int, count: int) -> Snippets:
-    numbers = np.arange(first, first + count, dtype=np.uint8)
-    return Snippets(video, first, numbers.reshape(-1, 1, 1, 1, 1))
+    numbers = np.arange(first, first + count)
+    return Snippets(video, first, numbers[:, None], numbers, numbers.astype(np.uint8).reshape(-1, 1, 1, 1))
 
 
 EVENTS = [
@@ -98,3 +98,29 @@ def test_an_error_of_an_encoder_reaches_the_caller():
 
     with pytest.raises(RuntimeError, match="no such kernel"):
         list(encode_events(iter(EVENTS), [Broken(2)]))
+
+
+def sliding(video: VideoFile, row: int, *, window: int, stride: int) -> Snippets:
+    """Return one snippet of a video whose frame n is the number n."""
+    held = row * stride + np.arange(window)
+    return Snippets(video, row, held[None], held, held.astype(np.uint8).reshape(-1, 1, 1, 1))
+
+
+def test_a_frame_that_snippets_share_is_sent_once_in_a_batch():
+    rows = [sliding(video, row, window=16, stride=4) for row in range(20) for video in (A, B)]
+    batch = shared_frames(rows)
+    assert len(batch.frames) == 2 * (19 * 4 + 16)  # of 640 in whole snippets
+    assert torch.equal(batch.snippets(), torch.from_numpy(np.concatenate([row.frames for row in rows])))
+
+
+def test_a_part_of_an_event_sends_its_own_frames_only():
+    held = np.arange(40)
+    event = Snippets(A, 0, np.arange(8)[:, None] * 4 + np.arange(12), held, held.astype(np.uint8).reshape(-1, 1, 1, 1))
+    batch = shared_frames([event.rows(2, 4)])
+    assert batch.frames.flatten().tolist() == list(range(8, 24))
+    assert torch.equal(batch.snippets(), torch.from_numpy(event.frames[2:4]))
+
+
+def test_parts_of_one_video_that_count_from_their_own_start_share_nothing():
+    one, two = VideoFile("a", A.path), VideoFile("a", A.path)
+    assert len(shared_frames([sliding(video, 0, window=4, stride=1) for video in (one, two)]).frames) == 8

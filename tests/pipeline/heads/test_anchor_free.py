@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 from pipeline.errors import PipelineError
 from pipeline.heads.anchor_free import AnchorFreeHead
-from pipeline.heads.blocks import ChannelNorm, Standardize, local_attention
+from pipeline.heads.blocks import ChannelNorm, DepthwiseBlock, Standardize, local_attention
 from pipeline.heads.config import HeadConfig
 
-BLOCKS = ("conv", "attention")
+BLOCKS = ("attention", "depthwise", "conv")
 
 
 def small_head(**options) -> AnchorFreeHead:
@@ -150,7 +150,7 @@ def test_features_of_another_shape_are_refused_with_both_shapes(shape: tuple[int
     [
         ({"embed_dim": 0}, "embed_dim must be >= 1, got 0"),
         ({"kernel": 4}, "kernel must be odd and >= 1, got 4"),
-        ({"block": "mamba"}, "block must be one of conv, attention, got 'mamba'"),
+        ({"block": "mamba"}, "block must be one of attention, depthwise, conv, got 'mamba'"),
         ({"kind": "bmn"}, "kind must be one of anchor_free, gtad, actionness, got 'bmn'"),
         ({"kind": "gtad", "embed_dim": 24}, "gtad_groups must divide half of embed_dim=24, got 16"),
         ({"actionness_thresholds": ()}, "actionness_thresholds must be one or more numbers > 0 and < 1"),
@@ -172,3 +172,16 @@ def test_heads_without_attention_take_any_width() -> None:
 def test_settings_survive_json() -> None:
     config = HeadConfig(kind="actionness", actionness_thresholds=(0.2, 0.4))
     assert HeadConfig(**json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_a_depthwise_block_begins_with_the_mean_of_neighbors_of_each_channel() -> None:
+    block = DepthwiseBlock(4, 3, 0.0)
+    for layer in (block.temporal.conv, block.mix.conv):
+        torch.nn.init.zeros_(layer.bias)
+    block.mix.conv.weight.data = torch.eye(4)[:, :, None]
+    torch.nn.init.zeros_(block.mlp.contract.conv.weight)
+    torch.nn.init.zeros_(block.mlp.contract.conv.bias)
+    x = torch.randn(1, 4, 5)
+    normed = block.norm(x)
+    mean = (F.pad(normed, (2, 0)) + F.pad(normed, (1, 1)) + F.pad(normed, (0, 2)))[:, :, 1:-1] / 3
+    torch.testing.assert_close(block(x, torch.ones(1, 1, 5)), x + mean)

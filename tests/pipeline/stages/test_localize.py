@@ -216,7 +216,7 @@ def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):
         for video in videos:
             events = list(decode(pool, [video]))
             first = next(event for event in events if isinstance(event, Snippets))
-            yield Snippets(video, first.first_row, first.frames * 0)
+            yield replace(first, pictures=first.pictures * 0)
             yield Restarted(video, "damage")
             yield from events
 
