@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
@@ -112,9 +112,11 @@ class PretrainConfig:
     seed: int = 0
     """Seed of random weights, split, order and augmentation."""
 
-    bsp: BspConfig = field(default_factory=BspConfig)
+    bsp: BspConfig = BspConfig()  # noqa: RUF009 - it is frozen
+    """With --task bsp."""
+
     pal: PalConfig = PalConfig()  # noqa: RUF009 - it is frozen
-    """Settings of the task pal."""
+    """With --task pal."""
 
     def __post_init__(self) -> None:
         counts = (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0), ("frozen_stages", 0))

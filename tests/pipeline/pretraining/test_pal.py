@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -221,6 +220,5 @@ def test_annotations_are_refused(videos, tmp_path):
 
 
 def test_settings_of_other_tasks_stay_as_they_were():
-    assert "pal" not in stored_settings(PretrainConfig())
+    assert not {"pal", "bsp", "tsp"} & set(stored_settings(PretrainConfig()))  # the records of older trainings hold
     assert stored_settings(CONFIG)["pal"]["sources"] == 3
-    assert np.isclose(PalConfig().momentum, 0.99)
