@@ -271,10 +271,29 @@ class AblateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """The data of a comparison, and which of its rows to make; its file says the rest."""
+
+    videos: Path | None = None
+    """Untrimmed videos: a file, a folder, or a list. Default: as in the file."""
+
+    annotations: Path | None = None
+    """Ground truth of the videos, in any form that `annotations` reads. Default: as in the file."""
+
+    clips: Path | None = None
+    """Trimmed clips in class folders: for start weights, videos that are stitched, bsp and longer pretraining. Default:
+    as in the file."""
+
+    rows: tuple[str, ...] = ()
+    """Make only these rows, and the frozen encoder: filters, published, sola, longer, tac, tsp, bsp, bsp_alone, pal,
+    end_to_end, end_to_end_fresh. Default: as in the file, or all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The input of `run`: videos, the folder of results, and the settings of every stage."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published")
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores")
 
     videos: list[Path]
     """Video files, folders (searched below), or text files of paths."""
@@ -299,6 +318,9 @@ class RunConfig:
     published: bool = False
     """With baseline: also fit SoLa as published (the preset hacs), whatever the settings of SoLa are, and train and
     evaluate a head on it, in OUT/published."""
+
+    video_scores: Path | None = None
+    """Class scores of whole videos, as for `localize`: they name what the head finds. With --train.class-agnostic."""
 
     extract: ExtractConfig = field(default_factory=ExtractConfig)
 
@@ -327,7 +349,7 @@ class CellConfig(RunConfig):
     """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
 
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "filter")
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores", "filter", "rotate")
 
     linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
 
@@ -337,7 +359,12 @@ class CellConfig(RunConfig):
     filter: FilterName | None = None
     """Filter the features, in place of SoLa."""
 
+    rotate: bool = False
+    """Turn the channels of the features by a random rotation, in place of SoLa: it must change nothing."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rotate and (self.use_sola or self.filter is not None):
+            raise PipelineError("rotate is a row of its own, of plain features: leave out filter and SoLa")
         if self.train.sola != "frozen" and not self.use_head:
             raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

@@ -1,4 +1,4 @@
-"""The constraints file has a version of everything that the project asks for, and one that it accepts."""
+"""Each file of constraints has a version of everything that the project asks for, and one that it accepts."""
 
 import sys
 from pathlib import Path
@@ -14,13 +14,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FILE = ROOT / "constraints" / "python3.11.txt"
+FILES = sorted((ROOT / "constraints").glob("*.txt"))
 PROJECT = tomllib.loads(Path(ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WANTED = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 @pytest.mark.parametrize("wanted", [wanted for wanted in WANTED if wanted.name != "tomli"], ids=str)
-def test_the_version_is_one_that_the_project_accepts(wanted: Requirement) -> None:
-    lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+def test_the_version_is_one_that_the_project_accepts(file: Path, wanted: Requirement) -> None:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     versions = dict(line.split("==") for line in lines)
     assert versions[canonicalize_name(wanted.name)] in wanted.specifier

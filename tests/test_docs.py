@@ -40,6 +40,7 @@ ORDER = (
     "exports-and-imports",
     "large-collections",
     "report",
+    "compare",
 )
 
 # What keeps a command small and offline; all other words stay as the docs have them.
@@ -71,6 +72,11 @@ SMALL_PLAN = """
 sola = {steps = 2, hidden = 8}
 train = {epochs = 1, min_steps_per_epoch = 2, head = {width = 16, levels = 2}}
 """
+SMALL_COMPARISON = f"""
+seeds = [0]
+rows = ["sola"]
+extract = {{encoder = "{TOY}:toy", precision = "fp32", workers = 1}}
+{SMALL_PLAN}"""
 # What one page makes and another starts from, in the order of making.
 BETWEEN = (
     f"extract videos/ --out features/ {ENCODER}",
@@ -152,6 +158,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / PLAN).read_text(encoding="utf-8").replace("[0, 1, 2, 3, 4]", "[0]").replace(KERNELS, "[[3, 1, 1]]")
     (folder / PLAN).parent.mkdir(parents=True)
     (folder / PLAN).write_text(f"{SMALL_PLAN}{text}", encoding="utf-8")
+    (folder / "comparison.toml").write_text(SMALL_COMPARISON, encoding="utf-8")
     return folder
 
 

@@ -52,6 +52,7 @@ ROOMS = (
     "stages",
     "report",
     "ablation",
+    "comparison",
     "commandline",
     "cli",
     "__main__",

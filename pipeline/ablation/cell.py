@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.plan import Cell
+from pipeline.ablation.plan import DATA, Cell
 from pipeline.annotations import sha256_of_annotations
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
@@ -25,17 +25,24 @@ from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.stages.enhance import GAUGE_FILE, HISTORY_FILE, enhance_store
 from pipeline.stages.filter_store import filter_store
 from pipeline.stages.linear_probe import measures, probe
+from pipeline.stages.rotated_store import rotated_store
 from pipeline.stages.run import run_on_features
 from pipeline.stages.run_record import Stages
 from pipeline.storage.atomic_files import write_json
-from pipeline.storage.read_files import read_json
+from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from sola.diagnostics import gain
 from sola.fit import StepRecord
 
 
 def work_cell(
-    cell: Cell, store: FeatureStore, folder: Path, *, keep_features: bool, module: Path | None = None
+    cell: Cell,
+    store: FeatureStore,
+    folder: Path,
+    *,
+    keep_features: bool,
+    module: Path | None = None,
+    stages: Stages | None = None,
 ) -> dict[str, float]:
     """Run a cell and return its scores by name, from 0 to 1; a finished cell's scores are read from its folder.
 
@@ -45,16 +52,18 @@ def work_cell(
         folder: of the cell; an unfinished cell resumes.
         keep_features: keep the enhanced features of the finished cell.
         module: of a cell that shares this one's SoLa, see `share_sola`.
+        stages: the record of the folder. Default: a silent one.
 
     Raises:
         PipelineError, SolaError: a stage fails.
     """
-    given = _identity(cell, store)
+    given = identity_of(cell, store)
     if (scores := finished(folder, given)) is not None:
         return scores
     started = time.perf_counter()
     (folder / "cell.json").unlink(missing_ok=True)  # it belongs to other features or annotations
     folder.mkdir(parents=True, exist_ok=True)
+    stages = stages or Stages(folder / "run.json", _silent)
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
     # Without annotations there is no head to train.
@@ -64,29 +73,42 @@ def work_cell(
     if cell.config.filter is not None:
         width = max(3, config.sola.receptive_snippets)
         store, _ = filter_store(store, folder / "filtered", cell.config.filter, width=width)
-    evaluations = run_on_features(config, store, Stages(folder / "run.json", _silent), module=module)
-    probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
-    result = probe([_seen_by_head(config, store)], annotations, probed)
-    scores = {name: score.mean for name, score in measures(result.stores[0].scores).items() if score is not None}
-    scores["majority"] = result.stores[0].scores.majority
+    if cell.config.rotate:
+        store = rotated_store(store, folder / "rotated")
+    evaluations = run_on_features(config, store, stages, module=module)
+    scores = linear_scores(cell, _seen_by_head(config, store))
     for evaluation in evaluations.values():
-        scores |= _map_of(evaluation)
+        scores |= map_scores(evaluation)
     if config.use_sola:
         scores |= _gain_of(module.parent if module is not None else folder / "enhanced")
-    write_json(
-        folder / "cell.json",
-        {
-            "given": given,
-            "options": {name: str(value) for name, value in cell.options.items()},
-            "seed": cell.seed,
-            "scores": scores,
-            "seconds": round(time.perf_counter() - started, 3),
-        },
-    )
+    write_cell(cell, folder, given, scores, seconds=time.perf_counter() - started)
     if not keep_features:
         _remove_features(folder / "enhanced")
-        shutil.rmtree(folder / "filtered", ignore_errors=True)
+        for made in ("filtered", "rotated"):
+            shutil.rmtree(folder / made, ignore_errors=True)
     return scores
+
+
+def write_cell(cell: Cell, folder: Path, given: str, scores: dict[str, float], *, seconds: float) -> None:
+    """Mark a cell as finished; `given` is its identity."""
+    record = {
+        "given": given,
+        "options": {name: str(value) for name, value in cell.options.items()},
+        "seed": cell.seed,
+        "scores": scores,
+        "seconds": round(seconds, 3),
+    }
+    write_json(folder / "cell.json", record)
+
+
+def linear_scores(cell: Cell, store: FeatureStore) -> dict[str, float]:
+    """Return the scores of the cell's linear evaluation of a store."""
+    annotations = cell.config.annotations
+    assert annotations is not None, "a plan without annotations is refused"
+    probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
+    found = probe([store], annotations, probed).stores[0].scores
+    scores = {name: score.mean for name, score in measures(found).items() if score is not None}
+    return scores | {"majority": found.majority}
 
 
 @dataclass(frozen=True)
@@ -153,14 +175,18 @@ def finished(folder: Path, given: str) -> dict[str, float] | None:
         return None
 
 
-def _identity(cell: Cell, store: FeatureStore) -> str:
+def identity_of(cell: Cell, store: FeatureStore) -> str:
+    """Return a hash of the cell's settings, features and annotations."""
     assert cell.config.annotations is not None
-    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in ("videos", "annotations", "out")}
+    settings = {k: v for k, v in settings_of_results(cell.config).items() if k not in DATA}
     facts = [settings, store.fingerprint(), sha256_of_annotations(cell.config.annotations)]
+    if cell.config.video_scores is not None:
+        facts.append(sha256_of_file(cell.config.video_scores))
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _map_of(evaluation: Path) -> dict[str, float]:
+def map_scores(evaluation: Path) -> dict[str, float]:
+    """Return mAP from a file of an evaluation, averaged and at each of its own tIoU thresholds."""
     value: dict[str, Any] = read_json(evaluation, what="evaluation")
     averages = {f"map_{name}": value[name]["average_map"] for name in ("activitynet", "thumos", "own") if name in value}
     own = value.get("own", {"tious": [], "map": []})

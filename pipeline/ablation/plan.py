@@ -2,8 +2,9 @@
 
 annotations = "annotations.json"      # or --annotations
 store = "features/"                   # or --store; or videos = ["videos/"], or --videos
+video_scores = "scores.json"          # if the heads are class-agnostic; as for `run`
 seeds = [0, 1, 2]
-baselines = true                      # add cells without SoLa, and with each filter that needs no fit
+baselines = true                      # add cells without SoLa, with each filter that needs no fit, and turned at random
 
 [grid]                                # every combination
 sola.kernel_sizes = [[1, 1, 1], [5, 1, 1]]
@@ -24,7 +25,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
@@ -32,12 +33,18 @@ from cyclopts.config import Dict
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import AblateConfig, CellConfig
 from pipeline.errors import PipelineError, SolaPipelineError
+from pipeline.stages.probe_views import ROTATED
 from pipeline.storage.read_files import read_toml
 from sola.filters import FILTERS
 from sola.old_names import OnOld, current_names, stored_name
 
 _STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
 _OWN = ("annotations", "store", "videos", "seeds", "baselines", "grid", "variants")
+_OF_ALL = (*_STAGES, "use_sola", "video_scores")
+DATA = ("videos", "annotations", "video_scores", "out")  # options of a cell that are places, not settings
+
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +96,8 @@ def read_plan(file: Path, given: AblateConfig, *, on_old: OnOld | None = None) -
         PipelineError: the file is absent or not TOML, or an option is unknown or not accepted.
     """
     values = _with_current_names(file, read_toml(file), on_old)
-    if unknown := sorted(set(values) - {*_STAGES, *_OWN, "use_sola"}):
-        accepted = ", ".join([*_OWN, *_STAGES, "use_sola"])
+    if unknown := sorted(set(values) - {*_OWN, *_OF_ALL}):
+        accepted = ", ".join([*_OWN, *_OF_ALL])
         raise PipelineError(f"{file}: unknown entries {', '.join(unknown)}; accepted are {accepted}")
     seeds = _list(file, "seeds", values.get("seeds", [0, 1, 2, 3, 4]))
     if not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
@@ -99,13 +106,13 @@ def read_plan(file: Path, given: AblateConfig, *, on_old: OnOld | None = None) -
     if annotations is None:
         raise PipelineError(f"{file} names no annotations; add annotations = FILE or give --annotations")
     data = _data(file, values, given)
-    common = {name: values[name] for name in (*_STAGES, "use_sola") if name in values} | {"use_head": given.head}
+    common = {name: values[name] for name in _OF_ALL if name in values} | {"use_head": given.head}
     _refuse_seeds(file, _flat(common))
     cells: dict[str, Cell] = {}
     for source, (shown, options), seed in itertools.product(data, _combinations(file, values), seeds):
         if len(data) > 1:
             shown = {"store": str(source["store"]), **shown}
-        cell = _cell(file, {**common, **source}, shown, options, annotations, seed)
+        cell = make_cell(file, {**common, **source}, shown, options, annotations, seed)
         cells.setdefault(cell.name, cell)
     return list(cells.values())
 
@@ -155,6 +162,8 @@ def _baselines(
     for name in FILTERS if asked else ():
         if {"filter": name} not in known:
             yield {"variant": name}, {"filter": name}
+    if asked and {"rotate": True} not in known:
+        yield {"variant": ROTATED}, {"rotate": True}
 
 
 def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[str, Any]]:
@@ -168,16 +177,28 @@ def _data(file: Path, values: dict[str, Any], given: AblateConfig) -> list[dict[
     raise PipelineError(f"{file} names neither store nor videos; add one, or give --store or --videos")
 
 
-def _cell(
+def make_cell(
     file: Path, common: dict[str, Any], shown: dict[str, Any], options: dict[str, Any], annotations: Path, seed: int
 ) -> Cell:
-    """Return the cell with some options; `common` holds the settings of all cells and their data."""
+    """Return the cell with some options.
+
+    Args:
+        file: names the source in errors.
+        common: the settings of all cells, and their data: `store` or `videos`.
+        shown: the options that tables show.
+        options: of this cell, by dotted names.
+        annotations: ground truth.
+        seed: of SoLa, of the head and of the linear evaluation.
+
+    Raises:
+        PipelineError: an option is unknown or not accepted.
+    """
     settings = deepcopy(common)
     store = settings.pop("store", None)
     for name, value in options.items():
         _check_name(file, name, from_store=store is not None)
         _put(settings, name, value)
-    if settings.get("filter") is not None:
+    if settings.get("filter") is not None or settings.get("rotate"):
         settings["use_sola"] = False
     if settings.get("use_sola", True) is False:
         # Without SoLa its options change nothing: cells that differ in them alone are one.
@@ -188,10 +209,11 @@ def _cell(
     _put(settings, "linear_probe.seeds", [seed])
     # A store needs no videos, but the settings of `run` do.
     videos = [str(video) for video in settings.pop("videos", ["-"])]
-    config = _settings({**settings, "videos": videos, "annotations": str(annotations), "out": "-"}, file)
+    values = {**settings, "videos": videos, "annotations": str(annotations), "out": "-"}
+    config = settings_from(values, CellConfig, file)
     # The path of the data does not matter here; the data themselves are compared when the cell is looked up.
     settled = settings_of_results(config)
-    facts = {name: value for name, value in settled.items() if name not in ("videos", "annotations", "out")}
+    facts = {name: value for name, value in settled.items() if name not in DATA}
     identity = sha256(json.dumps([facts, shown.get("store")], sort_keys=True, default=str).encode()).hexdigest()
     stored = dict(stored_name(CellConfig, option, value) for option, value in shown.items())
     words = re.sub(r"[^A-Za-z0-9.=_]+", "-", label_of(stored))[:60].strip("-.")
@@ -200,11 +222,13 @@ def _cell(
 
 
 def _check_name(file: Path, name: str, *, from_store: bool) -> None:
-    if name in ("use_sola", "filter"):
+    if name in ("use_sola", "filter", "rotate"):
         return
     stage, _, option = name.partition(".")
     if stage not in _STAGES or not option:
-        raise PipelineError(f"{file}: {name!r} must be use_sola, filter or an option of a stage, such as sola.steps")
+        raise PipelineError(
+            f"{file}: {name!r} must be use_sola, filter, rotate or an option of a stage, such as sola.steps"
+        )
     _refuse_seeds(file, [name])
     if stage == "extract" and from_store:
         raise PipelineError(f"{file}: {name} varies how videos are extracted: give videos in place of a store")
@@ -215,19 +239,23 @@ def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
         raise PipelineError(f"{file}: {name} must not be set by itself; seeds = [...] sets it")
 
 
-def _settings(values: dict[str, Any], file: Path) -> CellConfig:
-    """Return the settings of `run`, parsed by the same rules and with the same errors."""
-    app = App(config=(Dict(values, source=str(file)),), default_parameter=Parameter(consume_multiple=True))
+def settings_from(values: dict[str, Any], kind: type[Settings], source: Path) -> Settings:
+    """Return settings of a class from the values of a file, by the rules and with the errors of the command line.
 
-    @app.default
-    def take(*, settings: Annotated[CellConfig, Parameter(name="*")]) -> None: ...
+    Raises:
+        PipelineError: a value is unknown or not accepted; the message names `source`.
+    """
+    app = App(config=(Dict(values, source=str(source)),), default_parameter=Parameter(consume_multiple=True))
 
+    def take(*, settings: Any = None) -> None: ...
+
+    take.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
+    app.default(take)
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
     except (CycloptsError, SolaPipelineError) as error:
-        raise PipelineError(f"{file}: {error}") from None
-    settings: CellConfig = bound.arguments["settings"]
-    return settings
+        raise PipelineError(f"{source}: {error}") from None
+    return cast(Settings, bound.arguments.get("settings") or kind())
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:

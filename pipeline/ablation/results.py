@@ -2,6 +2,7 @@
 
 OUT/results.csv     a line for each cell: the options that vary, the seed, all scores (0 to 1), the cell's folder
 OUT/summary.csv     a line for each setting: mean and standard deviation of each score over its seeds
+OUT/notes.txt       what a reader of the tables must know, if there is anything
 OUT/results.png, results.svg
 """
 
@@ -67,8 +68,14 @@ def settings_of(results: Sequence[CellResult]) -> list[Setting]:
     return list(found.values())
 
 
-def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
-    """Write the two tables and the two pictures, and return their files (none if no cell is finished)."""
+def write_results(results: Sequence[CellResult], out: Path, *, notes: Sequence[str] = ()) -> list[Path]:
+    """Write the two tables, the two pictures and the notes, and return their files (none if no cell is finished).
+
+    Args:
+        results: of all cells.
+        out: the folder of results.
+        notes: what belongs above a table, a line each.
+    """
     settings = settings_of(results)
     if not settings:
         return []
@@ -90,7 +97,12 @@ def write_results(results: Sequence[CellResult], out: Path) -> list[Path]:
     _write_csv(out / "summary.csv", [*options, "seeds", *header], lines)
     pictures = picture_files(out / "results")
     save_figure(draw_results(settings), pictures)
-    return [out / "results.csv", out / "summary.csv", *pictures]
+    texts = [out / "notes.txt"] if notes else []
+    (out / "notes.txt").unlink(missing_ok=True)
+    for file in texts:
+        with whole_file(file) as partial:
+            partial.write_text("\n".join(notes) + "\n", encoding="utf-8")
+    return [out / "results.csv", out / "summary.csv", *pictures, *texts]
 
 
 def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
@@ -99,7 +111,7 @@ def table_of(settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
     shown = {name: title for name, title in SHOWN.items() if name in measured}
     shown |= {name: f"mAP@{name.removeprefix('map_at_')}" for name in measured if name.startswith("map_at_")}
     rows = [
-        [setting.label, str(_seeds(setting)), *(_text(name, setting.scores.get(name)) for name in shown)]
+        [setting.label, str(_seeds(setting)), *(score_text(name, setting.scores.get(name)) for name in shown)]
         for setting in settings
     ]
     return ["", "seeds", *shown.values()], rows
@@ -149,7 +161,8 @@ def _means(setting: Setting, measures: Sequence[str]) -> Iterator[str]:
         yield _number(float(np.std(values)) if values else None)
 
 
-def _text(name: str, values: list[float] | None) -> str:
+def score_text(name: str, values: Sequence[float] | None) -> str:
+    """Return mean and deviation of a score: in percent, gains from 0 to 1."""
     if not values:
         return "-"
     if name.startswith("gain"):  # a share of the loss, not a percentage of counted things

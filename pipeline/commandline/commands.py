@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.annotations.config import ConvertConfig
     from pipeline.config import (
         AblateConfig,
+        CompareConfig,
         EvaluateConfig,
         LocalizeConfig,
         ProbeConfig,
@@ -225,16 +226,35 @@ def run_linear_probe(paths: list[AnyPath], annotations: Path, out: Path | None, 
 def run_ablate(file: Path, out: Path, settings: AblateConfig) -> int:
     from pipeline.ablation.ablate import ablate
     from pipeline.ablation.results import settings_of, table_of, write_results
+    from pipeline.ablation.rotation import rotation_notes
     from pipeline.commandline.old_options import tell_old_name
     from pipeline.text.table import table_text
 
     results = ablate(file, out, settings, say=say_stage, on_old=partial(tell_old_name, str(file)))
-    written = write_results(results, out)
+    notes = rotation_notes(results)
+    written = write_results(results, out, notes=notes)
+    for line in notes:
+        note(line)
     header, rows = table_of(settings_of(results))
     show(table_text("Mean and deviation over the seeds, in %", header, rows))
     for path in written:
         say(f"written: {path}")
     return say_failures({result.cell.name: result.failure for result in results if result.failure})
+
+
+def run_compare(file: Path, out: Path, settings: CompareConfig) -> int:
+    from pipeline.commandline.old_options import tell_old_name
+    from pipeline.comparison.compare import compare
+    from pipeline.comparison.plan import read_plan
+    from pipeline.comparison.table import write_comparison
+
+    plan = read_plan(file, settings, on_old=partial(tell_old_name, str(file)))
+    results = compare(plan, out, say=say_stage, on_result=write_comparison)
+    failed = {f"{result.cell.label}, seed {result.cell.seed}": result.failure for result in results if result.failure}
+    if len(failed) < len(results):
+        show((out / "comparison.md").read_text(encoding="utf-8").rstrip())
+        say(f"written: {out / 'comparison.md'}")
+    return say_failures(failed)
 
 
 def run_report(
@@ -245,6 +265,7 @@ def run_report(
     compare: list[Path] | None,
     settings: ReportConfig,
 ) -> int:
+    from pipeline.report.comparison_facts import COMPARISON_FILE, read_comparison
     from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
     from pipeline.report.run_facts import read_run
@@ -258,7 +279,9 @@ def run_report(
     if out is None:
         out = source / "report" if is_run else source.with_name(f"{source.stem}-report")
     require_report_folder(out)
-    if is_run:
+    if (source / COMPARISON_FILE).is_file():
+        facts = read_comparison(source)
+    elif is_run:
         facts = read_run(source, linear_evaluation=settings.linear_evaluation)
     else:
         facts = read_given(given_of(source, videos or (), annotations, compare or ()))

@@ -93,7 +93,7 @@ _OF_VIDEOS = (
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"
 _OF_END_TO_END = " ".join(field.name for field in fields(EndToEndConfig))
-_OF_CLIPS = ("classify", "bsp", "pal")
+_OF_CLIPS = ("classify", "bsp")
 _OF_ROWS = ("tac", "tsp")  # tasks that take rows of segments and gaps
 _FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
 
@@ -126,6 +126,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
             Rule("tsp.", "task", _OF_ROWS),
             Rule("tsp.min_gap_clips tsp.global_feature", "task", ("tsp",)),
             Rule("bsp.", "task", ("bsp",)),
+            Rule("pal.", "task", ("pal",)),
+            Rule("batch_size", "task", ("classify", "tac", "tsp", "bsp")),
         )
     },
     "stitch": {

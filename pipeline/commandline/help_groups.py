@@ -11,6 +11,7 @@ from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.config import (
     AblateConfig,
+    CompareConfig,
     EvaluateConfig,
     LocalizeConfig,
     ProbeConfig,
@@ -49,6 +50,7 @@ COMMON_OPTIONS: dict[type, str] = {
     TsmConfig: "max_bins normalize",
     ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
+    CompareConfig: "videos annotations clips rows",
     PretrainConfig: "task network weights size epochs batch_size learning_rate train_subset validation_subset device "
     "seed",
     StitchConfig: "actions background_classes background videos seconds seed",
@@ -80,6 +82,7 @@ EXAMPLES = {
     "tsm": "tsm features/ enhanced/ --video ID --out tsm.png",
     "linear-probe": "linear-probe features/ --compare enhanced/ --annotations annotations.json",
     "ablate": "ablate ablation.toml --out ablation/",
+    "compare": "compare comparison.toml --videos videos/ --annotations annotations.json --out comparison/",
     "pretrain": "pretrain clips/ --out encoder.safetensors",
     "stitch": "stitch clips/ --out videos/",
     "encoders": "encoders",

@@ -21,6 +21,7 @@ NEXT_STEPS = {
     "localize": "show {out} --as clips --videos {videos_or_store}",
     "evaluate": "show {detections} --as clips --videos videos/",
     "run": "report {out}",
+    "compare": "report {out}",
     "segment": "localize {videos_or_store} --like VIDEO@START-END --out found.json",
     "stitch": "extract {out} --out features/",
     "pretrain": "extract videos/ --out features/ --encoder {network} --weights {out}",

@@ -238,8 +238,8 @@ def report(
     It plays each video from where it is, with a timeline of annotations and detections below.
 
     Args:
-        run_or_detections: The folder of results of `run`, or a JSON file of detections. A file of annotations is shown
-            alone.
+        run_or_detections: The folder of results of `run` or `compare`, or a JSON file of detections. A file of
+            annotations is shown alone.
         videos: For detections: their videos, as for `extract`, or a feature store made from them.
         annotations: For detections: ground truth. With it the report says how good they are, and marks the videos of
             subset training.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pipeline.annotations.config import ConvertConfig
 from pipeline.commandline.app import Flat, Local, Locals, Location, Locations, app
-from pipeline.config import AblateConfig, ProbeConfig, TsmConfig
+from pipeline.config import AblateConfig, CompareConfig, ProbeConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.pretraining.presets import PretrainPreset
@@ -101,6 +101,22 @@ def ablate(config: Path, /, *, out: Path, settings: Annotated[AblateConfig, Flat
     from pipeline.commandline.commands import run_ablate
 
     return run_ablate(config, out, settings)
+
+
+@app.command(name="compare", sort_key=10)
+def compare(config: Path, /, *, out: Path, settings: Annotated[CompareConfig, Flat] = CompareConfig()) -> int:
+    """Compare SoLa, filters, TAC, TSP, BSP, after PAL and end-to-end training on your videos, by quality and cost.
+
+    All rows have the same start weights, resolution, head and seeds. Each step has a folder of its own; finished steps
+    are not run again, and a row that fails does not stop the others.
+
+    Args:
+        config: A TOML file: the data, seeds, rows and settings. See scripts/experiments/compare for examples.
+        out: Folder of results. comparison.md is the table; `report` shows it.
+    """
+    from pipeline.commandline.commands import run_compare
+
+    return run_compare(config, out, settings)
 
 
 @app.command(name="pretrain", sort_key=11)

@@ -91,6 +91,12 @@ class ImportConfig:
     flow: Path | None = None
     """Folder or file with the flow stream's features of the same videos. A row is then [rgb | flow]."""
 
+    stream_channels: tuple[int, ...] = ()
+    """Channels of RGB and of flow where one file has both side by side, such as 1024 1024."""
+
+    stream: Literal["rgb", "flow"] | None = None
+    """Keep this stream alone. Needs stream_channels."""
+
     crops: Literal["mean", "keep"] | None = None
     """If the files have an axis of 10 (or 5) crops: their mean, or all of them side by side as channels."""
 
@@ -109,6 +115,13 @@ class ImportConfig:
         if self.fps == "resized" and (self.stride_frames, self.window_frames) != (1, 1):
             given = f"{self.stride_frames} and {self.window_frames}"
             raise PipelineError(f"with fps='resized' stride_frames and window_frames must be 1, got {given}")
+        if self.stream_channels and (len(self.stream_channels) != 2 or min(self.stream_channels) < 1 or self.flow):
+            raise PipelineError(
+                f"stream_channels must be the channels of RGB and of flow in one file, got {self.stream_channels}"
+                f"{' and --flow' if self.flow else ''}"
+            )
+        if self.stream and not self.stream_channels:
+            raise PipelineError(f"stream={self.stream} needs stream_channels: which columns are which")
         for name in ("fps", "stride_frames", "window_frames"):
             value = getattr(self, name)
             if not isinstance(value, str) and not 0 < value < float("inf"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
@@ -42,7 +42,12 @@ class ImportReport:
 
 
 def import_features(
-    source: Path, out: Path, config: ImportConfig, *, annotations: Annotations | None = None
+    source: Path,
+    out: Path,
+    config: ImportConfig,
+    *,
+    annotations: Annotations | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[FeatureStore, ImportReport]:
     """Import the feature files in `source` into the feature store `out`.
 
@@ -51,6 +56,7 @@ def import_features(
             or a key in an HDF5 file.
         annotations: give the durations of the videos, and with `fps="video"` their rates. A video of unknown duration
             is assumed to end with its last row.
+        only: ids of the videos to import; None: all.
 
     Returns:
         The store, and the result of each file; a bad file does not stop the others.
@@ -60,7 +66,7 @@ def import_features(
     """
     report, lengths = ImportReport(), _Lengths()
     store: FeatureStore | None = None
-    items = find_published(source, config)
+    items = {i: item for i, item in find_published(source, config).items() if only is None or i in only}
     known: dict[str, VideoAnnotations] = {}
     if annotations is not None:
         known = adopt_ids(annotations, list(items)).videos
@@ -84,7 +90,7 @@ def import_features(
                 continue
             _add(store, video_id, features, item, known.get(video_id), rate, report, lengths)
     if store is None:
-        reason = next(iter(report.failed.values()))
+        reason = next(iter(report.failed.values()), "none of the wanted videos is there")
         raise PipelineError(f"no file in {source} holds features; the first: {reason}")
     unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:

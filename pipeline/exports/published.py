@@ -44,7 +44,17 @@ class Published:
             raise BadArray("has no partner in the other stream, by its name without prefix and suffix")
         parts = [as_rows(stream.read(), config) for stream in self.streams]
         rows = parts[0] if len(parts) == 1 else joined(*parts)
-        return rows, tuple(part.shape[1] for part in parts)
+        return _streams_of(rows, config) if config.stream_channels else (rows, tuple(part.shape[1] for part in parts))
+
+
+def _streams_of(rows: np.ndarray, config: ImportConfig) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return the columns of the streams to keep, and the number of channels of each."""
+    rgb, flow = config.stream_channels
+    if rows.shape[1] != rgb + flow:
+        raise BadArray(f"has {rows.shape[1]} channels, but stream_channels {rgb} and {flow} are {rgb + flow}")
+    if config.stream is None:
+        return rows, (rgb, flow)
+    return (rows[:, :rgb], (rgb,)) if config.stream == "rgb" else (rows[:, rgb:], (flow,))
 
 
 def find_published(source: Path, config: ImportConfig) -> dict[str, Published]:

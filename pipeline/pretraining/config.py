@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from pipeline.pretraining.bsp_config import BspConfig
+from pipeline.pretraining.pal_config import PalConfig
 from pipeline.pretraining.tsp_config import TspConfig
 from sola.old_names import Renamed
 
@@ -20,13 +21,14 @@ class PretrainConfig:
     RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
     ADDED: ClassVar[tuple[str, ...]] = (
         *("tolerance_seconds", "task", "optimizer", "head_learning_rate", "milestones", "frozen_stages"),
-        *("tsp", "bsp"),
+        *("tsp", "bsp", "pal"),
     )
 
     task: Literal["classify", "tac", "tsp", "bsp", "pal"] = "classify"
     """What the encoder learns. classify: the classes of trimmed clips, or of annotated segments. tac and tsp: the
     classes of the segments of untrimmed videos; tsp also tells segments from the video between them. bsp: where two
-    clips are joined, and how. pal: where a piece of another video was pasted in; needs no labels."""
+    clips are joined, and how. pal: equal features for a region of video that is pasted into two others
+    (after PAL); needs no labels."""
 
     network: str = "tsn_r18"
     """A listed encoder of pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 are larger."""
@@ -111,6 +113,8 @@ class PretrainConfig:
     """Seed of random weights, split, order and augmentation."""
 
     bsp: BspConfig = field(default_factory=BspConfig)
+    pal: PalConfig = PalConfig()  # noqa: RUF009 - it is frozen
+    """Settings of the task pal."""
 
     def __post_init__(self) -> None:
         counts = (("epochs", 1), ("batch_size", 2), ("test_windows", 1), ("seed", 0), ("frozen_stages", 0))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pipeline.pretraining.bsp import plan_bsp
 from pipeline.pretraining.classify import plan_classify
+from pipeline.pretraining.pal_data import plan_pal
 from pipeline.pretraining.task import Request, TaskPlan
 from pipeline.pretraining.tsp_plan import plan_tac, plan_tsp
 
@@ -14,6 +15,7 @@ TASKS: dict[str, Callable[[Request], TaskPlan]] = {
     "tac": plan_tac,
     "tsp": plan_tsp,
     "bsp": plan_bsp,
+    "pal": plan_pal,
 }
 
 

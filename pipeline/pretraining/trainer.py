@@ -16,12 +16,13 @@ from torch import Tensor
 
 from encoders.catalog import catalog_entry
 from encoders.loading import load_network
-from encoders.runtime import has_fast_bf16, resolve_device
+from encoders.runtime import resolve_device
 from encoders.spec import EncoderSpec
 from encoders.stages import freeze_stages
 from pipeline.errors import PipelineError
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import Outcome, Task
+from pipeline.pretraining.window_encoder import WindowEncoder, uses_bf16
 from pipeline.storage.atomic_files import whole_file
 from sola.distributed import ALONE, Team
 
@@ -43,17 +44,14 @@ class EncoderTrainer:
     def __init__(
         self, spec: EncoderSpec, task: Task, config: PretrainConfig, *, identity: str, team: Team = ALONE
     ) -> None:
-        self._spec, self._task, self._config, self._identity, self._team = spec, task, config, identity, team
+        self._task, self._config, self._identity, self._team = task, config, identity, team
         self._device = resolve_device(config.device)
         torch.manual_seed(config.seed)
         self.network, _, _ = load_network(catalog_entry(config.network), weights=config.weights, seed=config.seed)
         self.network.requires_grad_(True).to(self._device)
         self._frozen = freeze_stages(self.network, config.frozen_stages)
-        self._mean = torch.tensor(spec.mean, device=self._device)
-        self._std = torch.tensor(spec.std, device=self._device)
-        self._autocast = config.precision == "bf16" or (
-            config.precision == "auto" and (self._device.type == "cuda" or has_fast_bf16())
-        )
+        bf16 = uses_bf16(config.precision, self._device)
+        self._encode = WindowEncoder(self.network, spec, self._device, bf16=bf16)
         with self._evaluation():
             task.start(self.network, self._encode, self._device)
         self._groups = [
@@ -134,18 +132,6 @@ class EncoderTrainer:
         if self._config.milestones:
             return float(_FALL ** sum(epoch >= milestone for milestone in self._config.milestones))
         return 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1e-9, self._config.epochs - warm)))
-
-    def _encode(self, pixels: Tensor) -> Tensor:
-        """Return the features, float32 [N, C], of windows, uint8 [N, F, S, S, 3]."""
-        values = (pixels.to(self._device).float() / 255 - self._mean) / self._std
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
-            if self._spec.layout == "frames":
-                number, frames = values.shape[:2]
-                features: Tensor = self.network(values.flatten(0, 1).permute(0, 3, 1, 2))
-                features = features.view(number, frames, -1).mean(dim=1)
-            else:
-                features = self.network(values.permute(0, 4, 1, 2, 3))
-        return features.float()
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:

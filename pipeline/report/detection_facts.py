@@ -36,6 +36,7 @@ class Given:
         failed: videos that could not be used, with reasons.
         located: detections that were found just now, by video id, and the file that names them; in place of files.
         shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
+        names: of the detections. Default: those of their files.
     """
 
     detections: Sequence[Path]
@@ -45,6 +46,7 @@ class Given:
     failed: Mapping[str, str] = field(default_factory=dict)
     located: tuple[Path, Mapping[str, list[Detection]]] | None = None
     shown_score: float | None = None
+    names: Sequence[str] = ()
 
     @property
     def main(self) -> Path:
@@ -59,7 +61,8 @@ class Given:
         """Return the detections of each way."""
         if self.located is not None:
             return {self.located[0].stem: self.located[1]}
-        return {way: read_detections(file) for way, file in zip(_names(self.detections), self.detections, strict=True)}
+        names = self.names or _names(self.detections)
+        return {way: read_detections(file) for way, file in zip(names, self.detections, strict=True)}
 
 
 def given_of(file: Path, videos: Sequence[AnyPath], annotations: Path | None, compare: Sequence[Path]) -> Given:

@@ -77,6 +77,17 @@ class FoundKinds:
 
 
 @dataclass(frozen=True)
+class ComparedMethods:
+    """What `compare` found: one sentence, a table, what failed and how it was counted, and a picture."""
+
+    sentence: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+    picture: Path
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """All that a report shows.
 
@@ -90,6 +101,7 @@ class ReportFacts:
         notes: what is missing from the report, and why.
         run: what only a run has.
         kinds: what only segments without labels have.
+        compared: what only the folder of `compare` has.
         shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
     """
 
@@ -103,6 +115,7 @@ class ReportFacts:
     notes: tuple[str, ...] = ()
     run: RunParts | None = None
     kinds: FoundKinds | None = None
+    compared: ComparedMethods | None = None
     shown_score: float | None = None
 
     def truth(self, video_id: str) -> tuple[Segment, ...]:

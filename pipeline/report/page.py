@@ -12,11 +12,12 @@ from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
 from pipeline.plots.colors import class_colors
 from pipeline.progress import Report, silent
-from pipeline.report.facts import ReportFacts
+from pipeline.report.facts import ComparedMethods, ReportFacts
 from pipeline.report.found_kinds import copy_pictures
 from pipeline.report.media import MEDIA_FOLDER, make_media
-from pipeline.report.pictures import PICTURE_FOLDER, draw_curves, draw_errors, draw_map, draw_tsms
+from pipeline.report.pictures import PICTURE_FOLDER, Picture, draw_curves, draw_errors, draw_map, draw_tsms
 from pipeline.report.tables import (
+    Table,
     data_set_tables,
     error_meanings,
     error_table,
@@ -107,9 +108,20 @@ def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: R
         "data_set": data_set_tables(facts),
         "places": {entry["id"]: place for place, entry in enumerate(entries) if entry["file"]},
         "data": script_json(_page_data(facts, entries, found)),
+        "compared": _compared_content(facts.compared, out) if facts.compared is not None else None,
         "kinds": copy_pictures(facts.kinds, out) if facts.kinds is not None else None,
         **_run_content(facts, out, config),
     }
+
+
+def _compared_content(compared: ComparedMethods, out: Path) -> dict[str, Any]:
+    """Return what `compare` found, with its picture beside the page."""
+    place = f"{PICTURE_FOLDER}/comparison.png"
+    (out / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(compared.picture, out / place)
+    picture = Picture(place, "mAP of each method against the operations of its training")
+    table = Table("", compared.header, compared.rows)
+    return {"sentence": compared.sentence, "table": table, "picture": picture, "notes": compared.notes}
 
 
 def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | None) -> dict[str, Any]:

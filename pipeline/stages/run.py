@@ -21,6 +21,7 @@ from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import RunConfig
 from pipeline.detection.model import load_model
+from pipeline.detection.video_scores import read_video_scores
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
 from pipeline.showing.listing import PROPOSED_SCORE
@@ -177,8 +178,9 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
 
     def do_localize() -> str:
         loaded = load_model(model)
+        scores = read_video_scores(config.video_scores) if config.video_scores else None
         with progress(f"localize {title}", total=1) as report:
-            summary = localize([store.path], loaded, config.localize, report=report)
+            summary = localize([store.path], loaded, config.localize, video_scores=scores, report=report)
         proposed = {} if loaded.best_score is None else {PROPOSED_SCORE: loaded.best_score.score}
         write_detections(detections, summary.detections, extra={"model": loaded.identity, **proposed})
         found = counted(sum(map(len, summary.detections.values())), "detection")
@@ -197,7 +199,8 @@ def _locate(config: RunConfig, store: FeatureStore, out: Path, title: str, stage
         result=model / "model.json",
     )
     trained = sha256_of_file(model / "model.json")
-    given = [trained, store.fingerprint(), settings_of_results(config.localize)]
+    named = [sha256_of_file(config.video_scores)] if config.video_scores else []
+    given = [trained, store.fingerprint(), settings_of_results(config.localize), *named]
     stages.do("localize" + suffix, given, do_localize, result=detections)
     blocked = config.evaluate.blocked_videos
     given = [

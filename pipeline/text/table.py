@@ -47,6 +47,12 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def markdown_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as Markdown, one line a row."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(plain(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
 def duration(seconds: float) -> str:
     """Return a duration in a suitable unit: 12.3 s, 4.5 min, 6.7 h, 8.9 days."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):

@@ -11,7 +11,7 @@ from pipeline.stages.linear_probe import probe
 from pipeline.store.feature_store import FeatureStore
 from tests.pipeline.ablation.test_ablate import SMALL, given, plan, write  # noqa: F401  (a fixture)
 
-BASELINES = ["without SoLa", "mean3", "mean5", "bilateral", "linear"]
+BASELINES = ["without SoLa", "mean3", "mean5", "bilateral", "linear", "rotated"]
 
 
 def test_baselines_are_cells_without_sola_and_none_is_there_twice(tmp_path):
@@ -20,12 +20,13 @@ def test_baselines_are_cells_without_sola_and_none_is_there_twice(tmp_path):
     of_baselines = cells[: 2 * len(BASELINES)]
     assert [cell.options["variant"] for cell in of_baselines] == [name for name in BASELINES for _ in range(2)]
     assert not any(cell.config.use_sola for cell in of_baselines)
-    assert [cell.config.filter for cell in of_baselines[::2]] == [None, "mean3", "mean5", "bilateral", "linear"]
+    assert [cell.config.filter for cell in of_baselines[::2]] == [None, "mean3", "mean5", "bilateral", "linear", None]
+    assert [cell.config.rotate for cell in of_baselines[::2]] == [False] * 5 + [True]
     assert cells[2 * len(BASELINES)].label == "sola.hidden=4, linear_probe.normalize=none"
     assert len({cell.name for cell in cells}) == 2 * len(BASELINES) + 4
     named = '[[variants]]\nname = "mine"\nuse_sola = false\n[[variants]]\nname = "m"\nfilter = "mean3"\n'
     labels = [cell.label for cell in plan(tmp_path, "seeds = [0]\nbaselines = true\n" + named)]
-    assert labels == ["mean5", "bilateral", "linear", "mine", "m"]
+    assert labels == ["mean5", "bilateral", "linear", "rotated", "mine", "m"]
 
 
 def test_a_cell_with_a_filter_is_the_filter_stage_and_the_linear_evaluation(tmp_path, given):  # noqa: F811

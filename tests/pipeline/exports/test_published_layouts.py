@@ -122,6 +122,25 @@ def test_rgb_and_flow_of_two_folders_are_joined_by_their_names(tmp_path):
     assert "has 7 rows and its flow 4" in report.failed["c"]
 
 
+def test_two_streams_side_by_side_in_one_file_are_known_and_can_be_kept_alone(tmp_path):
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", ROWS)
+    for name, stream, columns, widths in (
+        ("both", None, slice(0, 3), (2, 1)),
+        ("rgb", "rgb", slice(0, 2), ()),
+        ("flow", "flow", slice(2, 3), ()),
+    ):
+        store, _ = imported(tmp_path / "in", tmp_path / name, stream_channels=(2, 1), stream=stream)
+        np.testing.assert_array_equal(store.read("a").features, ROWS[:, columns])
+        assert store.spec.stream_channels == widths
+    with pytest.raises(PipelineError, match="has 3 channels, but stream_channels 2 and 2 are 4"):
+        imported(tmp_path / "in", tmp_path / "out", stream_channels=(2, 2))
+    with pytest.raises(PipelineError, match="stream=rgb needs stream_channels"):
+        ImportConfig(fps=1, stride_frames=1, window_frames=1, stream="rgb")
+    with pytest.raises(PipelineError, match="must be the channels of RGB and of flow in one file"):
+        ImportConfig(fps=1, stride_frames=1, window_frames=1, stream_channels=(2, 1), flow=tmp_path)
+
+
 class Opens:
     """Runs code when it is unpickled."""
 
