@@ -101,7 +101,7 @@ def error(capsys, monkeypatch):
     ("words", "message"),
     [
         ("train s", "--annotations is missing"),
-        ("train", "STORE is missing"),
+        ("train", "STORE_OR_VIDEOS is missing"),
         ("train s --annotations", "--annotations must be followed by a value"),
         ("stitch c --out o --gap-seconds 1", "--gap-seconds must be followed by 2 values"),
         ("train s --config", "--config must be followed by a value"),
