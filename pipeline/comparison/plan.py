@@ -28,8 +28,10 @@ from pipeline.comparison.rows import CLASSES, END_TO_END, LONGER, SEGMENTS, STAR
 from pipeline.config import CellConfig, CompareConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
+from pipeline.heads.config import TrainConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.storage.read_files import read_toml
+from pipeline.training.end_to_end_config import EndToEndConfig
 from sola.filters import FILTERS
 from sola.old_names import OnOld, current_names
 
@@ -37,6 +39,7 @@ STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
 TASKS = ("tac", "tsp", "bsp", "pal", LONGER)
 _DATA = ("annotations", "videos", "clips")
 _TABLES = ("stitch", START, "pretrain", *TASKS, END_TO_END, "published", *STAGES)
+_OF_SNIPPETS = ("encoder", "pool", "fps", "window_frames", "stride_frames", "stride_seconds")
 _SPLIT = ("seed", "validation_share", "group_pattern")
 _GIVEN = ("task", "network", "weights", "size", "seed")  # the same encoder, weights and resolution in all rows
 _TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -59,7 +62,8 @@ class Plan:
         extract: how snippets are taken.
         tasks: settings of the encoders that are trained, by the row's encoder; without weights, size and seed.
         equal_to: whose operations longer pretraining takes.
-        end_to_end: settings of end-to-end training, as in the file.
+        end_to_end: settings of end-to-end training; without weights.
+        joint_train: settings of the head that is trained with the encoder.
         cells: settings of what follows the features, as in the file of an ablation.
     """
 
@@ -75,7 +79,8 @@ class Plan:
     extract: ExtractConfig
     tasks: Mapping[str, PretrainConfig]
     equal_to: str
-    end_to_end: Mapping[str, Any]
+    end_to_end: EndToEndConfig
+    joint_train: TrainConfig
     cells: Mapping[str, Any]
 
 
@@ -105,6 +110,7 @@ def read_plan(file: Path, given: CompareConfig, *, on_old: OnOld | None = None) 
     start = settings_from(values[START], PretrainConfig, file) if START in values else None
     _check_start(file, start, stitch)
     cells, extract = _cells(file, values, start, on_old)
+    end_to_end, joint_train = _end_to_end(file, values.get(END_TO_END, {}), cells, extract)
     longer = dict(values.get(LONGER, {}))
     equal_to = longer.pop("equal_to", "tsp")
     others = (*TASKS[:-1], END_TO_END)
@@ -121,7 +127,8 @@ def read_plan(file: Path, given: CompareConfig, *, on_old: OnOld | None = None) 
         extract=extract,
         tasks=_tasks(file, {**values, LONGER: longer}, extract.encoder, on_old),
         equal_to=equal_to,
-        end_to_end=values.get(END_TO_END, {}),
+        end_to_end=end_to_end,
+        joint_train=joint_train,
         cells=cells,
     )
 
@@ -166,6 +173,19 @@ def _cells(
         )
     settings_from({**cells, **_NO_PATHS}, CellConfig, file)  # refused now, not after hours of work
     return cells, extract if start is None else replace(extract, encoder=start.network)
+
+
+def _end_to_end(
+    file: Path, values: Mapping[str, Any], cells: Mapping[str, Any], extract: ExtractConfig
+) -> tuple[EndToEndConfig, TrainConfig]:
+    """Return the settings of end-to-end training: of the encoder, at the snippets of all rows, and of its head."""
+    own = dict(values)
+    train = {**cells.get("train", {}), **own.pop("train", {})}
+    if given := sorted({*_OF_SNIPPETS, "size", "weights"} & set(own)):
+        raise PipelineError(f"{file}: {', '.join(given)} must not be set in [{END_TO_END}]: it is the same in all rows")
+    of_snippets = {name: getattr(extract, name) for name in _OF_SNIPPETS if getattr(extract, name) is not None}
+    settings = settings_from({**own, **of_snippets}, EndToEndConfig, file)
+    return settings, settings_from({"train": train, "use_sola": False, **_NO_PATHS}, CellConfig, file).train
 
 
 def _tasks(file: Path, values: Mapping[str, Any], network: str, on_old: OnOld | None) -> dict[str, PretrainConfig]:

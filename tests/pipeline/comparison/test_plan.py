@@ -51,6 +51,14 @@ def test_settings_of_a_method_stand_over_those_of_all(tmp_path):
     assert {(config.batch_size, config.network) for config in tasks.values()} == {(4, "x3d_s")}
 
 
+def test_end_to_end_has_the_snippets_of_all_rows_and_its_own_schedule(tmp_path):
+    text = "[extract]\nencoder = 'x3d_s'\nstride_frames = 8\n[train]\nepochs = 9\nbatch_size = 3\n[end_to_end]\n"
+    found = plan(tmp_path, text + "encoder_learning_rate = 1e-4\n[end_to_end.train]\nepochs = 2\n")
+    assert (found.end_to_end.encoder, found.end_to_end.stride_frames, found.end_to_end.size) == ("x3d_s", 8, 0)
+    assert found.end_to_end.encoder_learning_rate == 1e-4
+    assert (found.joint_train.epochs, found.joint_train.batch_size) == (2, 3)
+
+
 def test_the_published_row_is_the_preset_with_what_the_file_changes(tmp_path):
     row = next(
         row for row in plan(tmp_path, "[published]\nhidden = 8\n[sola]\nsteps = 3\n").rows if row.key == "published"
@@ -72,6 +80,9 @@ def test_the_published_row_is_the_preset_with_what_the_file_changes(tmp_path):
         ("rows = 3", "rows must be a list"),
         ("tsp = 3", "tsp must be a table"),
         ("[tsp]\nsize = 3", r"size must not be set in \[tsp\]: it is the same in all rows"),
+        ("[end_to_end]\nsize = 64", r"size must not be set in \[end_to_end\]: it is the same in all rows"),
+        ("[end_to_end]\nchunk_snippets = 0", "chunk_snippets must be >= 1, got 0"),
+        ("[end_to_end.train]\nepocs = 1", "epocs"),
         ("[pretrain]\nepochs = 0", "epochs must be >= 1, got 0"),
         ("[sola]\nsteps = -1", "steps"),
         ('[longer]\nequal_to = "sola"', "longer.equal_to must be one of tac, tsp, bsp, pal, end_to_end, got 'sola'"),
