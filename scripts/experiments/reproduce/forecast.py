@@ -73,10 +73,8 @@ def print_forecast(source: dict[str, Any], cells: Sequence[Cell], *, flow: bool)
     probed = sum(min(ProbeConfig().max_videos, size[subset]) for subset in ("training", "validation"))
     held = 4.0 * probed * size["rows"] * max(widths)
     gpu = torch.cuda.is_available()
-    print(
-        f"Measured on {torch.cuda.get_device_name() if gpu else counted(torch.get_num_threads(), 'core')}; with n workers"
-    )
-    print("of this kind, n times as fast, down to the longest cell.")
+    machine = torch.cuda.get_device_name() if gpu else counted(torch.get_num_threads(), "core")
+    print(f"Measured on {machine}; with n workers of this kind, n times as fast, down to the longest cell.")
     print(
         f"Memory: {_peak():.1f} GB were used here, and the linear evaluation holds up to {held / 1e9:.1f} GB of rows."
     )
