@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from pipeline.commandline import completion, fleet, show, steps, stores, tools, without_labels
+from pipeline.commandline import commands, completion  # noqa: F401  (completion adds itself to the app)
 from pipeline.commandline.app import DISTRIBUTION, app
 from pipeline.commandline.help_groups import GroupedApp, add_examples
 from pipeline.commandline.next_steps import tell_next_step
@@ -24,8 +25,13 @@ from pipeline.commandline.option_sources import OptionSources
 from pipeline.errors import SOME_FAILED
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
-# Nothing heavy is imported before a command runs.
-COMMANDS = (steps, show, tools, stores, fleet, without_labels, completion)
+# The commands add themselves to the app, in this order. Nothing heavy is imported before one runs.
+COMMANDS = (
+    "jobs show extract sola train localize evaluate run report store verify tsm linear_probe ablate compare clips "
+    "encoders annotations exchange without_labels"
+)
+for _name in COMMANDS.split():
+    import_module(f"{commands.__name__}.{_name}")
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)

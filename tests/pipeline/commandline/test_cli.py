@@ -13,6 +13,7 @@ from encoders.catalog import CATALOG, catalog_entry
 from pipeline.cli import main
 from pipeline.commandline.app import app, called_as
 from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
+from pipeline.commandline.launch import bound_command
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
 from tests.pipeline.stages.test_localize import write_annotations
@@ -278,28 +279,26 @@ def test_encoders_are_listed_with_dimension_window_and_weights(command):
     assert "64 at 30 fps = 2.133 s" in out
 
 
-def test_a_preset_gives_the_settings_that_other_words_do_not(command, tmp_path, monkeypatch):
-    taken = []
-    monkeypatch.setattr("pipeline.commandline.commands.run_train", lambda *given: taken.append(given[-1]) or 0)
+def settings_of(*words: object):
+    """Return the settings that a command line stands for."""
+    return bound_command([str(word) for word in words])[1].arguments["settings"]
+
+
+def test_a_preset_gives_the_settings_that_other_words_do_not(tmp_path):
     words = ("train", tmp_path, "--annotations", tmp_path / "a.json", "--out", tmp_path / "m")
     (tmp_path / "s.toml").write_text("[train]\nbatch_size = 3\n")
-    code, _, _ = command(*words, "--preset", "thumos14", "--config", tmp_path / "s.toml", "--head.levels", 2)
-    assert code == 0
+    taken = settings_of(*words, "--preset", "thumos14", "--config", tmp_path / "s.toml", "--head.levels", 2)
     expected = preset("thumos14")
-    assert taken[0].epochs == expected.epochs != 30
-    assert (taken[0].batch_size, taken[0].head.levels) == (3, 2)
-    assert taken[0].head.block == expected.head.block
-    command(*words, "--head", "gtad")
-    assert taken[1].head.kind == "gtad"
+    assert taken.epochs == expected.epochs != 30
+    assert (taken.batch_size, taken.head.levels) == (3, 2)
+    assert taken.head.block == expected.head.block
+    assert settings_of(*words, "--head", "gtad").head.kind == "gtad"
 
 
 @pytest.mark.parametrize("name", FEATURE_PRESETS)
-def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(command, tmp_path, monkeypatch, name):
-    taken = []
-    monkeypatch.setattr("pipeline.commandline.commands.run_extract", lambda *given, **_: taken.append(given[-1]) or 0)
+def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(tmp_path, name):
     words = ("extract", tmp_path, "--out", tmp_path / "s", "--preset", name)
-    assert command(*words)[0] == 0
-    settings = taken[0]
+    settings = settings_of(*words)
     plan = settings.plan(catalog_entry(settings.encoder).spec)
     assert plan.window_frames == 16
     assert settings.streams == ("rgb" if name == "tsp" else "rgb,flow")
@@ -308,33 +307,28 @@ def test_a_preset_of_features_gives_a_plan_of_the_stated_windows_and_strides(com
     assert plan.stride_frames == {"thumos14-i3d": 4, "hacs-i3d": 15}.get(name, 16)
     if settings.weights != "kinetics400":
         assert settings.weights in CATALOG[settings.encoder].published
-    assert command(*words, "--stride-frames", 8, "--dtype", "float16")[0] == 0
-    assert (taken[1].stride_frames, taken[1].dtype, taken[1].encoder) == (8, "float16", settings.encoder)
-    assert command(*words, "--fps", 20, "--stride-seconds", 0.5)[0] == 0
-    assert (taken[2].stride_frames, taken[2].stride_seconds, taken[2].window_frames) == (None, 0.5, 16)
+    other = settings_of(*words, "--stride-frames", 8, "--dtype", "float16")
+    assert (other.stride_frames, other.dtype, other.encoder) == (8, "float16", settings.encoder)
+    other = settings_of(*words, "--fps", 20, "--stride-seconds", 0.5)
+    assert (other.stride_frames, other.stride_seconds, other.window_frames) == (None, 0.5, 16)
 
 
-def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp_path, monkeypatch):
-    taken = []
-    monkeypatch.setattr("pipeline.commandline.commands.run_run", lambda settings: taken.append(settings) or 0)
+def test_run_takes_presets_of_features_and_of_training_side_by_side(command, tmp_path):
     words = ("run", "--videos", tmp_path, "--out", tmp_path / "o", "--preset", "thumos14")
     words += ("--annotations", tmp_path / "a.json")
-    assert command(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")[0] == 0
-    assert (taken[0].extract.fps, taken[0].extract.stride_frames, taken[0].extract.weights) == ("video", 4, "random")
-    assert taken[0].train == preset("thumos14")
-    assert (taken[0].train.validation_subset, taken[0].evaluate.subset) == ("test", "test")
+    taken = settings_of(*words, "--extract-preset", "thumos14-i3d", "--extract.weights", "random")
+    assert (taken.extract.fps, taken.extract.stride_frames, taken.extract.weights) == ("video", 4, "random")
+    assert taken.train == preset("thumos14")
+    assert (taken.train.validation_subset, taken.evaluate.subset) == ("test", "test")
     assert command(*words, "--extract-preset", "thumos")[0] == 2
 
 
-def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(command, tmp_path, monkeypatch):
+def test_the_preset_of_sola_is_its_published_settings_and_other_words_win(command, tmp_path):
     from sola.config import SolaConfig
 
-    taken = []
-    monkeypatch.setattr("pipeline.commandline.commands.run_sola", lambda *given: taken.append(given[2]) or 0)
     words = ("sola", tmp_path, "--out", tmp_path / "e", "--preset", "hacs")
     (tmp_path / "s.toml").write_text("[sola]\nk = 4.0\n")
-    assert command(*words)[0] == 0
-    assert command(*words, "--steps", 7, "--config", tmp_path / "s.toml")[0] == 0
+    taken = [settings_of(*words), settings_of(*words, "--steps", 7, "--config", tmp_path / "s.toml")]
     published = SolaConfig(padding="zeros", adapt=False)
     assert taken == [published, replace(published, steps=7, target_sharpness=4.0)]
     assert command("sola", tmp_path, "--out", tmp_path / "e", "--preset", "other")[0] == 2

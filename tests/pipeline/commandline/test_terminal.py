@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.commandline import terminal
-from pipeline.commandline.status_commands import _sample
+from pipeline.commandline.status_text import _sample
 from pipeline.extraction.run_log import RunLog
 from pipeline.plots.figures import literal
 from pipeline.progress import progress_bar
@@ -134,7 +134,7 @@ def test_results_are_written_before_they_are_printed(tmp_path, monkeypatch, comm
         raise OSError("the terminal is gone")
 
     monkeypatch.setattr(terminal, "show", fail)
-    monkeypatch.setattr("pipeline.commandline.commands.show", fail)
+    monkeypatch.setattr("pipeline.commandline.commands.evaluate.show", fail)
     words = (
         "evaluate",
         found,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.commandline import status_commands
-from pipeline.commandline.status_commands import lines, prometheus_lines
+from pipeline.commandline.commands import jobs
+from pipeline.commandline.status_text import lines, prometheus_lines
 from pipeline.extraction import run_log as runlog
 from pipeline.extraction.config import ExtractConfig
 from pipeline.planning.status import JobStatus, Worker, latest, read_worker, status_of
@@ -193,12 +193,12 @@ def test_a_job_is_followed_from_its_own_log(tmp_path, monkeypatch):
 def test_the_command_tells_once_or_until_the_end(store, monkeypatch, capsys):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     log = log_of(store.path, "host-7", (5, "start", start()))
-    monkeypatch.setattr(status_commands.time, "time", lambda: NOW)
+    monkeypatch.setattr(jobs.time, "time", lambda: NOW)
 
     def end(seconds: float) -> None:
         log.open("a").write(json.dumps({"time": "2023-11-14T22:13:20+00:00", "event": "end", **SUMS, "done": 4}) + "\n")
 
-    monkeypatch.setattr(status_commands.time, "sleep", end)
+    monkeypatch.setattr(jobs.time, "sleep", end)
     for words, expected in (
         (["--prometheus"], 'worker_up{store="'),
         ([], "1 of 1 worker at work"),

@@ -1,43 +1,14 @@
-"""What `status` does and prints."""
+"""The status of a job as text, for people and for Prometheus."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from pipeline.commandline.terminal import say
-from pipeline.errors import SOME_FAILED, PipelineError
-from pipeline.planning.status import JobStatus, Worker, status_of
-from pipeline.store.feature_store import FeatureStore
+from pipeline.planning.status import JobStatus, Worker
 from pipeline.text.plain import counted, plain
 from pipeline.text.table import duration
 
-_EVERY_SECONDS = 5.0
 _PREFIX = "sola_pipeline"
-
-
-def run_status(path: Path, *, watch: bool, prometheus: bool) -> int:
-    if watch and prometheus:
-        raise PipelineError("give --watch or --prometheus, not both: a scraper asks when it wants to know")
-    store = FeatureStore.open(path)
-    status = status_of(store, now=time.time())
-    if prometheus:
-        for line in prometheus_lines(status):
-            say(line)
-        return 0
-    if watch:
-        from rich.live import Live
-        from rich.text import Text
-
-        with Live(auto_refresh=False, transient=True) as live:
-            while any(worker.at_work for worker in status.workers):
-                live.update(Text("\n".join(map(plain, lines(status)))), refresh=True)
-                time.sleep(_EVERY_SECONDS)
-                status = status_of(store, now=time.time())
-    for line in lines(status):
-        say(line)
-    return SOME_FAILED if status.failed or any(w.state in ("dead", "silent") for w in status.workers) else 0
 
 
 def lines(status: JobStatus) -> Iterator[str]:

@@ -1,16 +1,11 @@
-"""What `plan` does and prints."""
+"""A plan as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from pipeline.commandline.terminal import say, say_json, show
-from pipeline.extraction.config import ExtractConfig
-from pipeline.planning.config import PlanConfig
-from pipeline.planning.plan import Plan, plan
+from pipeline.planning.plan import Plan
 from pipeline.planning.plan_model import FILES_A_VIDEO, LISTED_BYTES, most_machines, stations
-from pipeline.progress import progress
 from pipeline.text.table import duration, table_text
 
 _REMEDIES = {
@@ -27,16 +22,8 @@ _MUCH_ROOM = 1e9
 _MANY_FILES = 1e7  # in one folder; from about here on file systems refuse more, or take long over each
 
 
-def run_plan(
-    videos: list[Path], out: Path | None, settings: ExtractConfig, planning: PlanConfig, *, as_json: bool
-) -> int:
-    with progress("plan", total=1) as report:
-        result = plan(videos, out, settings, planning, report=report)
-    if as_json:
-        say_json(result.as_json(), indent=2)
-        return 0
-    for line in _lines(result):
-        say(line)
+def plan_table(result: Plan) -> str:
+    """Return the forecasts, a row for each number of machines."""
     rows = [
         [
             f"{one.machines}",
@@ -48,13 +35,11 @@ def run_plan(
         for one in result.forecasts
     ]
     header = ["machines", "dealt one by one", "with --shard", "machine hours", "held up by"]
-    show(table_text("Time of the clock", header, rows))
-    for line in _advice(result):
-        say(line)
-    return 0
+    return table_text("Time of the clock", header, rows)
 
 
-def _lines(result: Plan) -> Iterator[str]:
+def plan_lines(result: Plan) -> Iterator[str]:
+    """What there is to do, what was measured, and what is assumed."""
     videos, machine, shared = result.collection, result.machine, result.shared
     margin = f" ± {result.margin:.0%}" if 0 < result.margin < float("inf") else ""
     yield (
@@ -77,7 +62,7 @@ def _lines(result: Plan) -> Iterator[str]:
     )
 
 
-def _advice(result: Plan) -> Iterator[str]:
+def plan_advice(result: Plan) -> Iterator[str]:
     """What holds the job up, what would help, and what would break first if there were more of all."""
     for name in dict.fromkeys(one.bottleneck for one in result.forecasts):
         yield f"{name}: what would help: {_REMEDIES[name]}"

@@ -114,7 +114,7 @@ def run_like(
         say(f"  {one.score:.2f}  {video_id}  {one.segment[0]:.2f}-{one.segment[1]:.2f}  {one.label}")
     failures = {**failed, **unusable}
     if report_folder is not None:
-        from pipeline.commandline.commands import say_report
+        from pipeline.commandline.commands.report import say_report
         from pipeline.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 

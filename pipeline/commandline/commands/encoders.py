@@ -1,15 +1,20 @@
-"""What `encoders` prints: the encoders that are there by name, and the settings of published features."""
+"""`encoders`: the list."""
 
 from __future__ import annotations
 
-from encoders.catalog import CATALOG
-from encoders.weights import cache_folder
+from pipeline.commandline.app import app
 from pipeline.commandline.terminal import show
-from pipeline.extraction.presets import FEATURE_PRESETS
-from pipeline.text.table import table_text
 
 
-def run_encoders() -> int:
+@app.command(name="encoders", sort_key=11)
+def list_encoders() -> int:
+    """List the encoders: dimensions, frames, windows, and where to put their weights."""
+
+    from encoders.catalog import CATALOG
+    from encoders.weights import cache_folder
+    from pipeline.extraction.presets import FEATURE_PRESETS
+    from pipeline.text.table import table_text
+
     folder = cache_folder()
     rows = []
     for name, entry in CATALOG.items():

@@ -8,6 +8,9 @@ from cyclopts import Parameter
 
 from pipeline.commandline.app import Location, Locations, app
 from pipeline.commandline.help_groups import GroupedApp
+from pipeline.commandline.terminal import say, say_columns, say_json
+from pipeline.progress import progress
+from pipeline.text.plain import counted
 
 store_app = GroupedApp(name="store", help="Look into stores, merge them, pack them into a few large files.", sort_key=8)
 app.command(store_app)
@@ -22,9 +25,16 @@ def list_store(store: Location, /, *, as_json: AsJson = False) -> int:
         store: A feature store.
         as_json: Print a JSON list.
     """
-    from pipeline.commandline.store_commands import run_ls
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.tools.contents import sequence_lines
 
-    return run_ls(store, as_json=as_json)
+    lines = sequence_lines(FeatureStore.open(store))
+    if as_json:
+        say_json([line.as_json() for line in lines])
+        return 0
+    for line in lines:
+        say_columns(line.id, line.rows, f"{line.seconds:.2f}", line.dtype)
+    return 0
 
 
 @store_app.command(name="stats")
@@ -35,9 +45,16 @@ def sum_store(store: Location, /, *, as_json: AsJson = False) -> int:
         store: A feature store.
         as_json: Print a JSON object.
     """
-    from pipeline.commandline.store_commands import run_stats
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.tools.contents import totals
 
-    return run_stats(store, as_json=as_json)
+    found = totals(FeatureStore.open(store))
+    if as_json:
+        say_json(found.as_json())
+        return 0
+    for line in found.lines():
+        say(line)
+    return 0
 
 
 @store_app.command(name="merge")
@@ -50,9 +67,13 @@ def merge_stores(stores: Locations, /, *, out: Location) -> int:
         stores: Two feature stores or more.
         out: The merged store; it may hold some of them already.
     """
-    from pipeline.commandline.store_commands import run_merge
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.tools.merge import merge
 
-    return run_merge(stores, out)
+    with progress("merge", total=1) as report:
+        summary = merge([FeatureStore.open(store) for store in stores], out, report=report)
+    say(f"{out}: {summary.text()}")
+    return 0
 
 
 @store_app.command(name="pack")
@@ -64,9 +85,13 @@ def pack_store(store: Location, /, *, out: Location, megabytes: float = 512) -> 
         out: A new folder.
         megabytes: Size of a full tar file.
     """
-    from pipeline.commandline.store_commands import run_pack
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.tools.pack import pack
 
-    return run_pack(store, out, megabytes)
+    with progress("pack", total=1) as report:
+        summary = pack(FeatureStore.open(store), out, megabytes=megabytes, report=report)
+    say(f"{out}: {summary.text()}")
+    return 0
 
 
 @store_app.command(name="unpack")
@@ -77,6 +102,10 @@ def unpack_store(packed: Location, /, *, out: Location) -> int:
         packed: The folder that `store pack` wrote.
         out: The feature store.
     """
-    from pipeline.commandline.store_commands import run_unpack
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.tools.unpack import unpack
 
-    return run_unpack(packed, out)
+    with progress("unpack", total=1) as report:
+        written = unpack(packed, out, report=report)
+    say(f"{out}: {counted(written, 'file')} written; {counted(len(FeatureStore.open(out).ids()), 'sequence')}")
+    return 0
