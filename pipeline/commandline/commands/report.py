@@ -54,8 +54,8 @@ def report(
         stem = run_or_detections.stem
         out = run_or_detections / "report" if is_run else run_or_detections.with_name(f"{stem}-report")
     require_report_folder(out)
-    if (source / COMPARISON_FILE).is_file():
-        facts = read_comparison(source)
+    if (run_or_detections / COMPARISON_FILE).is_file():
+        facts = read_comparison(run_or_detections)
     elif is_run:
         facts = read_run(run_or_detections, linear_evaluation=settings.linear_evaluation)
     else:
