@@ -26,7 +26,7 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 class LocalizeConfig:
     """How a trained model is applied. The encoder and its snippets are the model's own."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
+    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou", "frame_rate")
 
     encoder: str | None = None
     """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
@@ -73,13 +73,22 @@ class LocalizeConfig:
     ids: Literal["stem", "path"] = "stem"
     """A video's id: its file name without the suffix (stem), or its path below the given folder (path)."""
 
+    frame_rate: float | None = None
+    """Take folders of numbered pictures (img_00001.jpg, …, .jpg or .png) as videos, at this many pictures a second."""
+
     execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         # The limits are those of extraction and of training, checked there.
-        given = {name: getattr(self, name) for name in self.ADDED if getattr(self, name) not in (None, "auto")}
+        names = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, "auto")}
         PostConfig(**given)
-        ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
+        ExtractConfig(
+            batch_size=self.batch_size,
+            timeout_seconds=self.timeout_seconds,
+            max_corrupt=self.max_corrupt,
+            frame_rate=self.frame_rate,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ class Retries:
 class ExtractConfig:
     """How raw videos become feature sequences."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pool",)
+    ADDED: ClassVar[tuple[str, ...]] = ("pool", "frame_rate")
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
@@ -127,6 +127,9 @@ class ExtractConfig:
     ids: Literal["stem", "path"] = "stem"
     """A video's id: its file name without the suffix (stem), or its path below the given folder (path)."""
 
+    frame_rate: float | None = None
+    """Take folders of numbered pictures (img_00001.jpg, …, .jpg or .png) as videos, at this many pictures a second."""
+
     shard: str = "1/1"
     """Do only part i of n: "i/n", i from 1 to n. For job arrays. The hash of its id decides a video's part, so it keeps
     its part when others are added."""
@@ -149,7 +152,7 @@ class ExtractConfig:
         if isinstance(self.fps, str) and self.fps != "video":
             raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
         positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
-        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts"):
+        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts", "frame_rate"):
             value = getattr(self, name)
             # The comparison is this way round so that NaN is refused too.
             if value is not None and not 0 < value < float("inf"):

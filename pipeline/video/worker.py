@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
+from pipeline.video.frame_folder import probe_frames
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Line
 from pipeline.video.messages import pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
@@ -165,7 +167,12 @@ class Worker:
         info = job.get("info")
         if info is None:
             bounds = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
-            info = probe(path, **bounds, progress=self._sign_of_life)
+            rate = job.get("frame_rate")
+            info = (
+                probe(path, **bounds, progress=self._sign_of_life)
+                if rate is None
+                else probe_frames(path, Fraction(rate), **bounds, progress=self._sign_of_life)
+            )
         longest = job.get("longest_seconds")
         if longest is not None and cut(info, self._plan, longest_seconds=longest):
             refuse_truncated(info)
