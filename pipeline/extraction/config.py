@@ -21,14 +21,15 @@ DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own r
 
 
 FlowMethod = Literal["tvl1", "raft"]
-DecoderName = Literal["auto", "decord", "pyav"]
+Decoder = Literal["auto", "decord", "pyav", "torchcodec", "torchcodec:cuda"]  # that of pipeline.video.decode
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How videos are decoded: by which decoder, in how many processes, until when; and how flow is estimated."""
 
-    decoder: DecoderName = "auto"
+    decoder: Decoder = "auto"
     workers: int | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     flow: FlowMethod = "tvl1"
@@ -47,7 +48,7 @@ class Retries:
 class ExtractConfig:
     """How raw videos become feature sequences."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pool", "frame_rate")
+    ADDED: ClassVar[tuple[str, ...]] = ("pool", "frame_rate", "decode_device")
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
@@ -113,7 +114,10 @@ class ExtractConfig:
 
     decoder: DecoderName = "auto"
     """Video decoder; auto is PyAV. decord only takes files on which it is exact. It decodes ahead without limit, and
-    keeps a core busy while it waits."""
+    keeps a core busy while it waits. torchcodec needs the extra [torchcodec] and FFmpeg's shared libraries."""
+
+    decode_device: Literal["cpu", "cuda"] = "cpu"
+    """Where torchcodec decodes: cpu, or cuda for the decoders of an NVIDIA card."""
 
     workers: int | None = None
     """Number of decoder processes. Default: chosen for the machine."""
@@ -165,6 +169,8 @@ class ExtractConfig:
             raise PipelineError(f"with streams='flow' give weights_flow, not weights (got {self.weights})")
         if not self.with_flow and self.weights_flow is not None:
             raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
+        if self.decode_device == "cuda" and self.decoder != "torchcodec":
+            raise PipelineError(f"decode_device 'cuda' needs decoder 'torchcodec', got {self.decoder!r}")
         self.part()
 
     @property
@@ -176,7 +182,8 @@ class ExtractConfig:
     def decoding(self) -> Decoding:
         """What decoding needs of these options."""
         limits = DecodeLimits(timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
-        return Decoding(self.decoder, self.workers, limits, self.flow, self.raft_weights)
+        decoder: Decoder = "torchcodec:cuda" if self.decode_device == "cuda" else self.decoder
+        return Decoding(decoder, self.workers, limits, self.flow, self.raft_weights)
 
     @property
     def retries(self) -> Retries:

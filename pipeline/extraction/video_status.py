@@ -55,7 +55,7 @@ def video_status_of(video: VideoFile, store: FeatureStore, retries: Retries) -> 
     return VideoStatus("new" if sidecar is None else "changed")
 
 
-def differs(video: VideoFile, source: dict[str, Any]) -> bool | None:
+def differs(video: VideoFile, source: object) -> bool | None:
     """Return whether a video, or the rate of its pictures, differs from `source`; None if it cannot be read."""
     if isinstance(source, dict) and source.get("frame_rate") != _rate(video):
         return True

@@ -110,8 +110,8 @@ def sha256_of_file(path: AnyPath) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal; for a folder, of the names and hashes of the files in it."""
     digest = hashlib.sha256()
     if isinstance(path, Path) and path.is_dir():
-        for file in files_in(path):
-            digest.update(f"{sha256_of_file(file)}  ".encode() + os.fsencode(file.name) + b"\n")
+        for inner in files_in(path):
+            digest.update(f"{sha256_of_file(inner)}  ".encode() + os.fsencode(inner.name) + b"\n")
         return digest.hexdigest()
     # One buffer for all blocks: large allocations that are cut to small ones fragment the heap, by 96 bytes a file.
     block = memoryview(bytearray(_BLOCK_BYTES))

@@ -1,8 +1,8 @@
 """A folder of numbered pictures as a video: picture k is shown from `k / rate` seconds on.
 
-The pictures are named `img_00001.jpg`, `frame12.png`, …: an optional prefix, a number with or without leading zeros, and
-.jpg, .jpeg or .png. The numbers begin anywhere and rise by one. Pictures of optical flow beside them (`flow_x_00001.jpg`,
-`y_00001.jpg`, as MMAction and TSN write them) are left out.
+The pictures are named `img_00001.jpg`, `frame12.png`, …: an optional prefix, a number with or without leading zeros,
+and .jpg, .jpeg or .png. The numbers begin anywhere and rise by one. Pictures of optical flow beside them
+(`flow_x_00001.jpg`, `y_00001.jpg`, as MMAction and TSN write them) are left out.
 """
 
 from __future__ import annotations

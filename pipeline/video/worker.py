@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.video import torchcodec_backend
 from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
@@ -120,7 +121,9 @@ class Worker:
         if self._flow is not None:
             self._maker = PictureMaker(estimators(self._flow), self._spec, threads=self._flow.threads)
         extra = self._flow.bytes_of_memory if self._flow is not None else 0
-        if extra is not None:
+        if self._decoder.startswith("torchcodec"):
+            torchcodec_backend.require("cpu")  # load it now: the limit counts what is added later
+        if extra is not None and self._decoder != "torchcodec:cuda":  # CUDA reserves addresses without bound
             limit_memory(self._limits.memory_bytes + extra)
         line.send("ready")
 
