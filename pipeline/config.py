@@ -26,7 +26,16 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 class LocalizeConfig:
     """How a trained model is applied. The encoder and its snippets are the model's own."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou", "frame_rate")
+    ADDED: ClassVar[tuple[str, ...]] = (
+        "min_score",
+        "max_detections",
+        "nms",
+        "sigma",
+        "nms_tiou",
+        "frame_rate",
+        "live_window_seconds",
+        "live_idle_seconds",
+    )
 
     encoder: str | None = None
     """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
@@ -76,9 +85,18 @@ class LocalizeConfig:
     frame_rate: float | None = None
     """Take folders of numbered pictures (img_00001.jpg, …, .jpg or .png) as videos, at this many pictures a second."""
 
+    live_window_seconds: float = 60.0
+    """With --live: search windows about this long; a detection comes at most about one such time after its action."""
+
+    live_idle_seconds: float = 30.0
+    """With --live: a file has ended when it has not grown for this long."""
+
     execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
+        for name in ("live_window_seconds", "live_idle_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         # The limits are those of extraction and of training, checked there.
         names = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
         given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, "auto")}

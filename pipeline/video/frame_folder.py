@@ -168,7 +168,7 @@ def _decoded(picture: Path, max_pixels: int) -> Any:
         data = picture.read_bytes()
     except OSError as error:
         raise VideoError("unreadable", f"{picture.name}: {error.strerror}") from None
-    context = av.CodecContext.create(_CODECS[picture.suffix.lower()], "r")
+    context: Any = av.CodecContext.create(_CODECS[picture.suffix.lower()], "r")
     context.thread_count = 1
     context.options = {"max_pixels": str(max_pixels), "err_detect": "explode"}
     try:

@@ -130,9 +130,9 @@ def _timed(
     path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
     if info.format == FRAME_FOLDER:
-        for tick, frame in frames_of(info, progress=progress):
+        for one in frames_of(info, progress=progress):
             counts.decoded += 1
-            yield tick, frame
+            yield one
         return
     place = 0  # of the first timestamp after those of the frames before
     for frame in _decoded(path, info, counts, progress, entry):
