@@ -26,7 +26,10 @@ _COMPARISON = Renamed("normalize", {"raw": "none", "centred": "center"})
 class LocalizeConfig:
     """How a trained model is applied. The encoder and its snippets are the model's own."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("min_score", "max_detections", "nms", "sigma", "nms_tiou", "also_weights")
+    ADDED: ClassVar[tuple[str, ...]] = (
+        *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
+        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds"),
+    )
 
     encoder: str | None = None
     """Where your own encoder is now: path/to/file.py:name, or hf:FOLDER. Listed encoders are found by name. With
@@ -76,13 +79,31 @@ class LocalizeConfig:
     ids: Literal["stem", "path"] = "stem"
     """A video's id: its file name without the suffix (stem), or its path below the given folder (path)."""
 
+    frame_rate: float | None = None
+    """Take folders of numbered pictures (img_00001.jpg, …, .jpg or .png) as videos, at this many pictures a second."""
+
+    live_window_seconds: float = 60.0
+    """With --live: search windows about this long; a detection comes at most about one such time after its action."""
+
+    live_idle_seconds: float = 30.0
+    """With --live: a file has ended when it has not grown for this long."""
+
     execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
+        for name in ("live_window_seconds", "live_idle_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         # The limits are those of extraction and of training, checked there.
-        of_post = {name: getattr(self, name) for name in self.ADDED if name != "also_weights"}
-        PostConfig(**{name: value for name, value in of_post.items() if value not in (None, "auto")})
-        ExtractConfig(batch_size=self.batch_size, timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
+        names = ("min_score", "max_detections", "nms", "sigma", "nms_tiou")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, "auto")}
+        PostConfig(**given)
+        ExtractConfig(
+            batch_size=self.batch_size,
+            timeout_seconds=self.timeout_seconds,
+            max_corrupt=self.max_corrupt,
+            frame_rate=self.frame_rate,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
-from pipeline.extraction.encoders import RAFT_WEIGHTS
+from pipeline.extraction.encoders import RAFT_WEIGHTS, AnyEncoder
 from pipeline.snippets import SnippetPlan
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
@@ -67,6 +67,16 @@ class Locator:
             )
         self._encoders = on_all_devices(encoder, settings)
         self.notes = tuple(encoder.notes)
+
+    @property
+    def encoder(self) -> AnyEncoder:
+        """The encoder, on the first device."""
+        return self._encoders[0]
+
+    @property
+    def features(self) -> StoreSpec:
+        """The spec of its features."""
+        return self._spec
 
     def found(
         self, videos: Iterable[VideoFile], *, cores: int | None = None, on_pictures: Callable[[int], None]

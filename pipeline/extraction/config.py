@@ -21,14 +21,15 @@ DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own r
 
 
 FlowMethod = Literal["tvl1", "raft"]
-DecoderName = Literal["auto", "decord", "pyav"]
+Decoder = Literal["auto", "decord", "pyav", "torchcodec", "torchcodec:cuda"]  # that of pipeline.video.decode
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How videos are decoded: by which decoder, in how many processes, until when; and how flow is estimated."""
 
-    decoder: DecoderName = "auto"
+    decoder: Decoder = "auto"
     workers: int | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     flow: FlowMethod = "tvl1"
@@ -47,7 +48,7 @@ class Retries:
 class ExtractConfig:
     """How raw videos become feature sequences."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pool", "also_weights")
+    ADDED: ClassVar[tuple[str, ...]] = ("pool", "also_weights", "frame_rate", "decode_device")
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
@@ -117,7 +118,10 @@ class ExtractConfig:
 
     decoder: DecoderName = "auto"
     """Video decoder; auto is PyAV. decord only takes files on which it is exact. It decodes ahead without limit, and
-    keeps a core busy while it waits."""
+    keeps a core busy while it waits. torchcodec needs the extra [torchcodec] and FFmpeg's shared libraries."""
+
+    decode_device: Literal["cpu", "cuda"] = "cpu"
+    """Where torchcodec decodes: cpu, or cuda for the decoders of an NVIDIA card."""
 
     workers: int | None = None
     """Number of decoder processes. Default: chosen for the machine."""
@@ -130,6 +134,9 @@ class ExtractConfig:
 
     ids: Literal["stem", "path"] = "stem"
     """A video's id: its file name without the suffix (stem), or its path below the given folder (path)."""
+
+    frame_rate: float | None = None
+    """Take folders of numbered pictures (img_00001.jpg, …, .jpg or .png) as videos, at this many pictures a second."""
 
     shard: str = "1/1"
     """Do only part i of n: "i/n", i from 1 to n. For job arrays. The hash of its id decides a video's part, so it keeps
@@ -153,7 +160,7 @@ class ExtractConfig:
         if isinstance(self.fps, str) and self.fps != "video":
             raise PipelineError(f"fps must be a number of frames a second, or 'video', got {self.fps!r}")
         positive = ("window_seconds", "window_frames", "stride_seconds", "stride_frames")
-        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts"):
+        for name in (*positive, "batch_size", "workers", "timeout_seconds", "max_attempts", "frame_rate"):
             value = getattr(self, name)
             # The comparison is this way round so that NaN is refused too.
             if value is not None and not 0 < value < float("inf"):
@@ -168,6 +175,8 @@ class ExtractConfig:
             raise PipelineError("also_weights needs streams 'rgb' or 'rgb,flow', got 'flow'")
         if not self.with_flow and self.weights_flow is not None:
             raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
+        if self.decode_device == "cuda" and self.decoder != "torchcodec":
+            raise PipelineError(f"decode_device 'cuda' needs decoder 'torchcodec', got {self.decoder!r}")
         self.part()
 
     @property
@@ -179,7 +188,8 @@ class ExtractConfig:
     def decoding(self) -> Decoding:
         """What decoding needs of these options."""
         limits = DecodeLimits(timeout_seconds=self.timeout_seconds, max_corrupt=self.max_corrupt)
-        return Decoding(self.decoder, self.workers, limits, self.flow, self.raft_weights)
+        decoder: Decoder = "torchcodec:cuda" if self.decode_device == "cuda" else self.decoder
+        return Decoding(decoder, self.workers, limits, self.flow, self.raft_weights)
 
     @property
     def retries(self) -> Retries:

@@ -65,7 +65,7 @@ def encode_folder(
         PipelineError, EncoderError: no videos, no such encoder, weights or device.
     """
     config = ExtractConfig(encoder=encoder, **settings)
-    videos = find_videos([location(path) for path in inputs], ids=config.ids)
+    videos = find_videos([location(path) for path in inputs], ids=config.ids, frame_rate=config.frame_rate)
     network, spec = open_encoder(config)
     parts: dict[str, list[np.ndarray]] = {}
     for event in encode_videos(videos, on_all_devices(network, config), spec.plan, config.decoding):

@@ -14,8 +14,8 @@ from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.publisher import Publisher
-from pipeline.extraction.video_status import source_of
-from pipeline.storage.stamps import Stamp, has_changed, stamp_of
+from pipeline.extraction.video_status import differs, source_of
+from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec, rows_as_json
 from pipeline.video.flow import library_version
@@ -160,7 +160,7 @@ def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
     if not store.sidecar_path(video.id).exists():
         return None
     sidecar = store.sidecar(video.id)
-    if sidecar is not None and not has_changed(video.path, sidecar.get("source", {})):
+    if sidecar is not None and not differs(video, sidecar.get("source", {})):
         return False
     store.remove(video.id)
     return True

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Retries
-from pipeline.storage.location import AnyPath, RemotePath
+from pipeline.storage.location import RemotePath
 from pipeline.storage.read_files import sha256_of_file
-from pipeline.storage.stamps import has_changed, size_of
+from pipeline.storage.stamps import has_changed, size_of, stamp_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.video.videos import VideoFile
 
@@ -43,10 +43,10 @@ def video_status_of(video: VideoFile, store: FeatureStore, retries: Retries) -> 
     except PipelineError as error:  # the store has no place for this id, not even for its failure
         return VideoStatus("failed", f"bad_id: {error}")
     sidecar = store.sidecar(video.id)
-    if sidecar is not None and has_changed(video.path, sidecar.get("source", {})) is False:
+    if sidecar is not None and differs(video, sidecar.get("source", {})) is False:
         return VideoStatus("done")
     failure = store.failure(video.id)
-    if failure is not None and _is_unchanged(video.path, failure.get("source", {})):
+    if failure is not None and _is_unchanged(video, failure.get("source", {})):
         attempts, what = int(failure.get("attempts", 1)), f"{failure.get('kind')}: {failure.get('reason')}"
         if not retries.retry_failed:
             return VideoStatus("failed", f"{what} (earlier; --retry-failed tries again)")
@@ -55,28 +55,41 @@ def video_status_of(video: VideoFile, store: FeatureStore, retries: Retries) -> 
     return VideoStatus("new" if sidecar is None else "changed")
 
 
+def differs(video: VideoFile, source: object) -> bool | None:
+    """Return whether a video, or the rate of its pictures, differs from `source`; None if it cannot be read."""
+    if isinstance(source, dict) and source.get("frame_rate") != _rate(video):
+        return True
+    return has_changed(video.path, source)
+
+
+def _rate(video: VideoFile) -> str | None:
+    return None if video.frame_rate is None else str(video.frame_rate)
+
+
 def source_of(video: VideoFile) -> dict[str, Any]:
     """Return the identity of a video file: URL and version if it is remote; nulls if it cannot be read."""
     path = video.path
+    frames = {} if video.frame_rate is None else {"kind": "frames", "frame_rate": _rate(video)}
     try:
         if isinstance(path, RemotePath):
             entry = path.stat()
             sha256 = video.copy.sha256 if video.copy else None
             return {"path": str(path), "bytes": entry.st_size, "etag": entry.etag, "sha256": sha256}
-        stat = path.stat()
+        stamp = stamp_of(path) or (None, None)
         return {
             "path": str(path.resolve()),
-            "bytes": stat.st_size,
-            "modified_ns": stat.st_mtime_ns,
+            "bytes": stamp[0],
+            "modified_ns": stamp[1],
             "sha256": sha256_of_file(path),
+            **frames,
         }
     except OSError:
-        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None}
+        return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None, **frames}
 
 
-def _is_unchanged(path: AnyPath, source: dict[str, Any]) -> bool:
+def _is_unchanged(video: VideoFile, source: dict[str, Any]) -> bool:
     """Return whether the file is still the one that `source` describes, or still cannot be read."""
-    changed = has_changed(path, source)
+    changed = differs(video, source)
     return source.get("bytes", 0) is None if changed is None else not changed
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.store.spec import StoreSpec
 from pipeline.text.plain import counted
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
+from pipeline.video.frame_folder import probe_frames
 from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.videos import VideoFile, VideoList
 
@@ -132,7 +134,7 @@ def estimate(
     """
     if sample < 1:
         raise PipelineError(f"sample must be >= 1, got {sample}")
-    videos = find_videos(inputs, ids=config.ids)
+    videos = find_videos(inputs, ids=config.ids, frame_rate=config.frame_rate)
     encoder, spec = open_encoder(config)
     compared = compare(videos, out, spec, config, report=report)
     return estimate_of(compared, encoder, spec, config.decoding, sample=sample)
@@ -268,6 +270,8 @@ def _probe(video: VideoFile) -> _Probed:
             raise VideoError("timeout", f"looking up its duration took longer than {_PROBE_SECONDS:g} s")
 
     try:
+        if video.frame_rate is not None and isinstance(video.path, Path):
+            return _Probed(probe_frames(video.path, video.frame_rate, progress=give_up_late))
         with temporary_copy(video.path) as file:
             return _Probed(probe(file, progress=give_up_late))
     except (VideoError, StorageError) as error:

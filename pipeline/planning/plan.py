@@ -68,7 +68,7 @@ def plan(
             can be decoded.
     """
     start = time.perf_counter()
-    videos = find_videos(inputs, ids=config.ids)
+    videos = find_videos(inputs, ids=config.ids, frame_rate=config.frame_rate)
     listed = time.perf_counter()
     encoder, spec = open_encoder(config)
     opened = time.perf_counter()

@@ -83,7 +83,7 @@ def extract(
     Raises:
         PipelineError, EncoderError: the whole job cannot be done (no videos, no weights, another store, …).
     """
-    videos = find_videos(inputs, ids=config.ids)
+    videos = find_videos(inputs, ids=config.ids, frame_rate=config.frame_rate)
     if config.part()[1] > 1:
         videos = videos.only(config.is_mine)
     if config.execution.executor == "ray":

@@ -168,7 +168,7 @@ def _gather(found: Iterable[VideoDetections], summary: LocalizeSummary, tell: Ca
 
 def _find_videos(inputs: Sequence[AnyPath], config: LocalizeConfig) -> VideoList:
     try:
-        return find_videos(inputs, ids=config.ids)
+        return find_videos(inputs, ids=config.ids, frame_rate=config.frame_rate)
     except PipelineError as error:
         if not any(path.is_dir() and any(file.suffix == ".npy" for file in path.iterdir()) for path in inputs):
             raise

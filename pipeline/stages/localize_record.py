@@ -136,7 +136,7 @@ def _inputs(inputs: Sequence[AnyPath], config: LocalizeConfig) -> dict[str, _Inp
         sidecars = ((video_id, store.sidecar(video_id)) for video_id in store.ids())
         return {video_id: _Input(sidecar["sha256"]) for video_id, sidecar in sidecars if sidecar is not None}
     try:
-        videos = find_videos(inputs, ids=config.ids)
+        videos = find_videos(inputs, ids=config.ids, frame_rate=config.frame_rate)
     except PipelineError:  # `localize` reports it
         return {}
     stamps = ((video.id, stamp_of(video.path)) for video in videos)

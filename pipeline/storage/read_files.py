@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import sys
 from collections import Counter
@@ -100,9 +101,18 @@ def refuse_special(path: AnyPath, *, what: str) -> None:
         raise PipelineError(f"{what}: {path} must be a regular file, it is {found}; give a file")
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Return the regular files directly in a folder, sorted, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+
+
 def sha256_of_file(path: AnyPath) -> str:
-    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    """Return the SHA-256 of a file's bytes, hexadecimal; for a folder, of the names and hashes of the files in it."""
     digest = hashlib.sha256()
+    if isinstance(path, Path) and path.is_dir():
+        for inner in files_in(path):
+            digest.update(f"{sha256_of_file(inner)}  ".encode() + os.fsencode(inner.name) + b"\n")
+        return digest.hexdigest()
     # One buffer for all blocks: large allocations that are cut to small ones fragment the heap, by 96 bytes a file.
     block = memoryview(bytearray(_BLOCK_BYTES))
     with path.open("rb") as file:

@@ -1,9 +1,9 @@
-"""Tell whether a file has changed, by size, time and hash."""
+"""Tell whether a file, or a folder of pictures, has changed: by size, time and hash."""
 
 from __future__ import annotations
 
 from pipeline.storage.location import AnyPath, RemotePath
-from pipeline.storage.read_files import sha256_of_file
+from pipeline.storage.read_files import files_in, sha256_of_file
 
 Stamp = tuple[int, int | str]  # size, and time of the last change or version
 
@@ -43,6 +43,9 @@ def stamp_of(path: AnyPath, *, now: bool = False) -> Stamp | None:
             entry = path.stat()
             return entry.st_size, entry.etag
         stat = path.stat()
+        if path.is_dir():
+            stats = [file.stat() for file in files_in(path)]
+            return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in [stat, *stats])
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns

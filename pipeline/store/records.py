@@ -53,6 +53,8 @@ class SourceRecord(TypedDict, total=False):
     modified_ns: int | None
     etag: str
     sha256: str | None
+    kind: Literal["frames"]  # of a folder of numbered pictures
+    frame_rate: str  # its pictures a second, such as "25" or "30000/1001"
     features: str  # path of an imported array, in the place of all the others
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
-from pipeline.video import decord_backend, pyav_backend
+from pipeline.video import decord_backend, pyav_backend, torchcodec_backend
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Framing, Geometry
@@ -21,8 +22,9 @@ from pipeline.video.ranges import Part, as_announced
 from pipeline.video.report import DecodeReport, refuse_truncated
 from pipeline.video.schedule import Schedule, SnippetFrames
 
-Decoder = Literal["auto", "decord", "pyav"]
-DECODERS = ("auto", "decord", "pyav")
+# The last is torchcodec with the decoders of an NVIDIA card: `--decoder torchcodec --decode-device cuda`.
+Decoder = Literal["auto", "decord", "pyav", "torchcodec", "torchcodec:cuda"]
+DECODERS: tuple[Decoder, ...] = ("auto", "decord", "pyav", "torchcodec", "torchcodec:cuda")
 
 FRAMES_PER_CHUNK = 4  # few, so that scaled pictures are still in the cache when they are used
 _SNIPPETS_PER_CHUNK = 64  # a frame that is shown for hours completes thousands of snippets at once
@@ -64,8 +66,8 @@ def decode(
         info: the result of `pipeline.video.metadata.probe` for `path`.
         spec: the encoder's `resized` and `crop_box`.
         decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
-        decord_stderr: returns what decord has written about `info.codec` to this process's standard error since the
-            start of the video; decord reports damage nowhere else.
+        decord_stderr: returns what decord or torchcodec has written about `info.codec` to this process's standard
+            error since the start of the video; they report damage nowhere else.
         progress: called often while work goes on.
         part: decode only this part; its report counts its own frames.
 
@@ -76,7 +78,10 @@ def decode(
     refuse_truncated(info)
     run = _Run(path, info, plan, spec, progress, part)
     if decoder == "decord":
-        yield from run.with_decord(decord_stderr)
+        yield from run.told("decord", decord_backend.shown_frames, decord_stderr)
+    elif decoder in ("torchcodec", "torchcodec:cuda"):
+        shown = partial(torchcodec_backend.shown_frames, device="cuda" if decoder.endswith("cuda") else "cpu")
+        yield from run.told("torchcodec", shown, decord_stderr)
     else:
         yield from run.with_pyav("asked for" if decoder == "pyav" else "")
 
@@ -96,26 +101,27 @@ class _Run:
     def entry(self) -> int:
         return self.part.entry if self.part is not None else 0
 
-    def with_decord(self, decord_stderr: Callable[[], str]) -> Iterator[Chunk | DecodeReport]:
+    def told(
+        self, backend: str, shown_frames: Callable[..., Generator[TimedFrame, None, None]], stderr: Callable[[], str]
+    ) -> Iterator[Chunk | DecodeReport]:
+        """Decode with a backend that tells of damage on standard error alone."""
         geometry = Geometry.of(self.info, self.spec)
         counts = DecodeCounts()
-        shown = decord_backend.shown_frames(
-            self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry
-        )
+        shown = shown_frames(self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry)
         try:
             for item in self._chunks(shown, geometry, counts):
                 if isinstance(item, _End):
-                    counts.flagged = len(decord_stderr().splitlines())  # about one line for each damaged frame
-                    yield self._report("decord", "asked for", counts, item)
+                    counts.flagged = len(stderr().splitlines())  # about one line for each damaged frame
+                    yield self._report(backend, "asked for", counts, item)
                 else:
                     yield item
         except VideoError as error:
             # Which damage decord raises as an error is chance; its first line, after its threads have ended, is not.
             shown.close()
-            words = decord_stderr().splitlines()
+            words = stderr().splitlines()
             if error.kind != "decode_error" or not words:
                 raise
-            raise VideoError("decode_error", f"decord reports damage: {words[0]}") from None
+            raise VideoError("decode_error", f"{backend} reports damage: {words[0]}") from None
 
     def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
@@ -130,7 +136,11 @@ class _Run:
         decoded, corrupt = counts.decoded, counts.corrupt(self.info)
         if self.part is not None:
             decoded, corrupt = self.part.end_frame - self.part.first_frame, 0
-        versions = {"decord": decord_backend.version, "pyav": pyav_backend.version}
+        versions = {
+            "decord": decord_backend.version,
+            "pyav": pyav_backend.version,
+            "torchcodec": torchcodec_backend.version,
+        }
         return DecodeReport(
             backend=backend,
             backend_version=versions[backend](),

@@ -227,9 +227,9 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         mirrored=orientation.mirrored,
         upright=orientation.upright,
         pixel_format=pixel_format,
-        bits=max((c.bits for c in picture.format.components), default=8) if picture.format else 0,
-        color_range=_COLOR_RANGES.get(int(picture.color_range), "unspecified"),
-        color_matrix=_COLOR_MATRICES.get(int(picture.colorspace), "unspecified"),
+        bits=bits_of(picture),
+        color_range=color_range_of(picture),
+        color_matrix=color_matrix_of(picture),
         interlaced=interlaced,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
         time_base=time_base,
@@ -248,6 +248,19 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         reordered=bool(context.has_b_frames),
         notes=_notes(packets, orientation.note, interlaced, missing, undecodable, codec, nominal),
     )
+
+
+def bits_of(picture: Any) -> int:
+    """Return the bits of one component of a frame or codec context; 0 if unknown."""
+    return max((c.bits for c in picture.format.components), default=8) if picture.format else 0
+
+
+def color_range_of(picture: Any) -> str:
+    return _COLOR_RANGES.get(int(picture.color_range), "unspecified")
+
+
+def color_matrix_of(picture: Any) -> str:
+    return _COLOR_MATRICES.get(int(picture.colorspace), "unspecified")
 
 
 def _notes(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
-from pipeline.video import decord_backend
+from pipeline.video import decord_backend, torchcodec_backend
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.flow import FlowSettings
@@ -125,14 +125,14 @@ class DecodePool:
         workers: number of processes; None: one less than the cores, at most 16.
         spec: the encoder's definition (a dataclass with crop_size, resized and crop_box).
         plan: how videos are cut into snippets.
-        decoder: "auto" (PyAV), "decord" or "pyav".
+        decoder: "auto" (PyAV), "decord", "pyav", "torchcodec", or "torchcodec:cuda".
         limits: when a video is given up.
         flow: settings of flow, for a plan with flow.
         on_pictures: called with the number of flow pictures made since the last call, at most twice a second for each
             worker.
 
     Raises:
-        PipelineError: a setting is not accepted, decord is requested and not installed, or (from `decode`) a process
+        PipelineError: a setting is not accepted, a requested decoder is not installed, or (from `decode`) a process
             does not start.
     """
 
@@ -154,6 +154,8 @@ class DecodePool:
             raise PipelineError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if decoder == "decord" and not decord_backend.is_installed():
             raise PipelineError("decoder is 'decord', which is not installed; use 'auto' or 'pyav'")
+        if decoder in ("torchcodec", "torchcodec:cuda"):
+            torchcodec_backend.require("cuda" if decoder == "torchcodec:cuda" else "cpu")
         if plan.flow != (flow is not None):
             raise PipelineError("give flow settings for a plan with flow, and only for such a plan")
         self.workers = workers if workers is not None else default_workers()

@@ -125,6 +125,8 @@ class Process:
         video = job.video
         order: dict[str, Any] = {"path": str(job.video.file)}
         ticks = b""
+        if video.frame_rate is not None:
+            order["frame_rate"] = str(video.frame_rate)
         if isinstance(video, CuttableVideo):
             order["longest_seconds"] = video.longest_seconds
         elif isinstance(video, VideoRange):

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pipeline.video.clock import Clock
 from pipeline.video.container import message_of, open_container, packets_of
 from pipeline.video.errors import VideoError
+from pipeline.video.frame_folder import FORMAT as FRAME_FOLDER
+from pipeline.video.frame_folder import frames_of
 from pipeline.video.limits import DEFAULT_MAX_PIXELS
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Geometry, Scaler
@@ -127,6 +129,11 @@ def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterat
 def _timed(
     path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int
 ) -> Iterator[tuple[int, Any]]:
+    if info.format == FRAME_FOLDER:
+        for one in frames_of(info, progress=progress):
+            counts.decoded += 1
+            yield one
+        return
     place = 0  # of the first timestamp after those of the frames before
     for frame in _decoded(path, info, counts, progress, entry):
         tick = None if info.by_order else frame.pts

@@ -19,7 +19,7 @@ class DecodeReport:
     """How a video was decoded.
 
     Args:
-        backend: "decord" or "pyav".
+        backend: "decord", "pyav" or "torchcodec".
         backend_reason: why not the other one; empty if there was no choice.
         decoded_frames: frames that came out of the decoder.
         corrupt_frames: frames that were damaged, refused or missing.

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import overload
@@ -25,11 +26,16 @@ class LocalCopy:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video: its id (unique within a job), its path, and its local copy if it is remote."""
+    """A video: its id (unique within a job), its path, and its local copy if it is remote.
+
+    Args:
+        frame_rate: pictures a second, if the path is a folder of numbered pictures.
+    """
 
     id: str
     path: AnyPath
     copy: LocalCopy | None = None
+    frame_rate: Fraction | None = None
 
     @property
     def file(self) -> AnyPath:
@@ -53,16 +59,18 @@ class VideoList(Sequence[VideoFile]):
         self._table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._table.execute("PRAGMA journal_mode = OFF")  # no need to recover after a crash
         self._table.execute(
-            "CREATE TABLE videos (place INTEGER PRIMARY KEY, id BLOB UNIQUE, path BLOB UNIQUE, remote INTEGER)"
+            "CREATE TABLE videos "
+            "(place INTEGER PRIMARY KEY, id BLOB UNIQUE, path BLOB UNIQUE, remote INTEGER, rate TEXT)"
         )
         self._remotes: dict[Remote, int] = {}
         self._count = 0
 
-    def add(self, video_id: str, path: AnyPath) -> bool:
+    def add(self, video_id: str, path: AnyPath, *, frame_rate: Fraction | None = None) -> bool:
         """Add a video; return False if its path is already in the list.
 
         Args:
             path: absolute path.
+            frame_rate: pictures a second, if the path is a folder of numbered pictures.
 
         Raises:
             SameIdError: another path has this id.
@@ -70,10 +78,11 @@ class VideoList(Sequence[VideoFile]):
         """
         row = (_as_bytes(video_id), _as_bytes(str(path)) if isinstance(path, RemotePath) else os.fsencode(path))
         remote = self._remotes.setdefault(path.remote, len(self._remotes)) if isinstance(path, RemotePath) else None
+        rate = None if frame_rate is None else str(frame_rate)
         try:
             if self._table.execute("SELECT 1 FROM videos WHERE path = ?", row[1:]).fetchone():
                 return False
-            self._table.execute("INSERT INTO videos VALUES (?, ?, ?, ?)", (self._count, *row, remote))
+            self._table.execute("INSERT INTO videos VALUES (?, ?, ?, ?, ?)", (self._count, *row, remote, rate))
         except sqlite3.IntegrityError:
             (other,) = self._table.execute("SELECT path FROM videos WHERE id = ?", row[:1]).fetchone()
             raise SameIdError(f"videos: {os.fsdecode(other)} and {path} would both get the id {video_id!r}") from None
@@ -90,7 +99,7 @@ class VideoList(Sequence[VideoFile]):
         wanted = VideoList()
         for video in self:
             if is_wanted(video.id):
-                wanted.add(video.id, video.path)
+                wanted.add(video.id, video.path, frame_rate=video.frame_rate)
         return wanted
 
     def beginning_at(self, place: int) -> Iterator[VideoFile]:
@@ -118,10 +127,10 @@ class VideoList(Sequence[VideoFile]):
 
     def _between(self, first: int, end: int) -> Iterator[VideoFile]:
         remotes = list(self._remotes)
-        words = "SELECT id, path, remote FROM videos WHERE place >= ? AND place < ? ORDER BY place"
-        for video_id, path, remote in self._table.execute(words, (first, end)):
+        words = "SELECT id, path, remote, rate FROM videos WHERE place >= ? AND place < ? ORDER BY place"
+        for video_id, path, remote, rate in self._table.execute(words, (first, end)):
             place = Path(os.fsdecode(path)) if remote is None else RemotePath(_as_text(path), remotes[remote])
-            yield VideoFile(_as_text(video_id), place)
+            yield VideoFile(_as_text(video_id), place, frame_rate=None if rate is None else Fraction(rate))
 
 
 def _as_bytes(name: str) -> bytes:

@@ -13,16 +13,19 @@ import signal
 import sys
 import time
 from collections import deque
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.video import torchcodec_backend
 from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
+from pipeline.video.frame_folder import probe_frames
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Line
 from pipeline.video.messages import pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
@@ -118,7 +121,9 @@ class Worker:
         if self._flow is not None:
             self._maker = PictureMaker(estimators(self._flow), self._spec, threads=self._flow.threads)
         extra = self._flow.bytes_of_memory if self._flow is not None else 0
-        if extra is not None:
+        if self._decoder.startswith("torchcodec"):
+            torchcodec_backend.require("cpu")  # load it now: the limit counts what is added later
+        if extra is not None and self._decoder != "torchcodec:cuda":  # CUDA reserves addresses without bound
             limit_memory(self._limits.memory_bytes + extra)
         line.send("ready")
 
@@ -165,7 +170,12 @@ class Worker:
         info = job.get("info")
         if info is None:
             bounds = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
-            info = probe(path, **bounds, progress=self._sign_of_life)
+            rate = job.get("frame_rate")
+            info = (
+                probe(path, **bounds, progress=self._sign_of_life)
+                if rate is None
+                else probe_frames(path, Fraction(rate), **bounds, progress=self._sign_of_life)
+            )
         longest = job.get("longest_seconds")
         if longest is not None and cut(info, self._plan, longest_seconds=longest):
             refuse_truncated(info)

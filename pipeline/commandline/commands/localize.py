@@ -9,13 +9,14 @@ from pipeline.commandline.app import Flat, Locations, app
 from pipeline.commandline.outputs import require_suffix
 from pipeline.commandline.terminal import note, say, say_failures, show
 from pipeline.config import LocalizeConfig, ReportConfig
+from pipeline.errors import PipelineError
 from pipeline.progress import progress
 from pipeline.text.plain import counted
 
 
 @app.command(name="localize", sort_key=4)
 def localize(
-    videos_or_store: Locations,
+    videos_or_store: Locations | None = None,
     /,
     *,
     model: Path | None = None,
@@ -23,6 +24,7 @@ def localize(
     out: Path,
     query: list[str] | None = None,
     background: str | None = None,
+    live: str | None = None,
     video_scores: Path | None = None,
     report: Path | None = None,
     settings: Annotated[LocalizeConfig, Flat] = LocalizeConfig(),
@@ -38,6 +40,9 @@ def localize(
         query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
             or SigLIP, or a store of its features. A baseline without any training.
         background: With --query: what the rest of a video shows, in words.
+        live: In place of videos, a source that goes on: rtsp://…, a webcam (/dev/video0), or a file that still grows.
+            Detections are appended to OUT (.jsonl) as they are found, one JSON line each, until the source ends or you
+            press Ctrl-C.
         out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
             end (seconds), label and score; or, of the detections worth showing, subtitles (.srt, .vtt) or a file of
             ELAN (.eaf), where several videos get a folder of this name, with a file each.
@@ -50,6 +55,13 @@ def localize(
     from pipeline.commandline.commands.report import say_report
     from pipeline.commandline.commands.without_labels import run_like
 
+    if live is not None:
+        from pipeline.commandline.live_command import run_live
+
+        others = {"--like": like, "--query": query, "--video-scores": video_scores, "--report": report}
+        return run_live(live, model, out, settings, refused=[name for name, value in others.items() if value])
+    if not videos_or_store:
+        raise PipelineError("give videos or a store, or --live SOURCE")
     if like:
         return run_like(videos_or_store, like, out, settings, report_folder=report)
     from pipeline.commandline.found_table import found_table

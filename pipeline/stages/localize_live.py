@@ -1,0 +1,109 @@
+"""Stage: a live source + MODEL → detections, one JSON line each, as they are found."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from pipeline.config import LocalizeConfig
+from pipeline.detection.live import LiveWindows, live_detections, live_windows
+from pipeline.detection.locator import Locator
+from pipeline.detection.model import LocalizationModel
+from pipeline.detection.overrides import with_options
+from pipeline.errors import PipelineError
+from pipeline.video.errors import VideoError
+from pipeline.video.live_source import is_endless, live_snippets, open_live
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before another try to connect; doubled each time
+
+Note = Callable[[str], None]
+
+
+class LiveLocator:
+    """A model and its encoder, for one live source.
+
+    Raises:
+        PipelineError, EncoderError: no such source or weights, or the model needs whole videos.
+    """
+
+    def __init__(self, source: str, model: LocalizationModel, config: LocalizeConfig, *, note: Note) -> None:
+        self._endless = is_endless(source)
+        self._source, self._config, self._note = source, config, note
+        self._model = with_options(model, config)
+        self._how: LiveWindows = live_windows(self._model, config.live_window_seconds)
+        if model.plain_features.plan.flow:
+            raise PipelineError("live: the model needs optical flow, which is too slow; train one with streams 'rgb'")
+        locator = Locator(self._model, config)
+        self._encoder, self._spec = locator.encoder, locator.features
+        self.notes = locator.notes
+        self.delay_seconds = self._how.delay_seconds(self._spec.plan)
+        self._origin: float | None = None  # of the first connection, on the monotonic clock
+        self._offset = self._seconds = 0.0  # of this connection; of its last frame
+
+    def write(self, out: Path) -> int:
+        """Append lines to `out` until the source ends; return their number. A camera does not end: press Ctrl-C."""
+        count = 0
+        with out.open("a", encoding="utf-8") as file:
+            for line in self.lines():
+                _write(file, line)
+                count += 1
+        return count
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield one record for each detection; connect again, after a growing wait, whenever a camera breaks off."""
+        wait = _FIRST_WAIT
+        while True:
+            begun = time.monotonic()
+            try:
+                yield from self._connection()
+                reason = "the source has ended"
+            except VideoError as error:
+                reason = str(error)
+                if not self._endless:
+                    raise PipelineError(f"live: {self._source}: {reason}") from None
+            if not self._endless:
+                return
+            wait = _FIRST_WAIT if time.monotonic() - begun > _LONGEST_WAIT else wait
+            self._note(f"{self._source}: {reason}; connecting again in {wait:g} s")
+            time.sleep(wait)
+            wait = min(_LONGEST_WAIT, 2 * wait)
+
+    def _connection(self) -> Iterator[dict[str, Any]]:
+        container = open_live(self._source, idle_seconds=self._config.live_idle_seconds)
+        now = time.monotonic()
+        self._origin = now if self._origin is None else self._origin
+        self._offset, self._seconds = now - self._origin, 0.0
+        device = (
+            self._config.device if self._config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        rows = self._rows(container)
+        for found in live_detections(self._model, self._how, rows, seconds=lambda: self._seconds, device=device):
+            for one in found:
+                start, end = (round(self._offset + seconds, 3) for seconds in one.segment)
+                yield {
+                    "video": self._source if self._endless else Path(self._source).stem,
+                    "start": start,
+                    "end": end,
+                    "label": one.label,
+                    "score": one.score,
+                    "found_at": round(self._offset + self._seconds, 3),
+                }
+
+    def _rows(self, container: Any) -> Iterator[np.ndarray]:
+        def heard(seconds: float) -> None:
+            self._seconds = seconds
+
+        for snippet in live_snippets(container, self._spec.plan, self._encoder.spec, on_frame=heard):
+            features = self._encoder.begin(torch.from_numpy(snippet.frames[None]))()
+            yield features.numpy().astype(self._spec.dtype)
+
+
+def _write(file: IO[str], line: dict[str, Any]) -> None:
+    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    file.flush()
