@@ -21,6 +21,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import RAFT_WEIGHTS, AnyEncoder
 from pipeline.snippets import SnippetPlan
+from pipeline.store.spec import StoreSpec
 from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
 from sola.filters import Filter, enhanced_by
