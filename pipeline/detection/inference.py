@@ -135,7 +135,7 @@ def _candidates(head: Head, chunks: Iterable[np.ndarray], post: PostConfig, devi
         chunks = [resize_rows(rows, resized)]
     found: Candidates | None = None
     for window in windows(chunks, length=head.config.test_limit):
-        new = _answer(head, window, post, device)
+        new = answer(head, window, post, device)
         # Keep only the best after each window: memory depends on the window, not on the video.
         found = new if found is None else Candidates.join([found, new]).best(post.pre_nms_topk)
     assert found is not None
@@ -146,7 +146,8 @@ def _candidates(head: Head, chunks: Iterable[np.ndarray], post: PostConfig, devi
 
 
 @torch.no_grad()
-def _answer(head: Head, window: Window, post: PostConfig, device: torch.device) -> Candidates:
+def answer(head: Head, window: Window, post: PostConfig, device: torch.device) -> Candidates:
+    """Return the candidates whose centers a window answers for, in rows of the whole sequence."""
     features = torch.from_numpy(window.rows)[None].to(device)
     mask = torch.ones(features.shape[:2], dtype=torch.bool, device=device)
     [found] = head.candidates(head(features, mask), min_score=post.min_score)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.annotations.segments import Detection
-from pipeline.detection.inference import _answer, windows
+from pipeline.detection.inference import answer, windows
 from pipeline.detection.model import LocalizationModel
 from pipeline.detection.nms import suppress
 from pipeline.errors import PipelineError
@@ -85,7 +85,7 @@ def live_detections(
         rows = enhanced_soon(module, rows, size=how.rows // 2)
     for window in windows(rows, length=how.rows):
         found = to_seconds(
-            _answer(head, window, model.post, torch.device(device)),
+            answer(head, window, model.post, torch.device(device)),
             stride_seconds=float(plan.stride_seconds),
             window_seconds=float(plan.window_seconds),
             duration_seconds=seconds() if window.owned[1] == float("inf") else float("inf"),
