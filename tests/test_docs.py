@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.annotations import read_annotations
 from pipeline.annotations.tools.writing import write_for_tool
@@ -150,6 +151,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for group in range(3):
             name = f"v_{label}_g{group:02}_c01.mp4"
             write_video(folder / "clips" / label / name, list(range(60)), Fraction(1, 30), size=(64, 64))
+    (folder / "rawframes" / "one").mkdir(parents=True)
+    for number in range(60):
+        gray = np.full((48, 64, 3), 4 * number, np.uint8)
+        Image.fromarray(gray).save(folder / "rawframes" / "one" / f"img_{number + 1:05}.jpg")
     (folder / "i3d_features").mkdir()
     np.save(folder / "i3d_features" / "one.npy", np.ones((20, 16), np.float32))
     settings = re.search(r"```toml\n(.*?)```", PAGES["getting-started"], flags=re.DOTALL)
@@ -246,7 +251,7 @@ def test_links_of_the_readme_lead_somewhere() -> None:  # mkdocs checks those of
 
 def test_options_that_the_docs_name_exist() -> None:
     known = set(re.findall(r"--[a-z][\w.-]*", PAGES["commands"])) | {"--help", "--version", "--completion"}
-    for page in set(PROSE) - {"results"}:  # which names options of the experiments' scripts
+    for page in set(PROSE) - {"results", "reproduce"}:  # which name options of the experiments' scripts
         for code in re.findall(r"`([^`\n]*--[^`\n]*)`", PAGES[page]):
             for option in re.findall(r"(?<!\S)--[a-z][\w.-]*", code):
                 assert option in known or code.startswith("scripts/"), f"{page} names {option}"

@@ -14,7 +14,7 @@ from pipeline.snippets import exact
 from pipeline.storage.file_names import as_text
 from pipeline.storage.location import AnyPath, RemotePath, location
 from pipeline.storage.read_files import refuse_special
-from pipeline.video.frame_folder import is_frame_folder
+from pipeline.video.frame_names import is_frame_folder
 from pipeline.video.videos import SameIdError, VideoList
 
 SUFFIXES = frozenset(
@@ -43,7 +43,7 @@ def find_videos(
         ids: "stem": the id is the file name without suffix; "path": the id is the path relative to the input folder (or
             to the folder of the list, or to the file's own folder), without suffix.
         frame_rate: pictures a second. With it, a local folder that holds numbered pictures and no video file is a video
-            itself (see `pipeline.video.frame_folder`); its id is its name, or its path.
+            itself (see `pipeline.video.frame_names`); its id is its name, or its path.
 
     Raises:
         PipelineError: no input is given, an input does not exist, no video is found, or two videos get one id.

@@ -137,7 +137,7 @@ def test_the_files_that_come_with_the_project_are_accepted(file):
         ("[grid]\nsola.k = []", "grid.sola.target_sharpness must be a list"),
         ("[grid]\nsola.seed = [3]", "seeds = "),
         ("[linear_probe]\nseeds = [3]", "seeds = "),
-        ("[grid]\nvideos = [3]", "must be use_sola, filter or an option of a stage"),
+        ("[grid]\nvideos = [3]", "must be use_sola, filter, rotate or an option of a stage"),
         ('[grid]\nextract.encoder = ["i3d_r50"]', "give videos in place of a store"),
         ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "a name of its own"),
         ('[train]\nsola = "unified"', "plan.toml: train.sola=unified trains SoLa inside the head"),

@@ -34,6 +34,7 @@ BASES = {
     "tsm": "s --video i --out o",
     "linear-probe": "s --annotations a",
     "ablate": "f --out o",
+    "compare": "f --out o",
     "pretrain": "c --out o",
     "stitch": "c --out o",
     "encoders": "",
@@ -79,6 +80,10 @@ VALUES = {
     "nms-tiou": "0.25",
     "gradient-share": "0.5",
     "min-score": "0.25",
+    "decoder": "torchcodec",
+    "region-share": "0.25 0.5",
+    "paste-share": "0.25 0.5",
+    "stream-channels": "9 9",
 }
 # What else must be said for an option to be accepted at all; what it needs to have an effect stands in RULES.
 BESIDE = {
@@ -89,6 +94,7 @@ BESIDE = {
     "ray-decoders": "executor ray",
     "ray-range-minutes": "executor ray",
     "weights-flow": "streams flow",
+    "decode-device": "decoder torchcodec",
     "blocked-videos": "protocol opentad",
     "export videos": "to fiftyone",
 }

@@ -13,7 +13,8 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
-from pipeline.video.frame_folder import pictures_of, probe_frames
+from pipeline.video.frame_folder import probe_frames
+from pipeline.video.frame_names import pictures_of
 from pipeline.video.metadata import probe
 from pipeline.video.pool import DecodePool, Failed, Finished, Snippets
 from tests.toys import TOY_SPEC

@@ -179,7 +179,7 @@ def test_equal_runs_give_equal_events_to_the_byte(videos, tmp_path):
     ("settings", "message"),
     [
         ({"workers": 0}, "workers must be >= 1, got 0"),
-        ({"decoder": "ffmpeg"}, "decoder must be one of auto, decord, pyav, got 'ffmpeg'"),
+        ({"decoder": "ffmpeg"}, "decoder must be one of auto, decord, pyav, torchcodec"),
     ],
 )
 def test_settings_are_checked(settings, message):
