@@ -129,7 +129,7 @@ def small(line: str) -> list[str]:
     words = [re.sub(r"\AID\b", Path("ID").read_text(), word) for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
     encodes = words[0] == "extract" or words[:2] in (
-        ["localize", "new_video.mp4"], ["localize", "videos/"], ["segment", "videos/"]
+        ["localize", "new_video.mp4"], ["localize", "videos/"], ["localize", "rawframes/jump/v_17"], ["segment", "videos/"]
     )  # fmt: skip
     if encodes and "--encoder" not in words:
         extra += [*shlex.split(ENCODER), *(SMALL["extract"] if words[0] == "segment" else [])]
@@ -151,10 +151,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for group in range(3):
             name = f"v_{label}_g{group:02}_c01.mp4"
             write_video(folder / "clips" / label / name, list(range(60)), Fraction(1, 30), size=(64, 64))
-    (folder / "rawframes" / "one").mkdir(parents=True)
+    (folder / "rawframes" / "jump" / "v_17").mkdir(parents=True)
     for number in range(60):
         gray = np.full((48, 64, 3), 4 * number, np.uint8)
-        Image.fromarray(gray).save(folder / "rawframes" / "one" / f"img_{number + 1:05}.jpg")
+        Image.fromarray(gray).save(folder / "rawframes" / "jump" / "v_17" / f"img_{number + 1:05}.jpg")
     (folder / "i3d_features").mkdir()
     np.save(folder / "i3d_features" / "one.npy", np.ones((20, 16), np.float32))
     settings = re.search(r"```toml\n(.*?)```", PAGES["getting-started"], flags=re.DOTALL)
