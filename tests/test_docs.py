@@ -129,7 +129,8 @@ def small(line: str) -> list[str]:
     words = [re.sub(r"\AID\b", Path("ID").read_text(), word) for word in shlex.split(line)]
     extra = list(SMALL.get(words[0], []))
     encodes = words[0] == "extract" or words[:2] in (
-        ["localize", "new_video.mp4"], ["localize", "videos/"], ["localize", "rawframes/jump/v_17"], ["segment", "videos/"]
+        ["localize", "new_video.mp4"], ["localize", "videos/"], ["localize", "rawframes/jump/v_17"],
+        ["segment", "videos/"],
     )  # fmt: skip
     if encodes and "--encoder" not in words:
         extra += [*shlex.split(ENCODER), *(SMALL["extract"] if words[0] == "segment" else [])]
