@@ -18,6 +18,7 @@ from typing import Any
 
 from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
+from encoders.stages import freeze_stages
 from encoders.trained import save_trained
 from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
@@ -102,6 +103,9 @@ def pretrain(
         if team.is_first:
             out.with_suffix(".checkpoint").unlink(missing_ok=True)
         return before
+
+    if config.frozen_stages:  # refuse a wrong number before the videos are decoded
+        freeze_stages(catalog_entry(config.network).build(), config.frozen_stages)
 
     def caching(done: float, text: str) -> None:
         report(_CACHING * done, text)

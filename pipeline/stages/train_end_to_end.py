@@ -18,6 +18,7 @@ import numpy as np
 from encoders.catalog import catalog_entry
 from encoders.loading import load_network
 from encoders.spec import EncoderSpec
+from encoders.stages import freeze_stages
 from encoders.trained import save_trained
 from pipeline.annotations import sha256_of_annotations
 from pipeline.detection.model import ENCODER_FILE, load_model
@@ -78,6 +79,8 @@ def train_end_to_end(
     config, settings, out = request.config, request.settings, request.out
     _refuse_others(request)
     entry = catalog_entry(settings.encoder, pool=settings.pool, weights=settings.weights)
+    if settings.frozen_stages:  # refuse a wrong number before the videos are decoded
+        freeze_stages(entry.build(), settings.frozen_stages)
     network, spec, info = load_network(entry, weights=settings.weights, seed=config.seed)
     spec = spec_at_size(spec, settings.size)
     videos, annotations, notes = annotated_videos(request)

@@ -137,6 +137,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(clips, tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_a_wrong_number_of_frozen_stages_is_refused_before_any_frame_is_decoded(clips, tmp_path):
+    with pytest.raises(EncoderError, match="frozen_stages must be between 0 and 4"):
+        pretrain(clips, tmp_path / "w.safetensors", replace(QUICK, frozen_stages=9))
+    assert not (tmp_path / "w.frames").exists()
+
+
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
     save_trained(path, torch.nn.Linear(2, 2), replace(catalog_entry("tsn_r18").spec, crop_size=64), about={})
