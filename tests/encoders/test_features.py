@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from encoders.catalog import CATALOG
-from encoders.encoder import load_encoder, make_encoder
+from encoders.encoder import load_encoder
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
 from encoders.packed import can_pack, pack_convolutions
@@ -73,7 +73,7 @@ def i3d_reference(network: torch.nn.Module, snippets: torch.Tensor) -> torch.Ten
 
 def test_i3d_r50_equals_pytorchvideo_in_fp32(i3d):
     network, path = i3d
-    encoder = make_encoder(small("i3d_r50", 64), weights=path, precision="fp32", device="cpu")
+    encoder = load_encoder(small("i3d_r50", 64), weights=path, precision="fp32", device="cpu")
     snippets = pixels(3, encoder.spec)  # two forward passes of two, the last one padded
     features = encoder.encode(snippets)
     assert features.shape == (3, 2048) and features.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_i3d_r50_equals_pytorchvideo_in_fp32(i3d):
 
 def test_i3d_r50_is_what_the_classifier_of_the_whole_network_gets(i3d):
     network, path = i3d
-    encoder = make_encoder(CATALOG["i3d_r50"], weights=path, precision="fp32", device="cpu", batch_size=1)
+    encoder = load_encoder(CATALOG["i3d_r50"], weights=path, precision="fp32", device="cpu", batch_size=1)
     snippets = pixels(1, encoder.spec)
     seen = []
     handle = network.blocks[-1].proj.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -96,7 +96,7 @@ def test_i3d_r50_is_what_the_classifier_of_the_whole_network_gets(i3d):
 @needs_bf16
 def test_i3d_r50_in_bf16_points_where_fp32_does(i3d):
     network, path = i3d
-    encoder = make_encoder(small("i3d_r50", 64), weights=path, device="cpu")
+    encoder = load_encoder(small("i3d_r50", 64), weights=path, device="cpu")
     snippets = pixels(2, encoder.spec)
     expected = i3d_reference(network, snippets)
     assert encoder.precision == "bf16"
@@ -105,7 +105,7 @@ def test_i3d_r50_in_bf16_points_where_fp32_does(i3d):
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_features_do_not_depend_on_batch_composition(precision):
-    encoder = make_encoder(small("tsn_r50", 64), weights="random", precision=precision, batch_size=3)
+    encoder = load_encoder(small("tsn_r50", 64), weights="random", precision=precision, batch_size=3)
     snippets = pixels(7, encoder.spec)
     together = encoder.encode(snippets)
     alone = torch.cat([encoder.encode(snippets[i : i + 1]) for i in range(7)])
@@ -122,7 +122,7 @@ def test_tsn_r50_is_the_mean_of_torchvision_features_of_its_frames(tmp_path):
         torch.manual_seed(2)
         resnet = stir(models.resnet50(weights=None))
     torch.save(resnet.state_dict(), tmp_path / "resnet50.pth")
-    encoder = make_encoder(small("tsn_r50", 64), weights=str(tmp_path / "resnet50.pth"), precision="fp32", device="cpu")
+    encoder = load_encoder(small("tsn_r50", 64), weights=str(tmp_path / "resnet50.pth"), precision="fp32", device="cpu")
     snippets = pixels(2, encoder.spec)
     resnet.fc = torch.nn.Identity()
     expected = torch.zeros(2, 2048)
@@ -183,7 +183,7 @@ def cancelling_entry() -> CatalogEntry:
 
 @needs_bf16
 def test_a_network_that_bf16_spoils_falls_back_to_fp32_and_says_so():
-    encoder = make_encoder(cancelling_entry(), weights="random", device="cpu")
+    encoder = load_encoder(cancelling_entry(), weights="random", device="cpu")
     assert encoder.precision == "fp32"
     assert any("fell back to fp32" in note and "cosine" in note for note in encoder.notes)
     snippets = pixels(2, encoder.spec)
@@ -194,7 +194,7 @@ def test_a_network_that_bf16_spoils_falls_back_to_fp32_and_says_so():
 @needs_bf16
 def test_forced_bf16_that_spoils_features_is_an_error_with_the_cosine():
     with pytest.raises(EncoderError, match=r"bf16 have cosine -?[01]\.\d+"):
-        make_encoder(cancelling_entry(), weights="random", precision="bf16", device="cpu")
+        load_encoder(cancelling_entry(), weights="random", precision="bf16", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_forced_bf16_that_spoils_features_is_an_error_with_the_cosine():
 )
 def test_snippets_of_another_shape_or_type_are_refused(snippets):
     entry = replace(cancelling_entry(), spec=replace(CATALOG["i3d_r50"].spec, feature_dim=3))
-    encoder = make_encoder(entry, weights="random", precision="fp32", device="cpu")
+    encoder = load_encoder(entry, weights="random", precision="fp32", device="cpu")
     assert encoder.encode(torch.zeros((0, 8, 224, 224, 3), dtype=torch.uint8)).shape == (0, 3)
     with pytest.raises(EncoderError, match=r"uint8 \[B, 8, 224, 224, 3\]"):
         encoder.encode(snippets)
@@ -282,9 +282,9 @@ def test_packing_leaves_sums_of_different_shapes_to_torch():
 
 
 def test_the_runtime_uses_packed_convolutions_on_a_cpu():
-    encoder = make_encoder(small("tsn_r50", 64), weights="random", precision="fp32", device="cpu")
+    encoder = load_encoder(small("tsn_r50", 64), weights="random", precision="fp32", device="cpu")
     assert encoder.notes == ()
-    packed = [m for m in encoder._network.modules() if type(m).__name__ == "PackedConvolution"]
+    packed = [m for m in encoder.network.modules() if type(m).__name__ == "PackedConvolution"]
     assert len(packed) == (53 if can_pack() else 0)
 
 

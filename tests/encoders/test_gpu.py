@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from encoders.catalog import CATALOG
-from encoders.encoder import Encoder, make_encoder
+from encoders.encoder import Encoder, load_encoder
 from encoders.errors import EncoderError
 from encoders.runtime import lowest_cosine, synthetic_snippets
 from pipeline.detection.inference import detect
@@ -47,7 +47,7 @@ needs_gpu = pytest.mark.skipif(not ON_GPU, reason="of a GPU's memory")
 def small_encoder(name: str, device: str, precision: str, **options) -> Encoder:
     entry = CATALOG[name]
     entry = replace(entry, spec=replace(entry.spec, short_side=112, crop_size=112))
-    return make_encoder(entry, weights="random", device=device, precision=precision, **{"batch_size": 2, **options})
+    return load_encoder(entry, weights="random", device=device, precision=precision, **{"batch_size": 2, **options})
 
 
 @pytest.mark.parametrize("name", ["i3d_r50", "tsn_r18"])

@@ -9,7 +9,7 @@ from torch import fx
 from torch.nn import functional
 
 from encoders.catalog import CATALOG
-from encoders.encoder import make_encoder
+from encoders.encoder import load_encoder
 from encoders.entry import CatalogEntry
 from encoders.layouts import INCEPTION_LAYOUTS
 from encoders.networks import build_slowfast_r50, build_x3d
@@ -47,13 +47,13 @@ def some_pixels(entry: CatalogEntry) -> torch.Tensor:
 
 
 def assert_same(entry: CatalogEntry, path: str, snippets: torch.Tensor, expected: torch.Tensor) -> None:
-    encoder = make_encoder(entry, weights=path, precision="fp32", device="cpu", batch_size=1)
+    encoder = load_encoder(entry, weights=path, precision="fp32", device="cpu", batch_size=1)
     features = encoder.encode(snippets)
     assert encoder.notes == ()
     assert features.shape == expected.shape == (1, entry.spec.feature_dim)
     assert float((features - expected).abs().max() / expected.abs().max()) < 1e-4
     if has_fast_bf16():
-        fast = make_encoder(entry, weights=path, precision="bf16", device="cpu", batch_size=1)
+        fast = load_encoder(entry, weights=path, precision="bf16", device="cpu", batch_size=1)
         assert torch.cosine_similarity(fast.encode(snippets), expected).item() >= 0.999
 
 

@@ -69,7 +69,7 @@ def on_device(encoder: Encoder, batch: torch.Tensor) -> Callable[[], torch.Tenso
 
     def work() -> torch.Tensor:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            return encoder._network(batch)
+            return encoder.network(batch)
 
     return work
 
