@@ -26,7 +26,7 @@ from encoders.trained import carried_spec, save_trained
 from encoders.weights import read_file
 from pipeline.annotations import adopt_ids, fit_to_durations, read_annotations, summary
 from pipeline.annotations.detections import read_detections, read_external_data
-from pipeline.detection.model import load_model, save_model
+from pipeline.detection.model import TrainedHead, load_model, save_model
 from pipeline.detection.video_scores import read_video_scores, scores_for
 from pipeline.errors import PipelineError
 from pipeline.exports import ExportConfig, ImportConfig, export, import_export, import_features
@@ -146,15 +146,8 @@ def make_model(folder: Path) -> None:
     config = HeadConfig(embed_dim=4, levels=2, stem_blocks=1, tower_layers=1)
     module, _ = initial_networks(3, SOLA)
     head = build_head(3, 2, config)
-    save_model(
-        folder / "model",
-        head=head,
-        labels=("run", "jump"),
-        store=store,
-        post=PostConfig(),
-        training={"note": 1},
-        module=(module, SOLA),
-    )
+    trained = TrainedHead(head=head, labels=("run", "jump"), post=PostConfig(), module=(module, SOLA))
+    save_model(folder / "model", trained, store, training={"note": 1})
 
 
 def sha256(path: Path) -> str:

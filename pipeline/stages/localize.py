@@ -17,6 +17,7 @@ from pipeline.detection.overrides import with_options
 from pipeline.detection.ray_driver import workers
 from pipeline.detection.video_scores import name_proposals, scores_for
 from pipeline.errors import PipelineError
+from pipeline.heads.candidates import RowTimes
 from pipeline.progress import Report, silent
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
@@ -117,7 +118,11 @@ def _from_store(store: FeatureStore, job: _Job) -> tuple[LocalizeSummary, list[s
     todo = [video_id for video_id in ids if video_id not in job.done]
     for number, sequence in enumerate(store.sequences(todo)):
         summary.detections[sequence.id] = _detect(
-            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, job.config
+            chunks_of(sequence.features),
+            model,
+            module,
+            RowTimes.of(sequence.plan, sequence.duration_seconds),
+            job.config,
         )
         job.keep(summary.detections)
         job.report((number + 1) / len(todo), f"{number + 1}/{len(todo)} videos")

@@ -21,10 +21,10 @@ from encoders.runtime import lowest_cosine, synthetic_snippets
 from pipeline.detection.inference import detect
 from pipeline.detection.nms import suppress
 from pipeline.extraction.config import ExtractConfig
-from pipeline.heads.candidates import Candidates
+from pipeline.heads.candidates import Candidates, RowTimes
 from pipeline.heads.config import HeadConfig, PostConfig, TrainConfig
 from pipeline.stages.extract import extract
-from pipeline.training.train_head import fit_head
+from pipeline.training.train_head import TrainingData, fit_head
 from sola.config import SolaConfig
 from sola.enhance import enhance_array
 from sola.fit import fit
@@ -177,10 +177,10 @@ def test_a_head_detects_as_on_the_processor(kind):
         head=HeadConfig(kind=kind, embed_dim=32, levels=4, stem_blocks=1, dropout=0.0, gtad_groups=4, gtad_samples=4),
         epochs=3, min_steps_per_epoch=10, batch_size=2, learning_rate=2e-3, device=DEVICE,
     )  # fmt: skip
-    result = fit_head(items, [], labels=LABELS, config=config)
+    result = fit_head(TrainingData(items, [], LABELS), config)
     found = {
         device: detect(
-            result.head, [items[0].load()], stride_seconds=1.0, window_seconds=1.0, duration_seconds=40.0,
+            result.head, [items[0].load()], RowTimes(1.0, 1.0, 40.0),
             labels=LABELS, post=PostConfig(max_detections=10), device=device,
         )
         for device in (DEVICE, "cpu")
