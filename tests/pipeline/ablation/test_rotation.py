@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.ablation.ablate import ablate
 from pipeline.ablation.cell import CellResult
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell
 from pipeline.ablation.rotation import rotation_notes
 from pipeline.cli import main
-from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.stages.rotated_store import rotated_store
 from pipeline.store.feature_store import FeatureStore

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.ablation.ablate import ablate
+from pipeline.ablation.config import AblateConfig
 from pipeline.cluster.config import ExecutionConfig, ExtractExecutionConfig
-from pipeline.config import AblateConfig, LocalizeConfig
+from pipeline.config import LocalizeConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
