@@ -22,7 +22,7 @@ from pipeline.stages.train import train
 from pipeline.store.tools.verify import verify_store
 from tests import ROOT
 from tests import videos as make
-from tests.pipeline.ablation.test_ablate import SMALL
+from tests.pipeline.ablation.plans import SMALL
 from tests.pipeline.stages.test_localize import TINY, write_annotations
 from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import annotate, make_store
