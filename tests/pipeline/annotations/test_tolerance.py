@@ -16,7 +16,6 @@ from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.train import train
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.stores import annotate, make_store
 
 TINY = TrainConfig(
@@ -83,7 +82,7 @@ def test_other_faults_of_subsets_that_are_not_in_use_are_notes_too(tmp_path):
         read_annotations(file)
 
 
-def test_commands_mind_only_the_segments_that_they_are_asked_for(tmp_path, command):  # noqa: F811
+def test_commands_mind_only_the_segments_that_they_are_asked_for(tmp_path, command):
     store = make_store(tmp_path / "store", {name: np.ones((20, 4), np.float32) for name in "abc"}).path
     file = annotated(tmp_path, a=("training", [GOOD]), b=("validation", [GOOD]), c=("testing", [GOOD, FAR]))
     given = ("--annotations", file)
