@@ -1,4 +1,4 @@
-"""How large files and functions may be, read from the source: what is larger is hard to read, and has several topics."""
+"""How large files and functions may be, read from the source: what is larger is hard to read."""
 
 from __future__ import annotations
 
