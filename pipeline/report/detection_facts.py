@@ -10,8 +10,8 @@ from pipeline.annotations import Annotations, adopt_ids, canonical_subset, read_
 from pipeline.annotations.detections import read_detections
 from pipeline.annotations.match import find_name, names_by_form
 from pipeline.annotations.segments import Detection
-from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.report.facts import ReportFacts, VideoFact, local_path
 from pipeline.report.found_kinds import read_found_kinds
 from pipeline.stages.evaluate import Evaluation, evaluate

@@ -9,8 +9,9 @@ from typing import Any
 
 from pipeline.annotations import Annotations, adopt_ids, canonical_subset, read_annotations
 from pipeline.annotations.detections import read_detections
-from pipeline.config import EvaluateConfig, ProbeConfig
+from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 from pipeline.report.curves import read_head_curve, read_sola_curve
 from pipeline.report.facts import WITH, WITHOUT, ReportFacts, RunParts, VideoFact, local_path

@@ -9,10 +9,11 @@ import pytest
 from pipeline.annotations import fit_to_durations, read_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import EvaluateConfig, ProbeConfig
+from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.exports.config import ExportConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.train import train
