@@ -28,7 +28,7 @@ class LocalizeConfig:
 
     ADDED: ClassVar[tuple[str, ...]] = (
         *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
-        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds"),
+        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds", "audio_encoder"),
     )
 
     encoder: str | None = None
@@ -46,6 +46,9 @@ class LocalizeConfig:
 
     raft_weights: str | None = None
     """The same for RAFT, if it estimates the flow."""
+
+    audio_encoder: str | None = None
+    """Where the model's encoder of audio is now: hf:FOLDER. Default: as recorded."""
 
     min_score: float | Literal["auto"] | None = None
     """Drop detections below this score; auto: below the score of best F1 on the model's validation videos. Default: the

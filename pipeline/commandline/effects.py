@@ -37,7 +37,8 @@ class Rule:
 
 
 _EXTRACT = (
-    Rule("flow raft_weights", "streams", ("flow", "rgb,flow")),
+    Rule("flow raft_weights", "streams", ("flow", "rgb,flow", "flow,audio", "rgb,flow,audio")),
+    Rule("audio_encoder", "streams", ("audio", "rgb,audio", "flow,audio", "rgb,flow,audio")),
     Rule("raft_weights", "flow", ("raft",)),
     Rule("seed", "weights also_weights weights_flow", ("random",)),
     Rule("max_attempts", "retry_failed", (True,)),
@@ -88,7 +89,8 @@ _TRAIN = (
 )
 # The options that find, decode and encode videos; a store needs none of them.
 _OF_VIDEOS = (
-    "encoder weights also_weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+    "encoder weights also_weights weights_flow raft_weights audio_encoder batch_size timeout_seconds max_corrupt ids "
+    "executor"
 )
 _EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
 _ON_FEATURES = "where actions are located in features that are there"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.snippets import SnippetPlan
+from pipeline.video.audio import AudioSettings
 from pipeline.video.decode import Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.pictures import Framing
@@ -32,6 +33,7 @@ class DecodeSettings:
     decoder: Decoder
     limits: DecodeLimits
     flow: FlowSettings | None
+    audio: AudioSettings | None
 
 
 class RemoteDecoder:
@@ -44,7 +46,7 @@ class RemoteDecoder:
     def decode(self, videos: list[VideoFile]) -> Iterator[Event]:
         """Yield the events of videos, as `DecodePool.decode` does."""
         s = self._settings
-        with DecodePool(1, s.spec, s.plan, s.decoder, s.limits, flow=s.flow) as pool:
+        with DecodePool(1, s.spec, s.plan, s.decoder, s.limits, flow=s.flow, audio=s.audio) as pool:
             yield from pool.decode(videos)
 
 

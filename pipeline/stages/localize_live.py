@@ -39,6 +39,8 @@ class LiveLocator:
         self._how: LiveWindows = live_windows(self._model, config.live_window_seconds)
         if model.plain_features.plan.flow:
             raise PipelineError("live: the model needs optical flow, which is too slow; train one with streams 'rgb'")
+        if "audio" in self._model.plain_features.encoder.get("encoders", {}):
+            raise PipelineError("live: the model needs audio, which is not read live; train one with streams 'rgb'")
         locator = Locator(self._model, config)
         self._encoder, self._spec = locator.encoder, locator.features
         self.notes = locator.notes

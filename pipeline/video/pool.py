@@ -16,6 +16,7 @@ from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend, torchcodec_backend
+from pipeline.video.audio import AudioSettings
 from pipeline.video.decode import DECODERS, Decoder
 from pipeline.video.errors import FailureKind
 from pipeline.video.flow import FlowSettings
@@ -48,6 +49,7 @@ class Snippets:
             the video.
         held: int64 [P], the ordinals that occur, ascending.
         pictures: uint8 [P, H, W, 3], their frames, RGB; with flow [P, H, W, 5], RGB and flow.
+        audio: int16 [m, N], the samples of their windows; None: not wanted.
     """
 
     video: VideoFile
@@ -55,6 +57,7 @@ class Snippets:
     ordinals: NDArray[np.int64]
     held: NDArray[np.int64]
     pictures: NDArray[np.uint8]
+    audio: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.ordinals)
@@ -71,7 +74,8 @@ class Snippets:
 
     def rows(self, start: int, end: int) -> Snippets:
         """Return some of the snippets, counted from the first."""
-        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures)
+        audio = None if self.audio is None else self.audio[start:end]
+        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures, audio)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class DecodePool:
         decoder: "auto" (PyAV), "decord", "pyav", "torchcodec", or "torchcodec:cuda".
         limits: when a video is given up.
         flow: settings of flow, for a plan with flow.
+        audio: settings of audio, if snippets have it.
         on_pictures: called with the number of flow pictures made since the last call, at most twice a second for each
             worker.
 
@@ -145,6 +150,7 @@ class DecodePool:
         limits: DecodeLimits | None = None,
         *,
         flow: FlowSettings | None = None,
+        audio: AudioSettings | None = None,
         on_pictures: Callable[[int], None] = lambda count: None,
         entry: str = _WORKER,
     ) -> None:
@@ -158,12 +164,15 @@ class DecodePool:
             torchcodec_backend.require("cuda" if decoder == "torchcodec:cuda" else "cpu")
         if plan.flow != (flow is not None):
             raise PipelineError("give flow settings for a plan with flow, and only for such a plan")
+        if audio is not None and plan.fps is None:
+            raise PipelineError("audio needs a plan with a rate of its own")
         self.workers = workers if workers is not None else default_workers()
         self._spec = spec
         self._plan = plan
         self._decoder: Decoder = decoder
         self._limits = limits or DecodeLimits()
         self._flow = flow
+        self._audio = audio
         self._on_pictures = on_pictures
         self._entry = entry
         self._processes: list[Process] = []
@@ -232,8 +241,15 @@ class DecodePool:
                 process.give(job)
 
     def _new_process(self) -> Process:
-        decoder, flow = self._decoder, self._flow
-        return Process(self._spec, self._plan, self._limits, decoder=decoder, flow=flow, entry=self._entry)
+        return Process(
+            self._spec,
+            self._plan,
+            self._limits,
+            decoder=self._decoder,
+            flow=self._flow,
+            audio=self._audio,
+            entry=self._entry,
+        )
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)
@@ -268,13 +284,18 @@ class DecodePool:
             if values[0]:
                 self._on_pictures(values[0])
         elif name == "snippets":
-            yield from self._snippets(process, job, *values)
+            yield from self._snippets(process, job, *values, samples=message.ticks)
         else:
             end = _end_of(job.video, message)
             process.jobs.popleft()
             yield end
 
-    def _snippets(self, process: Process, job: Job, rows: list[Any], keep_from: int) -> Iterator[Event]:
+    def _snippets(
+        self, process: Process, job: Job, rows: list[Any], keep_from: int, *, samples: bytes
+    ) -> Iterator[Event]:
+        audio = None
+        if self._audio is not None:
+            audio = np.frombuffer(samples, np.int16).reshape(len(rows), self._audio.samples(self._plan))
         for start in range(0, len(rows), _ROWS_PER_EVENT):
             part = rows[start : start + _ROWS_PER_EVENT]
             if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
@@ -285,7 +306,8 @@ class DecodePool:
             pictures = process.frames(held)
             if start + _ROWS_PER_EVENT >= len(rows):
                 process.release(keep_from)
-            yield Snippets(job.video, part[0][0], ordinals, held, pictures)
+            heard = None if audio is None else audio[start : start + len(part)]
+            yield Snippets(job.video, part[0][0], ordinals, held, pictures, heard)
         if not rows:
             process.release(keep_from)
 

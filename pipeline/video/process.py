@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
+from pipeline.video.audio import AudioSettings
 from pipeline.video.decode import FRAMES_PER_CHUNK, Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
@@ -77,6 +78,7 @@ class Process:
         *,
         decoder: Decoder,
         flow: FlowSettings | None,
+        audio: AudioSettings | None,
         entry: str,
     ) -> None:
         self.jobs: deque[Job] = deque()
@@ -110,6 +112,7 @@ class Process:
             "decoder": decoder,
             "shape": shape,
             "flow": flow and asdict(flow),
+            "audio": audio and asdict(audio),
         }
         self.mail.post("settings", settings)
 
