@@ -124,7 +124,12 @@ def _clap() -> TinyAudio:
         projection_dim=12,
     )
     extractor = hf.ClapFeatureExtractor(
-        feature_size=16, sampling_rate=RATE, max_length_s=2, truncation="rand_trunc", hop_length=160, fft_window_size=400
+        feature_size=16,
+        sampling_rate=RATE,
+        max_length_s=2,
+        truncation="rand_trunc",
+        hop_length=160,
+        fft_window_size=400,
     )
 
     def documented(model: Any, extractor: Any, wave: np.ndarray) -> torch.Tensor:

@@ -139,5 +139,9 @@ def test_a_damaged_packet_is_silent_and_the_rest_stays(tmp_path):
 
 def test_audio_needs_one_rate_for_all_videos():
     with pytest.raises(PipelineError, match="a rate of its own"):
-        DecodePool(1, SPEC, SnippetPlan(fps=None, window_frames=Fraction(4), stride_frames=Fraction(2), num_frames=2),
-                   audio=AudioSettings(rate=RATE, alone=False))
+        DecodePool(
+            1,
+            SPEC,
+            SnippetPlan(fps=None, window_frames=Fraction(4), stride_frames=Fraction(2), num_frames=2),
+            audio=AudioSettings(rate=RATE, alone=False),
+        )
