@@ -29,6 +29,7 @@ class LocalizeConfig:
     ADDED: ClassVar[tuple[str, ...]] = (
         *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
         *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds", "audio_encoder"),
+        "decode_device",
     )
 
     encoder: str | None = None
@@ -69,6 +70,10 @@ class LocalizeConfig:
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
+
+    decode_device: Literal["cpu", "cuda"] = "cpu"
+    """Where torchcodec decodes, for a model of features that it decoded: cpu, or cuda for the decoders of an NVIDIA
+    card."""
 
     batch_size: int | None = None
     """Snippets to encode at once. Default: chosen for the device."""
@@ -255,7 +260,11 @@ class ReportConfig:
     """Make a small copy without sound of each video that browsers may not play: at most 360 lines high, H.264 in MP4
     (VP8 in WebM if the installed FFmpeg has no H.264)."""
 
+    frame_rate: float | None = None
+    """With --videos: take folders of numbered pictures as videos, at this many pictures a second. A store knows it."""
+
     def __post_init__(self) -> None:
+        ExtractConfig(frame_rate=self.frame_rate)
         if self.tsm_videos < 0:
             raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")
         if self.max_detections < 1:

@@ -121,6 +121,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
         dtype=features.dtype,
         precision=features.precision,  # type: ignore[arg-type]
         decoder=features.decoder,  # type: ignore[arg-type]
+        decode_device=config.decode_device,
         device=config.device,
         batch_size=config.batch_size,
         timeout_seconds=config.timeout_seconds,

@@ -31,11 +31,11 @@ from pipeline.video.decode import Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
-from pipeline.video.frame_folder import probe_frames
+from pipeline.video.frame_folder import probe_any
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Line
 from pipeline.video.messages import pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
-from pipeline.video.metadata import VideoInfo, probe
+from pipeline.video.metadata import VideoInfo
 from pipeline.video.ranges import Part, cut, part_of
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
 
@@ -179,12 +179,8 @@ class Worker:
         info = job.get("info")
         if info is None:
             bounds = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
-            rate = job.get("frame_rate")
-            info = (
-                probe(path, **bounds, progress=self._sign_of_life)
-                if rate is None
-                else probe_frames(path, Fraction(rate), **bounds, progress=self._sign_of_life)
-            )
+            rate = Fraction(job["frame_rate"]) if "frame_rate" in job else None
+            info = probe_any(path, rate, **bounds, progress=self._sign_of_life)
         longest = job.get("longest_seconds")
         if longest is not None and cut(info, self._plan, longest_seconds=longest):
             refuse_truncated(info)

@@ -95,7 +95,7 @@ def test_other_names_and_models_are_refused(tmp_path):
         load_audio_encoder(f"hf:{tmp_path / 'none'}")
     for file, text in (("config.json", '{"model_type": "clip"}'), ("preprocessor_config.json", "{}")):
         (tmp_path / file).write_text(text)
-    with pytest.raises(EncoderError, match="must be one of audio-spectrogram-transformer, .*, got 'clip'"):
+    with pytest.raises(EncoderError, match=r"must be one of audio-spectrogram-transformer, .*, got 'clip'"):
         load_audio_encoder(f"hf:{tmp_path}")
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2", "auto_map": {"AutoModel": "x.Y"}}')
     with pytest.raises(EncoderError, match="needs code of its own"):

@@ -129,7 +129,7 @@ def test_a_model_of_hugging_face_is_found_again_by_its_folder_and_no_other_is_ta
         localize([videos], model, LocalizeConfig())
     found = localize([videos], model, LocalizeConfig(audio_encoder=f"hf:{folder}"))
     assert found.detections.keys() == {"a", "b", "c"}
-    with pytest.raises(PipelineError, match="encoder.encoders.audio.name: 'logmel' here, 'hf:tiny' there"):
+    with pytest.raises(PipelineError, match=r"encoder\.encoders\.audio\.name: 'logmel' here, 'hf:tiny' there"):
         localize([videos], model, LocalizeConfig(audio_encoder="logmel"))
 
 
