@@ -49,7 +49,8 @@ class StreamEncoder:
     ) -> None:
         self.pictures, self.audio = dict(pictures), audio
         self.streams: dict[Stream, Encoder | AudioEncoder] = {}
-        self.streams.update(self.pictures)
+        for picture_stream, one in self.pictures.items():
+            self.streams[picture_stream] = one
         if audio is not None:
             self.streams["audio"] = audio
         if self.pictures:

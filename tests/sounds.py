@@ -42,6 +42,7 @@ def write_with_audio(
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=FPS)
         video.height = video.width = 64
+        video.codec_context.gop_size = 10
         video.pix_fmt, video.options = "yuv420p", {"qp": "12", "bf": "0"}
         audio = container.add_stream(codec, rate=rate, layout=layout) if samples is not None else None
         packets = []

@@ -12,6 +12,7 @@ from pipeline.video.audio import AudioSettings, AudioTrack
 from pipeline.video.frame_folder import probe_frames
 from pipeline.video.metadata import probe
 from pipeline.video.pool import DecodePool, Finished, Snippets
+from pipeline.video.ranges import CuttableVideo, VideoRange, cut
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video.test_pool import SPEC
 from tests.sounds import beeping, write_with_audio
@@ -118,6 +119,24 @@ def snippets_of(path, settings):
                 assert isinstance(event, Finished), event
                 return rows, event.report
     raise AssertionError("no end")
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_ranges_of_a_long_video_have_the_samples_of_the_whole(tmp_path, alone):
+    samples = np.random.default_rng(0).integers(-9000, 9000, 6 * RATE, dtype=np.int16)
+    video = VideoFile("v", write_with_audio(tmp_path / "v.mkv", 60, samples, rate=RATE))
+    with DecodePool(1, SPEC, PLAN, audio=AudioSettings(rate=RATE, alone=alone)) as pool:
+        whole = np.concatenate([e.audio for e in pool.decode([video]) if isinstance(e, Snippets)])
+        (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=2.0)])
+        parts = [
+            VideoRange(id=f"v{a}", path=video.path, video=video, first_row=a, end_row=b, num_rows=30, info=long.info)
+            for a, b in cut(long.info, PLAN, longest_seconds=2.0)
+        ]
+        events = list(pool.decode(parts))
+    assert len(parts) == 3 and len(whole) == 30
+    for part in parts:
+        rows = np.concatenate([e.audio for e in events if isinstance(e, Snippets) and e.video == part])
+        assert np.array_equal(rows, whole[part.first_row : part.end_row + 1])
 
 
 def test_a_damaged_packet_is_silent_and_the_rest_stays(tmp_path):
