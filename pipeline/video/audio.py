@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -54,18 +53,17 @@ class AudioTrack:
     decoding of pictures begins: opening a file changes FFmpeg's log, which threads of other decoders use.
 
     Args:
-        path: the file.
         info: the result of `pipeline.video.metadata.probe`.
         rate: samples a second.
         progress: called often while work goes on.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, rate: int, *, progress: Progress = no_progress) -> None:
+    def __init__(self, info: VideoInfo, rate: int, *, progress: Progress = no_progress) -> None:
         self._rate, self._start, self._format, self._progress = rate, info.start, info.format, progress
         self._held: deque[Piece] = deque()
         self._reach: int | None = 0  # end of the samples that are decoded; None: no more will come
         self._refused, self._words = 0, ""
-        self._container, self._stream, self._problem = _open(path, info)
+        self._container, self._stream, self._problem = _open(info)
         self._pieces = self._decoded()
 
     @property
@@ -142,11 +140,11 @@ class AudioTrack:
                 return
 
 
-def _open(path: Path, info: VideoInfo) -> tuple[Any, Any, str]:
+def _open(info: VideoInfo) -> tuple[Any, Any, str]:
     """Return the container, its stream of audio, and why there is none."""
     if info.format == FRAME_FOLDER:
         return None, None, "a folder of pictures has no audio: its rows are silence"
-    container, _ = open_container(path)
+    container, _ = open_container(info.path)
     stream = container.streams.best("audio")
     if stream is None:
         return container, None, "no audio: its rows are silence"

@@ -27,7 +27,7 @@ from pipeline.snippets import SnippetPlan
 from pipeline.video import torchcodec_backend
 from pipeline.video.audio import AudioSettings, AudioTrack
 from pipeline.video.audio_rows import rows_without_pictures
-from pipeline.video.decode import Chunk, Decoder, decode
+from pipeline.video.decode import Backend, Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
@@ -157,7 +157,7 @@ class Worker:
             self._released = value
         elif message.name == "job":
             if "info" in value:
-                value["info"] = unpack_info(value["info"], message.ticks)
+                value["info"] = replace(unpack_info(value["info"], message.ticks), path=Path(value["path"]))
             self._jobs.append(value)
         else:
             raise PipelineError(f"decoder process: unknown message {message.name!r}")
@@ -192,26 +192,24 @@ class Worker:
         part = part_of(info, plan, *job["rows"]) if "rows" in job else None
         with ExitStack() as ending:
             if self._audio is not None:
-                self._track = AudioTrack(path, info, self._audio.rate, progress=self._sign_of_life)
+                self._track = AudioTrack(info, self._audio.rate, progress=self._sign_of_life)
                 ending.callback(self._track.close)
-            for item in self._items(path, info, plan, stderr, part):
+            for item in self._items(info, plan, stderr, part):
                 if isinstance(item, Chunk):
                     self._hand_over(item, first)
                 else:
                     self._finish(info, item)
 
     def _items(
-        self, path: Path, info: VideoInfo, plan: SnippetPlan, stderr: DecoderStderr, part: Part | None
+        self, info: VideoInfo, plan: SnippetPlan, stderr: DecoderStderr, part: Part | None
     ) -> Iterator[Chunk | DecodeReport]:
         if self._audio is not None and self._audio.alone:
             return rows_without_pictures(info, plan, part)
         items = decode(
-            path,
             info,
             plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
-            decoder=self._decoder,
-            decord_stderr=stderr,
+            backend=Backend(self._decoder, stderr),
             progress=self._sign_of_life,
             part=part,
         )

@@ -10,10 +10,11 @@ from PIL import Image
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import LocalizeConfig, ReportConfig
+from pipeline.config import LocalizeConfig
 from pipeline.detection.locator import extract_config
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
+from pipeline.report.config import ReportConfig
 from pipeline.report.detection_facts import Given, read_given
 from pipeline.report.media import make_media
 from pipeline.stages.segment_pictures import files_of

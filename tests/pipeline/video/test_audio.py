@@ -1,5 +1,6 @@
 """The audio of a video: its samples lie where the pictures' clock says, and are zero elsewhere."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -9,12 +10,14 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video.audio import AudioSettings, AudioTrack
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Finished, Snippets
 from pipeline.video.frame_folder import probe_frames
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodePool, Finished, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut
 from pipeline.video.videos import VideoFile
-from tests.pipeline.video.test_pool import SPEC
+from tests.pipeline.video.test_decode import SPEC
 from tests.sounds import beeping, write_with_audio
 
 RATE = 16000
@@ -24,7 +27,7 @@ PLAN = SnippetPlan(fps=Fraction(10), window_frames=Fraction(4), stride_frames=Fr
 
 def whole(path, *, seconds: float = 3.0) -> np.ndarray:
     """Return all samples as one window."""
-    track = AudioTrack(path, probe(path), RATE)
+    track = AudioTrack(probe(path), RATE)
     samples = track.window(0, round(seconds * RATE))
     track.close()
     return samples
@@ -46,7 +49,7 @@ def test_samples_of_the_same_rate_come_as_they_are(tmp_path):
     samples = np.random.default_rng(0).integers(-9000, 9000, 3 * RATE, dtype=np.int16)
     path = write_with_audio(tmp_path / "a.mkv", 30, samples, rate=RATE)
     assert np.array_equal(whole(path), samples)
-    track = AudioTrack(path, probe(path), RATE)
+    track = AudioTrack(probe(path), RATE)
     for first in (0, 100, 100, 20000, 47000):
         expected = np.zeros(3000, np.int16)
         part = samples[first : first + 3000]
@@ -82,7 +85,7 @@ def test_resampling_keeps_the_level_and_channels_are_averaged(tmp_path):
 
 def test_a_video_without_audio_is_silent_and_says_so(tmp_path):
     path = write_with_audio(tmp_path / "a.mp4", 10, None)
-    track = AudioTrack(path, probe(path), RATE)
+    track = AudioTrack(probe(path), RATE)
     assert not track.window(0, RATE).any()
     assert track.notes == ("no audio: its rows are silence",)
 
@@ -91,7 +94,7 @@ def test_a_folder_of_pictures_is_silent(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "img_00001.jpg")
-    track = AudioTrack(tmp_path, probe_frames(tmp_path, Fraction(10)), RATE)
+    track = AudioTrack(probe_frames(tmp_path, Fraction(10)), RATE)
     assert not track.window(0, 100).any()
     assert "folder of pictures" in track.notes[0]
 
@@ -110,7 +113,7 @@ def test_only_the_snippets_that_cover_a_beep_are_loud(tmp_path):
 
 def snippets_of(path, settings):
     rows = []
-    with DecodePool(1, SPEC, PLAN, audio=settings) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, audio=settings)) as pool:
         for event in pool.decode([VideoFile("a", path)]):
             if isinstance(event, Snippets):
                 assert event.pictures.shape[0] == (0 if settings.alone else len(event.held))
@@ -125,7 +128,7 @@ def snippets_of(path, settings):
 def test_ranges_of_a_long_video_have_the_samples_of_the_whole(tmp_path, alone):
     samples = np.random.default_rng(0).integers(-9000, 9000, 6 * RATE, dtype=np.int16)
     video = VideoFile("v", write_with_audio(tmp_path / "v.mkv", 60, samples, rate=RATE))
-    with DecodePool(1, SPEC, PLAN, audio=AudioSettings(rate=RATE, alone=alone)) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, audio=AudioSettings(rate=RATE, alone=alone))) as pool:
         whole = np.concatenate([e.audio for e in pool.decode([video]) if isinstance(e, Snippets)])
         (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=2.0)])
         parts = [
@@ -147,7 +150,7 @@ def test_a_damaged_packet_is_silent_and_the_rest_stays(tmp_path):
     hole, lasts = (float(time * packet.time_base) for time in (packet.pts, packet.duration))
     data = path.read_bytes()
     path.write_bytes(data.replace(bytes(packet), bytes(packet.size)))
-    track = AudioTrack(path, probe(path), RATE)
+    track = AudioTrack(probe(path), RATE)
     found = track.window(0, 3 * RATE)
     assert loud_span(found) == pytest.approx((0.5, 2.6), abs=0.012)
     silent = found[round((hole + 0.004) * RATE) : round((hole + lasts - 0.004) * RATE)]
@@ -158,9 +161,4 @@ def test_a_damaged_packet_is_silent_and_the_rest_stays(tmp_path):
 
 def test_audio_needs_one_rate_for_all_videos():
     with pytest.raises(PipelineError, match="a rate of its own"):
-        DecodePool(
-            1,
-            SPEC,
-            SnippetPlan(fps=None, window_frames=Fraction(4), stride_frames=Fraction(2), num_frames=2),
-            audio=AudioSettings(rate=RATE, alone=False),
-        )
+        DecodePool(1, DecodeSettings(SPEC, replace(PLAN, fps=None), audio=AudioSettings(rate=RATE, alone=False)))
