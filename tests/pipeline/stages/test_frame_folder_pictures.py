@@ -21,7 +21,7 @@ from pipeline.stages.segment_pictures import files_of
 from pipeline.store.spec import StoreSpec
 from pipeline.video.stills import stills
 from pipeline.video.videos import VideoFile
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
+from tests.pipeline.commandline.conftest import command  # noqa: F401
 from tests.toys import toy_store_spec
 from tests.videos import index_of, picture_of
 
