@@ -12,7 +12,7 @@ from pipeline.annotations.segments import Detection
 from pipeline.pretraining.clips import find_clips
 from pipeline.showing.config import ShowConfig
 from pipeline.showing.listing import Listing, choose
-from tests.pipeline.commandline.conftest import command  # noqa: F401
+from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.videos import constant, index_of
 
 FOUND = {
