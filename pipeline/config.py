@@ -30,7 +30,8 @@ class LocalizeConfig:
 
     ADDED: ClassVar[tuple[str, ...]] = (
         *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
-        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds"),
+        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds", "audio_encoder"),
+        "decode_device",
     )
 
     encoder: str | None = None
@@ -48,6 +49,9 @@ class LocalizeConfig:
 
     raft_weights: str | None = None
     """The same for RAFT, if it estimates the flow."""
+
+    audio_encoder: str | None = None
+    """Where the model's encoder of audio is now: hf:FOLDER. Default: as recorded."""
 
     min_score: float | Literal["auto"] | None = None
     """Drop detections below this score; auto: below the score of best F1 on the model's validation videos. Default: the
@@ -68,6 +72,10 @@ class LocalizeConfig:
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
+
+    decode_device: Literal["cpu", "cuda"] = "cpu"
+    """Where torchcodec decodes, for a model of features that it decoded: cpu, or cuda for the decoders of an NVIDIA
+    card."""
 
     batch_size: int | None = None
     """Snippets to encode at once. Default: chosen for the device."""
