@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
-from pipeline.config import AblateConfig
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo
 from tests import ROOT
 
