@@ -14,11 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.catalog import catalog_entry
-from encoders.loading import load_network
 from encoders.runtime import resolve_device
-from encoders.spec import EncoderSpec
 from encoders.stages import freeze_stages
+from encoders.start import StartEncoder
 from pipeline.errors import PipelineError
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import Outcome, Task
@@ -37,21 +35,20 @@ class EncoderTrainer:
     from a rank's part; the ranks average them after each epoch.
 
     Args:
-        spec: of the encoder that is trained.
+        start: the encoder that is trained; its network is changed in place.
         identity: of data and settings; a checkpoint of another identity is refused.
     """
 
     def __init__(
-        self, spec: EncoderSpec, task: Task, config: PretrainConfig, *, identity: str, team: Team = ALONE
+        self, start: StartEncoder, task: Task, config: PretrainConfig, *, identity: str, team: Team = ALONE
     ) -> None:
         self._task, self._config, self._identity, self._team = task, config, identity, team
         self._device = resolve_device(config.device)
         torch.manual_seed(config.seed)
-        self.network, _, _ = load_network(catalog_entry(config.network), weights=config.weights, seed=config.seed)
-        self.network.requires_grad_(True).to(self._device)
+        self.network = start.network.requires_grad_(True).to(self._device)
         self._frozen = freeze_stages(self.network, config.frozen_stages)
         bf16 = uses_bf16(config.precision, self._device)
-        self._encode = WindowEncoder(self.network, spec, self._device, bf16=bf16)
+        self._encode = WindowEncoder(self.network, start.spec, self._device, bf16=bf16)
         with self._evaluation():
             task.start(self.network, self._encode, self._device)
         self._groups = [
