@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotations import sha256_of_annotations
-from pipeline.comparison.costs import CountedStages, snippet_operations
+from pipeline.comparison.costs import snippet_operations
+from pipeline.comparison.counted_stages import CountedStages
 from pipeline.comparison.end_to_end import make_end_to_end
 from pipeline.comparison.given import Comparison, content_of, files_in, spec_of
 from pipeline.comparison.rows import END_TO_END, LONGER, START, Row

@@ -23,6 +23,7 @@ from pipeline.pretraining.task import Outcome, Task
 from pipeline.pretraining.window_encoder import WindowEncoder, uses_bf16
 from pipeline.storage.atomic_files import whole_file
 from sola.distributed import ALONE, Team
+from sola.metering import go_on_from, with_operations
 
 _MOMENTUM = 0.9  # of SGD
 _FALL = 0.01  # of the learning rate at a milestone
@@ -179,7 +180,7 @@ class EncoderTrainer:
             "best": self._best,
         }
         with whole_file(path) as partial:
-            torch.save(state, partial)
+            torch.save(with_operations(state), partial)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint of the same data and settings, if there is one.
@@ -203,6 +204,7 @@ class EncoderTrainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._task.load_state(state["task"])
         self._best = state["best"]
+        go_on_from(state)
 
 
 def _optimizer(groups: list[dict[str, Any]], config: PretrainConfig) -> torch.optim.Optimizer:

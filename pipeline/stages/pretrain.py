@@ -32,6 +32,7 @@ from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
 from sola.distributed import ALONE, Team
+from sola.metering import is_counted
 from sola.old_names import stored_settings
 
 _CACHING = 0.2  # share of the progress for filling the cache
@@ -148,6 +149,8 @@ def _write(
 def _train(trainer: EncoderTrainer, *, checkpoint: Path, epochs: int, report: Report, team: Team) -> None:
     """Train up to epoch `epochs`, from the checkpoint if there is one; write it after each epoch."""
     trainer.load(checkpoint)
+    if team.is_first and trainer.epoch == 0 and is_counted():  # of what the start took, such as global features
+        trainer.save(checkpoint)
     while trainer.epoch < epochs:
         trainer.train()
         if team.is_first:
