@@ -51,6 +51,7 @@ class PretrainSummary:
         kept_epoch: the epoch whose weights are written, from 1.
         seconds: of training, without filling the cache.
         finished_before: whether an earlier run had made the weights.
+        unit: what a sample is.
     """
 
     outcome: Outcome
@@ -60,12 +61,13 @@ class PretrainSummary:
     kept_epoch: int = 0
     seconds: float = 0.0
     finished_before: bool = False
+    unit: str = "clip"
 
     def text(self) -> str:
         """Return one line: what was measured, samples, time."""
         before = "trained before, unchanged (remove the file to train again): " if self.finished_before else ""
         kept = f"; kept epoch {self.kept_epoch}" if self.kept_epoch < len(self.history) else ""
-        trained_on = f"trained on {counted(self.samples[0], 'clip')} in {self.seconds:.0f} s"
+        trained_on = f"trained on {counted(self.samples[0], self.unit)} in {self.seconds:.0f} s"
         return f"{before}{self.outcome.text}; {trained_on}{kept}"
 
 
@@ -117,10 +119,22 @@ def pretrain(
     trainer = EncoderTrainer(start, task, config, identity=identity, team=team)
     _train(trainer, checkpoint=out.with_suffix(".checkpoint"), epochs=config.epochs, report=report, team=team)
     outcome = team.broadcast(trainer.finish() if team.is_first else Outcome("", {}))
-    summary = PretrainSummary(outcome, task.samples, task.failed, trainer.history, trainer.kept_epoch, trainer.seconds)
+    summary = PretrainSummary(
+        outcome,
+        task.samples,
+        task.failed,
+        trainer.history,
+        trainer.kept_epoch,
+        trainer.seconds,
+        unit=_unit(config.task),
+    )
     if team.is_first:
         _write(out, trainer, start.spec, summary, _about(config, task, outcome), (identity, _bytes_of(plan.files)))
     return summary
+
+
+def _unit(task: str) -> str:
+    return "video" if task == "pal" else "clip"
 
 
 def _about(config: PretrainConfig, task: Task, outcome: Outcome) -> dict[str, Any]:
@@ -140,7 +154,7 @@ def _write(
         save_trained(partial, trainer.network, spec, about=about)
     save_figure(draw_pretraining(summary.history), [out.with_suffix(".png")])
     made = {"identity": identity[0], "bytes_of_clips": identity[1], "sha256": sha256_of_file(out)}
-    facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples")}
+    facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples", "unit")}
     record = {**about, **summary.outcome.details, "outcome": asdict(summary.outcome), **facts, "made": made}
     write_json(out.with_suffix(".json"), record)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
@@ -198,7 +212,8 @@ def _finished_before(out: Path, identity: str, files: Sequence[Path]) -> Pretrai
         known = {name: value[name] for name in ("failed", "history", "seconds")}
         epoch = value.get("kept_epoch", len(known["history"]))
         samples = tuple(value["clips"])
-        return PretrainSummary(_outcome(value), samples, kept_epoch=epoch, finished_before=True, **known)
+        unit = _unit(value["settings"].get("task", "classify"))
+        return PretrainSummary(_outcome(value), samples, kept_epoch=epoch, finished_before=True, unit=unit, **known)
     except (PipelineError, OSError, KeyError, TypeError):  # not finished, or made by another version
         return None
 
