@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import local
 from pipeline.storage.read_files import read_text
-from pipeline.video.decode import Chunk, decode
+from pipeline.video.decode import Backend, Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.metadata import probe
@@ -187,7 +187,7 @@ def clip_frames(path: Path, *, fps: float, size: Whole) -> NDArray[np.uint8]:
     info = probe(path)
     kept: list[NDArray[np.uint8]] = []
     shown: list[int] = []
-    for item in decode(path, info, plan, size, decoder="pyav"):
+    for item in decode(info, plan, size, backend=Backend("pyav")):
         if isinstance(item, Chunk):
             kept.extend(np.ascontiguousarray(cut(frame, size.height, size.width)) for frame in item.frames)
             shown.extend(snippet.ordinals[0] for snippet in item.snippets)

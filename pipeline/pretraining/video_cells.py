@@ -75,7 +75,7 @@ def _write(path: Path, cells: NDArray[np.int64], spec: EncoderSpec, file: Path) 
         out = np.lib.format.open_memmap(
             partial, mode="w+", dtype=np.uint8, shape=(len(cells), size.height, size.width, 3)
         )
-        for shown in shown_frames(path, info, geometry, counts):
+        for shown in shown_frames(info, geometry, counts):
             first = place
             while place < len(ticks) and (shown.end is None or ticks[place] < shown.end):
                 place += 1
