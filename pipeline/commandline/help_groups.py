@@ -46,7 +46,7 @@ COMMON_OPTIONS: dict[type, str] = {
     ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
     CompareConfig: "videos annotations clips rows",
-    PretrainConfig: "task network weights size epochs batch_size learning_rate train_subset validation_subset device "
+    PretrainConfig: "task encoder weights size epochs batch_size learning_rate train_subset validation_subset device "
     "seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",

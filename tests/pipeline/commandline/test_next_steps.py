@@ -17,7 +17,7 @@ from tests.pipeline.commandline.test_cli import videos  # noqa: F401
 @dataclass(frozen=True)
 class Settings:
     out: Path = Path("my results")
-    network: str = "tsn_r18"
+    encoder: str = "tsn_r18"
 
 
 GIVEN = {
