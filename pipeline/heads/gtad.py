@@ -95,10 +95,10 @@ class GtadHead(Head):
         centers = torch.arange(len(mask), device=mask.device)[:, None, None]
         near = ((centers - target.segments).abs() < BOUNDARY_REACH_SNIPPETS).any(dim=1)  # [T, 2]
         near = sent(near[mask].float(), device)
-        ends = chosen_rows(outputs.boundary[row], mask)
-        boundary = sum(balanced_cross_entropy(ends[:, side], near[:, side]) for side in (0, 1))
+        inside, pairs = (sent(chosen.nonzero()[:, 0], device) for chosen in (mask, valid))
+        boundary = sum(balanced_cross_entropy(outputs.boundary[row, inside, side], near[:, side]) for side in (0, 1))
         fit, segment, best = match_anchors(outputs.segments[valid], target.segments)
-        quality, classes = chosen_rows(outputs.quality[row], valid), chosen_rows(outputs.classes[row], valid)
+        quality, classes = outputs.quality[row, pairs], outputs.classes[row, pairs]
         confident = sent(((fit > CONFIDENT_TIOU) | best).float(), device)
         named = (fit > CLASSIFIED_TIOU) | best
         wanted = sent(target.labels[segment[named]], device)
