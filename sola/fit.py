@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,7 @@ def fit(
     progress.resume()
     if on_start is not None and team.is_first and progress.done == 0:
         on_start(measure_losses(source, lengths, fit_state))
-
-    def warn() -> None:
-        for warning in fit_warnings(progress.history, config):
-            if on_warning is not None:
-                on_warning(warning)
-
+    warn = partial(_warn, progress, on_warning)
     on_gpu = fit_state.module.alpha.device.type == "cuda"
     steps = range(progress.done, total)
     batches = _batches(source, lengths, fit_state, steps, pinned=on_gpu)
@@ -188,6 +184,12 @@ class _Progress:
                 self.history.append(record)
             self.consistent = True
         return record
+
+
+def _warn(progress: _Progress, on_warning: Callable[[str], None] | None) -> None:
+    if on_warning is not None:
+        for warning in fit_warnings(progress.history, progress.config):
+            on_warning(warning)
 
 
 def _take_steps(

@@ -20,7 +20,7 @@ from pipeline.annotations.tools.writing import write_for_tool
 from pipeline.cli import main
 from pipeline.commandline.app import app
 from pipeline.commandline.launch import bound_command
-from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic import SyntheticSettings, make_synthetic_dataset
 from tests import ROOT
 from tests.videos import write_video
 
@@ -141,7 +141,9 @@ def small(line: str) -> list[str]:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a user has before the first command."""
     folder = tmp_path_factory.mktemp("inputs")
-    annotations = make_synthetic_dataset(folder / "videos", videos=8, seconds=6.0, height=64, width=64)
+    annotations = make_synthetic_dataset(
+        folder / "videos", SyntheticSettings(videos=8, seconds=6.0, height=64, width=64)
+    )
     annotations.rename(folder / "annotations.json")
     segments = {name: video.segments for name, video in read_annotations(folder / "annotations.json").videos.items()}
     write_for_tool(segments, folder / "labels.csv")

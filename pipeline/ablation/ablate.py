@@ -24,12 +24,12 @@ from pathlib import Path
 import torch
 
 from pipeline.ablation.cell import CellResult, try_cell
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.ablation.ray_jobs import work_on_ray
 from pipeline.ablation.shared_fits import CellArguments, SharedFits
 from pipeline.cluster.config import ExtractExecutionConfig, settings_of_results
 from pipeline.cluster.cores import usable_cores
-from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
 from pipeline.stages.extract import extract

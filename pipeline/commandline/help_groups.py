@@ -7,23 +7,17 @@ from typing import Any, ClassVar, get_args
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
-from pipeline.config import (
-    AblateConfig,
-    CompareConfig,
-    EvaluateConfig,
-    LocalizeConfig,
-    ProbeConfig,
-    ReportConfig,
-    RunConfig,
-    TsmConfig,
-)
+from pipeline.comparison.config import CompareConfig
+from pipeline.config import EvaluateConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
+from pipeline.report.config import ReportConfig
 from pipeline.segmentation.config import SegmentConfig
 from pipeline.showing.config import ShowConfig
 from pipeline.training.end_to_end_config import EndToEndConfig

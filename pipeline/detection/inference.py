@@ -10,12 +10,9 @@ from pipeline.annotations.segments import Detection
 from pipeline.detection.nms import suppress
 from pipeline.errors import PipelineError
 from pipeline.heads.base import Head
-from pipeline.heads.candidates import Candidates, to_seconds
+from pipeline.heads.candidates import Candidates, RowTimes, to_seconds
 from pipeline.heads.config import PostConfig
 from pipeline.heads.resize import rescale_snippets, resize_rows
-
-# A number, or a function for a number that is known only after the last row.
-Seconds = float | Callable[[], float]
 
 NO_ROWS = "features must have at least one row, got none"
 
@@ -36,10 +33,8 @@ class Window:
 def detect(
     head: Head,
     chunks: Iterable[np.ndarray],
+    times: RowTimes | Callable[[], RowTimes],
     *,
-    stride_seconds: Seconds,
-    window_seconds: Seconds,
-    duration_seconds: Seconds,
     labels: Sequence[str],
     post: PostConfig,
     device: str | torch.device = "cpu",
@@ -54,10 +49,7 @@ def detect(
     Args:
         head: is moved to `device` and put into evaluation mode.
         chunks: arrays [n, C], float32 or float16, n >= 0, the video's rows in order.
-        stride_seconds: between the rows. This and the next two are numbers, or functions that return one and are
-            called after the last chunk.
-        window_seconds: what one row covers.
-        duration_seconds: of the video.
+        times: what the rows mean in seconds; or a function that returns it, called after the last chunk.
         labels: name of each class, in the head's order.
         post: suppression and limits.
 
@@ -70,23 +62,13 @@ def detect(
         )
     head.to(device).eval()
     found = _candidates(head, chunks, post, torch.device(device))
-    in_seconds = to_seconds(
-        found,
-        stride_seconds=_known(stride_seconds),
-        window_seconds=_known(window_seconds),
-        duration_seconds=_known(duration_seconds),
-    )
-    kept = suppress(in_seconds, post)
+    kept = suppress(to_seconds(found, times() if callable(times) else times), post)
     return [
         Detection((start, end), labels[label], score)
         for (start, end), label, score in zip(
             kept.segments.tolist(), kept.labels.tolist(), kept.scores.tolist(), strict=True
         )
     ]
-
-
-def _known(seconds: Seconds) -> float:
-    return seconds() if callable(seconds) else seconds
 
 
 def windows(chunks: Iterable[np.ndarray], *, length: int) -> Iterator[Window]:

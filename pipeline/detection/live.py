@@ -17,7 +17,7 @@ from pipeline.detection.inference import answer, windows
 from pipeline.detection.model import LocalizationModel
 from pipeline.detection.nms import suppress
 from pipeline.errors import PipelineError
-from pipeline.heads.candidates import to_seconds
+from pipeline.heads.candidates import RowTimes, to_seconds
 from pipeline.snippets import SnippetPlan
 from sola.enhance import enhance_array
 from sola.module import SolaModule
@@ -86,9 +86,7 @@ def live_detections(
     for window in windows(rows, length=how.rows):
         found = to_seconds(
             answer(head, window, model.post, torch.device(device)),
-            stride_seconds=float(plan.stride_seconds),
-            window_seconds=float(plan.window_seconds),
-            duration_seconds=seconds() if window.owned[1] == float("inf") else float("inf"),
+            RowTimes.of(plan, seconds() if window.owned[1] == float("inf") else float("inf")),
         )
         kept = suppress(found, model.post)
         rest = zip(kept.segments.tolist(), kept.labels.tolist(), kept.scores.tolist(), strict=True)

@@ -14,15 +14,16 @@ from encoders.catalog import CATALOG, brings_weights, catalog_entry
 from encoders.weights import is_url
 from pipeline.annotations.segments import Detection
 from pipeline.config import LocalizeConfig
-from pipeline.detection.inference import Seconds, detect
+from pipeline.detection.inference import detect
 from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Event, Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import RAFT_WEIGHTS, AnyEncoder
+from pipeline.heads.candidates import RowTimes
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
-from pipeline.video.pool import Failed, Finished, Restarted
+from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
 from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
@@ -97,7 +98,7 @@ class Locator:
             chunks = (features.astype(self._spec.dtype) for features in events.rows())
             model = self._model
             try:
-                found = _detect(chunks, model, model.sola, events.plan, events.duration_seconds, self._config)
+                found = _detect(chunks, model, model.sola, events.times, self._config)
             except _RestartedError:
                 continue
             except _VideoFailedError as error:
@@ -218,33 +219,23 @@ class _Events:
             yield event.features
             event = next(self._events, None)
 
-    def duration_seconds(self) -> float:
-        """Duration of the video whose rows have come to their end."""
-        return self._duration
-
-    def plan(self) -> SnippetPlan:
-        """What row i means in the video whose rows have come to their end."""
-        return self._plan.at(self._fps)
+    def times(self) -> RowTimes:
+        """What the rows mean in the video whose rows have come to their end."""
+        return RowTimes.of(self._plan.at(self._fps), self._duration)
 
 
 def _detect(
     chunks: Iterable[np.ndarray],
     model: LocalizationModel,
     module: SolaModule | Filter | None,
-    plan: SnippetPlan | Callable[[], SnippetPlan],
-    duration_seconds: Seconds,
+    times: RowTimes | Callable[[], RowTimes],
     config: LocalizeConfig,
 ) -> list[Detection]:
-    def known() -> SnippetPlan:
-        return plan() if callable(plan) else plan
-
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return detect(
         model.head,
         chunks if module is None else enhanced_by(module, chunks),
-        stride_seconds=lambda: float(known().stride_seconds),
-        window_seconds=lambda: float(known().window_seconds),
-        duration_seconds=duration_seconds,
+        times,
         labels=model.labels,
         post=model.post,
         device=device,

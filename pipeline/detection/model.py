@@ -74,30 +74,36 @@ class LocalizationModel:
         return replace(self.features, sola=None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainedHead:
+    """What training makes; `head`, `labels`, `post` and `best_score` as in `LocalizationModel`.
+
+    `module` is a SoLa module that was trained in front of the head, on a plain store, and its settings.
+    """
+
+    head: Head
+    labels: tuple[str, ...]
+    post: PostConfig
+    module: tuple[SolaModule, SolaConfig] | None = None
+    best_score: BestScore | None = None
+
+
 def save_model(
-    path: Path,
-    *,
-    head: Head,
-    labels: tuple[str, ...],
-    store: FeatureStore | StoreSpec,
-    post: PostConfig,
-    training: Mapping[str, Any],
-    module: tuple[SolaModule, SolaConfig] | None = None,
-    best_score: BestScore | None = None,
+    path: Path, trained: TrainedHead, store: FeatureStore | StoreSpec, *, training: Mapping[str, Any]
 ) -> None:
     """Write the MODEL folder `path`; `model.json` last, so that a folder with it is complete.
 
     Args:
         store: the features that the head was trained on; if enhanced, its module is copied. For an encoder that was
             trained with the head: the spec of its features, which names `ENCODER_FILE` in the folder.
-        module: a module trained in front of the head, on a plain store.
-        best_score: as in `LocalizationModel`.
+        training: how, for people.
 
     Raises:
         PipelineError: the store is enhanced but has lost its module.
     """
     path.mkdir(parents=True, exist_ok=True)
     (path / "model.json").unlink(missing_ok=True)
+    head, best_score = trained.head, trained.best_score
     weights = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     with whole_file(path / HEAD_FILE) as partial:
         save_file(weights, partial)
@@ -106,15 +112,15 @@ def save_model(
         features = store
     else:
         (path / ENCODER_FILE).unlink(missing_ok=True)
-        features = _with_module(path / MODULE_FILE, store, module)
+        features = _with_module(path / MODULE_FILE, store, trained.module)
     write_json(
         path / "model.json",
         {
             "schema": SCHEMA,
-            "labels": list(labels),
+            "labels": list(trained.labels),
             "head": stored_settings(head.config),
             "head_sha256": sha256_of_file(path / HEAD_FILE),
-            "post": stored_settings(post),
+            "post": stored_settings(trained.post),
             **({} if best_score is None else {"best_score": asdict(best_score)}),
             "features": features.as_json(),
             "training": dict(training),

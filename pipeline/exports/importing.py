@@ -73,22 +73,23 @@ def import_features(
     elif isinstance(config.fps, str):
         what = "rate" if config.fps == "video" else "duration"
         raise PipelineError(f"fps={config.fps!r} needs annotations with the {what} of each video: give --annotations")
-    for video_id, item, features, widths in _good_arrays(items, config, report):
+    for found in _readable(items, config, report):
+        video_id, rows, annotated = found.id, found.rows, known.get(found.id)
         if store is None:
-            store, first = FeatureStore.create(out, _spec(features, widths, config)), features.shape
-        if features.dtype.itemsize > 2 and store.spec.dtype == "float16":
+            store, first = FeatureStore.create(out, _spec(found, config)), rows.shape
+        if rows.dtype.itemsize > 2 and store.spec.dtype == "float16":
             report.failed[video_id] = (
-                f"{item.where} is {features.dtype}, but the store is float16: import it into another store"
+                f"{found.source.where} is {rows.dtype}, but the store is float16: import it into another store"
             )
-        elif features.shape[1] != store.spec.channels:
-            report.failed[video_id] = f"{item.where} {_other_width(features.shape, first, config)}"
+        elif rows.shape[1] != store.spec.channels:
+            report.failed[video_id] = f"{found.source.where} {_other_width(rows.shape, first, config)}"
         else:
             try:
-                rate = _rate(len(features), known.get(video_id), config)
+                rate = _rate(len(rows), annotated, config)
             except BadArray as error:
                 report.failed[video_id] = str(error)
                 continue
-            _add(store, video_id, features, item, known.get(video_id), rate, report, lengths)
+            _add(store, found, annotated, rate, report, lengths)
     if store is None:
         reason = next(iter(report.failed.values()), "none of the wanted videos is there")
         raise PipelineError(f"no file in {source} holds features; the first: {reason}")
@@ -100,10 +101,18 @@ def import_features(
     return store, report
 
 
-def _good_arrays(
-    items: Mapping[str, Published], config: ImportConfig, report: ImportReport
-) -> Iterator[tuple[str, Published, np.ndarray, tuple[int, ...]]]:
-    """Yield id, files, rows [T, C] and the widths of the streams of each readable sequence; report the others."""
+@dataclass(frozen=True)
+class _Sequence:
+    """The rows [T, C] of a video, where they are from, and the width of each stream."""
+
+    id: str
+    source: Published
+    rows: np.ndarray
+    widths: tuple[int, ...]
+
+
+def _readable(items: Mapping[str, Published], config: ImportConfig, report: ImportReport) -> Iterator[_Sequence]:
+    """Yield the readable sequences; report the others."""
     for video_id, item in items.items():
         try:
             file_name_of(video_id)
@@ -111,7 +120,7 @@ def _good_arrays(
         except (BadArray, PipelineError) as error:
             report.failed[video_id] = f"{item.where} {error}"
             continue
-        yield video_id, item, rows, widths
+        yield _Sequence(video_id, item, rows, widths)
 
 
 def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportConfig) -> str:
@@ -140,7 +149,7 @@ def _rate(rows: int, annotated: VideoAnnotations | None, config: ImportConfig) -
     return exact(annotated.fps).limit_denominator(1_000_000)
 
 
-def _spec(features: np.ndarray, widths: tuple[int, ...], config: ImportConfig) -> StoreSpec:
+def _spec(found: _Sequence, config: ImportConfig) -> StoreSpec:
     plan = SnippetPlan(
         fps=None if isinstance(config.fps, str) else exact(config.fps),
         window_frames=exact(config.window_frames),
@@ -148,14 +157,14 @@ def _spec(features: np.ndarray, widths: tuple[int, ...], config: ImportConfig) -
         num_frames=max(1, int(config.window_frames)),
         tail=config.tail,
     )
-    dtype: Literal["float16", "float32"] = "float16" if features.dtype == np.float16 else "float32"
+    dtype: Literal["float16", "float32"] = "float16" if found.rows.dtype == np.float16 else "float32"
     encoder: dict[str, Any] = {"name": config.encoder, "imported": True}
-    if len(widths) > 1:
-        ends = list(accumulate(widths))
+    if len(found.widths) > 1:
+        ends = list(accumulate(found.widths))
         columns = zip(("rgb", "flow"), [0, *ends], ends, strict=False)
         encoder["streams"] = [{"name": name, "channels": [begin, end]} for name, begin, end in columns]
     return StoreSpec(
-        channels=features.shape[1],
+        channels=found.rows.shape[1],
         dtype=dtype,
         plan=plan,
         encoder=encoder,
@@ -167,9 +176,7 @@ def _spec(features: np.ndarray, widths: tuple[int, ...], config: ImportConfig) -
 
 def _add(
     store: FeatureStore,
-    video_id: str,
-    features: np.ndarray,
-    item: Published,
+    found: _Sequence,
     annotated: VideoAnnotations | None,
     rate: Fraction | None,
     report: ImportReport,
@@ -177,7 +184,7 @@ def _add(
 ) -> None:
     duration = annotated.duration if annotated else None
     plan = store.spec.plan.at(rate or Fraction(1))
-    last_row_ends = (len(features) - 1) * plan.stride_seconds + plan.window_seconds
+    last_row_ends = (len(found.rows) - 1) * plan.stride_seconds + plan.window_seconds
     exact_duration: Fraction = exact(duration) if duration else last_row_ends
     details: dict[str, Any] = {
         "rows": rows_as_json(plan),
@@ -185,19 +192,19 @@ def _add(
         "duration_exact": str(exact_duration),
         "duration_from": "annotations" if duration else "rows",
         "video_fps": annotated.fps if annotated else None,
-        "source": {"features": str(item.file.resolve())},
+        "source": {"features": str(found.source.file.resolve())},
     }
     try:
-        write_rows(store, video_id, features, details)
+        write_rows(store, found.id, found.rows, details)
     except (BadArray, MemoryError) as error:
-        reason = f"{item.where} {error or 'does not fit into the memory'}"
-        store.write_failure(video_id, kind="bad_features", reason=reason, source=details["source"])
-        report.failed[video_id] = reason
+        reason = f"{found.source.where} {error or 'does not fit into the memory'}"
+        store.write_failure(found.id, kind="bad_features", reason=reason, source=details["source"])
+        report.failed[found.id] = reason
         return
-    report.done.append(video_id)
-    lengths.all.append(len(features))
-    if abs(plan.count(exact_duration) - len(features)) > 1:
-        lengths.odd[video_id] = len(features), exact_duration, plan
+    report.done.append(found.id)
+    lengths.all.append(len(found.rows))
+    if abs(plan.count(exact_duration) - len(found.rows)) > 1:
+        lengths.odd[found.id] = len(found.rows), exact_duration, plan
 
 
 @dataclass

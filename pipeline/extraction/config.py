@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.video.limits import DecodeLimits
 
-_FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
+FLAT = Parameter(name="*")  # its options stand among the stage's own, on the command line and in files
 DEFAULT_STRIDE_FRAMES = 16  # the field's usual distance, at the encoder's own rate
 
 
@@ -148,7 +148,7 @@ class ExtractConfig:
     max_attempts: int = 3
     """With --retry-failed: skip a video that has failed this often."""
 
-    execution: Annotated[ExtractExecutionConfig, _FLAT] = field(default_factory=ExtractExecutionConfig)
+    execution: Annotated[ExtractExecutionConfig, FLAT] = field(default_factory=ExtractExecutionConfig)
 
     def __post_init__(self) -> None:
         for unit in ("window", "stride"):

@@ -18,8 +18,10 @@ from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encoders import AnyEncoder, features_spec, flow_settings, load_streams
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Finished, LongVideo, Restarted, Snippets
 from pipeline.video.fetch import FetchedVideos
-from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Restarted, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.videos import VideoFile
 
 _MAX_FLOW_WORKERS = 4
@@ -98,15 +100,8 @@ def encode_videos(
     if plan.flow:
         videos, workers, threads = flow_shares(videos, workers, cores)
         flow = flow_settings(decoding, encoders[0].device, threads=threads)
-    pool = DecodePool(
-        workers,
-        encoders[0].spec,
-        plan,
-        decoder=decoding.decoder,
-        limits=decoding.limits,
-        flow=flow,
-        on_pictures=on_pictures,
-    )
+    settings = DecodeSettings(encoders[0].spec, plan, decoding.decoder, decoding.limits, flow)
+    pool = DecodePool(workers, settings, on_pictures=on_pictures)
     with FetchedVideos(videos) as source, pool:
         yield from encode_events(source.watch(pool.decode(source)), encoders)
 

@@ -19,8 +19,8 @@ from pipeline.extraction.encode import Rows, encode_videos, on_all_devices, open
 from pipeline.storage.location import AnyPath, location
 from pipeline.store.feature_store import FeatureSequence
 from pipeline.store.spec import rows_as_json
+from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.find import find_videos
-from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
 
 

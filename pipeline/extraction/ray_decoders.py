@@ -10,28 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.snippets import SnippetPlan
-from pipeline.video.decode import Decoder
-from pipeline.video.flow import FlowSettings
-from pipeline.video.pictures import Framing
-from pipeline.video.pool import DecodeLimits, DecodePool, Event, Failed, Restarted, Snippets
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Event, Failed, Restarted, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.videos import VideoFile
 
 _EVENTS_AHEAD = 8  # of one decoder, waiting for the encoder; up to eight snippets each
 _VIDEOS_AT_A_TIME = 2  # so that a decoder does not wait between two videos
 _MAX_LOSSES = 3  # decoders that may die over one video
 _SECONDS_TO_WAIT = 1.0
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """The settings of a decoder; see `pipeline.video.pool.DecodePool`."""
-
-    spec: Framing
-    plan: SnippetPlan
-    decoder: Decoder
-    limits: DecodeLimits
-    flow: FlowSettings | None
 
 
 class RemoteDecoder:
@@ -43,8 +30,7 @@ class RemoteDecoder:
 
     def decode(self, videos: list[VideoFile]) -> Iterator[Event]:
         """Yield the events of videos, as `DecodePool.decode` does."""
-        s = self._settings
-        with DecodePool(1, s.spec, s.plan, s.decoder, s.limits, flow=s.flow) as pool:
+        with DecodePool(1, self._settings) as pool:
             yield from pool.decode(videos)
 
 

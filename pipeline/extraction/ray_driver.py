@@ -18,7 +18,7 @@ from pipeline.extraction.ray_worker import About, Encode, Join, open_extraction
 from pipeline.extraction.store_writer import Outcome, record_failure
 from pipeline.storage.location import AnyPath, is_remote
 from pipeline.store.feature_store import FeatureStore
-from pipeline.video.pool import LongVideo
+from pipeline.video.events import LongVideo
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut
 from pipeline.video.videos import VideoFile
 

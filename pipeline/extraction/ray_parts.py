@@ -29,8 +29,8 @@ from pipeline.storage.location import local
 from pipeline.storage.read_files import read_json
 from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore
+from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.messages import pack_report, unpack_report
-from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile

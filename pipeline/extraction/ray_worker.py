@@ -12,13 +12,14 @@ from pipeline.cluster.worker import JobResult, Ready, RowsAdded
 from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encode import encode_events, encode_videos, on_all_devices, open_encoder
 from pipeline.extraction.encoders import AnyEncoder, flow_settings
-from pipeline.extraction.ray_decoders import DecodeSettings, RemoteDecoders
+from pipeline.extraction.ray_decoders import RemoteDecoders
 from pipeline.extraction.ray_parts import PartFailed, PartWriter, UnfitError, join
 from pipeline.extraction.store_writer import Outcome, StoreWriter
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec
-from pipeline.video.pool import Finished, LongVideo
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Finished, LongVideo
 from pipeline.video.ranges import VideoRange
 from pipeline.video.videos import VideoFile
 

@@ -18,8 +18,8 @@ from pipeline.extraction.video_status import differs, source_of
 from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec, rows_as_json
+from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.flow import library_version
-from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile
 

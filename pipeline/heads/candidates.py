@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.annotations.segments import snippets_to_seconds
+from pipeline.snippets import SnippetPlan
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,25 @@ class Candidates:
         )
 
 
-def to_seconds(
-    candidates: Candidates, *, stride_seconds: float, window_seconds: float, duration_seconds: float
-) -> Candidates:
+@dataclass(frozen=True)
+class RowTimes:
+    """What the rows of a video mean, in seconds: stride between them, window of one, and duration of the video."""
+
+    stride_seconds: float
+    window_seconds: float
+    duration_seconds: float
+
+    @classmethod
+    def of(cls, plan: SnippetPlan, duration_seconds: float) -> "RowTimes":
+        """Return those of a video that `plan` cuts into snippets."""
+        return cls(float(plan.stride_seconds), float(plan.window_seconds), duration_seconds)
+
+
+def to_seconds(candidates: Candidates, times: RowTimes) -> Candidates:
     """Return the candidates in seconds, clipped to [0, duration], without those that are then empty."""
     seconds = snippets_to_seconds(
-        candidates.segments, stride_seconds=stride_seconds, window_seconds=window_seconds
-    ).clamp(0.0, duration_seconds)
+        candidates.segments, stride_seconds=times.stride_seconds, window_seconds=times.window_seconds
+    ).clamp(0.0, times.duration_seconds)
     clipped = Candidates(seconds, candidates.labels, candidates.scores)
     return clipped.select(seconds[:, 1] > seconds[:, 0])
 

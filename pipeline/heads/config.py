@@ -1,19 +1,18 @@
 """The options of the localization heads, of their training, and of the step from output to detections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
+from pipeline.heads.option_checks import refuse_other_types, require, require_choice
 from pipeline.metrics.protocols import THUMOS_TIOUS
 from sola.config import SolaConfig
 from sola.old_names import Renamed
 
 # Snippets that a head sees at once; G-TAD scores every pair of start and end among them.
 DEFAULT_LIMITS = {"anchor_free": 2304, "gtad": 256, "actionness": 2304}
-
-_MOST = 1e6
 
 # How SoLa takes part in the training of a head.
 SolaWay = Literal["frozen", "unified", "unified_with_loss", "auxiliary"]
@@ -88,10 +87,10 @@ class HeadConfig:
     """Cover longer sequences with windows of this many snippets that overlap by half; 0: 2304, for kind=gtad 256."""
 
     def __post_init__(self) -> None:
-        _refuse_other_types(self)
-        _require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
+        refuse_other_types(self)
+        require_choice(self.kind, "kind", ("anchor_free", "gtad", "actionness"))
         for name, most in (("levels", 24), ("stem_blocks", 100), ("tower_layers", 100)):
-            _require(getattr(self, name) <= most, name, getattr(self, name), f"<= {most}")
+            require(getattr(self, name) <= most, name, getattr(self, name), f"<= {most}")
         for name in (
             "embed_dim",
             "levels",
@@ -100,25 +99,25 @@ class HeadConfig:
             "gtad_samples",
             "gtad_max_duration_snippets",
         ):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("stem_blocks", "tower_layers", "focal_gamma", "regression_weight", "resize_snippets"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         for name in ("kernel", "attention_window"):
             value = getattr(self, name)
-            _require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
+            require(value >= 1 and value % 2 == 1, name, value, "odd and >= 1")
         for name in ("regression_range", "center_sample_radius"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
-        _require_choice(self.block, "block", ("attention", "depthwise", "conv"))
-        _require_choice(self.position, "position", ("none", "absolute"))
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
-        _require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
+            require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
+        require_choice(self.block, "block", ("attention", "depthwise", "conv"))
+        require_choice(self.position, "position", ("none", "absolute"))
+        require(0 <= self.dropout < 1, "dropout", self.dropout, ">= 0 and < 1")
+        require(0 < self.focal_alpha < 1, "focal_alpha", self.focal_alpha, "> 0 and < 1")
         for name in ("max_seq_len", "max_test_snippets"):
             value = getattr(self, name)
-            _require(value == 0 or value >= 8, name, value, "0 or >= 8")
+            require(value == 0 or value >= 8, name, value, "0 or >= 8")
         # Settings read from JSON or TOML hold lists; the same settings must be equal.
         thresholds = tuple(self.actionness_thresholds)
         object.__setattr__(self, "actionness_thresholds", thresholds)
-        _require(
+        require(
             len(thresholds) > 0 and all(0 < t < 1 for t in thresholds),
             "actionness_thresholds",
             thresholds,
@@ -175,14 +174,14 @@ class PostConfig:
     """Suppress within each class only. If off, candidates of all classes suppress each other."""
 
     def __post_init__(self) -> None:
-        _refuse_other_types(self)
-        _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
+        refuse_other_types(self)
+        require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
         for name in ("pre_nms_topk", "max_detections"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        _require_choice(self.nms, "nms", ("soft", "linear", "hard", "none"))
-        _require(self.sigma > 0, "sigma", self.sigma, "> 0")
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        require_choice(self.nms, "nms", ("soft", "linear", "hard", "none"))
+        require(self.sigma > 0, "sigma", self.sigma, "> 0")
         for name in ("nms_tiou", "voting_tiou"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,17 +245,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "min_steps_per_epoch", "batch_size", "validate_every_epochs", "statistics_videos"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("weight_decay", "max_gradient_norm", "warmup_epochs", "seed"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         check_tolerance(self.tolerance_seconds)
         object.__setattr__(self, "validation_tious", tuple(self.validation_tious))
-        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
-        _require_choice(self.sola, "sola", get_args(SolaWay))
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, ">= 0 and < 1")
+        require_choice(self.sola, "sola", get_args(SolaWay))
         object.__setattr__(self, "module", replace(self.module, adapt=False))  # its steps are those of the head
-        _require_choice(self.standardize, "standardize", ("stream", "channel"))
-        _require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
+        require_choice(self.standardize, "standardize", ("stream", "channel"))
+        require(self.similarity_weight >= 0, "similarity_weight", self.similarity_weight, ">= 0")
         self._check_module()
 
     @property
@@ -273,32 +272,8 @@ class TrainConfig:
         if self.sola != "auxiliary":
             return
         # Both describe the features; the output of the head's first layer changes at every step.
-        _require(self.module.normalize == "none", "module.normalize", self.module.normalize, "none for sola=auxiliary")
-        _require(self.module.input_weight == 0, "module.input_weight", self.module.input_weight, "0 for sola=auxiliary")
+        require(self.module.normalize == "none", "module.normalize", self.module.normalize, "none for sola=auxiliary")
+        require(self.module.input_weight == 0, "module.input_weight", self.module.input_weight, "0 for sola=auxiliary")
         if self.head.kind == "actionness":
             layers = self.head.tower_layers
-            _require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")
-
-
-def _refuse_other_types(config: Any) -> None:
-    """Refuse values of another type than the default's, as a file may hold them, and numbers beyond all use."""
-    for option in fields(config):
-        value, default = getattr(config, option.name), option.default
-        if isinstance(default, tuple):
-            fits = isinstance(value, (tuple, list)) and all(isinstance(item, (int, float)) for item in value)
-        elif isinstance(default, (bool, str)):
-            fits = isinstance(value, type(default))
-        else:
-            number = (int, float) if isinstance(default, float) else int
-            fits = isinstance(value, number) and not isinstance(value, bool) and abs(value) <= _MOST
-        _require(fits, option.name, repr(value)[:40], f"as {type(default).__name__} and {_MOST:g} at most")
-
-
-def _require(holds: bool, name: str, value: Any, accepted: str) -> None:
-    if not holds:
-        raise PipelineError(f"{name} must be {accepted}, got {value}")
-
-
-def _require_choice(value: str, name: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise PipelineError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+            require(layers >= 1, "head.tower_layers", layers, ">= 1 for sola=auxiliary, which acts on the first")

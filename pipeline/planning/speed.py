@@ -28,8 +28,10 @@ from pipeline.storage.atomic_files import temporary_folder
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Restarted, Snippets
 from pipeline.video.flow import estimators
-from pipeline.video.pool import DecodePool, Failed, Restarted, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.videos import VideoFile
 
 _SPEED_SECONDS = 1.0  # how long the encoder is timed, after one batch to warm up
@@ -82,7 +84,8 @@ def decode_speed(
     """
     began = start = last = time.perf_counter()
     first, rows, reasons = 0, 0, []
-    with DecodePool(1, encoder.spec, replace(plan, flow=False), decoding.decoder, decoding.limits) as pool:
+    settings = DecodeSettings(encoder.spec, replace(plan, flow=False), decoding.decoder, decoding.limits)
+    with DecodePool(1, settings) as pool:
         for event in pool.decode(videos):
             if isinstance(event, Snippets):
                 last = time.perf_counter()

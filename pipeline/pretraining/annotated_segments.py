@@ -140,7 +140,7 @@ def span_frames(
         """Return whether the frame shown until `end` has gone by the middle of the cell."""
         return end is not None and tick_of((cell + Fraction(1, 2)) / rate, info.time_base) >= end
 
-    for shown in shown_frames(path, info, Geometry.of(info, Whole(height, width)), tally):
+    for shown in shown_frames(info, Geometry.of(info, Whole(height, width)), tally):
         first = cell
         while cell < last and not is_over(cell, shown.end):
             cell += 1

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import local
 from pipeline.storage.read_files import read_text
-from pipeline.video.decode import Chunk, decode
+from pipeline.video.decode import Backend, Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
 from pipeline.video.metadata import probe
@@ -172,7 +172,7 @@ def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[n
     info = probe(path)
     kept: list[NDArray[np.uint8]] = []
     shown: list[int] = []
-    for item in decode(path, info, plan, Whole(height, width), decoder="pyav"):
+    for item in decode(info, plan, Whole(height, width), backend=Backend("pyav")):
         if isinstance(item, Chunk):
             kept.extend(np.ascontiguousarray(cut(frame, height, width)) for frame in item.frames)
             shown.extend(snippet.ordinals[0] for snippet in item.snippets)

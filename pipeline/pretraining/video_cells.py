@@ -72,7 +72,7 @@ def _write(path: Path, cells: NDArray[np.int64], spec: EncoderSpec, file: Path) 
     ticks = [tick_of((2 * int(cell) + 1) / (2 * rate), info.time_base) for cell in cells]
     with whole_file(file) as partial:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(cells), height, width, 3))
-        for shown in shown_frames(path, info, geometry, counts):
+        for shown in shown_frames(info, geometry, counts):
             first = place
             while place < len(ticks) and (shown.end is None or ticks[place] < shown.end):
                 place += 1

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.config import ReportConfig
 from pipeline.progress import Report, silent
+from pipeline.report.config import ReportConfig
 from pipeline.report.facts import VideoFact
 from pipeline.storage.stamps import stamp_of
 from pipeline.video.errors import VideoError

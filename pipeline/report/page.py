@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
 from pipeline.plots.colors import class_colors
 from pipeline.progress import Report, silent
+from pipeline.report.config import ReportConfig
 from pipeline.report.facts import ComparedMethods, ReportFacts
 from pipeline.report.found_kinds import copy_pictures
 from pipeline.report.media import MEDIA_FOLDER, make_media

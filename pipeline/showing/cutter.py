@@ -149,7 +149,7 @@ def main() -> None:
         info = probe(Path(name), max_pixels=_LIMITS.max_pixels, max_seconds=_LIMITS.max_seconds, progress=alive)
         _say(json.dumps({"fps": str(info.fps), "duration": str(info.duration)}))
         for cut in cuts:
-            _say(json.dumps(asdict(_cut(Path(name), info, Cut(**cut), alive))))
+            _say(json.dumps(asdict(_cut(info, Cut(**cut), alive))))
     except VideoError as error:
         _say(json.dumps({"kind": error.kind, "reason": error.reason}))
     except MemoryError:
@@ -157,16 +157,16 @@ def main() -> None:
         _say(json.dumps({"kind": "out_of_memory", "reason": f"the decoder asked for more than {limit} MiB"}))
 
 
-def _cut(path: Path, info: Any, cut: Cut, alive: Any) -> Result:
+def _cut(info: Any, cut: Cut, alive: Any) -> Result:
     from pipeline.showing.cutting import copy_clip, exact_clip
     from pipeline.showing.encoding import PictureSize
 
     try:
         if cut.exact:
             picture = PictureSize(*cut.picture) if cut.picture else None
-            clip = exact_clip(path, info, cut.start, cut.end, Path(cut.out), picture=picture, progress=alive)
+            clip = exact_clip(info, cut.start, cut.end, Path(cut.out), picture=picture, progress=alive)
         else:
-            clip = copy_clip(path, info, cut.start, cut.end, Path(cut.out), progress=alive)
+            clip = copy_clip(info, cut.start, cut.end, Path(cut.out), progress=alive)
     except (VideoError, OSError) as error:
         return Result(failure=str(error))
     return Result(round(float(clip.start), 6), round(float(clip.end), 6), clip.suffix)

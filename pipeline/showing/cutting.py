@@ -62,9 +62,7 @@ def _seconds(info: VideoInfo, frame: int) -> Fraction:
     return (info.timestamps[frame] - info.timestamps[0]) * info.time_base
 
 
-def copy_clip(
-    path: Path, info: VideoInfo, start: float, end: float, out: Path, *, progress: Progress = no_progress
-) -> Clip:
+def copy_clip(info: VideoInfo, start: float, end: float, out: Path, *, progress: Progress = no_progress) -> Clip:
     """Copy video and sound from the last key frame up to `start`, without decoding them, into the file `out`.
 
     Pictures that others before `end` refer to may come after it, and those between.
@@ -76,8 +74,8 @@ def copy_clip(
         raise VideoError("decode_error", "the container stores no presentation times; cut it with --cut exact")
     first, after = frames_between(info, start, end)
     entry = entry_before(info, first)
-    suffix = _COPY_SUFFIXES.get(path.suffix.lower(), ".mkv")
-    source, _ = open_container(path)
+    suffix = _COPY_SUFFIXES.get(info.path.suffix.lower(), ".mkv")
+    source, _ = open_container(info.path)
     try:
         video = source.streams[info.stream_index]
         sound = _sound_of(source)
@@ -125,7 +123,6 @@ def _packets_between(source: Any, video: Any, sound: Any, info: VideoInfo, entry
 
 
 def exact_clip(
-    path: Path,
     info: VideoInfo,
     start: float,
     end: float,
@@ -145,14 +142,14 @@ def exact_clip(
     """
     first, after = frames_between(info, start, end)
     entry = entry_before(info, first) if why_whole(info) is None else 0
-    source, _ = open_container(path)
+    source, _ = open_container(info.path)
     try:
         sound = _sound_of(source) if picture is None else None
         suffix = ".mp4" if sound is None or sound.codec_context.name in _SOUND_IN_MP4 else ".mkv"
         with av.open(str(out), "w", format=_FORMATS[suffix]) as clip:
             encoder = Encoder(clip, info, picture)
-            heard = _sound_between(source, sound, clip, info, first, after, progress) if sound else []
-            frames = _shown(path, info, entry, first, after, progress)
+            heard = _sound_between(source, sound, clip, info, range(first, after), progress) if sound else []
+            frames = _shown(info, entry, first, after, progress)
             for packet in encoder.packets(frames, first_tick=info.timestamps[first], end=_end_tick(info, after)):
                 while heard and heard[0].pts * heard[0].time_base <= packet.pts * packet.time_base:
                     clip.mux(heard.pop(0))
@@ -172,12 +169,10 @@ def _end_tick(info: VideoInfo, after: int) -> int:
     return info.timestamps[after] if after < info.num_frames else info.timestamps[-1] + info.last_duration
 
 
-def _shown(
-    path: Path, info: VideoInfo, entry: int, first: int, after: int, progress: Progress
-) -> Iterator[tuple[int, Any]]:
+def _shown(info: VideoInfo, entry: int, first: int, after: int, progress: Progress) -> Iterator[tuple[int, Any]]:
     """Yield the frames from `first` on, before `after`, each with its tick."""
     end = _end_tick(info, after)
-    for tick, frame in timed_frames(path, info, DecodeCounts(), progress=progress, entry=entry):
+    for tick, frame in timed_frames(info, DecodeCounts(), progress=progress, entry=entry):
         if tick >= end:
             return
         if tick >= info.timestamps[first]:
@@ -190,11 +185,9 @@ def _sound_of(source: Any) -> Any | None:
     return best if best is not None and best.codec_context is not None else None
 
 
-def _sound_between(
-    source: Any, sound: Any, clip: Any, info: VideoInfo, first: int, after: int, progress: Progress
-) -> list[Any]:
+def _sound_between(source: Any, sound: Any, clip: Any, info: VideoInfo, frames: range, progress: Progress) -> list[Any]:
     """Return the packets of sound that begin while the frames are shown, on the clock of the clip."""
-    begin, end = info.timestamps[first] * info.time_base, _end_tick(info, after) * info.time_base
+    begin, end = info.timestamps[frames.start] * info.time_base, _end_tick(info, frames.stop) * info.time_base
     target = clip.add_stream_from_template(sound, opaque=True)
     if why_whole(info) is None:
         source.seek(max(0, int((begin - _AHEAD) / sound.time_base)), stream=sound, backward=True)

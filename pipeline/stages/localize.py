@@ -17,7 +17,9 @@ from pipeline.detection.overrides import with_options
 from pipeline.detection.ray_driver import workers
 from pipeline.detection.video_scores import name_proposals, scores_for
 from pipeline.errors import PipelineError
+from pipeline.heads.candidates import RowTimes
 from pipeline.progress import Report, silent
+from pipeline.stages.localize_record import Localized
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.sequence import chunks_of
@@ -40,8 +42,7 @@ def localize(
     config: LocalizeConfig,
     *,
     video_scores: Mapping[str, Mapping[str, float]] | None = None,
-    known: Mapping[str, list[Detection]] | None = None,
-    keep: Callable[[Callable[[], dict[str, list[Detection]]]], None] = lambda found: None,
+    earlier: Localized | None = None,
     report: Report = silent,
 ) -> LocalizeSummary:
     """Locate actions in raw videos, or in the videos of one feature store.
@@ -49,8 +50,7 @@ def localize(
     Args:
         inputs: videos as for `extract`, or one store, plain or enhanced.
         video_scores: by video and class; each detection is then a proposal for the video's best classes.
-        known: detections of videos that an earlier run finished; these videos are skipped.
-        keep: gets, after each video, a function that returns all detections so far.
+        earlier: keeps the detections after each video; those of an earlier run are not made again.
         report: gets the share of videos done, 0 to 1.
 
     Raises:
@@ -61,12 +61,16 @@ def localize(
     if stores and len(inputs) > 1:
         raise PipelineError(f"give videos or one store, got {len(inputs)} inputs of which {stores[0]} is a store")
     model = with_options(model, config)
-    before = dict(known or {})
+    before = dict(earlier.known) if earlier else {}
 
     def finished(found: dict[str, list[Detection]]) -> dict[str, list[Detection]]:
         return before | (found if video_scores is None else _named(found, video_scores, model))
 
-    job = _Job(model, config, frozenset(before), lambda found: keep(lambda: finished(found)), report)
+    def keep(found: dict[str, list[Detection]]) -> None:
+        if earlier:
+            earlier.keep(lambda: finished(found))
+
+    job = _Job(model, config, frozenset(before), keep, report)
     if stores:
         summary, order = _from_store(FeatureStore.open(stores[0]), job)
     else:
@@ -117,7 +121,11 @@ def _from_store(store: FeatureStore, job: _Job) -> tuple[LocalizeSummary, list[s
     todo = [video_id for video_id in ids if video_id not in job.done]
     for number, sequence in enumerate(store.sequences(todo)):
         summary.detections[sequence.id] = _detect(
-            chunks_of(sequence.features), model, module, sequence.plan, sequence.duration_seconds, job.config
+            chunks_of(sequence.features),
+            model,
+            module,
+            RowTimes.of(sequence.plan, sequence.duration_seconds),
+            job.config,
         )
         job.keep(summary.detections)
         job.report((number + 1) / len(todo), f"{number + 1}/{len(todo)} videos")

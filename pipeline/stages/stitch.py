@@ -21,6 +21,7 @@ from pipeline.snippets import exact
 from pipeline.storage.atomic_files import whole_file, write_new_json
 from pipeline.storage.read_files import read_json
 from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic.plan import SyntheticSettings
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo, annotations_of, plan_videos
 from pipeline.video.errors import VideoError
 from pipeline.video.write import write_video
@@ -51,16 +52,16 @@ def stitch(source: Path | None, out: Path, config: StitchConfig, *, report: Repo
     """
     if source is None:
         made = _count_videos(out)
-        annotations = make_synthetic_dataset(
-            out,
+        settings = SyntheticSettings(
             videos=config.videos,
             seed=config.seed,
             seconds=config.seconds,
             height=config.height,
             width=config.width,
-            fps=str(config.fps),
+            fps=str(exact(config.fps)),
             visibility=config.visibility,
         )
+        annotations = make_synthetic_dataset(out, settings)
         return StitchSummary(annotations, _count_videos(out) - made, {})
     clips = find_clips(source, group_pattern=config.group_pattern)
     lengths, failed = _lengths(clips, config.fps)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.annotations import Annotations, canonical_subset, sha256_of_annotations
 from pipeline.annotations.segments import PROPOSAL_LABEL
-from pipeline.detection.model import load_model, save_model
+from pipeline.detection.model import TrainedHead, load_model, save_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
 from pipeline.metrics.best_score import TIOU, BestScore
@@ -26,7 +26,7 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, plan_from_json
 from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
-from pipeline.training.train_head import EpochReport, FitResult, fit_head
+from pipeline.training.train_head import EpochReport, FitResult, TrainingData, fit_head
 from pipeline.training.validation import calibrate
 from sola.errors import SolaError
 from sola.old_names import stored_settings
@@ -112,15 +112,8 @@ def train(
     )
     labels = learned_labels(annotations, train_items, val_items, notes=notes)
     out.mkdir(parents=True, exist_ok=True)
-    result = fit_head(
-        train_items,
-        val_items,
-        labels=labels,
-        config=config,
-        streams=store.spec.stream_channels,
-        on_epoch=_each_epoch(checkpoint, report),
-        resume=checkpoint.load(),
-    )
+    data = TrainingData(train_items, val_items, labels, store.spec.stream_channels)
+    result = fit_head(data, config, on_epoch=_each_epoch(checkpoint, report), resume=checkpoint.load())
     best = None
     if val_items:
         best = calibrate(result.head, val_items, labels=result.labels, config=config, module=result.module)
@@ -169,16 +162,10 @@ def save_training(
     module = None
     if result.module is not None and result.module_config is not None:
         module = result.module, result.module_config
-    save_model(
-        out,
-        head=result.head,
-        labels=labels,
-        store=store,
-        post=config.post,
-        training=training,
-        module=module,
-        best_score=summary.best_score,
+    trained = TrainedHead(
+        head=result.head, labels=labels, post=config.post, module=module, best_score=summary.best_score
     )
+    save_model(out, trained, store, training=training)
 
 
 def _items(store: FeatureStore, annotations: Annotations, subset: str) -> list[TrainItem]:

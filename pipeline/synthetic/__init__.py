@@ -6,5 +6,6 @@ actions only, so the pixels of every frame tell its true label.
 """
 
 from pipeline.synthetic.dataset import make_synthetic_dataset
+from pipeline.synthetic.plan import SyntheticSettings
 
-__all__ = ["make_synthetic_dataset"]
+__all__ = ["SyntheticSettings", "make_synthetic_dataset"]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +22,7 @@ ANNOTATIONS_NAME = "annotations.json"
 SETTINGS_NAME = "synthetic.json"
 
 
-def make_synthetic_dataset(
-    folder: Path,
-    *,
-    videos: int = 16,
-    seed: int = 0,
-    seconds: float = 25.0,
-    height: int = 256,
-    width: int = 320,
-    fps: int | str | Fraction = 30,
-    visibility: float = 1.0,
-) -> Path:
+def make_synthetic_dataset(folder: Path, settings: SyntheticSettings) -> Path:
     """Make a synthetic data set in `folder`, or complete it, and return the path of its annotations.
 
     The folder gets one `<id>.mp4` for each video, the settings (`synthetic.json`) and, once all videos are complete,
@@ -41,20 +30,10 @@ def make_synthetic_dataset(
 
     Args:
         folder: created if absent; an unfinished set with the same settings is completed, a complete one is kept.
-        videos, seed, seconds, height, width, fps, visibility: see `SyntheticSettings`.
 
     Raises:
-        PipelineError: a setting is out of range, or the folder holds a set with other settings.
+        PipelineError: the folder holds a set with other settings.
     """
-    settings = SyntheticSettings(
-        videos=videos,
-        seed=seed,
-        seconds=seconds,
-        height=height,
-        width=width,
-        fps=str(exact(fps)),
-        visibility=visibility,
-    )
     _claim_folder(folder, settings)
     plans = plan_videos(settings)
     missing = [plan for plan in plans if not _video_path(folder, plan).exists()]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.annotations.segments import PROPOSAL_LABEL, Segment, seconds_to_snippets
 from pipeline.errors import PipelineError
+from pipeline.heads.candidates import RowTimes
 from pipeline.heads.resize import rescale_snippets, resize_rows
 from pipeline.heads.targets import SegmentTargets
 from sola.device import sent
@@ -32,6 +33,11 @@ class TrainItem:
     stride_seconds: float
     window_seconds: float
     duration_seconds: float
+
+    @property
+    def times(self) -> RowTimes:
+        """What the rows mean."""
+        return RowTimes(self.stride_seconds, self.window_seconds, self.duration_seconds)
 
     def load(self) -> np.ndarray:
         """Return the features, [T, C] float32, T >= 1.

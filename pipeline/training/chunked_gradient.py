@@ -16,6 +16,7 @@ division.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,25 +31,34 @@ Read = Callable[[Sequence[int]], Tensor]
 """Numbers of n snippets to the snippets [n, ...]; the same number gives the same snippet every time."""
 
 
-@torch.no_grad()
-def encode_chunks(encode: Encode, read: Read, rows: Sequence[int], *, chunk: int, team: Team = ALONE) -> Tensor:
-    """Return the features [n, C] of the snippets `rows` (one or more), without a graph; ranks share the work."""
-    mine = team.shard(len(rows))
-    own = rows[mine] or rows[:1]  # a rank without a snippet encodes one to learn the width
-    parts = [encode(read(own[begin : begin + chunk])) for begin in range(0, len(own), chunk)]
-    found = torch.cat(parts)
-    if team.size == 1:
-        return found
-    features = found.new_zeros((len(rows), found.shape[1]))
-    features[mine] = found[: mine.stop - mine.start]
-    return team.total(features)
+@dataclass(frozen=True)
+class ChunkedEncoder:
+    """An encoder that reads `chunk` snippets at a time."""
 
+    encode: Encode
+    read: Read
+    chunk: int
 
-def backward_chunks(encode: Encode, read: Read, rows: Sequence[int], gradient: Tensor, *, chunk: int) -> None:
-    """Add the encoder's gradient to its parameters, from the gradient [n, C] of the features of the snippets `rows`."""
-    for begin in range(0, len(rows), chunk):
-        features = encode(read(rows[begin : begin + chunk]))
-        features.backward(gradient[begin : begin + chunk].to(features.dtype))
+    @torch.no_grad()
+    def features(self, rows: Sequence[int], *, team: Team = ALONE) -> Tensor:
+        """Return the features [n, C] of the snippets `rows` (one or more), without a graph; ranks share the work."""
+        mine = team.shard(len(rows))
+        own = rows[mine] or rows[:1]  # a rank without a snippet encodes one to learn the width
+        found = torch.cat([self._encode(own, begin) for begin in range(0, len(own), self.chunk)])
+        if team.size == 1:
+            return found
+        features = found.new_zeros((len(rows), found.shape[1]))
+        features[mine] = found[: mine.stop - mine.start]
+        return team.total(features)
+
+    def backward(self, rows: Sequence[int], gradient: Tensor) -> None:
+        """Add the gradient of the parameters, from the gradient [n, C] of the features of the snippets `rows`."""
+        for begin in range(0, len(rows), self.chunk):
+            features = self._encode(rows, begin)
+            features.backward(gradient[begin : begin + self.chunk].to(features.dtype))
+
+    def _encode(self, rows: Sequence[int], begin: int) -> Tensor:
+        return self.encode(self.read(rows[begin : begin + self.chunk]))
 
 
 def sampled_rows(count: int, share: float, rng: np.random.Generator) -> list[int]:
@@ -59,12 +69,10 @@ def sampled_rows(count: int, share: float, rng: np.random.Generator) -> list[int
 
 
 def two_pass_gradient(
-    encode: Encode,
-    read: Read,
+    encoder: ChunkedEncoder,
     count: int,
     losses_of: Callable[[Tensor], Mapping[str, Tensor]],
     *,
-    chunk: int,
     rows: Sequence[int] | None = None,
     team: Team = ALONE,
 ) -> dict[str, Tensor]:
@@ -73,17 +81,16 @@ def two_pass_gradient(
     Args:
         count: T, number of snippets.
         losses_of: the named losses of features [T, C]; its own parameters get their gradient here.
-        chunk: snippets in one pass of the encoder with a graph.
         rows: snippets of the second pass; their gradient is multiplied by T / n. None: all.
         team: each rank takes a shard of the snippets in both passes; the encoder's gradient is then that of the shard,
             to be summed over the ranks.
     """
-    features = encode_chunks(encode, read, range(count), chunk=chunk, team=team).requires_grad_()
+    features = encoder.features(range(count), team=team).requires_grad_()
     losses = losses_of(features)
     torch.stack(list(losses.values())).sum().backward()
     assert features.grad is not None, "the losses depend on the features"
     chosen = list(range(count)) if rows is None else list(rows)
     mine = chosen[team.shard(len(chosen))]
     gradient = features.grad[mine] * (count / len(chosen))
-    backward_chunks(encode, read, mine, gradient, chunk=chunk)
+    encoder.backward(mine, gradient)
     return {name: value.detach() for name, value in losses.items()}

@@ -15,7 +15,7 @@ from encoders.spec import EncoderSpec
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
 from pipeline.training.batches import TrainItem
-from pipeline.training.chunked_gradient import encode_chunks, sampled_rows, two_pass_gradient
+from pipeline.training.chunked_gradient import ChunkedEncoder, sampled_rows, two_pass_gradient
 from pipeline.training.end_to_end_config import EndToEndConfig
 from pipeline.training.end_to_end_state import Run
 from pipeline.training.frame_cache import CachedVideo
@@ -84,8 +84,8 @@ class Job:
 
     def _features(self, encoder: nn.Module, video: CachedVideo) -> np.ndarray:
         window = Window(video, 0, video.snippets, View.center(self.spec, video))
-        chunk = self.settings.chunk_snippets
-        found = encode_chunks(encoder, window.snippets, range(video.snippets), chunk=chunk, team=self.team)
+        chunked = ChunkedEncoder(encoder, window.snippets, self.settings.chunk_snippets)
+        found = chunked.features(range(video.snippets), team=self.team)
         features: np.ndarray = found.cpu().numpy()
         return features
 
@@ -114,11 +114,9 @@ def take_step(run: Run, job: Job, samples: Sequence[Sample]) -> StepReport:
 
     run.optimizer.zero_grad()
     losses = two_pass_gradient(
-        network.encoder,
-        windows.read,
+        ChunkedEncoder(network.encoder, windows.read, settings.chunk_snippets),
         len(windows),
         losses_of,
-        chunk=settings.chunk_snippets,
         rows=sampled_rows(len(windows), settings.gradient_share, own),
         team=job.team,
     )

@@ -143,7 +143,7 @@ def _write(file: Path, path: Path, spec: EncoderSpec, plan: SnippetPlan, stopped
     partial = partial_path(Path(f"{path}.frames"))
     try:
         with partial.open("wb") as stream:
-            for item in decode(file, info, plan, WholeFrames(spec)):
+            for item in decode(info, plan, WholeFrames(spec)):
                 if stopped.is_set():
                     raise KeyboardInterrupt
                 if isinstance(item, DecodeReport):

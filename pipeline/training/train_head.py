@@ -3,7 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,27 +65,41 @@ class FitResult:
     validation_maps: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a head learns from.
+
+    Args:
+        train: videos with segments; videos without any are background.
+        validation: may be empty; the last epoch's weights are then kept.
+        labels: the classes, in the order of the head's outputs.
+        streams: channels of each stream; empty for one stream.
+    """
+
+    train: Sequence[TrainItem]
+    validation: Sequence[TrainItem]
+    labels: Sequence[str]
+    streams: Sequence[int] = ()
+
+    def as_proposals(self) -> "TrainingData":
+        """Return the data with one class, for training; validation proposes for all."""
+        return replace(self, train=[item.as_proposals() for item in self.train], labels=(PROPOSAL_LABEL,))
+
+
 def fit_head(
-    train_items: Sequence[TrainItem],
-    val_items: Sequence[TrainItem],
-    *,
-    labels: Sequence[str],
+    data: TrainingData,
     config: TrainConfig,
-    streams: Sequence[int] = (),
+    *,
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
-    """Train a head on `train_items` and return the weights that do best on `val_items`.
+    """Train a head on `data.train` and return the weights that do best on `data.validation`.
 
-    The same items, labels and config give the same result on the same device and library versions, even if training
+    The same data and config give the same result on the same device and library versions, even if training
     stops after an epoch and resumes from that epoch's state. The caller's random generators do not change.
 
     Args:
-        train_items: videos with segments; videos without any are background.
-        val_items: may be empty; the last epoch's weights are then kept.
-        labels: the classes, in the order of the head's outputs (ignored with `config.class_agnostic`, which has one
-            class: see the result's labels).
-        streams: channels of each stream; empty for one stream.
+        data: its labels are ignored with `config.class_agnostic`, which has one class: see the result's labels.
         on_epoch: called after each epoch, to show progress and save `report.state()`.
         resume: a saved state; training continues after its epoch.
 
@@ -93,14 +107,14 @@ def fit_head(
         PipelineError: no segments to learn from, unknown labels, or a diverging loss.
         SolaError: the device is cuda, and there is none.
     """
-    if not any(len(item.segments) for item in train_items):
-        raise PipelineError(f"train_items must have segments, got none in {len(train_items)} videos")
+    if not any(len(item.segments) for item in data.train):
+        raise PipelineError(f"data.train must have segments, got none in {len(data.train)} videos")
     if config.class_agnostic:
-        train_items, labels = [item.as_proposals() for item in train_items], (PROPOSAL_LABEL,)
+        data = data.as_proposals()
     device = training_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        task = _Task(train_items, val_items, labels, config, device, streams)
+        task = _Task(data, config, device)
         run = _start(task)
         if resume is not None:
             run.load(resume)
@@ -114,23 +128,20 @@ def fit_head(
     head, module = _parts(run.head.cpu().eval())
     settings = module_config(config, steps=task.total_steps) if module is not None else None
     maps = tuple((int(epoch), float(average)) for epoch, average in run.validation_maps)
-    return FitResult(head, tuple(labels), run.best["epoch"], run.best["map"], run.losses, module, settings, maps)
+    return FitResult(head, tuple(data.labels), run.best["epoch"], run.best["map"], run.losses, module, settings, maps)
 
 
 @dataclass(frozen=True)
 class _Task:
     """Everything that stays the same during training."""
 
-    train_items: Sequence[TrainItem]
-    val_items: Sequence[TrainItem]
-    labels: Sequence[str]
+    data: TrainingData
     config: TrainConfig
     device: torch.device
-    streams: Sequence[int] = ()
 
     @property
     def total_steps(self) -> int:
-        return self.config.epochs * steps_per_epoch(len(self.train_items), self.config)
+        return self.config.epochs * steps_per_epoch(len(self.data.train), self.config)
 
 
 class _Run:
@@ -169,8 +180,8 @@ class _Run:
 
 
 def _start(task: _Task) -> _Run:
-    items, config = task.train_items, task.config
-    head = new_head(items, len(task.labels), config, streams=task.streams).to(task.device)
+    items, config = task.data.train, task.config
+    head = new_head(items, len(task.data.labels), config, streams=task.data.streams).to(task.device)
     groups = parameter_groups(head, weight_decay=config.weight_decay, share=1.0)
     if config.sola == "frozen":
         return _Run(head, _optimizer(groups, config, task.device), None)
@@ -200,16 +211,16 @@ def new_head(items: Sequence[TrainItem], classes: int, config: TrainConfig, *, s
 
 
 def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
-    config, val_items = task.config, task.val_items
+    config, data = task.config, task.data
     # Each epoch has its own seed, so that resuming needs no saved generator state.
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))
     run.head.train()
     steps: list[dict[str, Tensor]] = []
     first = run.step
-    for chosen in epoch_batches(len(task.train_items), config=config, rng=rng):
+    for chosen in epoch_batches(len(data.train), config=config, rng=rng):
         rate = learning_rate_at(run.step, total_steps=task.total_steps, config=config)
-        losses = _losses(run, task, [task.train_items[index] for index in chosen], rng)
+        losses = _losses(run, task, [data.train[index] for index in chosen], rng)
         total = _optimize(run, losses, rate, config)
         steps.append({name: value.detach() for name, value in losses.items()} | {_TOTAL: total})
     curves = _fetched(steps)
@@ -219,10 +230,10 @@ def _run_epoch(run: _Run, task: _Task, epoch: int) -> EpochReport:
     run.epoch = epoch
 
     validation = None
-    is_best = not val_items
-    if val_items and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
+    is_best = not data.validation
+    if data.validation and (epoch % config.validate_every_epochs == 0 or epoch == config.epochs):
         head, module = _parts(run.average)
-        validation = validate(head, val_items, labels=task.labels, config=config, module=module)
+        validation = validate(head, data.validation, labels=data.labels, config=config, module=module)
         run.validation_maps.append([epoch, validation.average])
         is_best = run.best["map"] is None or validation.average > run.best["map"]
     if is_best:
@@ -237,7 +248,7 @@ def _losses(run: _Run, task: _Task, items: Sequence[TrainItem], rng: np.random.G
     if resized and config.trains_module:
         # The module runs before the resizing, so it needs whole sequences.
         limit, resized = sys.maxsize, 0
-    batch = make_batch(items, labels=task.labels, max_snippets=limit, resize_snippets=resized, rng=rng)
+    batch = make_batch(items, labels=task.data.labels, max_snippets=limit, resize_snippets=resized, rng=rng)
     if isinstance(run.head, HeadWithSola):
         assert run.fit_state is not None, "created together with the network"
         return joint_losses(run.head, run.fit_state, batch, config=config, step=run.step, rng=rng)

@@ -69,9 +69,7 @@ def _found(
         item.video_id: detect(
             head,
             [item.load()] if module is None else enhance(module, [item.load()]),
-            stride_seconds=item.stride_seconds,
-            window_seconds=item.window_seconds,
-            duration_seconds=item.duration_seconds,
+            item.times,
             labels=labels,
             post=config.post,
             device=device,

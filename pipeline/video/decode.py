@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -47,14 +46,26 @@ class Chunk:
     keep_from: int
 
 
+@dataclass(frozen=True)
+class Backend:
+    """What decodes, and what it says.
+
+    Args:
+        decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
+        stderr: returns what decord or torchcodec has written about `info.codec` to this process's standard error since
+            the start of the video; they report damage nowhere else.
+    """
+
+    decoder: Decoder = "auto"
+    stderr: Callable[[], str] = lambda: ""
+
+
 def decode(
-    path: Path,
     info: VideoInfo,
     plan: SnippetPlan,
     spec: Framing,
     *,
-    decoder: Decoder = "auto",
-    decord_stderr: Callable[[], str] = lambda: "",
+    backend: Backend = Backend(),
     progress: Progress = no_progress,
     part: Part | None = None,
 ) -> Iterator[Chunk | DecodeReport]:
@@ -63,11 +74,8 @@ def decode(
     Only frames that a snippet needs are converted, scaled and cropped, each once.
 
     Args:
-        info: the result of `pipeline.video.metadata.probe` for `path`.
+        info: the result of `pipeline.video.metadata.probe` for the video.
         spec: the encoder's `resized` and `crop_box`.
-        decoder: "auto" is PyAV: decord keeps a core busy while it waits, and reads ahead without bound.
-        decord_stderr: returns what decord or torchcodec has written about `info.codec` to this process's standard
-            error since the start of the video; they report damage nowhere else.
         progress: called often while work goes on.
         part: decode only this part; its report counts its own frames.
 
@@ -76,12 +84,12 @@ def decode(
             differ, or could make it differ, from the same part of the whole.
     """
     refuse_truncated(info)
-    run = _Run(path, info, plan, spec, progress, part)
+    run, decoder = _Run(info, plan, spec, progress, part), backend.decoder
     if decoder == "decord":
-        yield from run.told("decord", decord_backend.shown_frames, decord_stderr)
+        yield from run.told("decord", decord_backend.shown_frames, backend.stderr)
     elif decoder in ("torchcodec", "torchcodec:cuda"):
         shown = partial(torchcodec_backend.shown_frames, device="cuda" if decoder.endswith("cuda") else "cpu")
-        yield from run.told("torchcodec", shown, decord_stderr)
+        yield from run.told("torchcodec", shown, backend.stderr)
     else:
         yield from run.with_pyav("asked for" if decoder == "pyav" else "")
 
@@ -90,7 +98,6 @@ def decode(
 class _Run:
     """One pass over a video; the parts that both backends share."""
 
-    path: Path
     info: VideoInfo
     plan: SnippetPlan
     spec: Framing
@@ -107,7 +114,7 @@ class _Run:
         """Decode with a backend that tells of damage on standard error alone."""
         geometry = Geometry.of(self.info, self.spec)
         counts = DecodeCounts()
-        shown = shown_frames(self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry)
+        shown = shown_frames(self.info, geometry, counts, progress=self.progress, entry=self.entry)
         try:
             for item in self._chunks(shown, geometry, counts):
                 if isinstance(item, _End):
@@ -126,9 +133,7 @@ class _Run:
     def with_pyav(self, reason: str) -> Iterator[Chunk | DecodeReport]:
         geometry = Geometry.of(self.info, self.spec)
         counts = DecodeCounts()
-        shown = pyav_backend.shown_frames(
-            self.path, self.info, geometry, counts, progress=self.progress, entry=self.entry
-        )
+        shown = pyav_backend.shown_frames(self.info, geometry, counts, progress=self.progress, entry=self.entry)
         for item in self._chunks(shown, geometry, counts):
             yield self._report("pyav", reason, counts, item) if isinstance(item, _End) else item
 

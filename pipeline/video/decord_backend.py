@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Generator
 from itertools import islice
 from operator import eq
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +59,6 @@ def why_wrong(info: VideoInfo) -> str | None:
 
 
 def shown_frames(
-    path: Path,
     info: VideoInfo,
     geometry: Geometry,
     counts: DecodeCounts,
@@ -76,7 +74,7 @@ def shown_frames(
     Raises:
         VideoError: decode_error, if decord cannot read the file or shows other frames than the probe found.
     """
-    reader = _open(path, info, geometry)
+    reader = _open(info, geometry)
     first = counts.first_tick = info.timestamps[0]
     skipped = 0
     taken: list[bool] = []
@@ -106,7 +104,7 @@ def shown_frames(
         counts.decoded += 1
 
 
-def _open(path: Path, info: VideoInfo, geometry: Geometry) -> Any:
+def _open(info: VideoInfo, geometry: Geometry) -> Any:
     import decord
 
     wrong = why_wrong(info)
@@ -116,7 +114,7 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry) -> Any:
         raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
     # At this level decord's FFmpeg reports all damage that it conceals; at ERROR it hides some.
     decord.logging.set_level(decord.logging.INFO)
-    url = str(path.absolute())
+    url = str(info.path.absolute())
     reader = _call(lambda: decord.VideoReader(url, width=geometry.width, height=geometry.height, num_threads=1))
     if len(reader) != info.num_frames:
         raise VideoError("decode_error", f"decord sees {len(reader)} frames, the container holds {info.num_frames}")

@@ -22,7 +22,7 @@ from pipeline.errors import StorageError
 from pipeline.storage.local import cache_bytes, new_partial
 from pipeline.storage.location import RemotePath
 from pipeline.video.errors import FailureKind
-from pipeline.video.pool import Event, Failed, Finished
+from pipeline.video.events import Event, Failed, Finished
 from pipeline.video.videos import LocalCopy, VideoFile
 
 _DOWNLOADS_AHEAD = 4

@@ -15,8 +15,9 @@ from pipeline.video.container import message_of
 from pipeline.video.errors import VideoError
 from pipeline.video.frame_names import pictures_of
 from pipeline.video.limits import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS
-from pipeline.video.metadata import Progress, VideoInfo, bits_of, color_matrix_of, color_range_of, no_progress
+from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.orientation import orientation_of
+from pipeline.video.pixel_format import bits_of, color_matrix_of, color_range_of
 
 FORMAT = "frames"  # `VideoInfo.format` of a folder
 _CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}

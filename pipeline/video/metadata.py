@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,11 @@ from pipeline.video.errors import VideoError
 from pipeline.video.limits import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS
 from pipeline.video.orientation import Orientation, orientation_of
 from pipeline.video.packets import Packets, Progress
+from pipeline.video.pixel_format import bits_of, color_matrix_of, color_range_of
 from pipeline.video.timing import claim_of, last_duration, nominal_fps, rate_of
 
-# Values of FFmpeg's AVFieldOrder, AVColorRange and AVColorSpace, which PyAV passes on as numbers.
+# Values of FFmpeg's AVFieldOrder, which PyAV passes on as numbers.
 _PROGRESSIVE = (0, 1)
-_COLOR_RANGES = {1: "limited", 2: "full"}
-_COLOR_MATRICES = {
-    0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020",
-}  # fmt: skip
 _LEAPS = (
     "its clock leaps by more than a minute and the frame before stays meanwhile; if files were put together, "
     "remux each first (ffmpeg -i PART -c copy PART.mkv)"
@@ -213,9 +210,7 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     # PyAV gives the field order from version 18.1 on; before, only the decoded frame says that it is interlaced.
     field_order = getattr(context, "field_order", _PROGRESSIVE[0])
     interlaced = field_order not in _PROGRESSIVE or bool(frame is not None and frame.interlaced_frame)
-    held = len(timestamps) + undecodable + packets.discarded + packets.fields + packets.unchanged
-    missing = (stream.frames > held, f"the container claims {stream.frames} frames and holds {held}")
-    return VideoInfo(
+    info = VideoInfo(
         path=path,
         format=container.format.name,
         stream_index=stream.index,
@@ -246,40 +241,22 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         clean_start=packets.first_is_key and (by_order or packets.first_pts == timestamps[0]) and not undecodable,
         discarded=packets.discarded,
         reordered=bool(context.has_b_frames),
-        notes=_notes(packets, orientation.note, interlaced, missing, undecodable, codec, nominal),
+        notes=(),
     )
+    return replace(info, notes=_notes(info, packets, orientation.note, undecodable, nominal))
 
 
-def bits_of(picture: Any) -> int:
-    """Return the bits of one component of a frame or codec context; 0 if unknown."""
-    return max((c.bits for c in picture.format.components), default=8) if picture.format else 0
-
-
-def color_range_of(picture: Any) -> str:
-    return _COLOR_RANGES.get(int(picture.color_range), "unspecified")
-
-
-def color_matrix_of(picture: Any) -> str:
-    return _COLOR_MATRICES.get(int(picture.colorspace), "unspecified")
-
-
-def _notes(
-    packets: Packets,
-    orientation: str,
-    interlaced: bool,
-    missing: tuple[bool, str],
-    undecodable: int,
-    codec: str,
-    nominal: Fraction,
-) -> tuple[str, ...]:
+def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int, nominal: Fraction) -> tuple[str, ...]:
     """Return the notes for the user: those that apply."""
-    stays = packets.unchanged if codec == "mpeg4" else 0  # VP8 has frames that are never shown
+    claimed, held = info.claimed_frames, info.num_frames + undecodable + packets.discarded
+    held += packets.fields + packets.unchanged
+    stays = packets.unchanged if info.codec == "mpeg4" else 0  # VP8 has frames that are never shown
     placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
     notes = (
         (bool(orientation), orientation),
-        (interlaced, "interlaced; frames are used as they are"),
+        (info.interlaced, "interlaced; frames are used as they are"),
         (bool(packets.error), f"reading stopped early: {packets.error}"),
-        missing,
+        (claimed > held, f"the container claims {claimed} frames and holds {held}"),
         (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
         (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
         (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),

@@ -5,113 +5,29 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
-from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend, torchcodec_backend
-from pipeline.video.decode import DECODERS, Decoder
+from pipeline.video.decode import DECODERS
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.errors import FailureKind
-from pipeline.video.flow import FlowSettings
-from pipeline.video.limits import DecodeLimits
+from pipeline.video.events import Event, Failed, Finished, LongVideo, Snippets
 from pipeline.video.mail import Message, wait
 from pipeline.video.messages import unpack_info, unpack_report
-from pipeline.video.metadata import VideoInfo
-from pipeline.video.pictures import Framing
 from pipeline.video.process import Job, Process
 from pipeline.video.ranges import VideoRange
-from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile
-
-__all__ = ["DecodeLimits", "DecodePool", "Event", "Failed", "Finished", "LongVideo", "Restarted", "Snippets"]
 
 _MAX_WORKERS = 16
 _ROWS_PER_EVENT = 8
 _JOBS_PER_WORKER = 2  # the current one and the next, so that a worker does not wait for the main process between them
 _WORKER = "pipeline.video.worker:main"
 _SECONDS_TO_START = 120.0  # a slow load of libraries from a busy network disk is not the fault of the video
-
-
-@dataclass(frozen=True)
-class Snippets:
-    """Consecutive snippets of one video. Its rows arrive in order; those of several videos are interleaved.
-
-    Args:
-        first_row: row of the first snippet.
-        ordinals: int64 [m, F], m >= 1; with flow [m, F * L]. Equal ones are the same frame, also in the next events of
-            the video.
-        held: int64 [P], the ordinals that occur, ascending.
-        pictures: uint8 [P, H, W, 3], their frames, RGB; with flow [P, H, W, 5], RGB and flow.
-    """
-
-    video: VideoFile
-    first_row: int
-    ordinals: NDArray[np.int64]
-    held: NDArray[np.int64]
-    pictures: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.ordinals)
-
-    @property
-    def places(self) -> NDArray[np.int64]:
-        """The frames of each snippet as places in `pictures`, int64 [m, F]."""
-        return np.searchsorted(self.held, self.ordinals)
-
-    @property
-    def frames(self) -> NDArray[np.uint8]:
-        """A copy of the frames of each snippet, uint8 [m, F, H, W, 3]; with flow [m, F * L, H, W, 5]."""
-        return self.pictures[self.places]
-
-    def rows(self, start: int, end: int) -> Snippets:
-        """Return some of the snippets, counted from the first."""
-        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures)
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """The decoder of a video, on another machine, died: all its rows so far are void and come again from row 0.
-
-    Only `pipeline.extraction.ray_decoders.RemoteDecoders` yields this, never a pool.
-    """
-
-    video: VideoFile
-    reason: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A video is complete: all `report.num_snippets` rows have arrived since its start or its last restart."""
-
-    video: VideoFile
-    info: VideoInfo
-    report: DecodeReport
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A video is given up; its rows so far are void."""
-
-    video: VideoFile
-    kind: FailureKind
-    reason: str
-
-
-@dataclass(frozen=True)
-class LongVideo:
-    """A `pipeline.video.ranges.CuttableVideo` that exceeds its `longest_seconds` and was not decoded."""
-
-    video: VideoFile
-    info: VideoInfo
-
-
-Event = Snippets | Restarted | Finished | Failed | LongVideo
 
 
 class DecodePool:
@@ -123,11 +39,7 @@ class DecodePool:
 
     Args:
         workers: number of processes; None: one less than the cores, at most 16.
-        spec: the encoder's definition (a dataclass with crop_size, resized and crop_box).
-        plan: how videos are cut into snippets.
-        decoder: "auto" (PyAV), "decord", "pyav", "torchcodec", or "torchcodec:cuda".
-        limits: when a video is given up.
-        flow: settings of flow, for a plan with flow.
+        settings: how videos are decoded and cut into snippets.
         on_pictures: called with the number of flow pictures made since the last call, at most twice a second for each
             worker.
 
@@ -139,31 +51,24 @@ class DecodePool:
     def __init__(
         self,
         workers: int | None,
-        spec: Framing,
-        plan: SnippetPlan,
-        decoder: Decoder = "auto",
-        limits: DecodeLimits | None = None,
+        settings: DecodeSettings,
         *,
-        flow: FlowSettings | None = None,
         on_pictures: Callable[[int], None] = lambda count: None,
         entry: str = _WORKER,
     ) -> None:
         if workers is not None and workers < 1:
             raise PipelineError(f"workers must be >= 1, got {workers}")
+        decoder = settings.decoder
         if decoder not in DECODERS:
             raise PipelineError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if decoder == "decord" and not decord_backend.is_installed():
             raise PipelineError("decoder is 'decord', which is not installed; use 'auto' or 'pyav'")
         if decoder in ("torchcodec", "torchcodec:cuda"):
             torchcodec_backend.require("cuda" if decoder == "torchcodec:cuda" else "cpu")
-        if plan.flow != (flow is not None):
+        if settings.plan.flow != (settings.flow is not None):
             raise PipelineError("give flow settings for a plan with flow, and only for such a plan")
         self.workers = workers if workers is not None else default_workers()
-        self._spec = spec
-        self._plan = plan
-        self._decoder: Decoder = decoder
-        self._limits = limits or DecodeLimits()
-        self._flow = flow
+        self._settings = settings
         self._on_pictures = on_pictures
         self._entry = entry
         self._processes: list[Process] = []
@@ -207,14 +112,14 @@ class DecodePool:
                     if process in self._processes and now > self._deadline(process):
                         if not process.ready:
                             raise PipelineError(f"a decoder process did not start within {_SECONDS_TO_START:g} s")
-                        seconds = self._limits.timeout_seconds
+                        seconds = self._settings.limits.timeout_seconds
                         yield self._lose(process, waiting, "timeout", f"no progress for {seconds:g} s")
         finally:
             self.close()
 
     def _deadline(self, process: Process) -> float:
         """Return when a silent worker is given up, on the monotonic clock."""
-        patience = self._limits.timeout_seconds
+        patience = self._settings.limits.timeout_seconds
         return process.last_heard + (patience if process.ready else max(patience, _SECONDS_TO_START))
 
     def _hand_out(self, waiting: deque[Job], source: Iterator[VideoFile | None]) -> None:
@@ -228,12 +133,8 @@ class DecodePool:
                 if job is None:
                     return
                 if process is None:
-                    self._processes.append(process := self._new_process())
+                    self._processes.append(process := Process(self._settings, entry=self._entry))
                 process.give(job)
-
-    def _new_process(self) -> Process:
-        decoder, flow = self._decoder, self._flow
-        return Process(self._spec, self._plan, self._limits, decoder=decoder, flow=flow, entry=self._entry)
 
     def _next_job(self, source: Iterator[VideoFile | None]) -> Job | None:
         video = next(source, None)

@@ -128,7 +128,7 @@ def _pictures_at(
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (place, picture) of the frames shown at the wanted ticks, decoding from the key frame `entry` on."""
     first = info.timestamps[0]
-    for number, frame in enumerate(shown_frames(info.path, info, geometry, DecodeCounts(), entry=entry)):
+    for number, frame in enumerate(shown_frames(info, geometry, DecodeCounts(), entry=entry)):
         while wanted and (frame.end is None or number >= most or wanted[0][1] - first < frame.end):
             yield wanted.pop(0)[0], frame.picture()
         if not wanted:
@@ -141,7 +141,7 @@ def _write_copy(info: VideoInfo, file: Path) -> None:
     height, width = info.display_size
     scale = min(1.0, _COPY_HEIGHT / height)
     height, width = (max(2, round(size * scale / 2) * 2) for size in (height, width))
-    frames = shown_frames(info.path, info, _scaled(info, height, width), DecodeCounts())
+    frames = shown_frames(info, _scaled(info, height, width), DecodeCounts())
     layout = {"movflags": "+faststart"} if container == "mp4" else {}  # the index first: playing starts at once
     with whole_file(file) as partial, av.open(str(partial), "w", format=container, options=layout) as out:
         stream = out.add_stream(codec, rate=round(info.fps) or 1)

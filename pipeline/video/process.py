@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
-from pipeline.video.decode import FRAMES_PER_CHUNK, Decoder
-from pipeline.video.flow import FlowSettings
+from pipeline.video.decode import FRAMES_PER_CHUNK
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.flow_pictures import PICTURE_CHANNELS, most_pictures_held
-from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Mailbox
 from pipeline.video.messages import pack_info, pack_plan, pack_spec
 from pipeline.video.pictures import Framing
@@ -69,20 +68,11 @@ class Process:
     process ends.
     """
 
-    def __init__(
-        self,
-        spec: Framing,
-        plan: SnippetPlan,
-        limits: DecodeLimits,
-        *,
-        decoder: Decoder,
-        flow: FlowSettings | None,
-        entry: str,
-    ) -> None:
+    def __init__(self, settings: DecodeSettings, *, entry: str) -> None:
         self.jobs: deque[Job] = deque()
         self.ready = False
         self.last_heard = time.monotonic()
-        shape = ring_shape(spec, plan)
+        shape = ring_shape(settings.spec, settings.plan)
         memory = _anonymous_file(int(np.prod(shape)))
         ours, theirs = socket.socketpair()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
@@ -103,15 +93,15 @@ class Process:
             os.close(memory)
         self.mail = Mailbox(ours)
         self._ring: NDArray[np.uint8] = np.frombuffer(self._memory, dtype=np.uint8).reshape(shape)
-        settings = {
-            "plan": pack_plan(plan),
-            "spec": pack_spec(spec),
-            "limits": asdict(limits),
-            "decoder": decoder,
+        packed = {
+            "plan": pack_plan(settings.plan),
+            "spec": pack_spec(settings.spec),
+            "limits": asdict(settings.limits),
+            "decoder": settings.decoder,
             "shape": shape,
-            "flow": flow and asdict(flow),
+            "flow": settings.flow and asdict(settings.flow),
         }
-        self.mail.post("settings", settings)
+        self.mail.post("settings", packed)
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import av
@@ -63,7 +62,6 @@ def version() -> str:
 
 
 def shown_frames(
-    path: Path,
     info: VideoInfo,
     geometry: Geometry,
     counts: DecodeCounts,
@@ -81,7 +79,7 @@ def shown_frames(
     """
     scaler = Scaler(geometry)
     before: tuple[int, Any] | None = None
-    for tick, frame in timed_frames(path, info, counts, progress=progress, entry=entry):
+    for tick, frame in timed_frames(info, counts, progress=progress, entry=entry):
         if entry:
             counts.first_tick = info.timestamps[0]
         if before is not None:
@@ -93,7 +91,6 @@ def shown_frames(
 
 
 def timed_frames(
-    path: Path,
     info: VideoInfo,
     counts: DecodeCounts,
     *,
@@ -105,7 +102,7 @@ def timed_frames(
     Args:
         entry: as in `shown_frames`.
     """
-    return _in_order(_timed(path, info, counts, progress, entry), counts)
+    return _in_order(_timed(info, counts, progress, entry), counts)
 
 
 def _shown(timed: tuple[int, Any], end: int | None, counts: DecodeCounts, scaler: Scaler) -> TimedFrame:
@@ -126,16 +123,14 @@ def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterat
         yield tick, frame
 
 
-def _timed(
-    path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int
-) -> Iterator[tuple[int, Any]]:
+def _timed(info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[tuple[int, Any]]:
     if info.format == FRAME_FOLDER:
         for one in frames_of(info, progress=progress):
             counts.decoded += 1
             yield one
         return
     place = 0  # of the first timestamp after those of the frames before
-    for frame in _decoded(path, info, counts, progress, entry):
+    for frame in _decoded(info, counts, progress, entry):
         tick = None if info.by_order else frame.pts
         if tick is not None and tick < info.timestamps[0]:
             continue  # it refers to frames from before the stream's beginning
@@ -152,8 +147,8 @@ def _timed(
         yield tick, frame
 
 
-def _decoded(path: Path, info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[Any]:
-    container, _ = open_container(path)
+def _decoded(info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[Any]:
+    container, _ = open_container(info.path)
     try:
         stream = container.streams[info.stream_index]
         context = stream.codec_context

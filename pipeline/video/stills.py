@@ -33,12 +33,12 @@ def stills(path: Path, times: Sequence[float], *, height: int) -> list[NDArray[n
     shown_height, shown_width = info.display_size
     width = max(1, round(height * shown_width / shown_height))
     whole = Geometry(height, width, 0, 0, max(height, width), info.rotation, info.mirrored)
-    return [_still(path, info, whole, max(0.0, time)) for time in times]
+    return [_still(info, whole, max(0.0, time)) for time in times]
 
 
-def _still(path: Path, info: VideoInfo, geometry: Geometry, time: float) -> NDArray[np.uint8]:
+def _still(info: VideoInfo, geometry: Geometry, time: float) -> NDArray[np.uint8]:
     tick = min(tick_of(exact(time), info.time_base), info.timestamps[-1] - info.timestamps[0])
-    for frame in shown_frames(path, info, geometry, DecodeCounts(), entry=_entry(info, tick)):
+    for frame in shown_frames(info, geometry, DecodeCounts(), entry=_entry(info, tick)):
         if frame.end is None or frame.end > tick:
             return np.ascontiguousarray(frame.picture())
     raise VideoError("decode_error", f"no frame is shown at {time:.3f} s")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from functools import partial
 from itertools import islice
 from operator import eq
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,6 @@ def why_wrong(info: VideoInfo) -> str | None:
 
 
 def shown_frames(
-    path: Path,
     info: VideoInfo,
     geometry: Geometry,
     counts: DecodeCounts,
@@ -104,7 +102,7 @@ def shown_frames(
     Raises:
         VideoError: decode_error, if torchcodec cannot read the file or shows other frames than the probe found.
     """
-    reader = _open(path, info, geometry, device)
+    reader = _open(info, geometry, device)
     first = counts.first_tick = info.timestamps[0]
     for index in range(entry, info.num_frames):
         progress()
@@ -114,7 +112,7 @@ def shown_frames(
         counts.decoded += 1
 
 
-def _open(path: Path, info: VideoInfo, geometry: Geometry, device: str) -> Any:
+def _open(info: VideoInfo, geometry: Geometry, device: str) -> Any:
     wrong = why_wrong(info)
     if geometry.interpolation != "bilinear":
         wrong = f"the encoder's frames are scaled {geometry.interpolation}, torchcodec's bilinear"
@@ -125,7 +123,7 @@ def _open(path: Path, info: VideoInfo, geometry: Geometry, device: str) -> Any:
 
     # With the absolute path, a name like "concat:a|b" is a file name; the probe has refused playlists.
     settings = {"stream_index": info.stream_index, "dimension_order": "NHWC", "device": device, "seek_mode": "exact"}
-    reader = _call(lambda: VideoDecoder(f"file:{path.absolute()}", **settings))
+    reader = _call(lambda: VideoDecoder(f"file:{info.path.absolute()}", **settings))
     if len(reader) != info.num_frames:
         raise VideoError("decode_error", f"torchcodec sees {len(reader)} frames, the container holds {info.num_frames}")
     return reader

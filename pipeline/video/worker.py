@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.video import torchcodec_backend
-from pipeline.video.decode import Chunk, Decoder, decode
+from pipeline.video.decode import Backend, Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
@@ -148,7 +149,7 @@ class Worker:
             self._released = value
         elif message.name == "job":
             if "info" in value:
-                value["info"] = unpack_info(value["info"], message.ticks)
+                value["info"] = replace(unpack_info(value["info"], message.ticks), path=Path(value["path"]))
             self._jobs.append(value)
         else:
             raise PipelineError(f"decoder process: unknown message {message.name!r}")
@@ -185,12 +186,10 @@ class Worker:
         stderr.about(info.codec)
         first = self._written
         items = decode(
-            path,
             info,
             plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
-            decoder=self._decoder,
-            decord_stderr=stderr,
+            backend=Backend(self._decoder, stderr),
             progress=self._sign_of_life,
             part=part_of(info, plan, *job["rows"]) if "rows" in job else None,
         )

@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
 from encoders.trained import carried_spec
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.annotations import read_annotations
-from pipeline.config import AblateConfig
 from pipeline.heads.config import TrainConfig
 from pipeline.heads.registry import build_head
 from pipeline.stages.enhance import StoreSource

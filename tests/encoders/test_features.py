@@ -1,16 +1,15 @@
 """Features of the runtime path, compared with the plain published networks in eager fp32."""
 
-import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
 from encoders.catalog import CATALOG
-from encoders.encoder import load_encoder, make_encoder
+from encoders.encoder import load_encoder
 from encoders.entry import CatalogEntry
 from encoders.errors import EncoderError
-from encoders.packed import can_pack, pack_convolutions
+from encoders.packed import can_pack
 from encoders.prepare import batch_that_fits
 from encoders.runtime import fold_batch_norm, has_fast_bf16
 from encoders.spec import EncoderSpec
@@ -73,7 +72,7 @@ def i3d_reference(network: torch.nn.Module, snippets: torch.Tensor) -> torch.Ten
 
 def test_i3d_r50_equals_pytorchvideo_in_fp32(i3d):
     network, path = i3d
-    encoder = make_encoder(small("i3d_r50", 64), weights=path, precision="fp32", device="cpu")
+    encoder = load_encoder(small("i3d_r50", 64), weights=path, precision="fp32", device="cpu")
     snippets = pixels(3, encoder.spec)  # two forward passes of two, the last one padded
     features = encoder.encode(snippets)
     assert features.shape == (3, 2048) and features.dtype == torch.float32
@@ -83,7 +82,7 @@ def test_i3d_r50_equals_pytorchvideo_in_fp32(i3d):
 
 def test_i3d_r50_is_what_the_classifier_of_the_whole_network_gets(i3d):
     network, path = i3d
-    encoder = make_encoder(CATALOG["i3d_r50"], weights=path, precision="fp32", device="cpu", batch_size=1)
+    encoder = load_encoder(CATALOG["i3d_r50"], weights=path, precision="fp32", device="cpu", batch_size=1)
     snippets = pixels(1, encoder.spec)
     seen = []
     handle = network.blocks[-1].proj.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -96,7 +95,7 @@ def test_i3d_r50_is_what_the_classifier_of_the_whole_network_gets(i3d):
 @needs_bf16
 def test_i3d_r50_in_bf16_points_where_fp32_does(i3d):
     network, path = i3d
-    encoder = make_encoder(small("i3d_r50", 64), weights=path, device="cpu")
+    encoder = load_encoder(small("i3d_r50", 64), weights=path, device="cpu")
     snippets = pixels(2, encoder.spec)
     expected = i3d_reference(network, snippets)
     assert encoder.precision == "bf16"
@@ -105,7 +104,7 @@ def test_i3d_r50_in_bf16_points_where_fp32_does(i3d):
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_features_do_not_depend_on_batch_composition(precision):
-    encoder = make_encoder(small("tsn_r50", 64), weights="random", precision=precision, batch_size=3)
+    encoder = load_encoder(small("tsn_r50", 64), weights="random", precision=precision, batch_size=3)
     snippets = pixels(7, encoder.spec)
     together = encoder.encode(snippets)
     alone = torch.cat([encoder.encode(snippets[i : i + 1]) for i in range(7)])
@@ -122,7 +121,7 @@ def test_tsn_r50_is_the_mean_of_torchvision_features_of_its_frames(tmp_path):
         torch.manual_seed(2)
         resnet = stir(models.resnet50(weights=None))
     torch.save(resnet.state_dict(), tmp_path / "resnet50.pth")
-    encoder = make_encoder(small("tsn_r50", 64), weights=str(tmp_path / "resnet50.pth"), precision="fp32", device="cpu")
+    encoder = load_encoder(small("tsn_r50", 64), weights=str(tmp_path / "resnet50.pth"), precision="fp32", device="cpu")
     snippets = pixels(2, encoder.spec)
     resnet.fc = torch.nn.Identity()
     expected = torch.zeros(2, 2048)
@@ -183,7 +182,7 @@ def cancelling_entry() -> CatalogEntry:
 
 @needs_bf16
 def test_a_network_that_bf16_spoils_falls_back_to_fp32_and_says_so():
-    encoder = make_encoder(cancelling_entry(), weights="random", device="cpu")
+    encoder = load_encoder(cancelling_entry(), weights="random", device="cpu")
     assert encoder.precision == "fp32"
     assert any("fell back to fp32" in note and "cosine" in note for note in encoder.notes)
     snippets = pixels(2, encoder.spec)
@@ -194,7 +193,7 @@ def test_a_network_that_bf16_spoils_falls_back_to_fp32_and_says_so():
 @needs_bf16
 def test_forced_bf16_that_spoils_features_is_an_error_with_the_cosine():
     with pytest.raises(EncoderError, match=r"bf16 have cosine -?[01]\.\d+"):
-        make_encoder(cancelling_entry(), weights="random", precision="bf16", device="cpu")
+        load_encoder(cancelling_entry(), weights="random", precision="bf16", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -209,82 +208,16 @@ def test_forced_bf16_that_spoils_features_is_an_error_with_the_cosine():
 )
 def test_snippets_of_another_shape_or_type_are_refused(snippets):
     entry = replace(cancelling_entry(), spec=replace(CATALOG["i3d_r50"].spec, feature_dim=3))
-    encoder = make_encoder(entry, weights="random", precision="fp32", device="cpu")
+    encoder = load_encoder(entry, weights="random", precision="fp32", device="cpu")
     assert encoder.encode(torch.zeros((0, 8, 224, 224, 3), dtype=torch.uint8)).shape == (0, 3)
     with pytest.raises(EncoderError, match=r"uint8 \[B, 8, 224, 224, 3\]"):
         encoder.encode(snippets)
 
 
-def traced(layers: list[torch.nn.Module]) -> torch.fx.GraphModule:
-    return torch.fx.symbolic_trace(torch.nn.Sequential(*layers).eval().requires_grad_(False))
-
-
-class Residual(torch.nn.Module):
-    """A convolution, a sum, and maybe a ReLU, as torch.fx sees them after folding."""
-
-    def __init__(self, relu: bool) -> None:
-        super().__init__()
-        self.first, self.second = torch.nn.Conv3d(4, 4, 1), torch.nn.Conv3d(4, 4, 3, padding=1, bias=False)
-        self.relu = torch.nn.ReLU(inplace=True) if relu else torch.nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.second(self.first(x))
-        y += x
-        return self.relu(y)
-
-
-@pytest.mark.skipif(not can_pack(), reason="this torch lacks the operators")
-@pytest.mark.parametrize("batch", [2, 1, 5])
-def test_packed_convolutions_compute_the_same_at_any_batch_size(batch):
-    layers = [torch.nn.Conv3d(4, 8, 3, stride=2, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(8, 6, 1, groups=2)]
-    plain = traced(layers).to(memory_format=torch.channels_last_3d)
-    fast = copy.deepcopy(plain)
-    shape = (4, 6, 9, 9)
-    with torch.no_grad():
-        pack_convolutions(fast, torch.zeros(2, *shape).to(memory_format=torch.channels_last_3d))
-        x = torch.randn(batch, *shape).to(memory_format=torch.channels_last_3d)
-        torch.testing.assert_close(fast(x), plain(x), rtol=1e-5, atol=1e-5)
-    kinds = [type(m).__name__ for m in fast.modules()]
-    assert kinds.count("PackedConvolution") == 2 and "Conv3d" not in kinds and "ReLU" not in kinds
-
-
-@pytest.mark.skipif(not can_pack(), reason="this torch lacks the operators")
-@pytest.mark.parametrize("relu", [True, False])
-def test_packing_fuses_a_residual_sum_and_leaves_its_input_alone(relu):
-    network = Residual(relu).eval().requires_grad_(False)
-    fast = torch.fx.symbolic_trace(network)
-    x = torch.randn(2, 4, 3, 5, 5).to(memory_format=torch.channels_last_3d)
-    before = x.clone()
-    with torch.no_grad():
-        expected = network(x)
-        pack_convolutions(fast, x)
-        torch.testing.assert_close(fast(x), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(x, before)
-    assert not any(node.op == "call_function" for node in fast.graph.nodes)
-
-
-@pytest.mark.skipif(not can_pack(), reason="this torch lacks the operators")
-def test_packing_leaves_sums_of_different_shapes_to_torch():
-    class Broadcast(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = torch.nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.conv(x.mean(dim=(2, 3), keepdim=True)) + x
-
-    network = fold_batch_norm(Broadcast().eval().requires_grad_(False))
-    fast = copy.deepcopy(network)
-    x = torch.randn(2, 3, 5, 5)
-    with torch.no_grad():
-        pack_convolutions(fast, x)
-        torch.testing.assert_close(fast(x), network(x))
-
-
 def test_the_runtime_uses_packed_convolutions_on_a_cpu():
-    encoder = make_encoder(small("tsn_r50", 64), weights="random", precision="fp32", device="cpu")
+    encoder = load_encoder(small("tsn_r50", 64), weights="random", precision="fp32", device="cpu")
     assert encoder.notes == ()
-    packed = [m for m in encoder._network.modules() if type(m).__name__ == "PackedConvolution"]
+    packed = [m for m in encoder.network.modules() if type(m).__name__ == "PackedConvolution"]
     assert len(packed) == (53 if can_pack() else 0)
 
 

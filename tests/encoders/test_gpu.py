@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from encoders.catalog import CATALOG
-from encoders.encoder import Encoder, make_encoder
+from encoders.encoder import Encoder, load_encoder
 from encoders.errors import EncoderError
 from encoders.runtime import lowest_cosine, synthetic_snippets
 from pipeline.detection.inference import detect
 from pipeline.detection.nms import suppress
 from pipeline.extraction.config import ExtractConfig
-from pipeline.heads.candidates import Candidates
+from pipeline.heads.candidates import Candidates, RowTimes
 from pipeline.heads.config import HeadConfig, PostConfig, TrainConfig
 from pipeline.stages.extract import extract
-from pipeline.training.train_head import fit_head
+from pipeline.training.train_head import TrainingData, fit_head
 from sola.config import SolaConfig
 from sola.enhance import enhance_array
 from sola.fit import fit
@@ -47,7 +47,7 @@ needs_gpu = pytest.mark.skipif(not ON_GPU, reason="of a GPU's memory")
 def small_encoder(name: str, device: str, precision: str, **options) -> Encoder:
     entry = CATALOG[name]
     entry = replace(entry, spec=replace(entry.spec, short_side=112, crop_size=112))
-    return make_encoder(entry, weights="random", device=device, precision=precision, **{"batch_size": 2, **options})
+    return load_encoder(entry, weights="random", device=device, precision=precision, **{"batch_size": 2, **options})
 
 
 @pytest.mark.parametrize("name", ["i3d_r50", "tsn_r18"])
@@ -177,10 +177,10 @@ def test_a_head_detects_as_on_the_processor(kind):
         head=HeadConfig(kind=kind, embed_dim=32, levels=4, stem_blocks=1, dropout=0.0, gtad_groups=4, gtad_samples=4),
         epochs=3, min_steps_per_epoch=10, batch_size=2, learning_rate=2e-3, device=DEVICE,
     )  # fmt: skip
-    result = fit_head(items, [], labels=LABELS, config=config)
+    result = fit_head(TrainingData(items, [], LABELS), config)
     found = {
         device: detect(
-            result.head, [items[0].load()], stride_seconds=1.0, window_seconds=1.0, duration_seconds=40.0,
+            result.head, [items[0].load()], RowTimes(1.0, 1.0, 40.0),
             labels=LABELS, post=PostConfig(max_detections=10), device=device,
         )
         for device in (DEVICE, "cpu")

@@ -9,11 +9,10 @@ from torch import fx
 from torch.nn import functional
 
 from encoders.catalog import CATALOG
-from encoders.encoder import make_encoder
+from encoders.encoder import load_encoder
 from encoders.entry import CatalogEntry
 from encoders.layouts import INCEPTION_LAYOUTS
 from encoders.networks import build_slowfast_r50, build_x3d
-from encoders.pooling import as_separable
 from encoders.runtime import BATCH_NORMS, fold_batch_norm, has_fast_bf16
 
 hub = pytest.importorskip("pytorchvideo.models.hub")
@@ -47,13 +46,13 @@ def some_pixels(entry: CatalogEntry) -> torch.Tensor:
 
 
 def assert_same(entry: CatalogEntry, path: str, snippets: torch.Tensor, expected: torch.Tensor) -> None:
-    encoder = make_encoder(entry, weights=path, precision="fp32", device="cpu", batch_size=1)
+    encoder = load_encoder(entry, weights=path, precision="fp32", device="cpu", batch_size=1)
     features = encoder.encode(snippets)
     assert encoder.notes == ()
     assert features.shape == expected.shape == (1, entry.spec.feature_dim)
     assert float((features - expected).abs().max() / expected.abs().max()) < 1e-4
     if has_fast_bf16():
-        fast = make_encoder(entry, weights=path, precision="bf16", device="cpu", batch_size=1)
+        fast = load_encoder(entry, weights=path, precision="bf16", device="cpu", batch_size=1)
         assert torch.cosine_similarity(fast.encode(snippets), expected).item() >= 0.999
 
 
@@ -257,30 +256,6 @@ def test_the_two_layouts_of_inception_are_told_apart():
     state = piergiaj_state()
     assert INCEPTION_LAYOUTS[0].marker in state and INCEPTION_LAYOUTS[1].marker not in state
     assert INCEPTION_LAYOUTS[1].marker in hassony2_state(state)
-
-
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "ceil_mode"),
-    [
-        ((1, 3, 3), (1, 2, 2), (0, 1, 1), False),
-        ((2, 1, 1), (2, 1, 1), (0, 0, 0), False),
-        (3, 1, 1, False),
-        (3, 2, 0, True),
-        ((2, 2, 2), 2, 0, True),
-        ((3, 2, 2), (2, 1, 1), (1, 0, 1), False),
-    ],
-)
-def test_separable_pooling_equals_torch(kernel, stride, padding, ceil_mode):
-    pool = torch.nn.MaxPool3d(kernel, stride, padding, ceil_mode=ceil_mode)
-    separable = as_separable(pool)
-    assert separable is not None
-    clips = torch.randn(2, 3, 7, 10, 9).to(memory_format=torch.channels_last_3d)
-    assert torch.equal(separable(clips), pool(clips))
-
-
-def test_pooling_with_dilation_or_indices_is_left_as_it_is():
-    assert as_separable(torch.nn.MaxPool3d(2, dilation=2)) is None
-    assert as_separable(torch.nn.MaxPool3d(2, return_indices=True)) is None
 
 
 @pytest.mark.parametrize("name", CATALOG)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from encoders.catalog import CATALOG, catalog_entry
-from encoders.encoder import Encoder, load_encoder, make_encoder
+from encoders.encoder import Encoder, load_encoder
 from encoders.errors import EncoderError
 from encoders.weights import WeightsInfo
 
@@ -105,7 +105,7 @@ def encoder_with_room_for(snippets: int, batch_size: int) -> Encoder:
     spec = replace(CATALOG["i3d_r50"].spec, feature_dim=3, short_side=8, crop_size=8)
     info = WeightsInfo(name="own", path=None, url=None, sha256="0" * 64, random=False, seed=None)
     device = torch.device("cpu")
-    return Encoder(network, spec=spec, weights=info, device=device, precision="fp32", batch_size=batch_size)
+    return Encoder(network=network, spec=spec, weights=info, device=device, precision="fp32", batch_size=batch_size)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on():
@@ -145,8 +145,8 @@ def test_options_that_are_not_there_are_refused(options, words):
 def test_compiled_features_equal_the_plain_ones():
     entry = CATALOG["i3d_r50"]
     entry = replace(entry, spec=replace(entry.spec, short_side=64, crop_size=64))
-    plain = make_encoder(entry, weights="random", precision="fp32", device="cpu", batch_size=1)
-    fast = make_encoder(entry, weights="random", precision="fp32", device="cpu", batch_size=1, compile=True)
+    plain = load_encoder(entry, weights="random", precision="fp32", device="cpu", batch_size=1)
+    fast = load_encoder(entry, weights="random", precision="fp32", device="cpu", batch_size=1, compile=True)
     snippets = torch.randint(0, 256, (3, 8, 64, 64, 3), dtype=torch.uint8)
     torch.testing.assert_close(fast.encode(snippets), plain.encode(snippets), rtol=1e-4, atol=1e-4)
     assert any(note.startswith("compiled in") for note in fast.notes)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from encoders.catalog import CATALOG, catalog_entry, flow_variant
-from encoders.encoder import make_encoder
+from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.two_stream import StreamEncoder
 from tests.encoders.test_networks import hassony2_state, inception_reference, piergiaj_state
@@ -19,7 +19,7 @@ def small(name: str, size: int = 64):
 
 
 def load(name: str, weights: str = "random", **settings):
-    return make_encoder(small(name), weights=weights, precision="fp32", device="cpu", **settings)
+    return load_encoder(small(name), weights=weights, precision="fp32", device="cpu", **settings)
 
 
 def pictures(spec, count: int = 2) -> torch.Tensor:

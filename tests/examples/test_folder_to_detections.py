@@ -5,14 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic import SyntheticSettings, make_synthetic_dataset
 from tests import ROOT
 
 TOY = f"{ROOT / 'tests' / 'toy_encoder.py'}:toy"
 
 
 def test_from_a_folder_to_detections(tmp_path: Path) -> None:
-    annotations = make_synthetic_dataset(tmp_path / "videos", videos=3, seconds=6.0, height=64, width=64)
+    annotations = make_synthetic_dataset(
+        tmp_path / "videos", SyntheticSettings(videos=3, seconds=6.0, height=64, width=64)
+    )
     script = ROOT / "examples" / "folder_to_detections.py"
     command = [sys.executable, str(script), str(tmp_path / "videos"), str(annotations), str(tmp_path / "out"), TOY]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

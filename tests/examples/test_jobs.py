@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline.store.feature_store import FeatureStore
-from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic import SyntheticSettings, make_synthetic_dataset
 from tests import ROOT
 
 SLURM = ROOT / "examples" / "slurm" / "extract.sbatch"
@@ -22,7 +22,7 @@ KUBERNETES = ROOT / "examples" / "kubernetes" / "extract.yaml"
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Commands that the job files call, videos, and a tiny encoder."""
-    make_synthetic_dataset(tmp_path / "videos", videos=4, seconds=6.0, height=64, width=64)
+    make_synthetic_dataset(tmp_path / "videos", SyntheticSettings(videos=4, seconds=6.0, height=64, width=64))
     programs = {"srun": 'exec "$@"', "sola-pipeline": f'exec "{sys.executable}" -m pipeline "$@"'}
     for name, line in programs.items():
         program = tmp_path / "bin" / name

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
 from pipeline.commandline.launch import bound_command
-from pipeline.config import AblateConfig, RunConfig
+from pipeline.config import RunConfig
 from tests import ROOT
 from tests.stores import make_store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
-from pipeline.config import AblateConfig
 from pipeline.store.feature_store import FeatureStore
 from tests import ROOT
 

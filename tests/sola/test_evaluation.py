@@ -8,7 +8,7 @@ import torch
 
 from sola.config import SolaConfig, preset
 from sola.errors import SolaError
-from sola.evaluation import EvaluationConfig, LabeledSequence, linear_evaluation, sgd_epoch
+from sola.evaluation import EvaluationConfig, LabeledSequence, WeightedRows, linear_evaluation, sgd_epoch
 from sola.metrics import average_precision, balanced_accuracy, distance_to_boundary
 
 QUICK = EvaluationConfig(min_steps=1, epochs=30, counted_epochs=3, batch_size=32, learning_rate=0.5, seeds=(0, 1))
@@ -53,9 +53,10 @@ def test_an_epoch_equals_automatic_differentiation_and_torchs_sgd() -> None:
     difference = weight[:, 1] - weight[:, 0]
     counts = torch.rand(100, generator=generator, dtype=torch.float64)
     velocity = torch.zeros_like(difference)
+    weighted = WeightedRows(rows, target.double(), counts)
     for _ in range(2):
         order = torch.randperm(100, generator=generator)
-        sgd_epoch(difference, velocity, rows, target.double(), order, counts=counts, config=config)
+        sgd_epoch(difference, velocity, weighted, order, config=config)
         for chosen in order.split(32):
             optimizer.zero_grad()
             losses = torch.nn.functional.cross_entropy(layer(rows[chosen]), target[chosen], reduction="none")

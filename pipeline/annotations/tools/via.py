@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.annotations.content import Content
@@ -61,7 +62,7 @@ def _project(project: dict[str, Any], found: Gather) -> None:
         if video is None:
             found.fault(place, f"view {item.get('vid')!r:.40} has no file")
             continue
-        _segment(found, video, place, item.get("z"), item.get("xy"), item.get("av"), attributes)
+        _segment(found, video, place, _Metadata(item.get("z"), item.get("xy"), item.get("av")), attributes)
 
 
 def _table(lines: list[str], found: Gather) -> None:
@@ -81,13 +82,21 @@ def _table(lines: list[str], found: Gather) -> None:
             continue
         video = video_id_of(files[0])
         found.video(video)
-        _segment(found, video, where, times, region, values, attributes)
+        _segment(found, video, where, _Metadata(times, region, values), attributes)
 
 
-def _segment(
-    found: Gather, video: str, where: str, times: Any, region: Any, values: Any, attributes: Mapping[str, Any]
-) -> None:
-    if region:
+@dataclass(frozen=True)
+class _Metadata:
+    """What VIA calls metadata: times in seconds, a region in the picture, and values by attribute."""
+
+    times: Any
+    region: Any
+    values: Any
+
+
+def _segment(found: Gather, video: str, where: str, metadata: _Metadata, attributes: Mapping[str, Any]) -> None:
+    times, values = metadata.times, metadata.values
+    if metadata.region:
         found.leave_out("region", "in pictures")
         return
     if not isinstance(times, list) or not isinstance(values, dict):

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.commandline.app import Flat, app
 from pipeline.commandline.terminal import note, say, say_failures, say_stage, show
-from pipeline.config import AblateConfig
 
 
 @app.command(name="ablate", sort_key=10)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pipeline.commandline.app import Flat, app
 from pipeline.commandline.terminal import say, say_failures, say_stage, show
-from pipeline.config import CompareConfig
+from pipeline.comparison.config import CompareConfig
 
 
 @app.command(name="compare", sort_key=10)

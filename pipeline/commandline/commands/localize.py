@@ -8,9 +8,10 @@ from typing import Annotated
 from pipeline.commandline.app import Flat, Locations, app
 from pipeline.commandline.outputs import require_suffix
 from pipeline.commandline.terminal import note, say, say_failures, show
-from pipeline.config import LocalizeConfig, ReportConfig
+from pipeline.config import LocalizeConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
+from pipeline.report.config import ReportConfig
 from pipeline.text.plain import counted
 
 
@@ -83,15 +84,7 @@ def localize(
     scores = read_video_scores(video_scores) if video_scores else None
     earlier = Localized(out, videos_or_store, loaded, settings, video_scores)
     with progress("localize", total=1) as on_progress:
-        summary = localize(
-            videos_or_store,
-            loaded,
-            settings,
-            video_scores=scores,
-            known=earlier.known,
-            keep=earlier.keep,
-            report=on_progress,
-        )
+        summary = localize(videos_or_store, loaded, settings, video_scores=scores, earlier=earlier, report=on_progress)
     for line in summary.notes:
         note(line)
     before = f"; {len(earlier.known)} of them were done before" if earlier.known else ""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pipeline.commandline.app import Flat, Locations, app
 from pipeline.commandline.terminal import say
-from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import progress
+from pipeline.report.config import ReportConfig
 
 if TYPE_CHECKING:
     from pipeline.report.facts import ReportFacts

@@ -115,7 +115,7 @@ def run_like(
     failures = {**failed, **unusable}
     if report_folder is not None:
         from pipeline.commandline.commands.report import say_report
-        from pipeline.config import ReportConfig
+        from pipeline.report.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 
         given = Given((), inputs, failed=failures, located=(out, found))

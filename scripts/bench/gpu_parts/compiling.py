@@ -7,7 +7,7 @@ import torch
 
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
-from gpu_parts.encoding import QUICK_BATCH, measure, ways_of
+from gpu_parts.encoding import QUICK_BATCH, Work, measure, ways_of
 from gpu_parts.rows import Rows
 from gpu_parts.timing import matmul_rate, sibling
 
@@ -31,6 +31,6 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     rate = matmul_rate("bf16" if encoder.precision == "fp16" else encoder.precision, device, quick=options.quick)
     for way, begin in ways_of(encoder).items():
         measure(
-            f"{name} {encoder.precision} compiled, {way}", begin, encoder.batch_size, flops, rate, device, rows,
+            f"{name} {encoder.precision} compiled, {way}", Work(begin, encoder.batch_size, flops, rate), device, rows,
             options, seconds_to_load=loading, batch=encoder.batch_size, notes="; ".join(encoder.notes) or None,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,8 +43,9 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
         if options.quick and name not in QUICK:
             ways = dict(list(ways.items())[:1])
         for way, begin in ways.items():
+            work = Work(begin, encoder.batch_size, flops, rates[precision])
             measure(
-                f"{name} {precision}, {way}", begin, encoder.batch_size, flops, rates[precision], device, rows, options,
+                f"{name} {precision}, {way}", work, device, rows, options,
                 seconds_to_load=loading, batch=encoder.batch_size, notes="; ".join(encoder.notes) or None,
             )  # fmt: skip
         del encoder
@@ -69,7 +71,7 @@ def on_device(encoder: Encoder, batch: torch.Tensor) -> Callable[[], torch.Tenso
 
     def work() -> torch.Tensor:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            return encoder._network(batch)
+            return encoder.network(batch)
 
     return work
 
@@ -93,29 +95,29 @@ def graphed(work: Callable[[], Any]) -> Callable[[], Any]:
     return replay
 
 
-def measure(
-    row: str,
-    begin: Callable[[], Callable[[], Any]],
-    count: int,
-    flops: float,
-    rate: float,
-    device: torch.device,
-    rows: Rows,
-    options: argparse.Namespace,
-    **more: Any,
-) -> None:
-    """Time the work that `begin` returns, of `count` snippets, and write the row."""
+@dataclass(frozen=True)
+class Work:
+    """What `begin` returns: the encoding of `count` snippets of `flops` each, beside matrix products at `rate`."""
+
+    begin: Callable[[], Callable[[], Any]]
+    count: int
+    flops: float
+    rate: float
+
+
+def measure(row: str, work: Work, device: torch.device, rows: Rows, options: argparse.Namespace, **more: Any) -> None:
+    """Time the work and write the row."""
     reset_peak(device)
     try:
-        seconds = seconds_of(begin(), device, **({"least": 1, "budget": 0, "warm_up": 0} if options.quick else {}))
+        seconds = seconds_of(work.begin(), device, **({"least": 1, "budget": 0, "warm_up": 0} if options.quick else {}))
     except Exception as error:  # any failure of a device becomes a row
         rows.failed(row, error)
         return
-    per_second = count / seconds
+    per_second = work.count / seconds
     rows.add(
         row,
         snippets_a_second=per_second,
-        of_matrix_rate=per_second * flops / rate,
+        of_matrix_rate=per_second * work.flops / work.rate,
         peak_gigabytes=peak_gigabytes(device),
         **more,
     )
@@ -131,7 +133,7 @@ def eager(name: str, flops: float, rate: float, device: torch.device, rows: Rows
     way = bench.eager(network, spec, count, device)
     torch.backends.cudnn.allow_tf32 = False
     row = f"{name} published network, eager fp32, on the device"
-    measure(row, lambda: lambda: way(batch), count, flops, rate, device, rows, options, batch=count)
+    measure(row, Work(lambda: lambda: way(batch), count, flops, rate), device, rows, options, batch=count)
 
 
 def _bytes(name: str) -> int:

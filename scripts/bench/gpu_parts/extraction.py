@@ -24,8 +24,10 @@ from pipeline.extraction.encoders import features_spec
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.extract import extract
 from pipeline.store.spec import StoreSpec
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Finished, Snippets
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodePool, Failed, Finished, Snippets
+from pipeline.video.pool import DecodePool
 
 SMALL_HEIGHT = 400  # pixels
 MOST_COPIES = 400
@@ -139,7 +141,7 @@ def decode_alone(paths: Iterable[Path], encoder: Encoder, plan: SnippetPlan) -> 
     """Decode only; return the seconds from the first snippets on, the snippets, and the decoded frames."""
     snippets = frames = 0
     began = None
-    with DecodePool(None, encoder.spec, plan) as pool:
+    with DecodePool(None, DecodeSettings(encoder.spec, plan)) as pool:
         for event in pool.decode(find_videos(list(paths))):
             began = began or time.perf_counter()
             if isinstance(event, Snippets):

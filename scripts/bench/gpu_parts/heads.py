@@ -17,7 +17,7 @@ from pipeline.heads.config import PostConfig
 from pipeline.heads.presets import preset
 from pipeline.metrics.map import evaluate_map
 from pipeline.training.batches import TrainItem, make_batch
-from pipeline.training.train_head import FitResult, fit_head
+from pipeline.training.train_head import FitResult, TrainingData, fit_head
 
 CASES = (("thumos14", "anchor_free", 2304), ("activitynet13", "anchor_free", 240), ("activitynet13", "gtad", 240))
 LABELS = tuple(f"class {number}" for number in range(20))
@@ -52,7 +52,7 @@ def _train(
     )
     items = make_items(videos * config.batch_size, length, channels)
     ends: list[float] = []
-    result = fit_head(items, [], labels=LABELS, config=config, on_epoch=lambda report: ends.append(time.perf_counter()))
+    result = fit_head(TrainingData(items, [], LABELS), config, on_epoch=lambda report: ends.append(time.perf_counter()))
     taken = (ends[-1] - ends[-2]) / max(steps, videos)
     limit, resized = config.head.train_limit, config.head.resize_snippets
     batch = [item.as_proposals() for item in items] if config.class_agnostic else items
@@ -98,8 +98,7 @@ def _detect(row: str, result: FitResult, items: list[TrainItem], device: torch.d
     for where in dict.fromkeys((device, torch.device("cpu"))):
         seconds = seconds_of(
             lambda where=where: detect(
-                result.head, [items[0].load()], stride_seconds=1.0, window_seconds=1.0,
-                duration_seconds=items[0].duration_seconds, labels=result.labels, post=PostConfig(), device=where,
+                result.head, [items[0].load()], items[0].times, labels=result.labels, post=PostConfig(), device=where,
             ),
             where, least=2, budget=0.5, warm_up=1,
         )  # fmt: skip

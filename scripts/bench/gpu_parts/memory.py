@@ -45,11 +45,11 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
 
 def _refuse_batches(encoder: Encoder) -> None:
     """Simulate a full GPU: more than one snippet does not fit."""
-    network = encoder._network
+    network = encoder.network
 
     def forward(snippets: torch.Tensor) -> Any:
         if len(snippets) > 1:
             raise torch.OutOfMemoryError("out of memory")
         return network(snippets)
 
-    encoder._network = forward
+    encoder.network = forward

@@ -17,7 +17,7 @@ from pipeline.pretraining.tasks import plan_task
 from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.progress import silent
 from pipeline.stages.pretrain import training_spec
-from pipeline.synthetic import make_synthetic_dataset
+from pipeline.synthetic import SyntheticSettings, make_synthetic_dataset
 from sola.distributed import Team
 
 STEPS = 3  # of a timed epoch, after one that warms up
@@ -49,7 +49,9 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     config = settings(name, quick=options.quick, device=options.device)
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder) / "videos"
-        annotations = make_synthetic_dataset(videos, videos=16, seconds=8.0, height=128, width=176, fps=15)
+        annotations = make_synthetic_dataset(
+            videos, SyntheticSettings(videos=16, seconds=8.0, height=128, width=176, fps="15")
+        )
         spec = training_spec(config)
         labels = None if name == "pal" else annotations
         task = OneBatch(plan_task(Request(videos, labels, spec, config)).prepare(Path(folder) / "frames", silent))

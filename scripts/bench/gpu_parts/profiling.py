@@ -16,7 +16,7 @@ from gpu_parts.encoding import on_device
 from gpu_parts.rows import Rows
 from gpu_parts.timing import seconds_of, synchronize
 from pipeline.extraction.encode import encode_events
-from pipeline.video.pool import Snippets
+from pipeline.video.events import Snippets
 from pipeline.video.videos import VideoFile
 
 ROWS_AN_EVENT = 8  # as from decoders

@@ -5,15 +5,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.ablation.ablate import ablate
-from pipeline.ablation.cell import CellResult, share_sola, work_cell
+from pipeline.ablation.cell import CellResult
+from pipeline.ablation.config import AblateConfig, CellConfig
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.ablation.results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
-from pipeline.config import AblateConfig, CellConfig, ProbeConfig
+from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.enhance import enhance_store
@@ -21,28 +21,10 @@ from pipeline.stages.linear_probe import probe
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
 from sola.config import SolaConfig
-from sola.fit import fit
 from tests import ROOT
-from tests.stores import annotate, make_store
+from tests.pipeline.ablation.plans import SMALL, plan, write
 
 SHIPPED = ROOT / "scripts" / "experiments" / "ablations"
-SMALL = """
-[sola]
-steps = 3
-hidden = 4
-predictor_hidden = 4
-learning_rate = 0.05
-device = "cpu"
-[train]
-epochs = 1
-min_steps_per_epoch = 2
-device = "cpu"
-[train.head]
-embed_dim = 8
-levels = 2
-stem_blocks = 1
-tower_layers = 1
-"""
 TWO_VARIANTS = """
 seeds = [0, 1]
 [[variants]]
@@ -53,31 +35,6 @@ name = "SoLa"
 [grid]
 sola.kernel_sizes = [[1, 1, 1], [3, 1, 1]]
 """
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def given(tmp_path) -> AblateConfig:
-    """Return a store of four short videos and its annotations; cells run in this process."""
-    random = np.random.default_rng(0)
-    videos, truth = {}, {}
-    for number, name in enumerate("abcd"):
-        rows = random.normal(0, 1, (40, 6)).astype(np.float32)
-        rows[12:24, 0] += 2  # centers from 6.5 to 12 s
-        videos[name] = rows
-        truth[name] = ("validation" if number == 3 else "training", 20.0, [(6.2, 12.2, "x")])
-    make_store(tmp_path / "store", videos)
-    annotations = annotate(tmp_path / "annotations.json", truth)
-    return AblateConfig(store=(tmp_path / "store",), annotations=annotations, jobs=1)
-
-
-def plan(tmp_path: Path, text: str, given: AblateConfig | None = None):
-    anywhere = AblateConfig(store=(Path("s"),), annotations=Path("a.json"))
-    return read_plan(write(tmp_path / "plan.toml", text), given or anywhere)
 
 
 def test_cells_are_every_variant_with_every_choice_and_seed(tmp_path):
@@ -210,70 +167,6 @@ def test_without_a_head_nothing_can_train_sola_inside_it(tmp_path, given, way):
     text = f'seeds = [0]\nuse_sola = false\n[train]\nsola = "{way}"\n'
     with pytest.raises(PipelineError, match=f"train.sola={way} needs a head"):
         plan(tmp_path, text, replace(given, head=False))
-
-
-def count_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that records the seeds of all further fits in this process."""
-    seeds: list[int] = []
-
-    def counted(source, config, **others):
-        seeds.append(config.seed)
-        return fit(source, config, **others)
-
-    monkeypatch.setattr("pipeline.stages.enhance.fit", counted)
-    return seeds
-
-
-def test_cells_with_the_same_sola_fit_it_once_and_get_what_each_alone_would(tmp_path, given, monkeypatch):
-    file = write(tmp_path / "plan.toml", "seeds = [0, 1]\n[grid]\ntrain.epochs = [1, 2]\n" + SMALL)
-    seeds = count_fits(monkeypatch)
-    together = ablate(file, tmp_path / "out", given, say=lambda _: None)
-    assert seeds == [0, 1]
-    assert [result.failure for result in together] == [""] * 4
-    for result in together:
-        folder = tmp_path / "alone" / result.cell.name
-        alone = work_cell(result.cell, FeatureStore.open(given.store[0]), folder, keep_features=False)
-        assert alone == result.scores
-    assert seeds == [0, 1, 0, 1, 0, 1]
-
-
-def test_the_module_of_a_finished_cell_serves_those_that_are_added_later(tmp_path, given, monkeypatch):
-    seeds = count_fits(monkeypatch)
-    for epochs in ("[1]", "[1, 2]"):
-        file = write(tmp_path / "plan.toml", f"seeds = [3]\n[grid]\ntrain.epochs = {epochs}\n" + SMALL)
-        ablate(file, tmp_path / "out", given, say=lambda _: None)
-    assert seeds == [3]
-
-
-def test_where_the_first_of_the_cells_that_share_fails_the_next_one_fits(tmp_path, given, monkeypatch):
-    def work(cell, store, folder, *, keep_features, module=None):
-        asked.append((cell.config.train.epochs, module is not None))
-        if len(asked) == 1:
-            raise PipelineError("no room")
-        return work_cell(cell, store, folder, keep_features=keep_features, module=module)
-
-    asked: list[tuple[int, bool]] = []
-    monkeypatch.setattr("pipeline.ablation.cell.work_cell", work)
-    file = write(tmp_path / "plan.toml", "seeds = [0]\n[grid]\ntrain.epochs = [1, 2, 3]\n" + SMALL)
-    results = ablate(file, tmp_path / "out", given, say=lambda _: None)
-    assert asked == [(1, False), (2, False), (3, True)]
-    assert [result.failure for result in results] == ["no room", "", ""]
-
-
-def test_sola_is_shared_by_settings_seed_and_store_and_not_by_cells_without_it(tmp_path):
-    text = 'seeds = [0, 1]\n[[variants]]\nname = "without"\nuse_sola = false\n[[variants]]\nname = "SoLa"\n'
-    text += "[grid]\nsola.k = [4.0, 16.0]\ntrain.epochs = [1, 2]\n"
-    given = AblateConfig(store=(Path("tsn"), Path("i3d")), annotations=Path("a.json"))
-    cells = plan(tmp_path, text, given)
-    groups = share_sola(cells, {cell.name: cell.store for cell in cells})
-    assert [cell for group in groups for cell in group if not cell.config.use_sola] == [
-        cell for cell in cells if not cell.config.use_sola
-    ]
-    shared = [group for group in groups if group[0].config.use_sola]
-    assert len(shared) == 2 * 2 * 2 and len(groups) - len(shared) == 2 * 2 * 2  # store, k or epochs, seed
-    for group in shared:
-        assert len({(cell.store, cell.config.sola) for cell in group}) == 1
-        assert [cell.config.train.epochs for cell in group] == [1, 2]
 
 
 def test_with_a_module_trained_in_front_of_the_head_the_features_after_it_are_measured(tmp_path, given):

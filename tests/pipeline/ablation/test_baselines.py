@@ -9,7 +9,7 @@ from pipeline.config import ProbeConfig
 from pipeline.stages.filter_store import filter_store
 from pipeline.stages.linear_probe import probe
 from pipeline.store.feature_store import FeatureStore
-from tests.pipeline.ablation.test_ablate import SMALL, given, plan, write  # noqa: F401  (a fixture)
+from tests.pipeline.ablation.plans import SMALL, plan, write
 
 BASELINES = ["without SoLa", "mean3", "mean5", "bilateral", "linear", "rotated"]
 
@@ -29,7 +29,7 @@ def test_baselines_are_cells_without_sola_and_none_is_there_twice(tmp_path):
     assert labels == ["mean5", "bilateral", "linear", "rotated", "mine", "m"]
 
 
-def test_a_cell_with_a_filter_is_the_filter_stage_and_the_linear_evaluation(tmp_path, given):  # noqa: F811
+def test_a_cell_with_a_filter_is_the_filter_stage_and_the_linear_evaluation(tmp_path, given):
     text = 'seeds = [2]\n[[variants]]\nname = "m"\nfilter = "bilateral"\n' + SMALL
     file = write(tmp_path / "plan.toml", text)
     (result,) = ablate(file, tmp_path / "out", replace(given, head=False), say=lambda _: None)

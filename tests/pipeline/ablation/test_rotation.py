@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.ablation.ablate import ablate
 from pipeline.ablation.cell import CellResult
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell
 from pipeline.ablation.rotation import rotation_notes
 from pipeline.cli import main
-from pipeline.config import AblateConfig
 from pipeline.errors import PipelineError
 from pipeline.stages.rotated_store import rotated_store
 from pipeline.store.feature_store import FeatureStore
-from tests.pipeline.ablation.test_ablate import SMALL, given, plan, write  # noqa: F401  (a fixture)
+from tests.pipeline.ablation.plans import SMALL, plan, write
 from tests.stores import annotate, make_store
 
 HEADS = """
@@ -120,7 +120,7 @@ def test_a_row_that_moves_by_more_than_its_deviation_is_told(tmp_path):
     assert rotation_notes(moved[:1] + moved[2:]) == []  # of one seed alone nothing is known
 
 
-def test_the_warning_stands_above_the_table(tmp_path, given, capsys, monkeypatch):  # noqa: F811
+def test_the_warning_stands_above_the_table(tmp_path, given, capsys, monkeypatch):
     text = 'seeds = [0, 1]\n[[variants]]\nname = "w"\nuse_sola = false\n[[variants]]\nname = "r"\nrotate = true\n'
     file = write(tmp_path / "plan.toml", text + SMALL)
     monkeypatch.setattr("pipeline.ablation.rotation.moved_scores", lambda before, after: ["accuracy +9.0"])

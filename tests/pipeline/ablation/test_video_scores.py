@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from pipeline.ablation.ablate import ablate
 from pipeline.annotations.segments import PROPOSAL_LABEL
-from tests.pipeline.ablation.test_ablate import SMALL, given, write  # noqa: F401  (a fixture)
+from tests.pipeline.ablation.plans import SMALL, write
 
 
-def test_scores_name_what_a_cell_finds_and_other_scores_make_another_result(tmp_path, given):  # noqa: F811
+def test_scores_name_what_a_cell_finds_and_other_scores_make_another_result(tmp_path, given):
     scores = tmp_path / "scores.json"
     small = SMALL.replace("[train]\n", '[train]\nclass_agnostic = true\nhead.kind = "actionness"\n').replace(
         "[train.head]\nembed_dim = 8\nlevels = 2\nstem_blocks = 1\ntower_layers = 1\n", ""

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.ablation.ablate import ablate
+from pipeline.ablation.config import AblateConfig
 from pipeline.cluster.config import ExecutionConfig, ExtractExecutionConfig
-from pipeline.config import AblateConfig, LocalizeConfig
+from pipeline.config import LocalizeConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
@@ -21,7 +22,7 @@ from pipeline.stages.train import train
 from pipeline.store.tools.verify import verify_store
 from tests import ROOT
 from tests import videos as make
-from tests.pipeline.ablation.test_ablate import SMALL
+from tests.pipeline.ablation.plans import SMALL
 from tests.pipeline.stages.test_localize import TINY, write_annotations
 from tests.pipeline.stages.test_stages import gray_video
 from tests.stores import annotate, make_store

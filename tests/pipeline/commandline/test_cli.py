@@ -4,15 +4,13 @@ import errno
 import json
 import re
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from encoders.catalog import CATALOG, catalog_entry
-from pipeline.cli import main
-from pipeline.commandline.app import app, called_as
-from pipeline.commandline.help_groups import COMMON_OPTIONS, EXAMPLES, GroupedApp, add_examples
+from pipeline.commandline.app import called_as
 from pipeline.commandline.launch import bound_command
 from pipeline.extraction.presets import FEATURE_PRESETS
 from pipeline.heads.presets import preset
@@ -23,20 +21,6 @@ from tests.toys import use_toy_encoder
 
 SMALL = ["--sola.hidden", "8", "--sola.steps", "3", "--sola.device", "cpu", "--train.epochs", "1"]
 SMALL += ["--train.min-steps-per-epoch", "2", "--train.head.embed-dim", "8", "--train.head.levels", "2"]
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    """Runs a command in this process; gives its exit code, standard output and standard error."""
-    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test runner keeps its own handlers
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_info:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return exit_info.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -226,43 +210,6 @@ def test_an_interrupted_job_exits_with_130(command, videos, tmp_path, monkeypatc
     code, _, err = command("extract", videos, "--out", tmp_path / "store")
     assert code == 130
     assert "goes on from there" in err
-
-
-def test_help_teaches_every_option_of_a_stage(command):
-    code, out, _ = command("extract", "--help")
-    assert code == 0
-    for words in ("--stride-seconds", "in seconds", "--window-frames", "--weights", "kinetics400", "--decoder"):
-        assert words in out
-
-
-def test_help_shows_options_in_groups_with_an_example(command):
-    for words in ("extract", "sola", "train"):
-        _, out, _ = command(*words.split(), "--help")
-        assert out.index("─ Common ─") < out.index("─ Advanced ─") < out.index("─ All commands ─")
-        assert f"Example: sola-pipeline {words}" in " ".join(out.split())
-    assert "─ Cluster ─" in command("extract", "--help")[1]
-
-
-def test_help_of_run_is_short_and_help_all_is_not(command):
-    _, short, _ = command("run", "--help")
-    try:
-        code, whole, _ = command("run", "--help-all")
-    finally:
-        GroupedApp.shows_all = False
-        add_examples(app, "sola-pipeline")
-    assert code == 0
-    assert "--help-all shows all" in short and "--train.head.kind" in short
-    for option in ("--train.head.levels", "--extract.decoder", "--sola.tsm-size"):
-        assert option not in short
-        assert option in whole
-    assert short.count("\n") < whole.count("\n") / 2
-
-
-def test_every_command_has_an_example_and_the_common_options_exist():
-    names = {name for name in app if not name.startswith("-")} - {"store"}
-    assert {name for name in EXAMPLES if " " not in name} == names
-    for settings, options in COMMON_OPTIONS.items():
-        assert set(options.split()) <= {option.name for option in fields(settings)}
 
 
 def test_progress_is_silent_where_nobody_looks(command, videos, tmp_path):

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.plan import read_plan
-from pipeline.config import CompareConfig
 from pipeline.errors import PipelineError
 from sola.config import preset
 from sola.filters import FILTERS

@@ -10,7 +10,7 @@ from pipeline.annotations.segments import seconds_to_snippets, snippets_to_secon
 from pipeline.detection.inference import detect, windows
 from pipeline.errors import PipelineError
 from pipeline.heads.anchor_free import AnchorFreeHead
-from pipeline.heads.candidates import Candidates, to_seconds
+from pipeline.heads.candidates import Candidates, RowTimes, to_seconds
 from pipeline.heads.config import HeadConfig, PostConfig
 
 LABELS = ("a", "b")
@@ -25,7 +25,7 @@ def head_for(max_test_snippets: int) -> AnchorFreeHead:
 
 
 def run(head: AnchorFreeHead, chunks: list[np.ndarray], **options):
-    defaults = {"stride_seconds": 0.5, "window_seconds": 1.0, "duration_seconds": 1000.0, "labels": LABELS}
+    defaults = {"times": RowTimes(0.5, 1.0, 1000.0), "labels": LABELS}
     return detect(head, chunks, **{**defaults, "post": PostConfig(min_score=0.0, max_detections=50), **options})
 
 
@@ -41,7 +41,7 @@ def test_snippet_coordinates_are_the_centers_of_the_rows() -> None:
 def test_candidates_are_clipped_to_the_video_and_empty_ones_dropped() -> None:
     segments = torch.tensor([[-5.0, 2.0], [2.0, 100.0], [30.0, 40.0], [4.0, 4.0]], dtype=torch.float64)
     candidates = Candidates(segments, torch.arange(4), torch.rand(4))
-    got = to_seconds(candidates, stride_seconds=0.5, window_seconds=1.0, duration_seconds=10.0)
+    got = to_seconds(candidates, RowTimes(0.5, 1.0, 10.0))
     assert got.segments.tolist() == [[0.0, 1.5], [1.5, 10.0]]
     assert got.labels.tolist() == [0, 1]
 
@@ -115,14 +115,11 @@ def test_a_duration_known_only_at_the_end_is_asked_for_after_the_last_chunk() ->
             seen.append(1)
             yield np.ones((4, 4), dtype=np.float32)
 
-    def duration() -> float:
+    def times() -> RowTimes:
         assert len(seen) == 3
-        return 2.0
+        return RowTimes(0.5, 1.0, 2.0)
 
-    detections = detect(
-        head_for(32), chunks(), stride_seconds=0.5, window_seconds=1.0, duration_seconds=duration, labels=LABELS,
-        post=PostConfig(min_score=0.0),
-    )  # fmt: skip
+    detections = detect(head_for(32), chunks(), times, labels=LABELS, post=PostConfig(min_score=0.0))
     assert detections and all(0 <= d.segment[0] < d.segment[1] <= 2.0 for d in detections)
 
 

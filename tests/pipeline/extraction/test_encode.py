@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.extraction.encode import Rows, encode_events, shared_frames
-from pipeline.video.pool import Failed, Snippets
+from pipeline.video.events import Failed, Snippets
 from pipeline.video.videos import VideoFile
 
 A, B = VideoFile("a", Path("a.mp4")), VideoFile("b", Path("b.mp4"))

@@ -20,8 +20,8 @@ from pipeline.extraction.ray_parts import (
 )
 from pipeline.extraction.store_writer import StoreWriter
 from pipeline.store.feature_store import FeatureStore
+from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.metadata import probe
-from pipeline.video.pool import Failed, Finished, Restarted
 from pipeline.video.ranges import VideoRange
 from pipeline.video.report import DecodeReport
 from pipeline.video.videos import VideoFile

@@ -8,13 +8,14 @@ from pipeline.annotations.segments import Segment
 from pipeline.detection.inference import detect
 from pipeline.errors import PipelineError
 from pipeline.heads.base import Head
+from pipeline.heads.candidates import RowTimes
 from pipeline.heads.config import HeadConfig, PostConfig, TrainConfig
 from pipeline.heads.presets import PRESETS, preset
 from pipeline.heads.registry import HEADS, build_head
 from pipeline.heads.resize import rescale_snippets, resize_rows
 from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import TrainItem
-from pipeline.training.train_head import fit_head, validate
+from pipeline.training.train_head import TrainingData, fit_head, validate
 
 SMALL = {
     "embed_dim": 16,
@@ -113,7 +114,7 @@ def raised_items() -> list[TrainItem]:
 def test_every_head_learns_eight_tiny_videos(kind: str) -> None:
     head = HeadConfig(kind=kind, **{**SMALL, "gtad_max_duration_snippets": 16})
     config = TrainConfig(epochs=5, min_steps_per_epoch=15, learning_rate=1e-2, ema_decay=0.9, head=head)
-    result = fit_head(raised_items(), raised_items(), labels=("a", "b"), config=config)
+    result = fit_head(TrainingData(raised_items(), raised_items(), ("a", "b")), config)
     assert result.best_map is not None and result.best_map > 0.9
     assert result.labels == ("a", "b")
 
@@ -126,7 +127,7 @@ def test_a_class_agnostic_head_finds_actions_without_their_names() -> None:
         class_agnostic=True,
         head=HeadConfig(kind="actionness", **SMALL),
     )
-    result = fit_head(raised_items(), raised_items(), labels=("a", "b"), config=config)
+    result = fit_head(TrainingData(raised_items(), raised_items(), ("a", "b")), config)
     assert result.labels == ("action",) and result.head.num_classes == 1
     assert validate(result.head, raised_items(), labels=result.labels, config=config).average == result.best_map
     assert result.best_map is not None and result.best_map > 0.9
@@ -136,7 +137,7 @@ def test_a_class_agnostic_head_finds_actions_without_their_names() -> None:
 def test_windows_answer_for_long_sequences_with_every_head(kind: str) -> None:
     head = small_head(kind, max_test_snippets=16)
     rows = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
-    common = {"stride_seconds": 1.0, "window_seconds": 1.0, "duration_seconds": 70.0, "labels": "abc"}
+    common = {"times": RowTimes(1.0, 1.0, 70.0), "labels": "abc"}
     post = PostConfig(min_score=0.0)
     whole = detect(head, [rows], post=post, **common)
     assert whole and whole == detect(head, [rows[:33], rows[33:]], post=post, **common)
@@ -160,7 +161,7 @@ def test_a_head_on_resized_sequences_answers_in_the_videos_own_seconds() -> None
         learning_rate=1e-2,
         head=HeadConfig(kind="actionness", resize_snippets=45, **SMALL),
     )
-    result = fit_head(raised_items(), raised_items(), labels=("a", "b"), config=config)
+    result = fit_head(TrainingData(raised_items(), raised_items(), ("a", "b")), config)
     assert result.best_map is not None and result.best_map > 0.9
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import ReportConfig
+from pipeline.report.config import ReportConfig
 from pipeline.report.page import write_report
 from pipeline.report.run_facts import read_run
 from tests import videos as make

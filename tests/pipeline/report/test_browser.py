@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import ReportConfig
+from pipeline.report.config import ReportConfig
 from pipeline.report.detection_facts import Given, read_given
 from pipeline.report.page import write_report
 from tests import videos as make

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.quality_against_cost import Mark, draw_quality_against_cost
 from pipeline.report.comparison_facts import read_comparison
+from pipeline.report.config import ReportConfig
 from pipeline.report.page import write_report
 from tests.pipeline.report.runs import EVIL, make_films, page_data
 from tests.stores import annotate

@@ -9,8 +9,8 @@ import pytest
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
 from pipeline.cli import main
-from pipeline.config import ReportConfig
 from pipeline.errors import PipelineError
+from pipeline.report.config import ReportConfig
 from pipeline.report.detection_facts import Given, given_of, read_given
 from pipeline.report.page import write_report
 from tests import videos as make

@@ -63,7 +63,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("start", "end"), [(1.2, 2.0), (1.21, 1.99), (0.0, 0.04), (0.96, 1.0), (3.9, 9.0)])
 def test_an_exact_clip_holds_the_frames_on_the_screen_and_no_other(video, tmp_path, start, end):
-    clip = exact_clip(video, probe(video), start, end, tmp_path / "clip")
+    clip = exact_clip(probe(video), start, end, tmp_path / "clip")
     first, last = int(start * 25 + 1e-6), min(99, -int(-(end * 25 - 1e-6) // 1) - 1)
     found = shown(tmp_path / "clip")
     assert [index for index, _ in found] == list(range(first, last + 1))
@@ -74,7 +74,7 @@ def test_an_exact_clip_holds_the_frames_on_the_screen_and_no_other(video, tmp_pa
 
 @pytest.mark.parametrize(("start", "end", "key"), [(1.2, 2.0, 24), (0.96, 1.0, 24), (0.95, 1.0, 12), (0.1, 0.2, 0)])
 def test_a_copied_clip_begins_at_the_key_frame_at_or_before(video, tmp_path, start, end, key):
-    clip = copy_clip(video, probe(video), start, end, tmp_path / "clip")
+    clip = copy_clip(probe(video), start, end, tmp_path / "clip")
     found = [index for index, _ in shown(tmp_path / "clip")]
     assert clip.start == Fraction(key, 25)
     assert found == list(range(key, int(clip.end * 25)))  # what it states is what it holds, without a gap
@@ -82,7 +82,7 @@ def test_a_copied_clip_begins_at_the_key_frame_at_or_before(video, tmp_path, sta
 
 
 def test_copied_pictures_are_the_same_bytes(video, tmp_path):
-    copy_clip(video, probe(video), 1.2, 2.0, tmp_path / "clip")
+    copy_clip(probe(video), 1.2, 2.0, tmp_path / "clip")
 
     def packets(path: Path) -> list[bytes]:
         with av.open(str(path)) as container:
@@ -95,10 +95,10 @@ def test_copied_pictures_are_the_same_bytes(video, tmp_path):
 def test_sound_stays_in_time(tmp_path, name, codec):
     source = with_sound(tmp_path / name, 6, 25, codec)
     info = probe(source)
-    exact = exact_clip(source, info, 2.52, 4.52, tmp_path / "exact")
+    exact = exact_clip(info, 2.52, 4.52, tmp_path / "exact")
     assert (shown(tmp_path / "exact")[0][0], exact.start) == (63, Fraction(63, 25))
     assert pitches(tmp_path / "exact", [0.2, 0.7, 1.2, 1.7]) == [800, 1000, 1000, 1200]
-    copied = copy_clip(source, info, 2.52, 4.52, tmp_path / "copied")
+    copied = copy_clip(info, 2.52, 4.52, tmp_path / "copied")
     assert (shown(tmp_path / "copied")[0][0], copied.start) == (50, 2)
     assert pitches(tmp_path / "copied", [0.2, 0.7, 1.2, 1.7]) == [800, 800, 1000, 1000]
 
@@ -106,7 +106,7 @@ def test_sound_stays_in_time(tmp_path, name, codec):
 def test_frames_of_varying_length_keep_their_times(tmp_path):
     ticks = [0, 1, 3, 4, 8, 9, 15, 16, 17, 20]
     source = write_video(tmp_path / "v.mp4", ticks, Fraction(1, 10), b_frames=0)
-    clip = exact_clip(source, probe(source), 0.5, 1.65, tmp_path / "clip")  # frame 3 is shown from 0.4 to 0.8
+    clip = exact_clip(probe(source), 0.5, 1.65, tmp_path / "clip")  # frame 3 is shown from 0.4 to 0.8
     assert shown(tmp_path / "clip") == [(3, 0.0), (4, 0.4), (5, 0.5), (6, 1.1), (7, pytest.approx(1.2))]
     assert (clip.start, clip.end) == (Fraction(4, 10), Fraction(17, 10))
 
@@ -116,19 +116,19 @@ def test_pictures_of_a_turned_video_are_upright(tmp_path, clockwise):
     turned = {90: 1, 180: 2, 270: 3}[clockwise]
     source = constant(tmp_path / "v.mp4", 20, 10, draw=lambda *size: np.rot90(picture_of(*size), turned).copy())
     rotate_track(source, clockwise)
-    exact_clip(source, probe(source), 0.5, 1.0, tmp_path / "clip")
+    exact_clip(probe(source), 0.5, 1.0, tmp_path / "clip")
     assert [index for index, _ in shown(tmp_path / "clip")] == [5, 6, 7, 8, 9]
 
 
 def test_pictures_of_odd_size_are_cut_exactly(tmp_path):
     source = constant(tmp_path / "v.mkv", 10, 10, size=(65, 65), pixel_format="yuv444p")
-    exact_clip(source, probe(source), 0.2, 0.5, tmp_path / "clip")
+    exact_clip(probe(source), 0.2, 0.5, tmp_path / "clip")
     assert [index for index, _ in shown(tmp_path / "clip")] == [2, 3, 4]
 
 
 def test_pictures_for_a_montage_have_one_size_and_rate(video, tmp_path):
     size = PictureSize(height=90, width=160, fps=10)
-    exact_clip(video, probe(video), 1.2, 2.0, tmp_path / "clip", picture=size)
+    exact_clip(probe(video), 1.2, 2.0, tmp_path / "clip", picture=size)
     info = probe(tmp_path / "clip")
     assert (info.height, info.width, info.fps, info.num_frames) == (90, 160, 10, 8)
     indices = [index for index, _ in shown(tmp_path / "clip", left=35)]
@@ -142,6 +142,6 @@ def test_what_cannot_be_cut_is_said(video, tmp_path):
     info = probe(by_order)
     assert info.by_order
     with pytest.raises(VideoError, match="--cut exact"):
-        copy_clip(by_order, info, 1.2, 2.0, tmp_path / "clip")
-    exact_clip(by_order, info, 1.2, 2.0, tmp_path / "clip")
+        copy_clip(info, 1.2, 2.0, tmp_path / "clip")
+    exact_clip(info, 1.2, 2.0, tmp_path / "clip")
     assert shown(tmp_path / "clip")[0][0] == 30

@@ -22,7 +22,7 @@ from pipeline.stages import extract as stage
 from pipeline.stages.extract import extract
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.verify import verify_store
-from pipeline.video.pool import Failed, Finished
+from pipeline.video.events import Failed, Finished
 from tests import ROOT
 from tests import videos as make
 from tests.faults import Step, Watch, disk_full_from, input_output_error_at

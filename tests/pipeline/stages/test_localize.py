@@ -205,7 +205,8 @@ def test_a_folder_of_feature_files_is_no_store_and_that_is_said(data):
 
 
 def test_rows_that_come_again_replace_those_that_are_void(data, monkeypatch):
-    from pipeline.video.pool import DecodePool, Restarted, Snippets
+    from pipeline.video.events import Restarted, Snippets
+    from pipeline.video.pool import DecodePool
 
     model = load_model(trained(data, "store"))
     expected = localize([data / "videos"], model, LocalizeConfig()).detections

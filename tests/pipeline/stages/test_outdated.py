@@ -13,7 +13,7 @@ from pipeline.stages.extract import extract
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.contents import totals
 from pipeline.store.tools.verify import repair, verify_against_videos, verify_store
-from pipeline.video.pool import Failed
+from pipeline.video.events import Failed
 from pipeline.video.videos import VideoFile
 from sola.config import SolaConfig
 from tests.pipeline.stages.test_stages import gray_video

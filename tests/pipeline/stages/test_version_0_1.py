@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
 from pipeline.annotations.detections import read_detections
 from pipeline.cli import main
 from pipeline.cluster.config import settings_of_results
 from pipeline.commandline.launch import bound_command
-from pipeline.config import AblateConfig, EvaluateConfig, LocalizeConfig, TsmConfig
+from pipeline.config import EvaluateConfig, LocalizeConfig, TsmConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig

@@ -30,7 +30,7 @@ STRONG_CHANNELS = {
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    make_synthetic_dataset(folder, **SMALL)
+    make_synthetic_dataset(folder, SyntheticSettings(**SMALL))
     return folder
 
 
@@ -51,7 +51,7 @@ def colorful_pixels(pictures: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("settings", [SMALL, {**SMALL, "videos": 2, "fps": "24000/1001"}])
 def test_the_frames_that_show_an_action_are_exactly_the_annotated_ones(tmp_path: Path, settings: dict) -> None:
-    make_synthetic_dataset(tmp_path, **settings)
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**settings))
     database = database_of(tmp_path)
     assert len(database) == settings["videos"]
     for video_id, entry in database.items():
@@ -91,15 +91,15 @@ def test_faint_actions_let_the_background_through() -> None:
 
 
 def test_a_folder_made_before_visibility_was_a_choice_is_completed(tmp_path: Path) -> None:
-    make_synthetic_dataset(tmp_path, **SMALL)
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     settings = json.loads((tmp_path / "synthetic.json").read_text())
     del settings["visibility"]
     (tmp_path / "synthetic.json").write_text(json.dumps(settings))
-    make_synthetic_dataset(tmp_path, **SMALL)
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     with pytest.raises(PipelineError, match=r"other settings \(visibility\)"):
-        make_synthetic_dataset(tmp_path, **SMALL, visibility=0.5)
+        make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL, visibility=0.5))
     with pytest.raises(PipelineError, match="visibility of synthetic actions must be > 0 and <= 1, got 0"):
-        make_synthetic_dataset(tmp_path / "new", **SMALL, visibility=0)
+        make_synthetic_dataset(tmp_path / "new", SyntheticSettings(**SMALL, visibility=0))
 
 
 def test_the_background_moves(dataset: Path) -> None:
@@ -134,8 +134,8 @@ def test_validation_shows_no_class_that_training_lacks(videos: int) -> None:
 
 
 def test_a_seed_gives_the_same_videos_and_another_seed_others(dataset: Path, tmp_path: Path) -> None:
-    make_synthetic_dataset(tmp_path / "same", **SMALL)
-    make_synthetic_dataset(tmp_path / "other", **{**SMALL, "seed": 4})
+    make_synthetic_dataset(tmp_path / "same", SyntheticSettings(**SMALL))
+    make_synthetic_dataset(tmp_path / "other", SyntheticSettings(**{**SMALL, "seed": 4}))
     names = sorted(path.name for path in dataset.iterdir())
     assert names == ["annotations.json", "synthetic.json", *(f"synthetic_{i:04d}.mp4" for i in range(3))]
     for name in names:
@@ -145,26 +145,26 @@ def test_a_seed_gives_the_same_videos_and_another_seed_others(dataset: Path, tmp
 
 
 def test_a_complete_set_is_kept_and_a_missing_video_is_made_again(tmp_path: Path) -> None:
-    annotations = make_synthetic_dataset(tmp_path, **SMALL)
+    annotations = make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     assert annotations == tmp_path / "annotations.json"
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
-    make_synthetic_dataset(tmp_path, **SMALL)
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == {n: b[0] for n, b in before.items()}
 
     lost = tmp_path / "synthetic_0001.mp4"
     lost.unlink()
     annotations.unlink()
-    make_synthetic_dataset(tmp_path, **SMALL)
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {n: b[1] for n, b in before.items()}
     assert (tmp_path / "synthetic_0000.mp4").stat().st_mtime_ns == before["synthetic_0000.mp4"][0]
 
 
 def test_a_folder_with_other_content_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"other settings \(seed\).*another folder"):
-        make_synthetic_dataset(dataset, **{**SMALL, "seed": 9})
+        make_synthetic_dataset(dataset, SyntheticSettings(**{**SMALL, "seed": 9}))
     (tmp_path / "mine.mp4").write_bytes(b"precious")
     with pytest.raises(PipelineError, match="holds videos already"):
-        make_synthetic_dataset(tmp_path, **SMALL)
+        make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
 
 
@@ -182,7 +182,7 @@ def test_a_folder_with_other_content_is_left_alone(dataset: Path, tmp_path: Path
 )
 def test_a_bad_setting_is_named_and_nothing_is_made(tmp_path: Path, name: str, value: float, accepted: str) -> None:
     with pytest.raises(PipelineError, match=f"^{name} .*{accepted}.*got"):
-        make_synthetic_dataset(tmp_path / "new", **{**SMALL, name: value})
+        make_synthetic_dataset(tmp_path / "new", SyntheticSettings(**{**SMALL, name: value}))
     assert not (tmp_path / "new").exists()
 
 
@@ -192,13 +192,13 @@ def test_an_interrupted_video_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("pipeline.synthetic.dataset.draw_frames", fail)
     with pytest.raises(OSError, match="no space"):
-        make_synthetic_dataset(tmp_path, **SMALL)
+        make_synthetic_dataset(tmp_path, SyntheticSettings(**SMALL))
     assert [path.name for path in tmp_path.iterdir()] == ["synthetic.json"]
 
 
 def test_without_x264_the_videos_are_made_with_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("av.codecs_available", {"mpeg4"})
-    make_synthetic_dataset(tmp_path, **{**SMALL, "videos": 2})
+    make_synthetic_dataset(tmp_path, SyntheticSettings(**{**SMALL, "videos": 2}))
     video_id, entry = next(iter(database_of(tmp_path).items()))
     with av.open(str(tmp_path / f"{video_id}.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.chunked_gradient import backward_chunks, encode_chunks, sampled_rows, two_pass_gradient
+from pipeline.training.chunked_gradient import ChunkedEncoder, sampled_rows, two_pass_gradient
 from sola.distributed import ALONE, Team
 
 COUNT = 6
@@ -43,6 +43,9 @@ class Scene:
     def read(self, rows: Sequence[int]) -> Tensor:
         return self.snippets[list(rows)]
 
+    def chunked(self, chunk: int) -> ChunkedEncoder:
+        return ChunkedEncoder(self.encoder, self.read, chunk)
+
     def losses(self, features: Tensor) -> dict[str, Tensor]:
         answer = self.head(features.T[None])
         return {"square": answer.square().sum(), "cosine": answer.cos().mean()}
@@ -57,7 +60,7 @@ class Scene:
         return self.gradient()
 
     def two_pass(self, chunk: int, rows: Sequence[int] | None = None, team: Team = ALONE) -> Tensor:
-        two_pass_gradient(self.encoder, self.read, self.count, self.losses, chunk=chunk, rows=rows, team=team)
+        two_pass_gradient(self.chunked(chunk), self.count, self.losses, rows=rows, team=team)
         return self.gradient()
 
 
@@ -104,7 +107,7 @@ def test_a_share_is_drawn_without_repeats_and_all_snippets_alike() -> None:
 def test_shards_of_the_snippets_sum_to_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     expected = scene.whole()
-    features = encode_chunks(scene.encoder, scene.read, range(COUNT), chunk=2)
+    features = scene.chunked(2).features(range(COUNT))
     # Each rank has its own rows and zeros; the sum over ranks, which needs processes, is the whole.
     partial: list[Tensor] = []
     monkeypatch.setattr(Team, "total", lambda self, values: partial.append(values) or features.clone())
@@ -143,7 +146,7 @@ def test_memory_for_the_backward_pass_does_not_grow_with_the_window_in_chunks() 
         scene = Scene(count)
         ones = torch.ones(count, 5, dtype=torch.float64)
         rows = list(range(count))
-        return saved_bytes(lambda: backward_chunks(scene.encoder, scene.read, rows, ones, chunk=chunk), scene.snippets)
+        return saved_bytes(lambda: scene.chunked(chunk).backward(rows, ones), scene.snippets)
 
     assert at(8, 4) == at(32, 4) > 0
     assert at(32, 32) > 3.5 * at(8, 8)
@@ -153,7 +156,7 @@ def test_frozen_layers_keep_their_weights_and_the_next_one_learns() -> None:
     scene = Scene()
     scene.encoder.layers[0].requires_grad_(False)
     before = copy.deepcopy(scene.encoder.state_dict())
-    two_pass_gradient(scene.encoder, scene.read, COUNT, scene.losses, chunk=2)
+    two_pass_gradient(scene.chunked(2), COUNT, scene.losses)
     assert scene.encoder.layers[0].weight.grad is None
     assert scene.encoder.layers[1].weight.grad.abs().max() > 0
     torch.optim.SGD([p for p in scene.encoder.parameters() if p.requires_grad], lr=1.0).step()

@@ -22,7 +22,7 @@ from pipeline.training.joint_sola import (
     start_fit,
     windows_of,
 )
-from pipeline.training.train_head import EpochReport, fit_head, validate
+from pipeline.training.train_head import EpochReport, TrainingData, fit_head, validate
 from sola.config import SolaConfig
 from sola.enhance import enhance_array
 from sola.fit_state import FitState
@@ -97,8 +97,8 @@ def cross_entropy_of_windows(z: list[torch.Tensor], predictor: torch.nn.Module, 
 
 @pytest.mark.parametrize("sola", JOINT)
 def test_the_first_step_has_the_plain_heads_losses_bit_for_bit(sola: str) -> None:
-    plain = fit_head(items(), [], labels=("a", "b"), config=config("frozen")).losses[0]
-    joint = fit_head(items(), [], labels=("a", "b"), config=config(sola)).losses[0]
+    plain = fit_head(TrainingData(items(), [], ("a", "b")), config("frozen")).losses[0]
+    joint = fit_head(TrainingData(items(), [], ("a", "b")), config(sola)).losses[0]
     assert {name: joint[name] for name in plain} == plain
     assert (joint.keys() - plain.keys() == {"similarity"}) is (sola != "unified")
 
@@ -112,8 +112,8 @@ def test_resized_sequences_go_through_the_module_before_they_are_resized() -> No
     network.head.register_forward_hook(lambda _head, inputs, _output: seen.append(inputs[0]))
     losses_of(settings, network, fit_state, batch)
     torch.testing.assert_close(seen[0], expected, rtol=1e-5, atol=1e-5)
-    plain = fit_head(items(), [], labels=("a", "b"), config=replace(settings, sola="frozen")).losses[0]
-    joint = fit_head(items(), [], labels=("a", "b"), config=settings).losses[0]
+    plain = fit_head(TrainingData(items(), [], ("a", "b")), replace(settings, sola="frozen")).losses[0]
+    joint = fit_head(TrainingData(items(), [], ("a", "b")), settings).losses[0]
     assert joint == pytest.approx(plain, rel=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_training_gives_the_module_whole_sequences_or_crops_never_resized_ones(m
 
     monkeypatch.setattr("pipeline.training.train_head.joint_losses", watched)
     settings = config("unified", head=replace(HEAD, resize_snippets=resized, max_seq_len=8))
-    fit_head(items(), [], labels=("a", "b"), config=settings)
+    fit_head(TrainingData(items(), [], ("a", "b")), settings)
     assert sorted(seen[0].mask.sum(dim=1).tolist()) == sorted(lengths)
     known = np.concatenate([item.load() for item in items()])
     assert all((row == known).all(axis=1).any() for row in seen[0].features[seen[0].mask].numpy())
@@ -242,7 +242,7 @@ def test_a_comparison_relative_to_the_data_takes_the_training_videos_statistics(
 
 def test_the_module_has_its_own_learning_rates() -> None:
     settings = config("unified", module=replace(MODULE, gate_learning_rate=0.125), ema_decay=0.0)
-    result = fit_head(items(), [], labels=("a", "b"), config=settings)
+    result = fit_head(TrainingData(items(), [], ("a", "b")), settings)
     # The first step of Adam is the learning rate, whatever the gradient's size.
     assert abs(result.module.alpha.item()) == pytest.approx(0.125, rel=1e-3)
     assert (result.module_config.seed, result.module_config.steps) == (0, 1)
@@ -258,12 +258,14 @@ def test_resumed_training_equals_uninterrupted_training(sola: str) -> None:
             torch.save(report.state(), saved)
         states.append(report.state())
 
-    straight = fit_head(items(), items()[:2], labels=("a", "b"), config=settings, on_epoch=save)
+    straight = fit_head(TrainingData(items(), items()[:2], ("a", "b")), settings, on_epoch=save)
     saved.seek(0)
     resumed = fit_head(
-        items(), items()[:2], labels=("a", "b"), config=settings, on_epoch=save,
+        TrainingData(items(), items()[:2], ("a", "b")),
+        settings,
+        on_epoch=save,
         resume=torch.load(saved, weights_only=True),
-    )  # fmt: skip
+    )
     assert straight.losses == resumed.losses and straight.best_epoch == resumed.best_epoch
     last, again = states[2], states[-1]
     assert last["epoch"] == again["epoch"] == 3

@@ -10,7 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.probe_views import rotation
 from pipeline.training.batches import one_deviation
-from pipeline.training.train_head import fit_head
+from pipeline.training.train_head import TrainingData, fit_head
 from sola.old_names import stored_settings
 from tests.pipeline.training.test_train_head import LABELS, tiny_config, tiny_items
 
@@ -29,7 +29,7 @@ def test_the_option_chooses_and_the_way_of_0_1_is_left_out_of_files() -> None:
     config = tiny_config(epochs=1)
     assert config.standardize == "stream"
     of_stream, of_channel = (
-        fit_head(tiny_items(), [], labels=LABELS, config=replace(config, standardize=how)).head.standardize.std
+        fit_head(TrainingData(tiny_items(), [], LABELS), replace(config, standardize=how)).head.standardize.std
         for how in ("stream", "channel")
     )
     assert len(set(of_stream.tolist())) == 1

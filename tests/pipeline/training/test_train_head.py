@@ -13,7 +13,7 @@ from pipeline.heads.config import HeadConfig, PostConfig, TrainConfig
 from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import TrainItem, feature_statistics, make_batch, random_crop, segments_inside
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
-from pipeline.training.train_head import EpochReport, fit_head, validate
+from pipeline.training.train_head import EpochReport, TrainingData, fit_head, validate
 from pipeline.training.validation import training_device
 from sola.errors import SolaError
 
@@ -127,7 +127,7 @@ def test_the_learning_rate_rises_then_falls_as_half_a_cosine() -> None:
 def test_it_learns_four_tiny_videos() -> None:
     items = tiny_items()
     config = tiny_config(epochs=5, min_steps_per_epoch=20, learning_rate=1e-2, ema_decay=0.9)
-    result = fit_head(items, items, labels=LABELS, config=config)
+    result = fit_head(TrainingData(items, items, LABELS), config)
     assert result.losses[-1]["classification"] < result.losses[0]["classification"] / 4
     assert result.best_map is not None and result.best_map > 0.9
     again = validate(result.head, items, labels=LABELS, config=config)
@@ -137,7 +137,7 @@ def test_it_learns_four_tiny_videos() -> None:
 
 def test_the_same_seed_repeats_bit_for_bit_and_another_does_not() -> None:
     items = tiny_items()
-    one, two, other = (fit_head(items, [], labels=LABELS, config=tiny_config(epochs=2, seed=s)) for s in (1, 1, 2))
+    one, two, other = (fit_head(TrainingData(items, [], LABELS), tiny_config(epochs=2, seed=s)) for s in (1, 1, 2))
     assert torch.equal(weights(one.head), weights(two.head))
     assert not torch.equal(weights(one.head), weights(other.head))
 
@@ -151,14 +151,12 @@ def test_resuming_from_a_saved_state_gives_the_same_weights_as_never_stopping(st
         if report.epoch == stop_after:
             torch.save(report.state(), saved)
 
-    straight = fit_head(items, items[:2], labels=LABELS, config=config, on_epoch=save)
+    straight = fit_head(TrainingData(items, items[:2], LABELS), config, on_epoch=save)
     saved.seek(0)
     epochs: list[int] = []
     resumed = fit_head(
-        items,
-        items[:2],
-        labels=LABELS,
-        config=config,
+        TrainingData(items, items[:2], LABELS),
+        config,
         on_epoch=lambda report: epochs.append(report.epoch),
         resume=torch.load(saved, weights_only=True),
     )
@@ -171,12 +169,14 @@ def test_resuming_from_a_saved_state_gives_the_same_weights_as_never_stopping(st
 
 def test_a_state_is_not_changed_by_the_epochs_that_follow() -> None:
     states = []
-    fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(), on_epoch=lambda r: states.append(r.state()))
+    fit_head(TrainingData(tiny_items(), [], LABELS), tiny_config(), on_epoch=lambda r: states.append(r.state()))
     again = []
     fit_head(
-        tiny_items(), [], labels=LABELS, config=tiny_config(), resume=states[0],
+        TrainingData(tiny_items(), [], LABELS),
+        tiny_config(),
+        resume=states[0],
         on_epoch=lambda r: again.append(r.state()),
-    )  # fmt: skip
+    )
     for name, value in again[-1]["head"].items():
         assert torch.equal(value, states[-1]["head"][name]), name
 
@@ -184,7 +184,7 @@ def test_a_state_is_not_changed_by_the_epochs_that_follow() -> None:
 def test_validation_comes_every_n_epochs_and_at_the_end_and_keeps_the_best() -> None:
     items, reports = tiny_items(), []
     config = tiny_config(epochs=5)
-    result = fit_head(items, items, labels=LABELS, config=config, on_epoch=reports.append)
+    result = fit_head(TrainingData(items, items, LABELS), config, on_epoch=reports.append)
     assert [r.validation is not None for r in reports] == [False, True, False, True, True]
     scores = {r.epoch: r.validation.average for r in reports if r.validation is not None}
     assert result.best_map == max(scores.values()) and scores[result.best_epoch] == result.best_map
@@ -193,7 +193,7 @@ def test_validation_comes_every_n_epochs_and_at_the_end_and_keeps_the_best() -> 
 
 
 def test_without_validation_videos_the_last_epoch_is_kept() -> None:
-    result = fit_head(tiny_items(), [], labels=LABELS, config=tiny_config())
+    result = fit_head(TrainingData(tiny_items(), [], LABELS), tiny_config())
     assert result.best_epoch == 4 and result.best_map is None
 
 
@@ -201,13 +201,13 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
     torch.manual_seed(7)
     want = torch.rand(3)
     torch.manual_seed(7)
-    fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(epochs=1))
+    fit_head(TrainingData(tiny_items(), [], LABELS), tiny_config(epochs=1))
     assert torch.equal(torch.rand(3), want)
 
 
 def test_features_are_standardized_by_the_training_set() -> None:
     items = tiny_items()
-    result = fit_head(items, [], labels=LABELS, config=tiny_config(epochs=1))
+    result = fit_head(TrainingData(items, [], LABELS), tiny_config(epochs=1))
     every = np.concatenate([one.features for one in items])
     np.testing.assert_allclose(result.head.standardize.mean, every.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(result.head.standardize.std, every.var(axis=0).mean() ** 0.5, atol=1e-5)
@@ -217,21 +217,21 @@ def test_averaged_weights_trail_the_trained_ones_unless_switched_off() -> None:
     for decay, equal in ((0.0, True), (0.9, False)):
         states = []
         config = tiny_config(epochs=1, ema_decay=decay)
-        fit_head(tiny_items(), [], labels=LABELS, config=config, on_epoch=lambda r, s=states: s.append(r.state()))
+        fit_head(TrainingData(tiny_items(), [], LABELS), config, on_epoch=lambda r, s=states: s.append(r.state()))
         name = "project.conv.weight"
         assert torch.equal(states[0]["head"][name], states[0]["average"][name]) is equal
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(PipelineError, match="train_items must have segments, got none in 1 videos"):
-        fit_head([item("v", 5)], [], labels=LABELS, config=tiny_config())
+        fit_head(TrainingData([item("v", 5)], [], LABELS), tiny_config())
     with pytest.raises(PipelineError, match=r"labels of video 'one' .* got \['b'\]"):
-        fit_head(tiny_items()[:1], [], labels=("a",), config=tiny_config())
+        fit_head(TrainingData(tiny_items()[:1], [], ("a",)), tiny_config())
     other = TrainItem(**{**vars(item("odd", 5)), "features": np.zeros((5, 9), dtype=np.float32)})
     with pytest.raises(PipelineError, match="'odd' must have 3 channels like the others, got 9"):
-        fit_head([tiny_items()[0], other], [], labels=LABELS, config=tiny_config())
+        fit_head(TrainingData([tiny_items()[0], other], [], LABELS), tiny_config())
     with pytest.raises(PipelineError, match="lower learning_rate"):
-        fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(learning_rate=1e30, max_gradient_norm=0))
+        fit_head(TrainingData(tiny_items(), [], LABELS), tiny_config(learning_rate=1e30, max_gradient_norm=0))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_device_is_the_one_asked_for_or_refused(
         assert training_device(name) == torch.device(without_cuda)
         return
     with pytest.raises(SolaError, match="no CUDA device"):
-        fit_head(tiny_items(), [], labels=LABELS, config=tiny_config(device=name))
+        fit_head(TrainingData(tiny_items(), [], LABELS), tiny_config(device=name))
 
 
 @pytest.mark.gpu
@@ -256,7 +256,7 @@ def test_it_trains_on_cuda_and_detects_there_and_on_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     items = tiny_items()
-    result = fit_head(items, items, labels=LABELS, config=tiny_config(device="cuda", epochs=8, min_steps_per_epoch=20))
+    result = fit_head(TrainingData(items, items, LABELS), tiny_config(device="cuda", epochs=8, min_steps_per_epoch=20))
     there = validate(result.head, items, labels=LABELS, config=tiny_config(device="cuda"))
     here = validate(result.head, items, labels=LABELS, config=tiny_config(post=PostConfig()))
     assert there.average == pytest.approx(here.average, abs=0.05)

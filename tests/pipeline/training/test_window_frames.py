@@ -13,8 +13,10 @@ import torch
 from pipeline.snippets import SnippetPlan
 from pipeline.training.frame_cache import CachedVideo, cache_videos
 from pipeline.training.window_frames import View, Window, Windows
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Snippets
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodePool, Snippets
+from pipeline.video.pool import DecodePool
 from tests import videos as make
 from tests.toys import TOY_SPEC
 
@@ -39,7 +41,7 @@ def test_frames_without_augmentation_are_those_of_extraction_byte_for_byte(tmp_p
     path = make.constant(tmp_path / "a.mp4", 37, fps, size=(48, 80), draw=moving)
     plan = replace(PLAN, fps=None) if own_rate else PLAN
     video = cached(path, tmp_path / "frames", plan=plan)
-    with DecodePool(1, SPEC, plan) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, plan)) as pool:
         parts = [event.frames for event in pool.decode(find_videos([path])) if isinstance(event, Snippets)]
     expected = np.concatenate(parts)
     window = Window(video, 0, video.snippets, View.center(SPEC, video))

@@ -10,7 +10,9 @@ import pytest
 
 from encoders.spec import EncoderSpec
 from pipeline.snippets import SnippetPlan
-from pipeline.video.pool import DecodePool, Failed, Finished, Restarted, Snippets
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Finished, Restarted, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video.test_decode import needs_decord
 
@@ -66,7 +68,7 @@ def decode_one(path: Path, decoder: str) -> tuple[Finished | Failed, int]:
     """Return how a file ends, and the number of its rows."""
     rows = 0
     end = None
-    with DecodePool(1, SPEC, PLAN, decoder) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, decoder)) as pool:
         for event in pool.decode([VideoFile("v", path)]):
             if isinstance(event, Snippets):
                 assert event.frames.shape[1:] == (8, 224, 224, 3)

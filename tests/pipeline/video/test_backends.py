@@ -82,10 +82,10 @@ def test_auto_is_pyav_and_decord_is_used_on_request_where_it_is_exact(tmp_path):
 def test_damage_that_decord_reports_is_counted_and_named(tmp_path, monkeypatch):
     path = constant(tmp_path / "v.mp4", 100, 30)
     two = "[h264] error while decoding MB 1 2\n[h264] concealing 3 errors"
-    assert snippets_of(path, decoder="decord", decord_stderr=lambda: two)[1].corrupt_frames == 2
+    assert snippets_of(path, decoder="decord", stderr=lambda: two)[1].corrupt_frames == 2
     monkeypatch.setattr(decord_backend, "why_wrong", lambda info: "a reason")
     with pytest.raises(VideoError, match=r"decode_error: decord reports damage: \[h264\] error while decoding MB 1 2$"):
-        snippets_of(path, decoder="decord", decord_stderr=lambda: two)
+        snippets_of(path, decoder="decord", stderr=lambda: two)
 
 
 # --- damage -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from encoders.spec import EncoderSpec
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decode as decode_module
 from pipeline.video import decord_backend
-from pipeline.video.decode import Chunk, decode
+from pipeline.video.decode import Backend, Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from pipeline.video.report import DecodeReport
@@ -39,7 +39,7 @@ def snippets_of(path: Path, plan: SnippetPlan = PLAN, **settings) -> tuple[list[
     rows: list[np.ndarray] = []
     ring: dict[int, np.ndarray] = {}
     report = None
-    for item in decode(path, probe(path), plan, SPEC, **settings):
+    for item in decode(probe(path), plan, SPEC, backend=Backend(**settings)):
         assert report is None, "nothing comes after the report"
         if not isinstance(item, Chunk):
             report = item
@@ -202,7 +202,7 @@ def test_a_frame_that_is_shown_for_an_hour_fills_its_snippets_without_being_kept
     plan = SnippetPlan(fps=Fraction(2), window_frames=Fraction(4), stride_frames=Fraction(4), num_frames=4)
     kept = 0
     rows = []
-    for item in decode(path, probe(path), plan, SPEC, decoder="pyav"):
+    for item in decode(probe(path), plan, SPEC, backend=Backend("pyav")):
         if isinstance(item, Chunk):
             assert len(item.snippets) <= 64
             kept += len(item.frames)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.snippets import SnippetPlan
-from pipeline.video.decode import Chunk, decode
+from pipeline.video.decode import Backend, Chunk, decode
 from pipeline.video.flow import flow_as_bytes
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
 from pipeline.video.metadata import probe
@@ -57,7 +57,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def snippets_of(path: Path, plan: SnippetPlan, stub, *, threads: int = 2, **settings) -> list[np.ndarray]:
     """Return the snippets [F * L, S, S, 5] of a video, assembled as in a consumer with a ring."""
     maker = PictureMaker(lambda: stub, FLOW_SPEC, threads=threads)
-    items = decode(path, probe(path), plan, WholeFrames(FLOW_SPEC), **settings)
+    items = decode(probe(path), plan, WholeFrames(FLOW_SPEC), backend=Backend(**settings))
     rows: list[np.ndarray] = []
     ring: dict[int, np.ndarray] = {}
     for item in flow_pictures(items, plan, maker, progress=lambda: None):

@@ -15,11 +15,14 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, tick_of
 from pipeline.video import process
 from pipeline.video.decode import Chunk, _Run
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.errors import VideoError
+from pipeline.video.events import Failed, Finished, Restarted, Snippets
 from pipeline.video.flow import FlowSettings, estimators, flow_as_bytes
 from pipeline.video.flow_pictures import PictureMaker, flow_pictures, most_pictures_held
+from pipeline.video.limits import DecodeLimits
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Restarted, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video.test_decode import MS
@@ -53,7 +56,7 @@ def run_in_ring(chosen: SnippetPlan, starts: list[int], last: int, base: Fractio
         TimedFrame(start, end, lambda i=i: np.frombuffer(i.to_bytes(12, "little"), np.uint8).reshape(2, 2, 3))
         for i, (start, end) in enumerate(zip(starts, ends, strict=True))
     )
-    run = _Run(Path("v"), info, chosen, Tiny(), lambda: None, None)  # type: ignore[arg-type]
+    run = _Run(info, chosen, Tiny(), lambda: None, None)  # type: ignore[arg-type]
     chunks = (item for item in run._chunks(shown, SimpleNamespace(), DecodeCounts()) if isinstance(item, Chunk))
     # A picture holds the number of its frame in the RGB and that of the next cell's frame in the flow.
     estimate = lambda first, second: (second[..., :2].astype(np.float32) - 128) / 6.375  # noqa: E731
@@ -110,7 +113,9 @@ def run_pool(path: Path, chosen: SnippetPlan, counts: list[int] | None = None, *
     flow = FlowSettings(threads=settings.pop("threads", 2))
     rows = []
     with DecodePool(
-        1, FLOW_SPEC, chosen, flow=flow, on_pictures=[].append if counts is None else counts.append, **settings
+        1,
+        DecodeSettings(FLOW_SPEC, chosen, flow=flow, **settings),
+        on_pictures=[].append if counts is None else counts.append,
     ) as pool:
         for event in pool.decode([VideoFile("v", path)]):
             assert not isinstance(event, (Failed, Restarted)), event
@@ -148,7 +153,7 @@ def test_raft_runs_in_a_process_within_its_memory(tmp_path):
     path = constant(tmp_path / "v.mp4", 4, 25, size=(64, 96))
     chosen = plan(4, 4, 4)
     settings = FlowSettings(method="raft", weights="random")
-    with DecodePool(1, FLOW_SPEC, chosen, "pyav", flow=settings) as pool:
+    with DecodePool(1, DecodeSettings(FLOW_SPEC, chosen, "pyav", flow=settings)) as pool:
         rows, end = pool.decode([VideoFile("v", path)])
     assert isinstance(rows, Snippets) and isinstance(end, Finished)
     frames, _ = whole_frames(path)
@@ -185,14 +190,14 @@ def test_slow_flow_is_no_timeout_and_reports_its_progress(tmp_path):
 
 def test_a_plan_and_settings_of_flow_belong_together():
     with pytest.raises(PipelineError, match="give flow settings for a plan with flow"):
-        DecodePool(1, FLOW_SPEC, I3D)
+        DecodePool(1, DecodeSettings(FLOW_SPEC, I3D))
 
 
 def test_a_video_that_fails_costs_only_itself(tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     good = constant(tmp_path / "good.mp4", 5, 25, size=(64, 96))
     ends = {}
-    with DecodePool(1, FLOW_SPEC, I3D, flow=FlowSettings()) as pool:
+    with DecodePool(1, DecodeSettings(FLOW_SPEC, I3D, flow=FlowSettings())) as pool:
         for event in pool.decode([VideoFile("bad", tmp_path / "bad.mp4"), VideoFile("good", good)]):
             ends[event.video.id] = type(event)
     assert ends == {"bad": Failed, "good": Finished}

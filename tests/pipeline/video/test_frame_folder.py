@@ -11,12 +11,14 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.errors import VideoError
+from pipeline.video.events import Failed, Finished, Snippets
 from pipeline.video.find import find_videos
 from pipeline.video.frame_folder import probe_frames
 from pipeline.video.frame_names import pictures_of
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodePool, Failed, Finished, Snippets
+from pipeline.video.pool import DecodePool
 from tests.toys import TOY_SPEC
 from tests.videos import picture_of, write_video
 
@@ -40,7 +42,7 @@ def write_frames(
 
 def events(*inputs: Path, **settings) -> dict[str, list]:
     found: dict[str, list] = {}
-    with DecodePool(1, TOY_SPEC, PLAN) as pool:
+    with DecodePool(1, DecodeSettings(TOY_SPEC, PLAN)) as pool:
         for event in pool.decode(find_videos(inputs, **settings)):
             found.setdefault(event.video.id, []).append(event)
     return found

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.video import decord_backend
-from pipeline.video.decode import decode
+from pipeline.video.decode import Backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
@@ -132,7 +132,7 @@ def test_a_long_thin_picture_is_not_blown_up(tmp_path):
     path = constant(tmp_path / "v.mkv", 2, 25, size=(2, 8000), codec="ffv1", b_frames=0)
     thin = SPEC.__class__(**{**vars(SPEC), "short_side": 256, "crop_size": 224})
     with pytest.raises(VideoError, match="too_large"):
-        list(decode(path, probe(path), PLAN, thin, decoder="pyav"))
+        list(decode(probe(path), PLAN, thin, backend=Backend("pyav")))
 
 
 def test_a_stream_without_one_good_frame_is_a_decode_error(tmp_path):

@@ -43,7 +43,9 @@ def peaks(paths: list[Path], decoder: str) -> dict[str, float]:
         import json, sys
         sys.path[:] = {sys.path!r}
         from pathlib import Path
-        from pipeline.video.pool import DecodePool, Failed, Finished, Restarted, Snippets
+        from pipeline.video.decode_settings import DecodeSettings
+        from pipeline.video.events import Failed, Finished, Restarted, Snippets
+        from pipeline.video.pool import DecodePool
         from pipeline.video.videos import VideoFile
         from tests.pipeline.video.test_decode import PLAN, SPEC
         videos = [VideoFile(str(i), Path(p)) for i, p in enumerate(json.loads(sys.stdin.read()))]
@@ -53,7 +55,7 @@ def peaks(paths: list[Path], decoder: str) -> dict[str, float]:
             lines = Path(f"/proc/{{process}}/status").read_text().splitlines()
             return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
-        with DecodePool(1, SPEC, PLAN, {decoder!r}) as pool:
+        with DecodePool(1, DecodeSettings(SPEC, PLAN, {decoder!r})) as pool:
             for event in pool.decode(videos):
                 assert not isinstance(event, (Failed, Restarted)), event
                 rows += len(event.frames) if isinstance(event, Snippets) else 0

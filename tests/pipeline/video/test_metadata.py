@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from pipeline.video.decode import decode
+from pipeline.video.decode import Backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from tests.pipeline.video.test_decode import PLAN, SPEC
@@ -23,7 +23,7 @@ from tests.videos import constant, write_video
 def failure_of(path: Path, **settings) -> VideoError:
     with pytest.raises(VideoError) as failure:
         info = probe(path, **settings)
-        for _ in decode(path, info, PLAN, SPEC, decoder="pyav"):
+        for _ in decode(info, PLAN, SPEC, backend=Backend("pyav")):
             pass
     return failure.value
 

@@ -21,8 +21,11 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.stages.extract import extract
 from pipeline.store.tools.verify import verify_store
 from pipeline.video.container import packets_of
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Snippets
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Snippets
+from pipeline.video.limits import DecodeLimits
+from pipeline.video.pool import DecodePool
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video.test_pool import within
 from tests.toys import TOY_SPEC, use_toy_encoder
@@ -151,7 +154,7 @@ def test_mutated_videos_end_as_done_or_failed_within_time_and_memory(sound, tmp_
 def ends_of(videos: list[VideoFile], workers: int) -> dict[str, tuple]:
     """Return how each video ends, to the byte."""
     pixels, ends = defaultdict(sha256), {}
-    with DecodePool(workers, TOY_SPEC, PLAN, limits=DecodeLimits(max_seconds=600)) as pool:
+    with DecodePool(workers, DecodeSettings(TOY_SPEC, PLAN, limits=DecodeLimits(max_seconds=600))) as pool:
         for event in pool.decode(videos):
             if isinstance(event, Snippets):
                 pixels[event.video.id].update(event.frames.tobytes())

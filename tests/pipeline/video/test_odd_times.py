@@ -12,7 +12,7 @@ import pytest
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.store_writer import details
 from pipeline.video.clock import fill_in
-from pipeline.video.decode import decode
+from pipeline.video.decode import Backend, decode
 from pipeline.video.metadata import probe
 from pipeline.video.videos import VideoFile
 from tests.fields import write_fields
@@ -201,7 +201,7 @@ def test_the_time_from_the_first_sound_to_the_first_frame_is_kept(tmp_path):
             container.mux(video.encode(picture))
         container.mux([*video.encode(None), *sound.encode(None)])
     info = probe(path)
-    report = list(decode(path, info, PLAN, SPEC, decoder="pyav"))[-1]
+    report = list(decode(info, PLAN, SPEC, backend=Backend("pyav")))[-1]
     assert report.start_offset == Fraction(15, 25)
     said = details(VideoFile("v", path), report, info.fps, toy_store_spec(ExtractConfig()))
     assert said["start_offset_seconds"] == 0.6

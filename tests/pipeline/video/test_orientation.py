@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.video import decord_backend
-from pipeline.video.decode import decode
+from pipeline.video.decode import Backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import probe
 from tests.pipeline.video.test_decode import PLAN, SPEC, indexes_of
@@ -84,6 +84,6 @@ def test_decord_is_used_for_upright_pictures_only(tmp_path, matrix):
     path = constant(tmp_path / "v.mp4", 9, 30)
     place_track(path, *matrix)
     info = probe(path)
-    assert [*decode(path, info, PLAN, SPEC)][-1].backend == "pyav"
+    assert [*decode(info, PLAN, SPEC)][-1].backend == "pyav"
     with pytest.raises(VideoError, match="decord is not exact here"):
-        list(decode(path, info, PLAN, SPEC, decoder="decord"))
+        list(decode(info, PLAN, SPEC, backend=Backend("decord")))

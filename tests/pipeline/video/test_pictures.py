@@ -41,4 +41,4 @@ def test_decord_is_refused_for_another_filter_than_its_own(tmp_path):
     info = probe(path)
     geometry = Geometry.of(info, replace(TOY_SPEC, interpolation="bicubic"))
     with pytest.raises(VideoError, match=r"scaled bicubic, decord's bilinear.*use decoder 'auto' or 'pyav'"):
-        next(decord_backend.shown_frames(path, info, geometry, DecodeCounts()))
+        next(decord_backend.shown_frames(info, geometry, DecodeCounts()))

@@ -16,8 +16,11 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.video import decord_backend
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Finished, Snippets
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodeLimits, DecodePool, Failed, Finished, Snippets, default_workers
+from pipeline.video.limits import DecodeLimits
+from pipeline.video.pool import DecodePool, default_workers
 from pipeline.video.videos import VideoFile
 from tests.pipeline.video import misbehaving
 from tests.pipeline.video.test_decode import PLAN, SPEC, shown
@@ -72,7 +75,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_video_gets_its_rows_in_order(videos, workers):
-    with DecodePool(workers, SPEC, PLAN) as pool:
+    with DecodePool(workers, DecodeSettings(SPEC, PLAN)) as pool:
         rows, ends = collect(pool, videos)
     assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
     assert failures(ends) == {}
@@ -85,7 +88,7 @@ def test_every_video_gets_its_rows_in_order(videos, workers):
 
 def test_the_requested_decoder_is_used_and_named(videos):
     for decoder in ("auto", "pyav", "decord") if decord_backend.is_installed() else ("auto", "pyav"):
-        with DecodePool(2, SPEC, PLAN, decoder) as pool:
+        with DecodePool(2, DecodeSettings(SPEC, PLAN, decoder)) as pool:
             rows, ends = collect(pool, videos)
         assert {end.report.backend for end in ends.values()} == {"decord" if decoder == "decord" else "pyav"}
         assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
@@ -96,7 +99,7 @@ def test_bad_files_cost_only_themselves(videos, tmp_path):
     (folder / "text.mp4").write_text("this is no video")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "list.mp4").write_text("#EXTM3U\nv1.mp4\n")
-    with DecodePool(2, SPEC, PLAN) as pool:
+    with DecodePool(2, DecodeSettings(SPEC, PLAN)) as pool:
         rows, ends = collect(pool, find_videos([folder]))
     assert failures(ends) == {"text": "unreadable", "empty": "unreadable", "list": "refused_container"}
     assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
@@ -111,7 +114,7 @@ def test_decoders_that_hang_crash_or_take_too_much_memory_are_replaced_and_the_r
     mixed = [video for pair in zip_longest(bad, videos) for video in pair if video is not None]
     limits = replace(QUICK, memory_bytes=1 << 28)
     entry = f"{misbehaving.__name__}:misbehaving_worker"
-    with within(60), DecodePool(2, SPEC, PLAN, limits=limits, entry=entry) as pool:
+    with within(60), DecodePool(2, DecodeSettings(SPEC, PLAN, limits=limits), entry=entry) as pool:
         rows, ends = collect(pool, mixed)
     assert failures(ends) == kinds
     assert rows == {f"v{n}": expected(10 * n) for n in range(1, 7)}
@@ -133,7 +136,7 @@ def test_damage_is_found_and_rows_are_complete(tmp_path):
     path = damaged(tmp_path / "v.mp4", every=20_000)
     counts = {}
     for decoder in ("auto", "pyav"):
-        with DecodePool(1, SPEC, PLAN, decoder, DecodeLimits(max_corrupt=0.5)) as pool:
+        with DecodePool(1, DecodeSettings(SPEC, PLAN, decoder, DecodeLimits(max_corrupt=0.5))) as pool:
             rows = 0
             for event in pool.decode([VideoFile("v", path)]):
                 assert not isinstance(event, Failed), event
@@ -150,7 +153,7 @@ def test_damage_is_found_and_rows_are_complete(tmp_path):
 
 def test_too_much_damage_fails_the_video(tmp_path):
     path = damaged(tmp_path / "v.mp4", every=400)
-    with DecodePool(1, SPEC, PLAN, limits=DecodeLimits(max_corrupt=0.05)) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, limits=DecodeLimits(max_corrupt=0.05))) as pool:
         *_, end = pool.decode([VideoFile("v", path)])
     assert isinstance(end, Failed)
     assert end.kind == "corrupt"
@@ -162,7 +165,7 @@ def test_equal_runs_give_equal_events_to_the_byte(videos, tmp_path):
 
     def run() -> tuple[dict, dict]:
         rows, ends = {}, {}
-        with DecodePool(1, SPEC, PLAN, limits=DecodeLimits(max_corrupt=1)) as pool:
+        with DecodePool(1, DecodeSettings(SPEC, PLAN, limits=DecodeLimits(max_corrupt=1))) as pool:
             for event in pool.decode(videos):
                 if isinstance(event, Snippets):
                     rows[event.video.id] = rows.get(event.video.id, b"") + event.frames.tobytes()
@@ -175,16 +178,11 @@ def test_equal_runs_give_equal_events_to_the_byte(videos, tmp_path):
         assert run() == first
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"workers": 0}, "workers must be >= 1, got 0"),
-        ({"decoder": "ffmpeg"}, "decoder must be one of auto, decord, pyav, torchcodec"),
-    ],
-)
-def test_settings_are_checked(settings, message):
-    with pytest.raises(PipelineError, match=message):
-        DecodePool(**{"workers": 1, "spec": SPEC, "plan": PLAN, **settings})
+def test_settings_are_checked():
+    with pytest.raises(PipelineError, match="workers must be >= 1, got 0"):
+        DecodePool(0, DecodeSettings(SPEC, PLAN))
+    with pytest.raises(PipelineError, match="decoder must be one of auto, decord, pyav, torchcodec"):
+        DecodePool(1, DecodeSettings(SPEC, PLAN, "ffmpeg"))
 
 
 @pytest.mark.parametrize("settings", [{"max_corrupt": 1.5}, {"max_corrupt": -0.1}, {"timeout_seconds": 0}])
@@ -196,9 +194,9 @@ def test_limits_are_checked(settings):
 def test_decord_is_refused_if_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(decord_backend, "is_installed", lambda: False)
     with pytest.raises(PipelineError, match="not installed"):
-        DecodePool(1, SPEC, PLAN, "decord")
+        DecodePool(1, DecodeSettings(SPEC, PLAN, "decord"))
 
 
 def test_the_default_number_of_workers_is_sensible():
     assert 1 <= default_workers() <= 16
-    assert DecodePool(None, SPEC, PLAN).workers == default_workers()
+    assert DecodePool(None, DecodeSettings(SPEC, PLAN)).workers == default_workers()

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.video.pool import DecodePool, Failed, Finished
+from pipeline.video.decode_settings import DecodeSettings
+from pipeline.video.events import Failed, Finished
+from pipeline.video.pool import DecodePool
 from tests.pipeline.video import misbehaving
 from tests.pipeline.video.test_decode import PLAN, SPEC
 from tests.pipeline.video.test_pool import collect, linux_only
@@ -39,7 +41,7 @@ def is_running(pid: int) -> bool:
 @linux_only
 @pytest.mark.parametrize("how", ["close", "delete", "pool", "error"])
 def test_an_abandoned_iterator_kills_its_workers_at_once(videos, how):
-    pool = DecodePool(2, SPEC, PLAN)
+    pool = DecodePool(2, DecodeSettings(SPEC, PLAN))
     events = pool.decode(videos)
     next(events)
     pids = [process.pid for process in pool._processes]
@@ -58,7 +60,7 @@ def test_an_abandoned_iterator_kills_its_workers_at_once(videos, how):
 
 
 def test_a_pool_can_be_used_again_but_not_twice_at_once(videos):
-    with DecodePool(1, SPEC, PLAN) as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN)) as pool:
         first = pool.decode(videos)
         next(first)
         with pytest.raises(PipelineError, match="one sequence of videos at a time"):
@@ -70,7 +72,7 @@ def test_a_pool_can_be_used_again_but_not_twice_at_once(videos):
 
 @linux_only
 def test_workers_ignore_ctrl_c_and_sigterm(videos):
-    with DecodePool(2, SPEC, PLAN) as pool:
+    with DecodePool(2, DecodeSettings(SPEC, PLAN)) as pool:
         seen = []
         sent = False
         for event in pool.decode(videos):
@@ -96,10 +98,11 @@ def test_workers_die_with_a_main_process_that_is_killed_and_leave_nothing_behind
         import sys, threading, time
         sys.path[:] = {sys.path!r}
         from pathlib import Path
+        from pipeline.video.decode_settings import DecodeSettings
         from pipeline.video.pool import DecodePool
         from pipeline.video.videos import VideoFile
         from tests.pipeline.video.test_decode import PLAN, SPEC
-        pool = DecodePool(2, SPEC, PLAN, entry={entry!r})
+        pool = DecodePool(2, DecodeSettings(SPEC, PLAN), entry={entry!r})
         events = pool.decode([VideoFile(str(i), Path({str(path)!r})) for i in range(2)])
         threading.Thread(target=lambda: (time.sleep(1), print(*[p.pid for p in pool._processes], flush=True))).start()
         for event in events:
@@ -121,7 +124,7 @@ def test_workers_die_with_a_main_process_that_is_killed_and_leave_nothing_behind
 
 def test_processes_that_cannot_start_end_the_job_instead_of_failing_every_video(videos):
     with (
-        DecodePool(2, SPEC, PLAN, entry=f"{misbehaving.__name__}:worker_that_does_not_start") as pool,
+        DecodePool(2, DecodeSettings(SPEC, PLAN), entry=f"{misbehaving.__name__}:worker_that_does_not_start") as pool,
         pytest.raises(PipelineError, match=r"could not be started: .* exit code 1: no module named av"),
     ):
         list(pool.decode(videos))

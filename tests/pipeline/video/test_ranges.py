@@ -8,10 +8,12 @@ import pytest
 
 from pipeline.snippets import SnippetPlan
 from pipeline.video import decord_backend
-from pipeline.video.decode import Chunk, decode
+from pipeline.video.decode import Backend, Chunk, decode
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.errors import VideoError
+from pipeline.video.events import Failed, Finished, LongVideo, Snippets
 from pipeline.video.metadata import probe
-from pipeline.video.pool import DecodePool, Failed, Finished, LongVideo, Snippets
+from pipeline.video.pool import DecodePool
 from pipeline.video.ranges import CuttableVideo, VideoRange, cut, part_of, why_whole
 from pipeline.video.videos import VideoFile
 from tests import videos as make
@@ -63,9 +65,9 @@ def rows_of(items) -> tuple[dict[int, bytes], object]:
     return rows, report
 
 
-def decoded(path: Path, info, plan, decoder: str, rows: tuple[int, int, int] | None = None):
+def decoded(info, plan, decoder: str, rows: tuple[int, int, int] | None = None):
     part = None if rows is None else part_of(info, plan.at(info.fps), *rows)
-    return rows_of(decode(path, info, plan.at(info.fps), TOY_SPEC, decoder=decoder, part=part))
+    return rows_of(decode(info, plan.at(info.fps), TOY_SPEC, backend=Backend(decoder), part=part))
 
 
 @pytest.mark.parametrize("plan", [PLAN, GAPS, DROP], ids=["overlapping", "gaps", "drop"])
@@ -77,12 +79,12 @@ def test_ranges_equal_one_pass(files, name, decoder, plan):
         if name == "uneven":
             pytest.skip("decord is not used for variable frame rates")
     info = probe(files[name])
-    whole, report = decoded(files[name], info, plan, decoder)
+    whole, report = decoded(info, plan, decoder)
     ranges = cut(info, plan, longest_seconds=2.0)
     assert len(ranges) >= 3
     counted = 0
     for first, end in ranges:
-        rows, part_report = decoded(files[name], info, plan, decoder, (first, end, len(whole)))
+        rows, part_report = decoded(info, plan, decoder, (first, end, len(whole)))
         beyond = min(end + 1, len(whole))
         assert list(rows) == list(range(first, beyond))
         assert all(rows[row] == whole[row] for row in rows)
@@ -136,10 +138,10 @@ def test_damage_makes_a_range_fail_rather_than_differ(files, tmp_path):
     info = probe(path)
     ranges = cut(info, PLAN, longest_seconds=2.0)
     failed = 0
-    whole, report = decoded(path, info, PLAN, "pyav")
+    whole, report = decoded(info, PLAN, "pyav")
     for first, end in ranges:
         try:
-            rows, _ = decoded(path, info, PLAN, "pyav", (first, end, len(whole)))
+            rows, _ = decoded(info, PLAN, "pyav", (first, end, len(whole)))
         except VideoError as error:
             failed += error.kind == "decode_error"
         else:
@@ -150,7 +152,7 @@ def test_damage_makes_a_range_fail_rather_than_differ(files, tmp_path):
 
 def test_the_pool_describes_a_long_video_and_decodes_its_ranges(files):
     video = VideoFile("v", files["b_frames"])
-    with DecodePool(1, TOY_SPEC, PLAN) as pool:
+    with DecodePool(1, DecodeSettings(TOY_SPEC, PLAN)) as pool:
         (long,) = pool.decode([CuttableVideo(id="v", path=video.path, longest_seconds=5.0)])
         assert isinstance(long, LongVideo)
         whole = np.concatenate([e.frames for e in pool.decode([video]) if isinstance(e, Snippets)])
@@ -167,7 +169,7 @@ def test_the_pool_describes_a_long_video_and_decodes_its_ranges(files):
 
 
 def test_a_short_video_is_decoded_although_it_may_be_cut(files):
-    with DecodePool(1, TOY_SPEC, PLAN) as pool:
+    with DecodePool(1, DecodeSettings(TOY_SPEC, PLAN)) as pool:
         events = list(pool.decode([CuttableVideo(id="v", path=files["plain"], longest_seconds=60.0)]))
     assert isinstance(events[-1], Finished)
 
@@ -177,7 +179,7 @@ def test_a_range_of_a_file_that_has_changed_fails(files, tmp_path):
     path.write_bytes(files["plain"].read_bytes())
     part = range_of("r", VideoFile("v", path), 8, 16, 33, probe(path))
     path.write_bytes(files["uneven"].read_bytes())
-    with DecodePool(1, TOY_SPEC, PLAN) as pool:
+    with DecodePool(1, DecodeSettings(TOY_SPEC, PLAN)) as pool:
         *_, last = pool.decode([part])
     assert isinstance(last, Failed)
 
@@ -196,10 +198,10 @@ def test_ranges_of_real_videos_equal_one_pass_or_fail(real_data):
         ranges = cut(info, PLAN, longest_seconds=float(info.duration) / 4)
         exact = decord_backend.is_installed() and decord_backend.why_wrong(info) is None
         for decoder in ("pyav", "decord") if exact else ("pyav",):
-            whole = decoded(path, info, PLAN, decoder)[0] if ranges else {}
+            whole = decoded(info, PLAN, decoder)[0] if ranges else {}
             for first, end in ranges:
                 try:
-                    rows, _ = decoded(path, info, PLAN, decoder, (first, end, len(whole)))
+                    rows, _ = decoded(info, PLAN, decoder, (first, end, len(whole)))
                 except VideoError as error:
                     assert error.kind == "decode_error"
                 else:

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.video.coded import reader_of
 from pipeline.video.container import packets_of
-from pipeline.video.decode import decode
+from pipeline.video.decode import Backend, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo, probe
 from pipeline.video.pictures import Geometry
@@ -40,10 +40,10 @@ class Reading:
 def read(path: Path, *, named: bool = True) -> Reading:
     info = probe(path)
     starts, shown = [], []
-    for frame in shown_frames(path, info, Geometry.of(info, SPEC), DecodeCounts()):
+    for frame in shown_frames(info, Geometry.of(info, SPEC), DecodeCounts()):
         starts.append(frame.start * info.time_base)
         shown += [index_of(frame.picture())] if named else []
-    report = list(decode(path, info, PLAN, SPEC, decoder="pyav"))[-1]
+    report = list(decode(info, PLAN, SPEC, backend=Backend("pyav")))[-1]
     assert isinstance(report, DecodeReport)
     refuse_damaged(info, report, max_corrupt=0.0)
     assert info.duration == report.duration
@@ -147,7 +147,7 @@ def test_frames_of_real_files_have_the_times_that_pyav_gives(real_data):
             times = pyav_times(path, info.stream_index)
         except (VideoError, av.error.FFmpegError):
             continue
-        shown = [f.start * info.time_base for f in shown_frames(path, info, Geometry.of(info, SPEC), DecodeCounts())]
+        shown = [f.start * info.time_base for f in shown_frames(info, Geometry.of(info, SPEC), DecodeCounts())]
         assert shown == times, path.name
         compared += 1
     assert compared >= 25

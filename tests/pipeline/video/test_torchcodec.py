@@ -14,9 +14,11 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.snippets import SnippetPlan
 from pipeline.video import torchcodec_backend
+from pipeline.video.decode_settings import DecodeSettings
 from pipeline.video.errors import VideoError
+from pipeline.video.events import Finished, Snippets
 from pipeline.video.find import find_videos
-from pipeline.video.pool import DecodePool, Finished, Snippets
+from pipeline.video.pool import DecodePool
 from tests.pipeline.video.test_decode import MS, PLAN, SPEC, indexes_of, snippets_of
 from tests.videos import constant, flip_bits, rotate_track, write_video
 
@@ -62,7 +64,7 @@ def test_frames_are_chosen_by_time_as_with_pyav(tmp_path):
 @needs_torchcodec
 def test_it_runs_in_the_isolated_process_and_the_report_names_it(tmp_path):
     constant(tmp_path / "v.mp4", 20, 30)
-    with DecodePool(1, SPEC, PLAN, "torchcodec") as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, "torchcodec")) as pool:
         *rows, end = pool.decode(find_videos([tmp_path]))
     assert all(isinstance(event, Snippets) for event in rows)
     assert isinstance(end, Finished), end
@@ -79,7 +81,7 @@ def test_what_it_may_show_otherwise_is_refused_and_damage_is_seen(tmp_path):
     damaged = constant(tmp_path / "damaged.mp4", 60, 30)
     size = damaged.stat().st_size
     flip_bits(damaged, range(size // 3, size // 2, 97))
-    with DecodePool(1, SPEC, PLAN, "torchcodec") as pool:
+    with DecodePool(1, DecodeSettings(SPEC, PLAN, "torchcodec")) as pool:
         *_, end = pool.decode(find_videos([damaged]))
     assert not isinstance(end, Finished) or end.report.corrupt_frames > 0
 
@@ -91,7 +93,7 @@ def test_cuda_without_a_card_is_one_clear_line():
     if torch.cuda.is_available():
         pytest.skip("there is a card")
     with pytest.raises(PipelineError, match="decode_device is 'cuda', and torch finds no CUDA device"):
-        DecodePool(1, SPEC, PLAN, "torchcodec:cuda")
+        DecodePool(1, DecodeSettings(SPEC, PLAN, "torchcodec:cuda"))
 
 
 def test_without_the_package_or_ffmpeg_the_error_names_the_remedy(tmp_path, monkeypatch):
