@@ -115,6 +115,7 @@ def test_every_part_has_a_module_that_imports():
 
     for module in {part.module for part in PARTS}:
         assert callable(importlib.import_module(f"gpu_parts.{module}").run)
+    assert len({part.name for part in PARTS}) == len(PARTS)
 
 
 @pytest.mark.parametrize("name", ["decode", "encode", "metrics", "nms", "sola"])
@@ -122,4 +123,3 @@ def test_the_benchmarks_that_it_calls_import(name):
     from gpu_parts.timing import sibling
 
     assert callable(sibling(name).main)
-    assert len({part.name for part in PARTS}) == len(PARTS)

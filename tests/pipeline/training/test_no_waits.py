@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.actionness import ActionnessHead
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.training import train_head
-from pipeline.training.train_head import _losses, _optimize, _Run, _start, _Task, fit_head
+from pipeline.training.train_head import TrainingData, _losses, _optimize, _Run, _start, _Task, fit_head
 from tests.pipeline.training.test_train_head import LABELS, tiny_items
 from tests.waits import META, Waits
 
@@ -27,12 +27,12 @@ def config_of(kind: str, sola: str = "frozen", **options) -> TrainConfig:
 
 def start_on_meta(config: TrainConfig, monkeypatch) -> tuple[_Run, _Task]:
     """Return a run whose networks, statistics and optimizer state are on the meta device."""
-    task = _Task(tiny_items(), [], LABELS, config, torch.device("cpu"))
+    task = _Task(TrainingData(tiny_items(), [], LABELS), config, META)
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())  # unknown to the meta device
     made = train_head.start_fit
     monkeypatch.setattr(train_head, "start_fit", lambda items, head, config, device: made(items, head, config, META))
     monkeypatch.setattr(train_head, "new_head", lambda *a, real=train_head.new_head, **k: real(*a, **k).to(META))
-    return _start(replace(task, device=META)), replace(task, device=META)
+    return _start(task), task
 
 
 def two_steps(config: TrainConfig, monkeypatch) -> Waits:
@@ -41,7 +41,7 @@ def two_steps(config: TrainConfig, monkeypatch) -> Waits:
     rng = np.random.default_rng(0)
     for _ in range(2):  # the first fills caches of what is the same in every step
         with Waits() as seen:
-            _optimize(run, _losses(run, task, task.train_items[:2], rng), 1e-3, config)
+            _optimize(run, _losses(run, task, task.data.train[:2], rng), 1e-3, config)
     return seen
 
 
@@ -89,4 +89,4 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch):
     monkeypatch.setattr(ActionnessHead, "loss", failing)
     config = replace(config_of("actionness"), min_steps_per_epoch=4)
     with pytest.raises(PipelineError, match=r"the loss became nan at step 1; lower learning_rate"):
-        fit_head(tiny_items(), [], labels=LABELS, config=config)
+        fit_head(TrainingData(tiny_items(), [], LABELS), config)
