@@ -102,13 +102,16 @@ def write_cell(cell: Cell, folder: Path, given: str, scores: dict[str, float], *
 
 
 def linear_scores(cell: Cell, store: FeatureStore) -> dict[str, float]:
-    """Return the scores of the cell's linear evaluation of a store."""
+    """Return the scores of the cell's linear evaluation of a store, and of its logistic regression if asked for."""
     annotations = cell.config.annotations
     assert annotations is not None, "a plan without annotations is refused"
     probed = replace(cell.config.linear_probe, filters=())  # filters are cells of their own
-    found = probe([store], annotations, probed).stores[0].scores
-    scores = {name: score.mean for name, score in measures(found).items() if score is not None}
-    return scores | {"majority": found.majority}
+    found = probe([store], annotations, probed).stores[0]
+    scores = {name: score.mean for name, score in measures(found.scores).items() if score is not None}
+    if found.logistic is not None:
+        logistic = measures(found.logistic)
+        scores |= {f"logistic_{name}": score.mean for name, score in logistic.items() if score is not None}
+    return scores | {"majority": found.scores.majority}
 
 
 @dataclass(frozen=True)

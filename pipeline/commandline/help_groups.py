@@ -11,10 +11,11 @@ from pipeline.ablation.config import AblateConfig
 from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.comparison.config import CompareConfig
-from pipeline.config import EvaluateConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
+from pipeline.config import LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.report.config import ReportConfig

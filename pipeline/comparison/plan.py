@@ -23,10 +23,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.config import CellConfig
 from pipeline.ablation.plan import settings_from
 from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.rows import CLASSES, END_TO_END, LONGER, SEGMENTS, START, Row, all_rows
+from pipeline.config import CellConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import TrainConfig

@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.ablation.ablate import ablate
 from pipeline.ablation.cell import CellResult
-from pipeline.ablation.config import AblateConfig, CellConfig
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.ablation.results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
-from pipeline.config import ProbeConfig
+from pipeline.config import CellConfig, ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.enhance import enhance_store
@@ -67,6 +67,17 @@ def test_the_linear_evaluation_can_be_set_and_varied_too(tmp_path):
         ProbeConfig(seeds=(5,), distances=(1, 3), normalize="none"),
         ProbeConfig(seeds=(5,), distances=(1, 3), normalize="center"),
     ]
+
+
+def test_the_logistic_regression_of_a_cell_is_that_of_the_linear_evaluation(tmp_path, given):
+    pytest.importorskip("sklearn")
+    file = write(tmp_path / "plan.toml", "seeds = [2]\nuse_sola = false\n[linear_probe]\nlogistic = true\n" + SMALL)
+    (result,) = ablate(file, tmp_path / "out", replace(given, head=False), say=lambda _: None)
+    alone = probe([FeatureStore.open(given.store[0])], given.annotations, ProbeConfig(seeds=(2,), logistic=True))
+    logistic = alone.stores[0].logistic
+    assert result.scores["logistic_accuracy"] == logistic.accuracy.mean
+    assert result.scores["logistic_accuracy_within_1"] == logistic.near[1].mean
+    assert "accuracy, logistic" in table_of(settings_of([result]))[0]
 
 
 def test_several_stores_are_tried_each(tmp_path):
