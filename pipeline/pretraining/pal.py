@@ -104,6 +104,16 @@ class PalTask:
         for step, pixels in rendered(steps, render):
             targets = pair_targets([pairs[place] for place in step.places])
             yield TaskBatch(pixels.flatten(0, 2), targets, step.share)
+        self._average_statistics()
+
+    def _average_statistics(self) -> None:
+        """Give the key networks of all ranks the same batch norm statistics; each follows those of its own windows.
+
+        A checkpoint holds one key network, so that a resumed training could not go on exactly otherwise.
+        """
+        for buffer in self._key.buffers() if self._team.size > 1 else ():
+            if buffer.is_floating_point():
+                buffer.copy_(self._team.total(buffer) / self._team.size)
 
     def _rendered(self, pair: Pair, videos: Sequence[Stretches], seed: Sequence[int]) -> Tensor:
         rng = np.random.default_rng([*seed, 0, 1]) if self._pal.augment else None

@@ -9,6 +9,7 @@ import pytest
 from pipeline.comparison import compare as comparing
 from pipeline.comparison import table
 from pipeline.comparison.cells import make_cell_of
+from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.costs import Cost
 from pipeline.comparison.counted_stages import COSTS_FILE
 from pipeline.comparison.methods import extract_features, train_encoder
@@ -16,7 +17,6 @@ from pipeline.comparison.pace import Pace, rows_by_encoder
 from pipeline.comparison.plan import Plan, read_plan
 from pipeline.comparison.rows import all_rows
 from pipeline.comparison.table import write_comparison
-from pipeline.config import CompareConfig
 from pipeline.errors import PipelineError
 from pipeline.plots.quality_against_cost import Mark, draw_quality_against_cost
 

@@ -100,7 +100,7 @@ def test_two_processes_end_with_equal_weights_and_go_on_after_an_interruption(tm
     for name, weights in one.items():
         assert torch.equal(weights, two[name]), name
     for task in TASKS:
-        assert torch.equal(one[f"{task} whole"], one[f"{task} parts"])
+        assert torch.equal(one[f"{task} whole"], one[f"{task} parts"]), task
         if task != "tsp":  # it may have kept the first epoch
             assert not torch.equal(one[f"{task} whole"], one[f"{task} half"])
         whole, parts = (load_file(tmp_path / f"{task}-{how}.safetensors") for how in ("whole", "parts"))
