@@ -9,6 +9,8 @@ from torch import nn
 
 from encoders.errors import EncoderError
 
+_STACKS = ("blocks", "stages", "layers")  # names of sequences whose parts are stages
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -22,18 +24,21 @@ class Stage:
 def stages_of(network: nn.Module) -> list[Stage]:
     """Return the stages that have parameters, in the order of the data; each parameter is in exactly one.
 
-    A residual network has a stem and its layers, a transformer its embedding and its blocks.
+    A residual network has a stem and its layers, a transformer its embedding and its blocks; what projects their output
+    comes behind them.
     """
     network = _innermost(network)
     groups: list[tuple[str, list[nn.Module]]] = []
     for name, module in _parts(network):
-        # A convolution and its norm at the input are one stage, the stem.
-        if len(groups) == 1 and _is_leaf(module) and _is_leaf(groups[0][1][0]):
+        # What comes in and its norm are one stage, the stem.
+        if len(groups) == 1 and (_is_norm(module) or (_is_leaf(module) and _is_leaf(groups[0][1][0]))):
             groups[0][1].append(module)
         else:
             groups.append((name, [module]))
-    own = list(network.parameters(recurse=False))  # such as a position embedding
-    stages, seen = [], {id(parameter) for parameter in own}
+    held = {id(parameter) for _, modules in groups for module in modules for parameter in module.parameters()}
+    own = [parameter for parameter in network.parameters() if id(parameter) not in held]  # such as positions
+    stages: list[Stage] = []
+    seen: set[int] = set()
     for place, (name, modules) in enumerate(groups):
         new = [p for module in modules for p in module.parameters() if id(p) not in seen]
         seen |= {id(parameter) for parameter in new}
@@ -71,10 +76,12 @@ def _innermost(network: nn.Module) -> nn.Module:
 def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in _with_parameters(network):
         inner = _with_parameters(module)
-        if _is_sequence(module) or name == "blocks":
+        if _is_sequence(module) or name in _STACKS:
             yield from ((f"{name}.{place}", part) for place, part in inner)
-        elif len(inner) == 1 and _is_sequence(inner[0][1]):  # a transformer's encoder: nothing but its layers
+        elif _is_stack(module):
             yield from ((f"{name}.{place}", part) for place, part in _with_parameters(inner[0][1]))
+        elif any(_is_stack(part) for _, part in inner):  # a transformer beside what projects its output
+            yield from ((f"{name}.{place}", part) for place, part in _parts(module))
         else:
             yield name, module
 
@@ -85,6 +92,16 @@ def _with_parameters(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _is_sequence(module: nn.Module) -> bool:
     return isinstance(module, (nn.ModuleList, nn.ModuleDict))
+
+
+def _is_stack(module: nn.Module) -> bool:
+    """Return whether a module is nothing but a sequence of layers, as the encoder of a transformer."""
+    inner = _with_parameters(module)
+    return len(inner) == 1 and _is_sequence(inner[0][1])
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
 
 
 def _is_leaf(module: nn.Module) -> bool:

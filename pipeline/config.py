@@ -1,7 +1,8 @@
 """The settings of the stages. Each option is written once, with its unit and default.
 
 From here it reaches the command line and its help, TOML files, and the provenance that is saved with results. (The
-settings of SoLa are in `sola.config`; those of heads, ablations, comparisons and reports in their rooms.)
+settings of SoLa are in `sola.config`; those of heads, of evaluation, of ablations,
+comparisons and reports in their rooms.)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pipeline.cluster.config import ExecutionConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import FLAT, ExtractConfig
 from pipeline.heads.config import PostConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from sola.config import FilterName, SolaConfig
 from sola.old_names import Renamed
 
@@ -28,7 +30,8 @@ class LocalizeConfig:
 
     ADDED: ClassVar[tuple[str, ...]] = (
         *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
-        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds"),
+        *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds", "audio_encoder"),
+        "decode_device",
     )
 
     encoder: str | None = None
@@ -46,6 +49,9 @@ class LocalizeConfig:
 
     raft_weights: str | None = None
     """The same for RAFT, if it estimates the flow."""
+
+    audio_encoder: str | None = None
+    """Where the model's encoder of audio is now: hf:FOLDER. Default: as recorded."""
 
     min_score: float | Literal["auto"] | None = None
     """Drop detections below this score; auto: below the score of best F1 on the model's validation videos. Default: the
@@ -66,6 +72,10 @@ class LocalizeConfig:
 
     device: str = "auto"
     """Where the encoder and the head run: auto, cpu, cuda, cuda:1, …"""
+
+    decode_device: Literal["cpu", "cuda"] = "cpu"
+    """Where torchcodec decodes, for a model of features that it decoded: cpu, or cuda for the decoders of an NVIDIA
+    card."""
 
     batch_size: int | None = None
     """Snippets to encode at once. Default: chosen for the device."""
@@ -104,47 +114,6 @@ class LocalizeConfig:
             max_corrupt=self.max_corrupt,
             frame_rate=self.frame_rate,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """How detections are compared with ground truth."""
-
-    RENAMED: ClassVar[Mapping[str, Renamed]] = {"details": Renamed("diagnose")}
-    ADDED: ClassVar[tuple[str, ...]] = ("tolerance_seconds",)
-
-    subset: str = "validation"
-    """Subset of the annotations to evaluate on (train/training, val/validation, test/testing), or "all"."""
-
-    protocol: Literal["sola", "activitynet", "actionformer", "opentad", "thumos"] = "sola"
-    """Whose rules to follow. sola is this project's own: ActivityNet's definition on the videos of the subset alone. It
-    leaves out, and counts, detections of other videos and ground truth of no length. The others do as their published
-    code does. They count detections of other videos as false positives. They keep ground truth beyond its video, and
-    of no length (which is then missed; actionformer and opentad leave it out). actionformer and opentad drop ground
-    truth that repeats within 1 ms. thumos counts Ambiguous segments neither for nor against. sola, activitynet and
-    opentad know blocked videos. All ignore detections of classes that the ground truth lacks, and rank equal scores by
-    video id, then by their order in the file. The result states every choice."""
-
-    blocked_videos: Path | None = None
-    """Videos to leave out, as ActivityNet has them: a JSON list of ids, or a text file with one id per line."""
-
-    tolerance_seconds: float = TOLERANCE_SECONDS
-    """How far a segment of the subset may overshoot its video: this much, or 1 % of the duration if that is more. One
-    that overshoots by more stops the evaluation."""
-
-    tious: tuple[float, ...] = ()
-    """Your own tIoU thresholds, beside those of ActivityNet (0.5:0.05:0.95) and THUMOS14 (0.3:0.1:0.7)."""
-
-    diagnose: bool = False
-    """Also report recall of proposals (AR@AN), mAP by segment length, and the kinds of errors."""
-
-    def __post_init__(self) -> None:
-        if self.blocked_videos is not None and self.protocol not in ("sola", "activitynet", "opentad"):
-            raise PipelineError(f"blocked_videos must not be given for protocol={self.protocol}, which has none")
-        for tiou in self.tious:
-            if not 0 < tiou <= 1:
-                raise PipelineError(f"tious must be > 0 and <= 1, got {tiou}")
-        check_tolerance(self.tolerance_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,3 +252,29 @@ class RunConfig:
                 f"train.sola={self.train.sola} trains SoLa inside the head, on features as the encoder gives them; "
                 "add --no-use-sola (in a file: use_sola = false)"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig(RunConfig):
+    """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
+
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
+    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores", "filter", "rotate")
+
+    linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
+
+    use_head: bool = True
+    """Train and evaluate a head; without one there is the linear evaluation alone."""
+
+    filter: FilterName | None = None
+    """Filter the features, in place of SoLa."""
+
+    rotate: bool = False
+    """Turn the channels of the features by a random rotation, in place of SoLa: it must change nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rotate and (self.use_sola or self.filter is not None):
+            raise PipelineError("rotate is a row of its own, of plain features: leave out filter and SoLa")
+        if self.train.sola != "frozen" and not self.use_head:
+            raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

@@ -11,6 +11,7 @@ import torch
 from sola.config import SolaConfig, config_to_dict
 from sola.errors import SolaError
 from sola.files import first_line, write_atomically
+from sola.metering import go_on_from, with_operations
 from sola.old_names import current_names
 from sola.sampling import FeatureSource
 
@@ -42,7 +43,7 @@ def fit_identity(source: FeatureSource, lengths: np.ndarray, config: SolaConfig,
 def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write the state (tensors and plain values) and its identity; readers see the old file or the whole new one."""
     content = {"format": FORMAT, "identity": dict(identity), "state": dict(state)}
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    write_atomically(path, lambda temporary: torch.save(with_operations(content), temporary))
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
             f"the checkpoint {path} belongs to another fit; these differ: {', '.join(differing)}. "
             "Use its settings and data to resume, or delete it to start over"
         )
+    go_on_from(content)
     state: dict[str, Any] = content["state"]
     return state
 

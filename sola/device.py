@@ -1,6 +1,7 @@
 """The device and the arithmetic that "auto" means on this machine."""
 
 import torch
+from torch import Tensor
 
 from sola.config import Precision
 from sola.errors import SolaError
@@ -24,6 +25,24 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     if precision == "bf16" or (precision == "auto" and _has_bf16(device)):
         return torch.bfloat16
     return torch.float32
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return the values on a device; from the CPU they get to a GPU without waiting for it."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def chosen_rows(values: Tensor, mask: Tensor) -> Tensor:
+    """Return `values[mask]`, on the device of the values, without waiting for it if the mask is on the CPU.
+
+    Args:
+        values: [..., *] with the dimensions of the mask first.
+        mask: bool.
+    """
+    places = mask.flatten().nonzero()[:, 0]
+    return values.flatten(0, mask.ndim - 1)[sent(places, values.device)]
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sola.config import SolaConfig
+from sola.device import chosen_rows, sent
 from sola.distributed import Total, no_reduction
 
 # Share of the possible gain over a constant prediction; less than this is a plateau, not progress.
@@ -48,8 +49,8 @@ def spread(z: Tensor, valid: Tensor | None = None, *, total: Total = no_reductio
         valid: [B, S] bool, the vectors that count; all if None.
         total: sums over the processes that share the batch (all-reduce).
     """
-    vectors = z.flatten(0, 1) if valid is None else z[valid]
-    sums = total(torch.cat([vectors.sum(dim=0), vectors.new_tensor([len(vectors)])]))
+    vectors = z.flatten(0, 1) if valid is None else chosen_rows(z, valid)
+    sums = total(torch.cat([vectors.sum(dim=0), vectors.new_full((1,), len(vectors))]))
     return 1 - (sums[:-1] / sums[-1]).square().sum()
 
 
@@ -61,16 +62,18 @@ def effective_rank(z: Tensor, valid: Tensor | None = None, *, total: Total = no_
         valid: [B, S] bool, the vectors that count; all if None.
         total: sums over the processes that share the batch (all-reduce).
 
+    On a GPU it waits for the eigenvalues.
+
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007: exp of the entropy of the normalized spectrum.
     """
     if valid is not None:
-        z = z * valid[:, :, None]
+        z = z * sent(valid, z.device)[:, :, None]
     gram = z @ z.transpose(1, 2)
-    finite = bool(torch.isfinite(gram).all())
+    finite = torch.isfinite(gram).all()
     values = torch.linalg.eigvalsh(gram.double().nan_to_num(0, 0, 0)).clamp_min(0)
     share = values / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
-    ranks = torch.special.entr(share).sum(dim=1).exp().sum() if finite else values.new_tensor(float("nan"))
-    whole, windows = total(torch.stack([ranks, ranks.new_tensor(len(z))]))
+    ranks = torch.where(finite, torch.special.entr(share).sum(dim=1).exp().sum(), float("nan"))
+    whole, windows = total(torch.stack([ranks, ranks.new_full((), len(z))]))
     return whole / windows
 
 

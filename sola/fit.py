@@ -21,6 +21,7 @@ from sola.fit_step import LossFunction, shared_loss, train_step
 from sola.gauge import Gauge, Losses, measure, measure_losses
 from sola.interrupt import interrupt_held_back
 from sola.module import SolaModule
+from sola.resident import ResidentFeatures, is_worthwhile, load_features
 from sola.sampling import (
     FeatureSource,
     WindowBatch,
@@ -246,14 +247,22 @@ def _batches(
 ) -> Generator[tuple[int, WindowBatch], None, None]:
     """Yield the epoch and this rank's windows of each step; the next are read while this one is computed.
 
+    Where they fit, all features go to the GPU once, and windows are gathered there.
+
     Args:
         pinned: whether to put the windows into pinned memory, from which a GPU copies without waiting.
     """
 
     config, positions = fit_state.config, fit_state.plan.positions[0].tolist()
     channels, window_snippets, padding = fit_state.module.channels, config.window_snippets, config.padding
+    device, to_read = fit_state.module.alpha.device, len(steps) * config.batch_size * len(positions)
+    resident: ResidentFeatures | None = None
+    if is_worthwhile(lengths, channels, device, rows_to_read=to_read):
+        resident = load_features(source, lengths, channels, device)
 
     def read(windows: Windows) -> WindowBatch:
+        if resident is not None:
+            return resident.windows(windows, positions, window_snippets=window_snippets, padding=padding)
         batch = read_windows(
             source, windows, positions, channels=channels, window_snippets=window_snippets, padding=padding
         )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sola.device import chosen_rows, sent
 from sola.diagnostics import effective_rank, spread
 from sola.distributed import Total
 from sola.errors import SolaError
@@ -44,8 +45,7 @@ class Compared:
 
     `x` and `correction` [B, S, C] are input and correction at the compared positions, `z` the unit vectors of their
     sum, relative to the statistics, `p` their predictions, `target` [S, S] or [B, S, S]. `inside` [B, S] says on the
-    CPU which positions lie in a video; `valid` is the same on the device, or None if all do and no other rank shares
-    the batch.
+    CPU which positions lie in a video; `valid` is the same, or None if all do and no other rank shares the batch.
     """
 
     x: Tensor
@@ -65,7 +65,7 @@ def compare(fit_state: FitState, batch: WindowBatch) -> Compared:
     x, correction = gathered_forward(
         layer_weights(module, torch.bfloat16 if half else None),
         module.gate(),
-        batch.rows.to(device, module.alpha.dtype, non_blocking=True),
+        sent(batch.rows, device).to(module.alpha.dtype),
         fit_state.plan,
         first=batch.first,
         end=batch.end,
@@ -75,7 +75,7 @@ def compare(fit_state: FitState, batch: WindowBatch) -> Compared:
         p = fit_state.predictor(z)
     inside = batch.inside(fit_state.plan.positions[-1])
     # Other ranks may have shorter videos, so with several ranks each counts its valid positions.
-    valid = None if team.size == 1 and bool(inside.all()) else inside.to(device)
+    valid = None if team.size == 1 and bool(inside.all()) else inside
     target = fit_state.target
     if config.input_weight > 0:
         target = input_aware_target(
@@ -89,8 +89,10 @@ def compare(fit_state: FitState, batch: WindowBatch) -> Compared:
     return Compared(x, correction, z, p.to(z.dtype), target, inside, valid)
 
 
-def batch_loss(fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
-    """Return the similarity-matching loss of a batch, a scalar, and the measures of the whole batch.
+def batch_loss(fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, Callable[[], StepMeasures]]:
+    """Return the similarity-matching loss of a batch, a scalar, and a function that fetches the batch's measures.
+
+    Only fetching waits for a GPU. Measures are of the weights as they are now, and all ranks must fetch them or none.
 
     With several ranks the scalar is this rank's share of the loss, times the world size. DistributedDataParallel
     averages gradients over the ranks, so the mean of these scalars must be the loss of the whole batch.
@@ -106,22 +108,21 @@ def batch_loss(fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMea
     )  # fmt: skip
     loss = similarity_loss(z, compared.p, target, valid)
     # The mean is over the valid pairs of positions, and their number differs by rank.
-    pairs = compared.inside.sum(dim=1).square().sum().double().to(z.device)
+    pairs = sent(compared.inside.sum(dim=1).square().sum().double(), z.device)
     with torch.no_grad():
         whole_loss, whole_pairs = team.total(torch.stack([loss.double() * pairs, pairs]))
         constant_loss, least_loss = loss_bounds(target, valid, total=team.total)
-        measured = (
-            whole_loss / whole_pairs,
-            fit_state.module.gate(),
-            _length_ratio(correction, x, valid, total=team.total),
-            spread(z, valid, total=team.total),
-            effective_rank(z, valid, total=team.total),
-            constant_loss,
-            least_loss,
-        )
+        ratio = _length_ratio(correction, x, valid, total=team.total)
+        measured = (whole_loss / whole_pairs, fit_state.module.gate(), ratio, spread(z, valid, total=team.total))
+
+    def fetch() -> StepMeasures:
+        with torch.no_grad():
+            rank = effective_rank(z, valid, total=team.total)
         # In the order of the fields; copied together, since each copy waits for the GPU.
-        measures = StepMeasures(*torch.stack([value.double() for value in measured]).tolist())
-    return loss * (team.size * pairs / whole_pairs).to(loss.dtype), measures
+        values = (*measured, rank, constant_loss, least_loss)
+        return StepMeasures(*torch.stack([value.double() for value in values]).tolist())
+
+    return loss * (team.size * pairs / whole_pairs).to(loss.dtype), fetch
 
 
 class BatchLoss(nn.Module):
@@ -131,11 +132,11 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList([fit_state.module, fit_state.predictor])
 
-    def forward(self, fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, StepMeasures]:
+    def forward(self, fit_state: FitState, batch: WindowBatch) -> tuple[Tensor, Callable[[], StepMeasures]]:
         return batch_loss(fit_state, batch)
 
 
-LossFunction = Callable[[FitState, WindowBatch], tuple[Tensor, StepMeasures]]
+LossFunction = Callable[[FitState, WindowBatch], tuple[Tensor, Callable[[], StepMeasures]]]
 """`batch_loss`, or `shared_loss(fit_state)` with several ranks."""
 
 
@@ -146,7 +147,7 @@ def shared_loss(fit_state: FitState) -> LossFunction:
 
 def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total: Total) -> Tensor:
     if valid is not None:
-        correction, x = correction[valid], x[valid]
+        correction, x = chosen_rows(correction, valid), chosen_rows(x, valid)
     of_correction, of_x = total(torch.stack([correction.norm().square(), x.norm().square()])).sqrt()
     return of_correction / of_x.clamp_min(torch.finfo(x.dtype).tiny)
 
@@ -154,7 +155,7 @@ def _length_ratio(correction: Tensor, x: Tensor, valid: Tensor | None, *, total:
 def train_step(
     fit_state: FitState, batch: WindowBatch, *, step: int, loss_of: LossFunction = batch_loss
 ) -> StepMeasures:
-    """Take one optimizer step and return the measures from before its update.
+    """Take one optimizer step and return the measures from before its update, which are fetched last.
 
     Args:
         fit_state: networks and optimizer, updated in place.
@@ -163,10 +164,16 @@ def train_step(
         loss_of: `shared_loss(fit_state)` with several ranks.
 
     Raises:
-        SolaError: the loss is not finite, or another rank has ended; the weights are then unchanged.
+        SolaError: the loss is not finite, or another rank has ended; the weights are then of no use.
     """
     with fit_state.team.together():
-        loss, measures = loss_of(fit_state, batch)
+        loss, fetch = loss_of(fit_state, batch)
+    fit_state.optimizer.zero_grad(set_to_none=True)
+    with fit_state.team.together():
+        loss.backward()
+    fit_state.optimizer.step()
+    with fit_state.team.together():
+        measures = fetch()
     if not math.isfinite(measures.loss):
         finite = torch.isfinite(batch.rows).all(dim=(1, 2))
         counts = torch.stack([(~finite).sum(), finite.new_tensor(len(finite), dtype=torch.int64)])
@@ -177,8 +184,4 @@ def train_step(
             else "the features are finite, so the weights have diverged: lower learning_rate"
         )
         raise SolaError(f"the loss is {measures.loss} at step {step}; {cause}")
-    fit_state.optimizer.zero_grad(set_to_none=True)
-    with fit_state.team.together():
-        loss.backward()
-    fit_state.optimizer.step()
     return measures

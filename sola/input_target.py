@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sola.device import sent
 from sola.distributed import Total, no_reduction
 
 # Compared positions on each side of a gap, whose means are compared: single snippets differ by noise.
@@ -39,7 +40,7 @@ def input_aware_target(
         total: sums over the processes that share the batch (all-reduce).
     """
     with torch.no_grad():
-        inside = x.new_ones(x.shape[:2]) if valid is None else valid.to(x)
+        inside = x.new_ones(x.shape[:2]) if valid is None else sent(valid, x.device).to(x.dtype)
         change = _changes(F.normalize(x, dim=-1) * inside[:, :, None]) ** contrast
         both = inside[:, :-1] * inside[:, 1:]
         changes, gaps = total(torch.stack([(change * both).sum(), both.sum()]))

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sola.device import chosen_rows, sent
 from sola.distributed import Total, no_reduction
 from sola.errors import SolaError
 
@@ -63,7 +64,7 @@ def similarity_loss(z: Tensor, p: Tensor, target: Tensor, valid: Tensor | None =
     entropy = _binary_cross_entropy(predicted, target)
     if valid is None:
         return entropy.mean()
-    pairs = (valid[:, :, None] & valid[:, None, :]).to(predicted)
+    pairs = sent(valid[:, :, None] & valid[:, None, :], predicted.device).to(predicted.dtype)
     return (entropy * pairs).sum() / pairs.sum()
 
 
@@ -82,9 +83,9 @@ def loss_bounds(target: Tensor, valid: Tensor | None = None, *, total: Total = n
     target = target.double()
     if valid is not None:
         pairs = valid[:, :, None] & valid[:, None, :]
-        target = target.expand(pairs.shape)[pairs]
+        target = chosen_rows(target.expand(pairs.shape), pairs)
     entropy = _binary_cross_entropy(target, target).sum()
-    level, entropy, pairs = total(torch.stack([target.sum(), entropy, entropy.new_tensor(target.numel())]))
+    level, entropy, pairs = total(torch.stack([target.sum(), entropy, entropy.new_full((), target.numel())]))
     mean = level / pairs
     return _binary_cross_entropy(mean, mean), entropy / pairs
 

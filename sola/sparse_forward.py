@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sola.device import sent
 from sola.module import SolaModule, bias_of
 
 
@@ -115,4 +116,4 @@ def _zero_outside(hidden: Tensor, positions: Tensor, first: Tensor, end: Tensor)
     if bool(first.max() <= positions[0]) and bool(positions[-1] < end.min()):
         return hidden
     inside = (positions >= first[:, None]) & (positions < end[:, None])
-    return hidden.masked_fill(~inside.to(hidden.device)[:, :, None], 0)
+    return hidden.masked_fill(sent(~inside, hidden.device)[:, :, None], 0)

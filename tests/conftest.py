@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE
+from tests.commands import command  # noqa: F401  (fixture)
 from tests.remote import bucket, requests  # noqa: F401  (fixtures)
 
 # Threads that wait must not take the cores from decoder processes; it counts only before torch is loaded.

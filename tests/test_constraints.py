@@ -20,8 +20,11 @@ WANTED = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["opt
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-@pytest.mark.parametrize("wanted", [wanted for wanted in WANTED if wanted.name != "tomli"], ids=str)
+@pytest.mark.parametrize("wanted", WANTED, ids=str)
 def test_the_version_is_one_that_the_project_accepts(file: Path, wanted: Requirement) -> None:
+    version = file.stem.removeprefix("python")
+    if wanted.marker is not None and not wanted.marker.evaluate({"python_version": version}):
+        return  # not asked for by this Python
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     versions = dict(line.split("==") for line in lines)
     assert versions[canonicalize_name(wanted.name)] in wanted.specifier

@@ -1,18 +1,14 @@
-"""The options of an ablation, and the settings of one of its cells."""
+"""The options of an ablation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pipeline.cluster.config import ExecutionConfig
-from pipeline.config import ProbeConfig, RunConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import FLAT
-from sola.config import FilterName
-from sola.old_names import Renamed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,29 +41,3 @@ class AblateConfig:
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise PipelineError(f"jobs must be >= 1, got {self.jobs}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellConfig(RunConfig):
-    """The settings of a cell of an ablation: those of `run`, and of the linear evaluation."""
-
-    RENAMED: ClassVar[Mapping[str, Renamed]] = {"probe": Renamed("linear_probe")}
-    ADDED: ClassVar[tuple[str, ...]] = ("filters", "published", "video_scores", "filter", "rotate")
-
-    linear_probe: ProbeConfig = field(default_factory=ProbeConfig)
-
-    use_head: bool = True
-    """Train and evaluate a head; without one there is the linear evaluation alone."""
-
-    filter: FilterName | None = None
-    """Filter the features, in place of SoLa."""
-
-    rotate: bool = False
-    """Turn the channels of the features by a random rotation, in place of SoLa: it must change nothing."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rotate and (self.use_sola or self.filter is not None):
-            raise PipelineError("rotate is a row of its own, of plain features: leave out filter and SoLa")
-        if self.train.sola != "frozen" and not self.use_head:
-            raise PipelineError(f"train.sola={self.train.sola} needs a head to train SoLa with; leave out --no-head")

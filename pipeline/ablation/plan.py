@@ -30,8 +30,9 @@ from typing import Annotated, Any, TypeVar, cast
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from pipeline.ablation.config import AblateConfig, CellConfig
+from pipeline.ablation.config import AblateConfig
 from pipeline.cluster.config import settings_of_results
+from pipeline.config import CellConfig
 from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.stages.probe_views import ROTATED
 from pipeline.storage.read_files import read_toml

@@ -37,7 +37,8 @@ class Rule:
 
 
 _EXTRACT = (
-    Rule("flow raft_weights", "streams", ("flow", "rgb,flow")),
+    Rule("flow raft_weights", "streams", ("flow", "rgb,flow", "flow,audio", "rgb,flow,audio")),
+    Rule("audio_encoder", "streams", ("audio", "rgb,audio", "flow,audio", "rgb,flow,audio")),
     Rule("raft_weights", "flow", ("raft",)),
     Rule("seed", "weights also_weights weights_flow", ("random",)),
     Rule("max_attempts", "retry_failed", (True,)),
@@ -88,9 +89,11 @@ _TRAIN = (
 )
 # The options that find, decode and encode videos; a store needs none of them.
 _OF_VIDEOS = (
-    "encoder weights also_weights weights_flow raft_weights batch_size timeout_seconds max_corrupt ids executor"
+    "encoder weights also_weights weights_flow raft_weights audio_encoder decode_device batch_size timeout_seconds "
+    "max_corrupt ids executor"
 )
-_EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in ("ids", "execution"))
+_FINDING = ("ids", "frame_rate", "execution")
+_EXTRACTING = " ".join(field.name for field in fields(ExtractConfig) if field.name not in _FINDING)
 _ON_FEATURES = "where actions are located in features that are there"
 _OF_END_TO_END = " ".join(field.name for field in fields(EndToEndConfig))
 _OF_CLIPS = ("classify", "bsp")
@@ -163,7 +166,8 @@ def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection
     if tuple(commands) == ("localize",) and _is_store(arguments[0]):
         rules = {"": (*rules[""], Rule(_OF_VIDEOS, "out", NEVER, _ON_FEATURES))}
     if tuple(commands) == ("segment",) and _is_store(arguments[0]):
-        rules = {"": (Rule(_EXTRACTING, "out", NEVER, "on features that are there"),)}
+        on_features = Rule(_EXTRACTING, "out", NEVER, "on features that are there")
+        rules = {"": (on_features, Rule("frame_rate", "videos", GIVEN))}
     for group, below in rules.items():
         for rule in below:
             deciders = [known[_option(group + name)] for name in rule.deciders.split()]

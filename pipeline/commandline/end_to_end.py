@@ -19,10 +19,15 @@ def only_store(inputs: list[AnyPath]) -> AnyPath:
     """Return the one store of a training without --end-to-end.
 
     Raises:
-        PipelineError: there are several inputs.
+        PipelineError: there are several inputs, or what is given is no store.
     """
     if len(inputs) > 1:
         raise PipelineError(f"give one feature store, got {len(inputs)} inputs; videos need --end-to-end")
+    if not (inputs[0] / "store.json").is_file():
+        raise PipelineError(
+            f"{inputs[0]} is not a feature store: make one of videos with `extract`, or train an encoder together with "
+            "the head on them with --end-to-end"
+        )
     return inputs[0]
 
 

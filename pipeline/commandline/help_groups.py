@@ -11,10 +11,11 @@ from pipeline.ablation.config import AblateConfig
 from pipeline.annotations.config import ConvertConfig
 from pipeline.cluster.config import ExecutionConfig
 from pipeline.comparison.config import CompareConfig
-from pipeline.config import EvaluateConfig, LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
+from pipeline.config import LocalizeConfig, ProbeConfig, RunConfig, TsmConfig
 from pipeline.exports.config import ExportConfig, ImportConfig
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.planning.config import PlanConfig
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.report.config import ReportConfig
@@ -45,7 +46,7 @@ COMMON_OPTIONS: dict[type, str] = {
     ProbeConfig: "train_subset test_subset normalize weighting seeds filters rotate logistic",
     AblateConfig: "annotations store videos jobs head keep_features",
     CompareConfig: "videos annotations clips rows",
-    PretrainConfig: "task network weights size epochs batch_size learning_rate train_subset validation_subset device "
+    PretrainConfig: "task encoder weights size epochs batch_size learning_rate train_subset validation_subset device "
     "seed",
     StitchConfig: "actions background_classes background videos seconds seed",
     ExportConfig: "to train val resize_snippets videos",

@@ -24,7 +24,7 @@ NEXT_STEPS = {
     "compare": "report {out}",
     "segment": "localize {videos_or_store} --like VIDEO@START-END --out found.json",
     "stitch": "extract {out} --out features/",
-    "pretrain": "extract videos/ --out features/ --encoder {network} --weights {out}",
+    "pretrain": "extract videos/ --out features/ --encoder {encoder} --weights {out}",
     "encoders": "extract videos/ --out features/ --encoder i3d_r50",
     "annotations": "train enhanced/ --annotations {out} --out model/",
     "import": "sola {out} --out enhanced/",

@@ -11,7 +11,8 @@ from pipeline.ablation.plan import Cell, make_cell
 from pipeline.annotations import sha256_of_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.cluster.config import settings_of_results
-from pipeline.comparison.costs import Cost, CountedStages
+from pipeline.comparison.costs import Cost
+from pipeline.comparison.counted_stages import CountedStages
 from pipeline.comparison.given import Comparison
 from pipeline.comparison.methods import extract_stage
 from pipeline.comparison.rows import START, Row
@@ -43,8 +44,11 @@ def cell_folder(given: Comparison, cell: Cell) -> Path:
     return given.out / "cells" / cell.name
 
 
-def make_cell_of(given: Comparison, row: Row, seed: int) -> dict[str, float]:
-    """Train a head on a row's features and evaluate it, unless that is done; return scores and costs by name.
+def make_cell_of(given: Comparison, row: Row, seed: int) -> tuple[dict[str, float], bool]:
+    """Train a head on a row's features and evaluate it, unless that is done.
+
+    Returns:
+        Scores and costs by name, and whether there was something to do.
 
     Raises:
         PipelineError, SolaError: a stage fails.
@@ -58,7 +62,7 @@ def make_cell_of(given: Comparison, row: Row, seed: int) -> dict[str, float]:
         scores = _with_joint_head(cell, store, given.folder(row.encoder, seed) / "model", folder, stages)
     else:
         scores = work_cell(cell, store, folder, keep_features=False, stages=stages)
-    return scores | _costs(given, row, seed, stages.costs())
+    return scores | _costs(given, row, seed, stages.costs()), stages.worked
 
 
 def _with_joint_head(

@@ -12,15 +12,18 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pipeline.ablation.cell import CellResult
-from pipeline.comparison.cells import cell_of, make_cell_of
+from pipeline.comparison.cells import cell_folder, cell_of, make_cell_of
+from pipeline.comparison.counted_stages import CountedStages
 from pipeline.comparison.given import Comparison
 from pipeline.comparison.methods import extract_features, train_encoder
+from pipeline.comparison.pace import Pace, rows_by_encoder
 from pipeline.comparison.plan import Plan
-from pipeline.comparison.rows import LONGER, START, Row
+from pipeline.comparison.rows import START, Row
 from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.pretraining.clips import find_clips, split_by_group
 from pipeline.progress import progress
@@ -38,58 +41,91 @@ def compare(
 ) -> list[CellResult]:
     """Make all rows of a comparison, one seed after the other, and return their results.
 
-    A failed row does not stop the others. After an interruption, the same call resumes.
+    A row is made as soon as its encoder is there. A failed row does not stop the others. After an interruption, the
+    same call resumes.
 
     Args:
         plan: what to compare.
         out: the folder of results.
         say: called with each line of progress.
-        on_result: called with the results so far after each seed.
+        on_result: called with the results so far after each row that is new, and in the end.
 
     Raises:
         PipelineError, SolaError, EncoderError: the data or the start weights cannot be made.
     """
     given = _data(plan, out, say)
     _do(START, say, train_encoder, given, START, 0)
+    work = _Work(given, say, Pace(plan.rows, len(plan.seeds)))
     results: list[CellResult] = []
     for seed in plan.seeds:
-        failures = _make_encoders(given, seed, say)
-        for row in plan.rows:
-            results.append(_cell_result(given, row, seed, failures.get(row.encoder, ""), say))
-        on_result(given, results)
+        for encoder, rows in rows_by_encoder(plan.rows):
+            failure = "" if encoder == START else work.encoder(encoder, seed)
+            for row in rows:
+                result, is_new = work.row(row, seed, failure)
+                results.append(result)
+                if is_new:  # else a table of all that was there before would shrink to what was looked at again
+                    on_result(given, results)
+    on_result(given, results)
     return results
 
 
-def _make_encoders(given: Comparison, seed: int, say: Say) -> dict[str, str]:
-    """Train the encoders of all rows; return the reasons of failures, by encoder."""
-    failures: dict[str, str] = {}
-    # Longer pretraining comes last: it is as long as another one.
-    for encoder in sorted({row.encoder for row in given.plan.rows} - {START}, key=lambda name: (name == LONGER, name)):
+@dataclass(frozen=True)
+class _Work:
+    """Makes encoders and rows, and says how far it is."""
+
+    given: Comparison
+    say: Say
+    pace: Pace
+
+    def encoder(self, encoder: str, seed: int) -> str:
+        """Train an encoder; return the reason if that fails, or ""."""
+        folder = self.given.folder(encoder, seed)
         try:
-            _do(f"{encoder}, seed {seed}", say, train_encoder, given, encoder, seed)
+            with self.pace.step("encoder", encoder) as before:
+                lines = in_process(train_encoder, self.given, encoder, seed)
+                if not lines:
+                    before.append(_seconds(folder, ("pretrain", "train end to end")))
         except Exception as error:  # whatever it is, the other rows go on
-            failures[encoder] = _reason(error)
-            say(f"{encoder}, seed {seed}: failed: {failures[encoder]}")
-    return failures
+            self.pace.skip("encoder", encoder)
+            self.say(f"{encoder}, seed {seed}: failed: {_reason(error)}")
+            return _reason(error)
+        for line in lines:
+            self.say(f"{encoder}, seed {seed}: {line} [{self.pace.text()}]")
+        return ""
+
+    def row(self, row: Row, seed: int, failure: str) -> tuple[CellResult, bool]:
+        """Return the result of a row, and whether it is new; `failure` is that of its encoder."""
+        cell, title = cell_of(self.given, row, seed), f"{row.title}, seed {seed}"
+        if failure:
+            self.pace.skip("row", row.key)
+            return CellResult(cell, {}, failure), True
+        try:
+            with self.pace.step("row", row.key) as before:
+                extracted = _do(title, self.say, extract_features, self.given, row, seed)
+                scores, worked = in_process(make_cell_of, self.given, row, seed)
+                if not worked:
+                    before.append(_seconds(cell_folder(self.given, cell)))
+        except Exception as error:
+            self.pace.skip("row", row.key)
+            self.say(f"{title}: failed: {_reason(error)} [{self.pace.text()}]")
+            return CellResult(cell, {}, _reason(error)), True
+        shown = f"mAP {100 * scores['map_own']:.1f}%, accuracy {100 * scores['accuracy']:.1f}%"
+        self.say(f"{title}: {shown} [{self.pace.text()}]")
+        return CellResult(cell, scores), extracted or worked
 
 
-def _do(title: str, say: Say, work: Callable[P, list[str]], *arguments: P.args, **named: P.kwargs) -> None:
-    for line in in_process(work, *arguments, **named):
+def _do(title: str, say: Say, work: Callable[P, list[str]], *arguments: P.args, **named: P.kwargs) -> bool:
+    """Do a step, and return whether there was something to do."""
+    lines = in_process(work, *arguments, **named)
+    for line in lines:
         say(f"{title}: {line}")
+    return bool(lines)
 
 
-def _cell_result(given: Comparison, row: Row, seed: int, failure: str, say: Say) -> CellResult:
-    cell = cell_of(given, row, seed)
-    if failure:
-        return CellResult(cell, {}, failure)
-    try:
-        _do(f"{row.title}, seed {seed}", say, extract_features, given, row, seed)
-        scores = in_process(make_cell_of, given, row, seed)
-    except Exception as error:
-        say(f"{row.title}, seed {seed}: failed: {_reason(error)}")
-        return CellResult(cell, {}, _reason(error))
-    say(f"{row.title}, seed {seed}: mAP {100 * scores['map_own']:.1f}%, accuracy {100 * scores['accuracy']:.1f}%")
-    return CellResult(cell, scores)
+def _seconds(folder: Path, stages: tuple[str, ...] = ()) -> float:
+    """Return what the finished stages of a folder have taken; `stages` are those that count, all if none is named."""
+    costs = CountedStages(folder, lambda line: None).costs()
+    return sum(cost.seconds for name, cost in costs.items() if not stages or name in stages)
 
 
 def _reason(error: Exception) -> str:

@@ -8,10 +8,9 @@ gradient four times, and what lies below frozen stages once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,14 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from encoders.catalog import catalog_entry
 from encoders.loading import load_network
-from pipeline.errors import PipelineError
-from pipeline.progress import Report
-from pipeline.stages.run_record import Say, Stages, peak_memory_megabytes
-from pipeline.storage.atomic_files import write_json
-from pipeline.storage.read_files import read_json
-
-COSTS_FILE = "costs.json"
-_APPLIED = ("localize", "evaluate")  # stages that train nothing; their operations do not count
+from pipeline.stages.run_record import peak_memory_megabytes
 
 
 @dataclass(frozen=True)
@@ -141,79 +133,3 @@ def metered(*, counts: bool = True) -> Iterator[Callable[[], Cost]]:
             yield cost
     finally:
         hook.remove()
-
-
-class CountedStages(Stages):
-    """The stages of a folder, with the cost of each in its costs.json; `worked` says whether one was done now.
-
-    A stage that is interrupted and goes on from a checkpoint costs both parts, if it reports through `kept`; what came
-    after its last checkpoint then counts twice.
-    """
-
-    def __init__(self, folder: Path, say: Say) -> None:
-        super().__init__(folder / "run.json", say)
-        self._costs_file = folder / COSTS_FILE
-        self._saved = _read_costs(self._costs_file)
-        self._now: Callable[[], None] = lambda: None
-        self.worked = False
-
-    def do(
-        self,
-        name: str,
-        given: Any,
-        work: Callable[[], str],
-        *,
-        result: Path,
-        clear: Callable[[], None] | None = None,
-    ) -> None:
-        """Do a stage as `Stages` does, and keep what it costs."""
-
-        def counted() -> str:
-            self.worked = True
-            identity = self._records[name]["given"]
-            before = self._saved.get(name)
-            earlier = Cost()
-            if before is not None and before["given"] == identity and not before["done"]:
-                earlier = _cost_of(before)
-            with metered(counts=not name.startswith(_APPLIED)) as cost:
-                self._now = lambda: self._keep(name, cost().after(earlier), given=identity, done=False)
-                text = work()
-                self._keep(name, cost().after(earlier), given=identity, done=True)
-            return text
-
-        super().do(name, given, counted, result=result, clear=clear)
-
-    def kept(self, report: Report) -> Report:
-        """Return a report that also keeps the cost so far of the stage that runs."""
-
-        def both(done: float, text: str) -> None:
-            report(done, text)
-            self._now()
-
-        return both
-
-    def count(self, name: str, operations: float) -> None:
-        """Replace the counted operations of a finished stage by the computed ones."""
-        value = self._saved[name]
-        self._keep(name, replace(_cost_of(value), operations=operations), given=value["given"], done=True)
-
-    def costs(self) -> dict[str, Cost]:
-        """Return the cost of each finished stage, by name."""
-        return {name: _cost_of(value) for name, value in self._saved.items() if value["done"]}
-
-    def _keep(self, name: str, cost: Cost, *, given: str, done: bool) -> None:
-        self._saved[name] = {"given": given, "done": done, **asdict(cost)}
-        write_json(self._costs_file, self._saved)
-
-
-def _read_costs(file: Path) -> dict[str, dict[str, Any]]:
-    if not file.exists():
-        return {}
-    value = read_json(file, what="costs of stages")
-    if not isinstance(value, dict):
-        raise PipelineError(f"{file} does not hold the costs of stages; remove it and the folder's run.json")
-    return value
-
-
-def _cost_of(value: Mapping[str, Any]) -> Cost:
-    return Cost(**{name: value[name] for name in asdict(Cost())})

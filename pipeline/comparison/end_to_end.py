@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 
 from pipeline.annotations import sha256_of_annotations
-from pipeline.comparison.costs import CountedStages
+from pipeline.comparison.counted_stages import CountedStages
 from pipeline.comparison.given import Comparison, content_of, files_in
 from pipeline.comparison.rows import END_TO_END, START
 from pipeline.progress import progress

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotations import sha256_of_annotations
-from pipeline.comparison.costs import CountedStages, snippet_operations
+from pipeline.comparison.costs import snippet_operations
+from pipeline.comparison.counted_stages import CountedStages
 from pipeline.comparison.end_to_end import make_end_to_end
 from pipeline.comparison.given import Comparison, content_of, files_in, spec_of
 from pipeline.comparison.rows import END_TO_END, LONGER, START, Row
@@ -18,7 +19,7 @@ from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import Request
 from pipeline.progress import progress
 from pipeline.stages.extract import extract
-from pipeline.stages.pretrain import pretrain, remove_frames, training_spec
+from pipeline.stages.pretrain import pretrain, remove_frames, start_of
 from pipeline.store.feature_store import FeatureStore
 from sola.old_names import stored_settings
 
@@ -142,9 +143,8 @@ def _equal_epochs(given: Comparison, config: PretrainConfig) -> int:
     if cost is None:
         raise PipelineError(f"longer pretraining takes as many operations as {other}, which is not finished")
     source, annotations = _source(given, LONGER)
-    spec = training_spec(config)
-    clips = plan_classify(Request(source, annotations, spec, config))
-    once = snippet_operations(config.network, config.weights)
+    clips = plan_classify(Request(source, annotations, start_of(config).spec, config))
+    once = snippet_operations(config.encoder, config.weights, pool=config.pool)
     # A step is a forward and a backward pass, which is twice a forward pass; held-out clips are tested each epoch.
     an_epoch = (3 * len(clips.training) + config.test_windows * len(clips.held_out)) * once
     return max(1, round(cost.operations / an_epoch))

@@ -23,10 +23,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.config import CellConfig
 from pipeline.ablation.plan import settings_from
 from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.rows import CLASSES, END_TO_END, LONGER, SEGMENTS, START, Row, all_rows
+from pipeline.config import CellConfig
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import TrainConfig
@@ -42,7 +42,7 @@ _DATA = ("annotations", "videos", "clips")
 _TABLES = ("stitch", START, "pretrain", *TASKS, END_TO_END, "published", *STAGES)
 _OF_SNIPPETS = ("encoder", "pool", "fps", "window_frames", "stride_frames", "stride_seconds")
 _SPLIT = ("seed", "validation_share", "group_pattern")
-_GIVEN = ("task", "network", "weights", "size", "seed")  # the same encoder, weights and resolution in all rows
+_GIVEN = ("task", "encoder", "pool", "weights", "size", "seed")  # the same encoder, weights and resolution in all rows
 _TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _NO_PATHS = {"videos": ["-"], "annotations": "-", "out": "-"}  # the settings of a run want some
 
@@ -108,7 +108,7 @@ def read_plan(file: Path, given: CompareConfig, *, on_old: OnOld | None = None) 
     synthetic = stitch_values.pop("synthetic", False)
     stitch = settings_from(stitch_values, StitchConfig, file) if "stitch" in values else None
     _check_data(file, data, stitch, synthetic=synthetic)
-    start = settings_from(values[START], PretrainConfig, file) if START in values else None
+    start = _start(file, values, on_old) if START in values else None
     _check_start(file, start, stitch)
     cells, extract = _cells(file, values, start, on_old)
     end_to_end, joint_train = _end_to_end(file, values.get(END_TO_END, {}), cells, extract)
@@ -126,7 +126,7 @@ def read_plan(file: Path, given: CompareConfig, *, on_old: OnOld | None = None) 
         synthetic=synthetic,
         start=start,
         extract=extract,
-        tasks=_tasks(file, {**values, LONGER: longer}, extract.encoder, on_old),
+        tasks=_tasks(file, {**values, LONGER: longer}, extract, on_old),
         equal_to=equal_to,
         end_to_end=end_to_end,
         joint_train=joint_train,
@@ -148,6 +148,11 @@ def _check_data(file: Path, data: Mapping[str, Path | None], stitch: StitchConfi
             raise PipelineError(f"{name}: there is no {path}")
 
 
+def _start(file: Path, values: Mapping[str, Any], on_old: OnOld | None) -> PretrainConfig:
+    start = settings_from(_current_names(file, START, values, on_old), PretrainConfig, file)
+    return replace(start, size=start.side)  # its identity has the size that it stands for
+
+
 def _check_start(file: Path, start: PretrainConfig | None, stitch: StitchConfig | None) -> None:
     """Refuse start weights that have seen the clips of validation videos."""
     for name in _SPLIT if start is not None and stitch is not None else ():
@@ -165,7 +170,7 @@ def _cells(
     except (ValueError, TypeError) as error:
         raise PipelineError(f"{file}: {error}") from None
     cells["evaluate"] = {"tious": list(_TIOUS), **cells.get("evaluate", {})}
-    if start is not None and (more := sorted({"encoder", "weights"} & set(cells.get("extract", {})))):
+    if start is not None and (more := sorted({"encoder", "weights", "pool"} & set(cells.get("extract", {})))):
         raise PipelineError(f"{file}: [start] says which {' and '.join(more)}; leave it out of [extract]")
     extract = settings_from({"extract": cells.pop("extract", {}), **_NO_PATHS}, CellConfig, file).extract
     if extract.streams != "rgb":
@@ -173,7 +178,7 @@ def _cells(
             f"{file}: extract.streams must be rgb, got {extract.streams}: pictures alone are trained on"
         )
     settings_from({**cells, **_NO_PATHS}, CellConfig, file)  # refused now, not after hours of work
-    return cells, extract if start is None else replace(extract, encoder=start.network)
+    return cells, extract if start is None else replace(extract, encoder=start.encoder, pool=start.pool)
 
 
 def _end_to_end(
@@ -189,23 +194,32 @@ def _end_to_end(
     return settings, settings_from({"train": train, "use_sola": False, **_NO_PATHS}, CellConfig, file).train
 
 
-def _tasks(file: Path, values: Mapping[str, Any], network: str, on_old: OnOld | None) -> dict[str, PretrainConfig]:
+def _tasks(
+    file: Path, values: Mapping[str, Any], extract: ExtractConfig, on_old: OnOld | None
+) -> dict[str, PretrainConfig]:
     """Return the settings of each encoder that is trained by `pretrain`."""
     common = _pretrain_values(file, "pretrain", values, on_old)
+    given = {"encoder": extract.encoder} | ({} if extract.pool is None else {"pool": extract.pool})
     tasks: dict[str, PretrainConfig] = {}
     for key in TASKS:
         own = {**_pretrain_values(file, key, values, on_old), "task": "classify" if key == LONGER else key}
-        tasks[key] = settings_from({**common, **own, "network": network}, PretrainConfig, file)
+        tasks[key] = settings_from({**common, **own, **given}, PretrainConfig, file)
     return tasks
 
 
 def _pretrain_values(file: Path, table: str, values: Mapping[str, Any], on_old: OnOld | None) -> dict[str, Any]:
+    settings = _current_names(file, table, values, on_old)
+    if given := sorted(set(_GIVEN) & set(settings)):
+        raise PipelineError(f"{file}: {', '.join(given)} must not be set in [{table}]: it is the same in all rows")
+    return settings
+
+
+def _current_names(file: Path, table: str, values: Mapping[str, Any], on_old: OnOld | None) -> dict[str, Any]:
+    """Return a table of settings of `pretrain` with their current names."""
     try:
         settings: dict[str, Any] = current_names(PretrainConfig, values.get(table, {}), on_old)
     except (ValueError, TypeError) as error:
         raise PipelineError(f"{file}: {error}") from None
-    if given := sorted(set(_GIVEN) & set(settings)):
-        raise PipelineError(f"{file}: {', '.join(given)} must not be set in [{table}]: it is the same in all rows")
     return settings
 
 

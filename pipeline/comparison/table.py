@@ -1,6 +1,6 @@
 """The table of a comparison, for people, programs and the report.
 
-OUT/comparison.md                  what differs, the table, what failed, and how it was counted
+OUT/comparison.md                  what differs, the table, what failed or is still to come, and how it was counted
 OUT/comparison.json                the same for `report`
 OUT/results.csv, summary.csv       as `ablate` writes them, with the costs: each seed; mean and deviation
 OUT/comparison.png, .svg           mAP against training operations
@@ -15,9 +15,10 @@ import numpy as np
 
 from pipeline.ablation.cell import CellResult
 from pipeline.ablation.results import SHOWN, Setting, score_text, settings_of, write_results
-from pipeline.comparison.cells import cell_folder
+from pipeline.comparison.cells import cell_folder, cell_of
 from pipeline.comparison.given import Comparison
 from pipeline.comparison.machine import machine_text
+from pipeline.comparison.rows import Row
 from pipeline.comparison.verdict import verdict
 from pipeline.plots.figures import picture_files, save_figure
 from pipeline.plots.quality_against_cost import Mark, draw_quality_against_cost
@@ -25,6 +26,7 @@ from pipeline.storage.atomic_files import write_json, write_text
 from pipeline.text.table import duration, markdown_text
 
 MAP = "map_own"
+NOT_YET = "not yet"
 _COSTS = {
     "parameters": "trained parameters",
     "training_flop": "training FLOP",
@@ -46,28 +48,36 @@ _NOTES = (
 
 
 def write_comparison(given: Comparison, results: Sequence[CellResult]) -> list[Path]:
-    """Write all files and return them; there is at least one finished row."""
-    out, settings = given.out, settings_of(results)
-    written = write_results(results, out)
+    """Write all files and return them; none if no row is finished. Rows and seeds that are still to come are marked."""
+    out, plan = given.out, given.plan
+    by_name = {result.cell.name: result for result in results}
+    cells = [cell_of(given, row, seed) for seed in plan.seeds for row in plan.rows]
+    everything = [by_name.get(cell.name, CellResult(cell, {}, NOT_YET)) for cell in cells]
+    settings = settings_of(everything)
+    written = write_results(everything, out)
     if not written:
         return []
-    header, rows = comparison_table(given, settings)
-    failures = {r.cell.name: r.failure for r in results if r.failure}
+    header, rows = comparison_table(plan.rows, everything)
+    failures = {r.cell.name: r.failure for r in everything if r.failure not in ("", NOT_YET)}
     machine = machine_text()
-    sentence = verdict(results, given.plan.rows[0].title, MAP)
+    sentence = verdict(everything, plan.rows[0].title, MAP)
+    if (left := sum(result.failure == NOT_YET for result in everything)) > 0:
+        there = len(everything) - left
+        sentence = f"Not finished: {there} of {len(everything)} rows and seeds are there. {sentence}"
     parts = [
-        f"# Comparison: {given.plan.file.stem}",
+        f"# Comparison: {plan.file.stem}",
         sentence,
         markdown_text(header, rows),
         *(f"- failed: {name}: {reason}" for name, reason in failures.items()),
-        f"Machine: {machine}. Encoder: {given.plan.extract.encoder}. {_NOTES}",
+        f"Machine: {machine}. Encoder: {plan.extract.encoder}. {_NOTES}",
     ]
     write_text(out / "comparison.md", "\n\n".join(parts) + "\n")
     pictures = picture_files(out / "comparison")
-    save_figure(draw_quality_against_cost([mark_of(setting) for setting in settings]), pictures)
+    missing = [row[0] for row in rows if row[0] not in {setting.label for setting in settings}]
+    save_figure(draw_quality_against_cost([mark_of(setting) for setting in settings], missing), pictures)
     shown = {
         result.cell.label: str(cell_folder(given, result.cell).relative_to(out) / "detections.json")
-        for result in reversed(results)  # the first seed stays
+        for result in reversed(everything)  # the first seed stays
         if not result.failure
     }
     record = {
@@ -85,25 +95,34 @@ def write_comparison(given: Comparison, results: Sequence[CellResult]) -> list[P
     return [out / "comparison.md", out / "comparison.json", *written, *pictures]
 
 
-def comparison_table(given: Comparison, settings: Sequence[Setting]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: costs, mAP, and the linear evaluation, each as mean and deviation."""
-    labels = {row.title: row.labels for row in given.plan.rows}
-    measured = dict.fromkeys(name for setting in settings for name in setting.scores)
+def comparison_table(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows: costs, mAP, and the linear evaluation, each as mean and deviation.
+
+    A row that is still to come says so; one whose seeds have all failed is left out.
+
+    Args:
+        rows: in their order.
+        results: of every row and seed; the failure of those that are still to come is `NOT_YET`.
+    """
+    settings = {setting.label: setting for setting in settings_of(results)}
+    measured = dict.fromkeys(name for setting in settings.values() for name in setting.scores)
     linear = [name for name in SHOWN if name in measured and not name.startswith(("map", "gain"))]
     maps = [MAP, *(name for name in measured if name.startswith("map_at_"))]
     titles = {MAP: "mAP", **{name: f"mAP@{name.removeprefix('map_at_')}" for name in maps[1:]}}
     header = ["method", "seeds", "labels", *_COSTS.values(), *titles.values(), *(SHOWN[name] for name in linear)]
-    rows = [
-        [
-            setting.label,
-            str(len(setting.scores[MAP])),
-            labels[setting.label],
-            *(_cost_text(name, setting.scores[name]) for name in _COSTS),
-            *(score_text(name, setting.scores.get(name)) for name in (*titles, *linear)),
-        ]
-        for setting in settings
-    ]
-    return header, rows
+    lines = []
+    for row in rows:
+        of_row = [result.failure for result in results if result.cell.label == row.title]
+        scores = settings[row.title].scores if row.title in settings else {}
+        done, left = len(scores.get(MAP, ())), of_row.count(NOT_YET)
+        seeds = f"{done} of {len(of_row)}" if left else str(done)
+        if scores:
+            costs = [_cost_text(name, scores[name]) for name in _COSTS]
+            measures = [score_text(name, scores.get(name)) for name in (*titles, *linear)]
+            lines.append([row.title, seeds, row.labels, *costs, *measures])
+        elif left:
+            lines.append([row.title, seeds, row.labels, *[NOT_YET] * (len(header) - 3)])
+    return header, lines
 
 
 def mark_of(setting: Setting) -> Mark:

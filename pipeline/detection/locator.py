@@ -122,6 +122,7 @@ def extract_config(model: LocalizationModel, config: LocalizeConfig) -> ExtractC
         dtype=features.dtype,
         precision=features.precision,  # type: ignore[arg-type]
         decoder=features.decoder,  # type: ignore[arg-type]
+        decode_device=config.decode_device,
         device=config.device,
         batch_size=config.batch_size,
         timeout_seconds=config.timeout_seconds,
@@ -139,6 +140,9 @@ def _streams(encoder: str, model: LocalizationModel, config: LocalizeConfig) -> 
     if "flow" in features.encoder:
         values["flow"] = features.encoder["flow"]["method"]
     for stream, recorded in features.weights.items():
+        if stream == "audio":
+            values["audio_encoder"] = config.audio_encoder or features.encoder["encoders"]["audio"]["name"]
+            continue
         option = {"rgb": "weights", "also": "also_weights"}.get(stream, "weights_flow")
         name = features.encoder["encoders"][stream]["name"]
         values[option] = getattr(config, option) or _recorded_weights(name, recorded, option)

@@ -39,23 +39,31 @@ def _select(known: Candidates, group: Tensor, config: PostConfig) -> tuple[Tenso
     if config.nms == "none":
         ranked = torch.sort(known.scores, descending=True, stable=True).indices[: config.max_detections]
         return ranked, known.scores[ranked]
-    slices = _slices(group)
+    slices = list(_slices(group).values())
     scores = known.scores.clone()
-    kept: list[int] = []
-    kept_scores: list[Tensor] = []
+    # The best of each class: a step changes one class, so only there the best is looked for again.
+    best_of = [_best(scores, *bounds) for bounds in slices]
+    kept: list[tuple[int, float]] = []
     # One iteration for each detection kept, not for each candidate.
-    while len(kept) < min(len(known), config.max_detections):
-        best = int(scores.argmax())
-        if scores[best] < config.min_score:
+    while best_of and len(kept) < config.max_detections:
+        number = max(range(len(best_of)), key=lambda n: best_of[n][1])
+        best, score = best_of[number]
+        if score < config.min_score:
             break
-        kept.append(best)
-        kept_scores.append(scores[best].clone())
-        begin, end = slices[int(group[best])]
+        kept.append((best, score))
+        begin, end = slices[number]
         overlap = tiou(known.segments[best], known.segments[begin:end])
         scores[begin:end] = _lowered(scores[begin:end], overlap, config)
         scores[best] = TAKEN
-    index = torch.tensor(kept, dtype=torch.long, device=scores.device)
-    return index, torch.stack(kept_scores) if kept else scores[:0]
+        best_of[number] = _best(scores, begin, end)
+    index = torch.tensor([best for best, _ in kept], dtype=torch.long, device=scores.device)
+    return index, scores.new_tensor([score for _, score in kept])
+
+
+def _best(scores: Tensor, begin: int, end: int) -> tuple[int, float]:
+    """Return the place and the score of the first of the best in a slice."""
+    place = begin + int(scores[begin:end].argmax())
+    return place, float(scores[place])
 
 
 def _slices(group: Tensor) -> dict[int, tuple[int, int]]:

@@ -48,7 +48,7 @@ class Retries:
 class ExtractConfig:
     """How raw videos become feature sequences."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pool", "also_weights", "frame_rate", "decode_device")
+    ADDED: ClassVar[tuple[str, ...]] = ("pool", "also_weights", "frame_rate", "decode_device", "audio_encoder")
 
     encoder: str = "i3d_r50"
     """Snippet encoder; `sola-pipeline encoders` lists them. A Hugging Face model: hf:FOLDER or
@@ -73,9 +73,14 @@ class ExtractConfig:
     """Frames per second that the encoder sees. Default: as it was trained. "video": each video's own frame rate, as for
     many published features; --window-frames and --stride-frames then count frames of the video."""
 
-    streams: Literal["rgb", "flow", "rgb,flow"] = "rgb"
-    """What the encoders see: pictures (rgb), optical flow (flow), or both. With both, a row is [rgb | flow], each from
-    its own encoder. Flow takes one to two seconds of a core for each frame; it uses all cores."""
+    streams: Literal["rgb", "flow", "audio", "rgb,flow", "rgb,audio", "flow,audio", "rgb,flow,audio"] = "rgb"
+    """What the encoders take: pictures (rgb), optical flow (flow), audio, or several. With several, a row is [rgb |
+    flow | audio], each from its own encoder, all of the same seconds. Flow takes one to two seconds of a core for each
+    frame; it uses all cores. audio alone has the rows that --encoder would have."""
+
+    audio_encoder: str = "logmel"
+    """Encoder of audio: a Hugging Face model, hf:FOLDER or hf:OWNER/NAME[@REVISION] (AST, wav2vec2, HuBERT, WavLM,
+    Whisper, CLAP), or logmel: mean and deviation of 64 log-mel bands. logmel is no trained encoder."""
 
     weights_flow: str | None = None
     """Weights of the flow stream's encoder, as --weights. Default: kinetics400, or random with --weights random."""
@@ -169,20 +174,34 @@ class ExtractConfig:
             raise PipelineError(f"fps must be > 0, got {self.fps}")
         if not 0 <= self.max_corrupt <= 1:
             raise PipelineError(f"max_corrupt must be a share from 0 to 1, got {self.max_corrupt}")
-        if self.streams == "flow" and self.weights not in ("kinetics400", "random"):
-            raise PipelineError(f"with streams='flow' give weights_flow, not weights (got {self.weights})")
-        if self.streams == "flow" and self.also_weights is not None:
-            raise PipelineError("also_weights needs streams 'rgb' or 'rgb,flow', got 'flow'")
-        if not self.with_flow and self.weights_flow is not None:
-            raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
+        self._check_streams()
         if self.decode_device == "cuda" and self.decoder != "torchcodec":
             raise PipelineError(f"decode_device 'cuda' needs decoder 'torchcodec', got {self.decoder!r}")
         self.part()
+
+    def _check_streams(self) -> None:
+        with_rgb = "rgb" in self.streams.split(",")
+        if not with_rgb and self.weights not in ("kinetics400", "random"):
+            instead = "give weights_flow, not weights" if self.with_flow else "weights has no effect"
+            raise PipelineError(f"with streams={self.streams!r} {instead} (got {self.weights})")
+        if not with_rgb and self.also_weights is not None:
+            raise PipelineError(f"also_weights needs rgb among the streams, got {self.streams!r}")
+        if not self.with_flow and self.weights_flow is not None:
+            raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
+        if not self.with_audio and self.audio_encoder != "logmel":
+            raise PipelineError(f"audio_encoder needs audio among the streams, got {self.streams!r}")
+        if self.with_audio and self.fps == "video":
+            raise PipelineError("with audio give fps as a number: windows must be equally long in all videos")
 
     @property
     def with_flow(self) -> bool:
         """Whether flow is among the streams."""
         return "flow" in self.streams.split(",")
+
+    @property
+    def with_audio(self) -> bool:
+        """Whether audio is among the streams."""
+        return "audio" in self.streams.split(",")
 
     @property
     def decoding(self) -> Decoding:

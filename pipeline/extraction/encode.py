@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from encoders.frame_batch import FrameBatch
+from encoders.two_stream import StreamEncoder
 from pipeline.cluster.cores import usable_cores
 from pipeline.extraction.config import Decoding, ExtractConfig
-from pipeline.extraction.encoders import AnyEncoder, features_spec, flow_settings, load_streams
+from pipeline.extraction.encoders import AnyEncoder, audio_settings, features_spec, flow_settings, load_streams
 from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
 from pipeline.video.decode_settings import DecodeSettings
@@ -100,7 +101,9 @@ def encode_videos(
     if plan.flow:
         videos, workers, threads = flow_shares(videos, workers, cores)
         flow = flow_settings(decoding, encoders[0].device, threads=threads)
-    settings = DecodeSettings(encoders[0].spec, plan, decoding.decoder, decoding.limits, flow)
+    settings = DecodeSettings(
+        encoders[0].spec, plan, decoding.decoder, decoding.limits, flow, audio_settings(encoders[0])
+    )
     pool = DecodePool(workers, settings, on_pictures=on_pictures)
     with FetchedVideos(videos) as source, pool:
         yield from encode_events(source.watch(pool.decode(source)), encoders)
@@ -171,7 +174,12 @@ def _batches(events: Iterator[Decoded], encoder: AnyEncoder) -> Iterator[list[De
 
 def _begin(encoder: AnyEncoder, snippets: Sequence[Snippets]) -> Callable[[], torch.Tensor]:
     """Gather and queue one batch: in the encoder's thread, so that the decoders are heard meanwhile."""
-    return encoder.begin(shared_frames(snippets) if encoder.device.type == "cuda" else _whole(snippets))
+    pictures = shared_frames(snippets) if encoder.device.type == "cuda" else _whole(snippets)
+    if snippets[0].audio is None:
+        return encoder.begin(pictures)
+    assert isinstance(encoder, StreamEncoder), "only its settings ask for audio"
+    samples = [event.audio for event in snippets if event.audio is not None]
+    return encoder.begin(pictures, torch.from_numpy(np.concatenate(samples)))
 
 
 def _whole(snippets: Sequence[Snippets]) -> torch.Tensor:

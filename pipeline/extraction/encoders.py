@@ -1,4 +1,4 @@
-"""The streams of a job (RGB, RGB of other weights, flow): their encoders, flow settings, the spec of their features."""
+"""The streams of a job (RGB, RGB of other weights, flow, audio): their encoders, settings, spec of their features."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from encoders.catalog import CATALOG, flow_variant
+from encoders.audio import load_audio_encoder
+from encoders.catalog import CATALOG, catalog_entry, flow_variant
 from encoders.encoder import Encoder, load_encoder
-from encoders.two_stream import Stream, StreamEncoder
+from encoders.two_stream import PictureStream, StreamEncoder
 from encoders.weights import PublishedWeights, WeightsInfo, file_sha256, locate
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.store.spec import StoreSpec
+from pipeline.video.audio import AudioSettings
 from pipeline.video.flow import CLAMP_PIXELS, RANDOM, VERSION, FlowSettings, require
 
 AnyEncoder = Encoder | StreamEncoder
@@ -59,18 +61,29 @@ def load_streams(
         if entry is not None and entry.spec.modality == "flow":
             family = config.encoder.removesuffix("_flow")
             raise PipelineError(f"encoder {config.encoder} takes flow; choose --encoder {family} --streams flow")
-        if config.also_weights is None:
+        if config.also_weights is None and not config.with_audio:
             return load(config.encoder, config.weights, precision, weights_sha256)
     chosen = _chosen(config)
     encoders = {stream: load(*of_stream, precision) for stream, of_stream in chosen.items()}
     if len({encoder.precision for encoder in encoders.values()}) > 1:  # one of them fell back
         encoders = {stream: load(*of_stream, "fp32") for stream, of_stream in chosen.items()}
-    return StreamEncoder(encoders)
+    if not config.with_audio:
+        return StreamEncoder(encoders)
+    audio = load_audio_encoder(config.audio_encoder, device=device, batch_size=config.batch_size)
+    frames = None if encoders else catalog_entry(config.encoder, pool=config.pool, weights=RANDOM).spec
+    return StreamEncoder(encoders, audio, frames=frames)
 
 
-def _chosen(config: ExtractConfig) -> dict[Stream, tuple[str, str]]:
-    """Return the encoder and the weights of each stream, in the order of the features."""
-    chosen: dict[Stream, tuple[str, str]] = {}
+def audio_settings(encoder: AnyEncoder) -> AudioSettings | None:
+    """Return how the audio of videos is cut for an encoder; None: it takes none."""
+    if not isinstance(encoder, StreamEncoder) or encoder.audio is None:
+        return None
+    return AudioSettings(rate=encoder.audio.spec.sample_rate, alone=not encoder.pictures)
+
+
+def _chosen(config: ExtractConfig) -> dict[PictureStream, tuple[str, str]]:
+    """Return the encoder and the weights of each stream of pictures, in the order of the features."""
+    chosen: dict[PictureStream, tuple[str, str]] = {}
     if "rgb" in config.streams.split(","):
         chosen["rgb"] = (config.encoder, config.weights)
     if config.also_weights is not None:
@@ -104,6 +117,10 @@ def flow_settings(decoding: Decoding, device: torch.device, *, threads: int) -> 
 
 def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
     """Return the spec that all features of a job share."""
+    plan = config.plan(encoder.spec)
+    if isinstance(encoder, StreamEncoder) and encoder.audio is not None:
+        spec = encoder.audio.spec
+        spec.require_window(AudioSettings(rate=spec.sample_rate, alone=False).samples(plan))
     if not isinstance(encoder, StreamEncoder):
         channels, about, weights = encoder.spec.feature_dim, encoder.spec.as_dict(), _weights(encoder.weights)
     else:
@@ -112,7 +129,7 @@ def features_spec(config: ExtractConfig, encoder: AnyEncoder) -> StoreSpec:
     return StoreSpec(
         channels=channels,
         dtype=config.dtype,
-        plan=config.plan(encoder.spec),
+        plan=plan,
         encoder=about,
         weights=weights,
         precision=encoder.precision,

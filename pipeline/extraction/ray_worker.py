@@ -11,7 +11,7 @@ import torch
 from pipeline.cluster.worker import JobResult, Ready, RowsAdded
 from pipeline.extraction.config import Decoding, ExtractConfig
 from pipeline.extraction.encode import encode_events, encode_videos, on_all_devices, open_encoder
-from pipeline.extraction.encoders import AnyEncoder, flow_settings
+from pipeline.extraction.encoders import AnyEncoder, audio_settings, flow_settings
 from pipeline.extraction.ray_decoders import RemoteDecoders
 from pipeline.extraction.ray_parts import PartFailed, PartWriter, UnfitError, join
 from pipeline.extraction.store_writer import Outcome, StoreWriter
@@ -113,7 +113,9 @@ def _as_job_result(outcome: Outcome | RowsAdded) -> JobResult | RowsAdded:
 def _decoders(count: int, decoding: Decoding, encoder: AnyEncoder, spec: StoreSpec) -> RemoteDecoders:
     """Start decoders elsewhere for this worker."""
     flow = flow_settings(decoding, torch.device("cpu"), threads=1) if spec.plan.flow else None
-    return RemoteDecoders(count, DecodeSettings(encoder.spec, spec.plan, decoding.decoder, decoding.limits, flow))
+    audio = audio_settings(encoder)
+    settings = DecodeSettings(encoder.spec, spec.plan, decoding.decoder, decoding.limits, flow, audio)
+    return RemoteDecoders(count, settings)
 
 
 class _Videos:

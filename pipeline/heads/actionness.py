@@ -13,6 +13,7 @@ from pipeline.heads.blocks import ChannelNorm, MaskedConv
 from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.targets import SegmentTargets
+from sola.device import chosen_rows, sent
 
 # How much of each side of a run its score is compared with, as a share of its length.
 OUTER_SHARE = 0.25
@@ -49,8 +50,9 @@ class ActionnessHead(Head):
     def loss(self, outputs: ActionnessOutput, targets: Sequence[SegmentTargets]) -> dict[str, Tensor]:
         """Return {"classification": mean binary cross-entropy over valid snippets and classes}."""
         wanted = torch.stack([snippet_shares(t, *outputs.logits.shape[1:]) for t in targets])
+        wanted = sent(wanted, outputs.logits.device)
         losses = F.binary_cross_entropy_with_logits(outputs.logits, wanted, reduction="none")
-        return {"classification": losses[outputs.mask].mean()}
+        return {"classification": chosen_rows(losses, outputs.mask).mean()}
 
     def candidates(self, outputs: ActionnessOutput, *, min_score: float) -> list[Candidates]:
         """Return the runs above each threshold, for each sequence of the batch; scored as in `group_runs`."""

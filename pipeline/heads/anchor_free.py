@@ -19,6 +19,7 @@ from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.losses import diou_loss_1d, sigmoid_focal_loss
 from pipeline.heads.targets import SegmentTargets, assign_batch
+from sola.device import chosen_rows, sent
 
 # Every class starts at this probability, so that the many negatives do not swamp the first steps.
 PRIOR_PROBABILITY = 0.01
@@ -29,7 +30,8 @@ POSITIVES_MOMENTUM = 0.9
 class LevelOutput:
     """The output of one level of the pyramid, with T_l positions and K classes.
 
-    `stride` snippets between positions; `points` [T_l] in snippets; `mask` [B, T_l] bool, True where valid;
+    `stride` snippets between positions; `points` [T_l] in snippets; `mask` [B, T_l] bool, True where valid, both on
+    the device of the mask that `forward` was given;
     `logits` [B, T_l, K]; `distances` [B, T_l, 2] >= 0 to start and end in units of `stride`.
     """
 
@@ -67,7 +69,10 @@ class AnchorFreeHead(Head):
     def forward(self, features: Tensor, mask: Tensor) -> list[LevelOutput]:
         """Return the outputs of all levels, finest first; arguments as in `Head.forward`."""
         x, valid = self._prepare(features, mask)
-        return [self._answer(level, x_l, m_l) for level, (x_l, m_l) in enumerate(self._levels(x, valid))]
+        return [
+            self._answer(level, x_l, m_l, mask[:, :: 2**level])
+            for level, (x_l, m_l) in enumerate(self._levels(x, valid))
+        ]
 
     def _levels(self, x: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
         x = F.relu(self.project_norm(self.project(x, mask)))
@@ -83,13 +88,13 @@ class AnchorFreeHead(Head):
             levels.append((x, mask))
         return levels
 
-    def _answer(self, level: int, x: Tensor, mask: Tensor) -> LevelOutput:
+    def _answer(self, level: int, x: Tensor, mask: Tensor, inside: Tensor) -> LevelOutput:
         x = self.level_norm(x)
         stride = 2**level
         return LevelOutput(
             stride=stride,
-            points=torch.arange(x.shape[2], device=x.device, dtype=torch.float32) * stride,
-            mask=mask[:, 0] > 0,
+            points=torch.arange(x.shape[2], device=inside.device, dtype=torch.float32) * stride,
+            mask=inside,
             logits=self.classify(x, mask).transpose(1, 2),
             distances=F.softplus(self.regress(x, mask).transpose(1, 2) * self.scales[level]),
         )
@@ -109,13 +114,15 @@ class AnchorFreeHead(Head):
             num_classes=self.num_classes,
         )
         mask = torch.cat([level.mask for level in outputs], dim=1)
-        logits = torch.cat([level.logits for level in outputs], dim=1)[mask]
-        predicted = torch.cat([level.distances for level in outputs], dim=1)[mask]
         classes, distances = classes[mask], distances[mask]
         positive = classes.any(dim=1)
-        normalizer = self._moving_positives(positive.sum())
+        device = outputs[0].logits.device
+        logits = chosen_rows(torch.cat([level.logits for level in outputs], dim=1), mask)
+        predicted = chosen_rows(torch.cat([level.distances for level in outputs], dim=1), mask)
+        normalizer = self._moving_positives(sent(positive.sum(), device))
+        classes = sent(classes, device)
         focal = sigmoid_focal_loss(logits, classes, alpha=config.focal_alpha, gamma=config.focal_gamma)
-        diou = diou_loss_1d(predicted[positive], distances[positive])
+        diou = diou_loss_1d(chosen_rows(predicted, positive), sent(distances[positive], device))
         return {
             "classification": focal.sum() / normalizer,
             "regression": config.regression_weight * diou.sum() / normalizer,

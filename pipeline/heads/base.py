@@ -11,6 +11,7 @@ from pipeline.heads.blocks import Standardize
 from pipeline.heads.candidates import Candidates
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.targets import SegmentTargets
+from sola.device import sent
 
 
 class Head(nn.Module):
@@ -42,7 +43,8 @@ class Head(nn.Module):
 
         Args:
             features: [B, T, C] float32, T >= 1.
-            mask: [B, T] bool, True where a row is a snippet, False where it is padding at the end.
+            mask: [B, T] bool, True where a row is a snippet, False where it is padding at the end. In training it is
+                on the CPU, so that `loss` can select by it without waiting for a GPU.
         """
         raise NotImplementedError
 
@@ -51,7 +53,7 @@ class Head(nn.Module):
 
         Args:
             outputs: from `forward`.
-            targets: one for each row of the batch, segments in snippets.
+            targets: one for each row of the batch, segments in snippets; on the device of the mask.
         """
         raise NotImplementedError
 
@@ -67,6 +69,7 @@ class Head(nn.Module):
                 "the head was made for another encoder or the sequence is empty"
             )
         # where, not a product: padding may hold NaN.
+        mask = sent(mask, features.device)
         x = self.standardize(features).where(mask[..., None], 0.0).transpose(1, 2)
         return x, mask[:, None].to(features.dtype)
 

@@ -19,6 +19,7 @@ from pipeline.heads.candidates import Candidates, tiou
 from pipeline.heads.config import HeadConfig
 from pipeline.heads.gtad_layers import AlignSubGraphs, GcnextBlock, anchor_rows, neighbor_mean
 from pipeline.heads.targets import SegmentTargets
+from sola.device import chosen_rows, sent
 
 SEMANTIC_SAMPLES = 4
 CONTEXT = 0.5  # how far a pair's features reach beyond either end, as a share of its length
@@ -33,7 +34,8 @@ class GtadOutput:
     """The outputs for T snippets and A anchors (pairs of start and end).
 
     `boundary` [B, T, 2] logits of start and end; `mask` [B, T] bool; `anchors` [A, 2] int64, the first
-    row and the row after the last; `valid` [B, A] bool, False where an anchor reaches into padding; `quality`
+    row and the row after the last; `valid` [B, A] bool, False where an anchor reaches into padding (these three on the
+    device of the mask that `forward` was given); `quality`
     [B, A, 2] logits of confidence (fits a segment) and of the tIoU; `classes` [B, A, K] logits.
     """
 
@@ -79,7 +81,7 @@ class GtadHead(Head):
         semantic = neighbor_mean(x, valid, self.config.gtad_neighbors)
         pairs = self.align(x, longest=longest) + self.align_semantic(semantic, longest=longest)
         scores = self.score(pairs)
-        anchors = anchor_rows(x.shape[2], longest).to(x.device)
+        anchors = anchor_rows(x.shape[2], longest, mask.device)
         inside = anchors[:, 1] <= mask.sum(dim=1, keepdim=True)
         return GtadOutput(boundary, mask, anchors, inside, scores[..., :2], scores[..., 2:])
 
@@ -89,22 +91,22 @@ class GtadHead(Head):
         return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
     def _loss_of(self, outputs: GtadOutput, row: int, target: SegmentTargets) -> dict[str, Tensor]:
-        valid, mask = outputs.valid[row], outputs.mask[row]
+        valid, mask, device = outputs.valid[row], outputs.mask[row], outputs.quality.device
         centers = torch.arange(len(mask), device=mask.device)[:, None, None]
         near = ((centers - target.segments).abs() < BOUNDARY_REACH_SNIPPETS).any(dim=1)  # [T, 2]
-        boundary = sum(
-            balanced_cross_entropy(outputs.boundary[row, mask, side], near[mask, side].float()) for side in (0, 1)
-        )
+        near = sent(near[mask].float(), device)
+        inside, pairs = (sent(chosen.nonzero()[:, 0], device) for chosen in (mask, valid))
+        boundary = sum(balanced_cross_entropy(outputs.boundary[row, inside, side], near[:, side]) for side in (0, 1))
         fit, segment, best = match_anchors(outputs.segments[valid], target.segments)
-        quality, classes = outputs.quality[row, valid], outputs.classes[row, valid]
-        confident = (fit > CONFIDENT_TIOU) | best
+        quality, classes = outputs.quality[row, pairs], outputs.classes[row, pairs]
+        confident = sent(((fit > CONFIDENT_TIOU) | best).float(), device)
         named = (fit > CLASSIFIED_TIOU) | best
-        wanted = target.labels[segment[named]]
-        naming = F.cross_entropy(classes[named], wanted) if len(wanted) else classes.sum() * 0.0
+        wanted = sent(target.labels[segment[named]], device)
+        naming = F.cross_entropy(chosen_rows(classes, named), wanted) if len(wanted) else classes.sum() * 0.0
         return {
             "boundary": torch.as_tensor(boundary),
-            "confidence": balanced_cross_entropy(quality[:, 0], confident.float()),
-            "tiou": REGRESSION_WEIGHT * balanced_square_error(quality[:, 1].sigmoid(), fit),
+            "confidence": balanced_cross_entropy(quality[:, 0], confident),
+            "tiou": REGRESSION_WEIGHT * balanced_square_error(quality[:, 1].sigmoid(), sent(fit, device)),
             "classification": naming,
         }
 

@@ -79,23 +79,25 @@ def neighbor_mean(x: Tensor, mask: Tensor, count: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def anchor_rows(length: int, longest: int) -> Tensor:
+def anchor_rows(length: int, longest: int, device: torch.device) -> Tensor:
     """Return [A, 2] int64: first row, and row after the last, of every run of 1 to `longest` of `length` rows."""
     durations = torch.arange(1, min(longest, length) + 1)
     counts = length - durations + 1
     duration = durations.repeat_interleave(counts)
     first = torch.cat([torch.arange(int(count)) for count in counts])
-    return torch.stack([first, first + duration], dim=1)
+    return torch.stack([first, first + duration], dim=1).to(device)
 
 
 @functools.lru_cache(maxsize=8)
-def sample_weights(length: int, longest: int, samples: int, context: float) -> tuple[Tensor, Tensor]:
+def sample_weights(
+    length: int, longest: int, samples: int, context: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return (index [A, 2 S] int64, weight [A, 2 S]) for linear interpolation at S points along each anchor.
 
     Points are the middles of S equal parts of the anchor, extended by `context` times its length on either side.
     `index` counts through [S, T] row by row; points outside the sequence have weight 0.
     """
-    anchors = anchor_rows(length, longest).float()
+    anchors = anchor_rows(length, longest, torch.device("cpu")).float()
     extent = anchors[:, 1] - anchors[:, 0]
     begin = anchors[:, 0] - 0.5 - context * extent
     parts = (torch.arange(samples) + 0.5) / samples
@@ -105,7 +107,7 @@ def sample_weights(length: int, longest: int, samples: int, context: float) -> t
     weight = torch.stack([below + 1 - position, position - below], dim=2)
     weight = torch.where((rows >= 0) & (rows < length), weight, 0.0)
     index = rows.clamp(0, length - 1) + torch.arange(samples)[:, None] * length
-    return index.flatten(1), weight.flatten(1)
+    return index.flatten(1).to(device), weight.flatten(1).to(device)
 
 
 class AlignSubGraphs(nn.Module):
@@ -124,11 +126,9 @@ class AlignSubGraphs(nn.Module):
     def forward(self, x: Tensor, *, longest: int) -> Tensor:
         """Return [B, A, outputs] from `x` [B, inputs, T], which is 0 under padding."""
         batch, _, length = x.shape
-        index, weight = sample_weights(length, longest, self.samples, self.context)
+        index, weight = sample_weights(length, longest, self.samples, self.context, x.device)
         projected = self.project(x).reshape(batch, self.samples, self.outputs, length)
         table = projected.permute(1, 3, 0, 2).reshape(self.samples * length, batch * self.outputs)
         # embedding_bag computes a weighted sum of table rows for each anchor.
-        summed = F.embedding_bag(
-            index.to(x.device), table, per_sample_weights=weight.to(device=x.device, dtype=x.dtype), mode="sum"
-        )
+        summed = F.embedding_bag(index, table, per_sample_weights=weight.to(x.dtype), mode="sum")
         return summed.reshape(-1, batch, self.outputs).transpose(0, 1) + self.bias

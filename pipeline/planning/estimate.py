@@ -196,7 +196,7 @@ def estimate_of(
         video_seconds=extrapolate(seconds, measured, total=sum(sizes), population=len(to_do))[0],
         snippets=snippets,
         margin=margin,
-        snippets_per_second=encoder_speed(encoder),
+        snippets_per_second=encoder_speed(encoder, spec.plan),
         megabytes=(snippets * bytes_a_row + len(to_do) * _BYTES_BESIDE_ROWS) / 1e6,
         sizes=tuple(sizes),
         sampled=tuple(to_do[i] for i in chosen),

@@ -20,7 +20,7 @@ from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Decoding, Retries
 from pipeline.extraction.encode import Rows, encode_videos
-from pipeline.extraction.encoders import AnyEncoder, flow_settings
+from pipeline.extraction.encoders import AnyEncoder, audio_settings, flow_settings
 from pipeline.extraction.publisher import Publisher
 from pipeline.extraction.video_status import video_status_of
 from pipeline.snippets import SnippetPlan
@@ -54,16 +54,23 @@ def flow_speed(decoding: Decoding, encoder: AnyEncoder) -> float:
     return settings.threads / (time.perf_counter() - start)
 
 
-def encoder_speed(encoder: AnyEncoder) -> float:
-    """Return snippets a second of the encoder alone, on noise, after a batch to warm up."""
+def encoder_speed(encoder: AnyEncoder, plan: SnippetPlan | None = None) -> float:
+    """Return snippets a second of the encoder alone, on noise, after a batch to warm up.
+
+    Args:
+        plan: how long its windows are; needed for audio.
+    """
     random = np.random.default_rng(0)
     one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
     shape = (encoder.batch_size, *one)
-    noise = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
-    encoder.encode(noise)
+    noise = [torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))]
+    if (audio := audio_settings(encoder)) is not None and plan is not None:
+        samples = random.integers(-1000, 1000, (encoder.batch_size, audio.samples(plan)), dtype=np.int16)
+        noise.append(torch.from_numpy(samples))
+    encoder.encode(*noise)
     batches, start = 0, time.perf_counter()
     while batches < _MOST_BATCHES and (batches < 2 or time.perf_counter() - start < _SPEED_SECONDS):
-        encoder.encode(noise)
+        encoder.encode(*noise)
         batches += 1
     return batches * encoder.batch_size / (time.perf_counter() - start)
 
@@ -84,7 +91,8 @@ def decode_speed(
     """
     began = start = last = time.perf_counter()
     first, rows, reasons = 0, 0, []
-    settings = DecodeSettings(encoder.spec, replace(plan, flow=False), decoding.decoder, decoding.limits)
+    plan, audio = replace(plan, flow=False), audio_settings(encoder)
+    settings = DecodeSettings(encoder.spec, plan, decoding.decoder, decoding.limits, audio=audio)
     with DecodePool(1, settings) as pool:
         for event in pool.decode(videos):
             if isinstance(event, Snippets):

@@ -114,7 +114,7 @@ def gaps(video: VideoAnnotations) -> Iterator[tuple[float, float]]:
 
 
 def span_frames(
-    path: Path, spans: Sequence[tuple[float, float]], *, fps: float, height: int, width: int
+    path: Path, spans: Sequence[tuple[float, float]], *, fps: float, size: Whole
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the frames of parts of a video on a grid of `fps` a second, in one pass that stops after the last part.
 
@@ -122,6 +122,7 @@ def span_frames(
 
     Args:
         spans: (start, end) of each part in seconds, start < end; the rest beyond the video's end is left out.
+        size: height and width.
 
     Yields:
         The index in `spans` and the frames, uint8 [F, height, width, 3], as soon as the part is complete.
@@ -140,7 +141,7 @@ def span_frames(
         """Return whether the frame shown until `end` has gone by the middle of the cell."""
         return end is not None and tick_of((cell + Fraction(1, 2)) / rate, info.time_base) >= end
 
-    for shown in shown_frames(info, Geometry.of(info, Whole(height, width)), tally):
+    for shown in shown_frames(info, Geometry.of(info, size), tally):
         first = cell
         while cell < last and not is_over(cell, shown.end):
             cell += 1
@@ -150,7 +151,7 @@ def span_frames(
             if shared <= 0:
                 continue
             if picture is None:
-                picture = np.ascontiguousarray(cut(shown.picture(), height, width))
+                picture = np.ascontiguousarray(cut(shown.picture(), size.height, size.width))
             kept.setdefault(place, []).extend([picture] * shared)
             if cell >= wanted.stop:
                 _refuse_damaged(tally)

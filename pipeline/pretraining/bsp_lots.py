@@ -104,7 +104,7 @@ def lots_of(sources: Sequence[Source], one_speed: int, longest: Mapping[float, i
     if not long_enough:
         raise PipelineError(
             f"no {side} clip is as long as the window of the network, {one_speed} frames of its grid (the longest has "
-            f"{max((source.frames for source in sources), default=0)}): give longer clips, or another --network"
+            f"{max((source.frames for source in sources), default=0)}): give longer clips, or another --encoder"
         )
     by_file = Lot((sources[i].label, sources[i].file, i) for i in long_enough)
     group_of = {sources[number].file: sources[number].group for number in long_enough}  # one for each file

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.spec import EncoderSpec
 from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import local
@@ -41,17 +42,28 @@ class Clip:
 
 @dataclass(frozen=True)
 class Whole:
-    """A size rule: scale a picture to cover `height` x `width` pixels, and keep all of it."""
+    """A size rule: scale a picture to cover `height` x `width` pixels, and keep all of it.
+
+    If it is stretched, it gets just this size, whatever its aspect ratio.
+    """
 
     height: int
     width: int
     interpolation: str = "bilinear"
+    stretched: bool = False
+
+    @classmethod
+    def for_encoder(cls, spec: EncoderSpec, display_size: tuple[int, int]) -> Whole:
+        """Return the rule for pictures of this height and width, to be scaled as an encoder wants them."""
+        return cls(*spec.resized(*display_size), spec.interpolation, spec.fixed_size is not None)
 
     @property
     def crop_size(self) -> int:
         return max(self.height, self.width)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
+        if self.stretched:
+            return self.height, self.width
         scale = max(self.height / height, self.width / width)
         return max(self.height, round(height * scale)), max(self.width, round(width * scale))
 
@@ -158,10 +170,13 @@ def refuse_one_sided(clips: Sequence[Clip], training: Sequence[Clip], validation
         )
 
 
-def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[np.uint8]:
+def clip_frames(path: Path, *, fps: float, size: Whole) -> NDArray[np.uint8]:
     """Return a clip's frames on a grid of `fps` a second, uint8 [F, height, width, 3], RGB; F = ceil(seconds * fps).
 
     Pictures are scaled to cover the size and cropped to it around their center.
+
+    Args:
+        size: height and width.
 
     Raises:
         VideoError: the clip cannot be decoded.
@@ -172,9 +187,9 @@ def clip_frames(path: Path, *, fps: float, height: int, width: int) -> NDArray[n
     info = probe(path)
     kept: list[NDArray[np.uint8]] = []
     shown: list[int] = []
-    for item in decode(info, plan, Whole(height, width), backend=Backend("pyav")):
+    for item in decode(info, plan, size, backend=Backend("pyav")):
         if isinstance(item, Chunk):
-            kept.extend(np.ascontiguousarray(cut(frame, height, width)) for frame in item.frames)
+            kept.extend(np.ascontiguousarray(cut(frame, size.height, size.width)) for frame in item.frames)
             shown.extend(snippet.ordinals[0] for snippet in item.snippets)
         elif isinstance(item, DecodeReport):
             refuse_damaged(info, item, max_corrupt=MAX_CORRUPT)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from encoders.catalog import brings_weights
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from pipeline.pretraining.bsp_config import BspConfig
@@ -13,15 +14,20 @@ from pipeline.pretraining.pal_config import PalConfig
 from pipeline.pretraining.tsp_config import TspConfig
 from sola.old_names import Renamed
 
+_SIDE = 112
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """How an encoder is trained."""
 
-    RENAMED: ClassVar[Mapping[str, Renamed]] = {"most_segment_seconds": Renamed("max_segment_seconds")}
+    RENAMED: ClassVar[Mapping[str, Renamed]] = {
+        "most_segment_seconds": Renamed("max_segment_seconds"),
+        "network": Renamed("encoder"),
+    }
     ADDED: ClassVar[tuple[str, ...]] = (
         *("tolerance_seconds", "task", "optimizer", "head_learning_rate", "milestones", "frozen_stages"),
-        *("tsp", "bsp", "pal"),
+        *("tsp", "bsp", "pal", "pool"),
     )
 
     task: Literal["classify", "tac", "tsp", "bsp", "pal"] = "classify"
@@ -30,14 +36,20 @@ class PretrainConfig:
     clips are joined, and how. pal: equal features for a region of video that is pasted into two others
     (after PAL); needs no labels."""
 
-    network: str = "tsn_r18"
-    """A listed encoder of pictures: tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 are larger."""
+    encoder: str = "tsn_r18"
+    """The encoder to train, as for `extract`: a listed one (tsn_r18 and x3d_s are small, tsn_r50 and i3d_r50 larger),
+    hf:…, timm:… or path/to/file.py:name."""
 
     weights: str = "random"
-    """Weights to start from, as for `extract --weights`: random, a published name, or a file."""
+    """Weights to start from, as for `extract`: random, a published name, a file, or own, those that hf:…, timm:… or
+    your own network bring."""
 
-    size: int = 112
-    """Side of the pictures in pixels; half the side takes a quarter of the time. 0: the encoder's own."""
+    pool: str | None = None
+    """How tokens become one vector, as for `extract`."""
+
+    size: int | None = None
+    """Side of the pictures in pixels; half the side takes a quarter of the time. 0: that of the weights. Default: 112,
+    but for hf:…, timm:… and your own network 0."""
 
     epochs: int = 30
     """Passes over the clips, with a random window of every clip."""
@@ -134,8 +146,15 @@ class PretrainConfig:
             raise PipelineError(f"milestones must be epochs > 0 that rise, got {self.milestones}")
         if not 0 <= self.label_smoothing < 1:
             raise PipelineError(f"label_smoothing must be >= 0 and < 1, got {self.label_smoothing}")
-        if self.size != 0 and self.size < 32:
-            raise PipelineError(f"size must be >= 32 pixels, or 0 for the encoder's own, got {self.size}")
+        if self.size not in (None, 0) and self.side < 32:
+            raise PipelineError(f"size must be >= 32 pixels, or 0 for that of the weights, got {self.size}")
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures in pixels, 0 for that of the weights: `size`, or its default."""
+        if self.size is not None:
+            return self.size
+        return 0 if brings_weights(self.encoder) else _SIDE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from encoders.spec import EncoderSpec
 from pipeline.cluster.cores import usable_cores
 from pipeline.errors import PipelineError
 from pipeline.pretraining.annotated_segments import span_frames
-from pipeline.pretraining.clips import Clip, clip_frames
+from pipeline.pretraining.clips import Clip, Whole, clip_frames
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import TaskBatch
 from pipeline.snippets import SnippetPlan, exact
@@ -70,10 +70,17 @@ def cache_clips(
 
 def frames_file(clip: Clip, spec: EncoderSpec, folder: Path) -> Path:
     stat = clip.path.stat()
-    facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
+    facts = f"{clip.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {size_facts(spec)}"
     if clip.span is not None:
         facts += f" {clip.span}"
     return folder / f"{sha256(facts.encode()).hexdigest()[:24]}.npy"
+
+
+def size_facts(spec: EncoderSpec) -> str:
+    """Return what scaled frames of a video depend on, for the names of their files."""
+    if spec.fixed_size is None and spec.interpolation == "bilinear":
+        return f"{spec.short_side}"
+    return f"{spec.short_side} {spec.fixed_size} {spec.interpolation}"
 
 
 def _frames_of(clips: Sequence[Clip], spec: EncoderSpec) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
@@ -81,13 +88,13 @@ def _frames_of(clips: Sequence[Clip], spec: EncoderSpec) -> Iterator[tuple[Clip,
     if not clips:
         return
     path = clips[0].path
-    height, width = spec.resized(*probe(path).display_size)
+    size = Whole.for_encoder(spec, probe(path).display_size)
     spans = [clip.span for clip in clips if clip.span is not None]
-    for place, frames in span_frames(path, spans, fps=spec.fps, height=height, width=width) if spans else ():
+    for place, frames in span_frames(path, spans, fps=spec.fps, size=size) if spans else ():
         yield next(clip for clip in clips if clip.span == spans[place]), frames
     for clip in clips:
         if clip.span is None:
-            yield clip, clip_frames(path, fps=spec.fps, height=height, width=width)
+            yield clip, clip_frames(path, fps=spec.fps, size=size)
 
 
 def _length(file: Path) -> int:

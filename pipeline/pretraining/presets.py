@@ -14,7 +14,7 @@ PretrainPreset = Literal["tsp-activitynet", "tsp-thumos14"]
 
 _TSP: dict[str, Any] = {
     "task": "tsp",
-    "network": "r2plus1d_34",
+    "encoder": "r2plus1d_34",
     "weights": "kinetics400",
     "size": 112,
     "epochs": 8,

@@ -14,17 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.catalog import catalog_entry
-from encoders.loading import load_network
 from encoders.runtime import resolve_device
-from encoders.spec import EncoderSpec
 from encoders.stages import freeze_stages
+from encoders.start import StartEncoder
 from pipeline.errors import PipelineError
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import Outcome, Task
 from pipeline.pretraining.window_encoder import WindowEncoder, uses_bf16
 from pipeline.storage.atomic_files import whole_file
 from sola.distributed import ALONE, Team
+from sola.metering import go_on_from, with_operations
 
 _MOMENTUM = 0.9  # of SGD
 _FALL = 0.01  # of the learning rate at a milestone
@@ -37,21 +36,20 @@ class EncoderTrainer:
     from a rank's part; the ranks average them after each epoch.
 
     Args:
-        spec: of the encoder that is trained.
+        start: the encoder that is trained; its network is changed in place.
         identity: of data and settings; a checkpoint of another identity is refused.
     """
 
     def __init__(
-        self, spec: EncoderSpec, task: Task, config: PretrainConfig, *, identity: str, team: Team = ALONE
+        self, start: StartEncoder, task: Task, config: PretrainConfig, *, identity: str, team: Team = ALONE
     ) -> None:
         self._task, self._config, self._identity, self._team = task, config, identity, team
         self._device = resolve_device(config.device)
         torch.manual_seed(config.seed)
-        self.network, _, _ = load_network(catalog_entry(config.network), weights=config.weights, seed=config.seed)
-        self.network.requires_grad_(True).to(self._device)
+        self.network = start.network.requires_grad_(True).to(self._device)
         self._frozen = freeze_stages(self.network, config.frozen_stages)
         bf16 = uses_bf16(config.precision, self._device)
-        self._encode = WindowEncoder(self.network, spec, self._device, bf16=bf16)
+        self._encode = WindowEncoder(self.network, start.spec, self._device, bf16=bf16)
         with self._evaluation():
             task.start(self.network, self._encode, self._device)
         self._groups = [
@@ -182,7 +180,7 @@ class EncoderTrainer:
             "best": self._best,
         }
         with whole_file(path) as partial:
-            torch.save(state, partial)
+            torch.save(with_operations(state), partial)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint of the same data and settings, if there is one.
@@ -206,6 +204,7 @@ class EncoderTrainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._task.load_state(state["task"])
         self._best = state["best"]
+        go_on_from(state)
 
 
 def _optimizer(groups: list[dict[str, Any]], config: PretrainConfig) -> torch.optim.Optimizer:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from encoders.spec import EncoderSpec
 from pipeline.pretraining.clips import MAX_CORRUPT, Whole, cut
+from pipeline.pretraining.data import size_facts
 from pipeline.snippets import exact, tick_of
 from pipeline.storage.atomic_files import whole_file
 from pipeline.video.errors import VideoError
@@ -55,7 +56,7 @@ def cache_cells(path: Path, cells: NDArray[np.int64], spec: EncoderSpec, folder:
         VideoError: the video cannot be decoded.
     """
     stat = path.stat()
-    facts = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {spec.short_side}"
+    facts = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {spec.fps} {size_facts(spec)}"
     name = sha256(facts.encode() + cells.astype("<i8").tobytes()).hexdigest()[:24]
     cached = VideoCells(folder / f"{name}.npy", cells)
     if not cached.file.exists():
@@ -66,18 +67,20 @@ def cache_cells(path: Path, cells: NDArray[np.int64], spec: EncoderSpec, folder:
 def _write(path: Path, cells: NDArray[np.int64], spec: EncoderSpec, file: Path) -> None:
     info = probe(path)
     refuse_truncated(info)
-    height, width = spec.resized(*info.display_size)
-    geometry = Geometry.of(info, Whole(height, width, spec.interpolation))
+    size = Whole.for_encoder(spec, info.display_size)
+    geometry = Geometry.of(info, size)
     rate, counts, place = exact(spec.fps), DecodeCounts(), 0
     ticks = [tick_of((2 * int(cell) + 1) / (2 * rate), info.time_base) for cell in cells]
     with whole_file(file) as partial:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(cells), height, width, 3))
+        out = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(len(cells), size.height, size.width, 3)
+        )
         for shown in shown_frames(info, geometry, counts):
             first = place
             while place < len(ticks) and (shown.end is None or ticks[place] < shown.end):
                 place += 1
             if place > first:
-                out[first:place] = cut(shown.picture(), height, width)
+                out[first:place] = cut(shown.picture(), size.height, size.width)
             if place == len(ticks):
                 break
         if counts.flagged + counts.refused + counts.disordered > MAX_CORRUPT * counts.decoded:

@@ -32,7 +32,12 @@ class ReportConfig:
     """Make a small copy without sound of each video that browsers may not play: at most 360 lines high, H.264 in MP4
     (VP8 in WebM if the installed FFmpeg has no H.264)."""
 
+    frame_rate: float | None = None
+    """With --videos: take folders of numbered pictures as videos, at this many pictures a second. A store knows it."""
+
     def __post_init__(self) -> None:
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+            raise PipelineError(f"frame_rate must be > 0, got {self.frame_rate}")
         if self.tsm_videos < 0:
             raise PipelineError(f"tsm_videos must be >= 0, got {self.tsm_videos}")
         if self.max_detections < 1:

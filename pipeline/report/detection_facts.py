@@ -10,9 +10,9 @@ from pipeline.annotations import Annotations, adopt_ids, canonical_subset, read_
 from pipeline.annotations.detections import read_detections
 from pipeline.annotations.match import find_name, names_by_form
 from pipeline.annotations.segments import Detection
-from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
-from pipeline.report.facts import ReportFacts, VideoFact, local_path
+from pipeline.metrics.config import EvaluateConfig
+from pipeline.report.facts import ReportFacts, VideoFact, frame_rate_of, local_path
 from pipeline.report.found_kinds import read_found_kinds
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.storage.location import AnyPath
@@ -37,6 +37,7 @@ class Given:
         located: detections that were found just now, by video id, and the file that names them; in place of files.
         shown_score: from where on detections are shown at first; None: chosen from ground truth or their number.
         names: of the detections. Default: those of their files.
+        frame_rate: takes folders of numbered pictures among the videos as videos, at this many pictures a second.
     """
 
     detections: Sequence[Path]
@@ -47,6 +48,7 @@ class Given:
     located: tuple[Path, Mapping[str, list[Detection]]] | None = None
     shown_score: float | None = None
     names: Sequence[str] = ()
+    frame_rate: float | None = None
 
     @property
     def main(self) -> Path:
@@ -92,7 +94,7 @@ def read_given(given: Given) -> ReportFacts:
     """
     read = given.read()
     ids = {video_id for found in read.values() for video_id in found}
-    sources = _sources(given.videos, ids)
+    sources = _sources(given.videos, ids, given.frame_rate)
     detections = {way: _adopted(found, sources) for way, found in read.items()}
     notes = []
     shown = {video_id for found in detections.values() for video_id in found}
@@ -134,7 +136,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(file) for name, file in zip(names, files, strict=True)]
 
 
-def _sources(inputs: Sequence[AnyPath], ids: Collection[str]) -> dict[str, VideoFact]:
+def _sources(inputs: Sequence[AnyPath], ids: Collection[str], frame_rate: float | None) -> dict[str, VideoFact]:
     """Return the videos that the inputs name, by id."""
     if not inputs:
         return {}
@@ -148,12 +150,16 @@ def _sources(inputs: Sequence[AnyPath], ids: Collection[str]) -> dict[str, Video
                 path=local_path(sidecar.get("source", {}).get("path")),
                 seconds=float(sidecar["duration_seconds"]),
                 rows=sidecar["shape"][0],
+                frame_rate=frame_rate_of(sidecar),
             )
             for video_id, sidecar in sidecars.items()
         }
     by_path = any("/" in video_id for video_id in ids)  # as `localize --ids path` names them
-    videos = find_videos(inputs, ids="path" if by_path else "stem")
-    return {video.id: VideoFact(id=video.id, path=local_path(video.path), seconds=None) for video in videos}
+    videos = find_videos(inputs, ids="path" if by_path else "stem", frame_rate=frame_rate)
+    return {
+        video.id: VideoFact(id=video.id, path=local_path(video.path), seconds=None, frame_rate=video.frame_rate)
+        for video in videos
+    }
 
 
 def _adopted(found: Mapping[str, list[Detection]], sources: Mapping[str, VideoFact]) -> dict[str, list[Detection]]:
@@ -182,6 +188,7 @@ def _videos(
             VideoFact(
                 id=video_id,
                 path=source.path,
+                frame_rate=source.frame_rate,
                 seconds=seconds,
                 rows=source.rows,
                 failure=given.failed.get(video_id, ""),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from pipeline.annotations import Annotations
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.report.curves import HeadCurve, SolaCurve
+from pipeline.snippets import exact
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import ProbeResult
 from pipeline.store.feature_store import FeatureStore
@@ -24,6 +26,7 @@ class VideoFact:
     Args:
         id: of the video.
         path: its file, or None if it is unknown or lies in object storage.
+        frame_rate: pictures a second, if the path is a folder of numbered pictures.
         seconds: duration; None if unknown.
         rows: number of snippets; 0 without features.
         failure: "kind: reason" if it could not be used, else empty.
@@ -36,6 +39,7 @@ class VideoFact:
     rows: int = 0
     failure: str = ""
     seen_in_training: bool = False
+    frame_rate: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,12 @@ class ReportFacts:
         labels = list(self.annotations.labels) if self.annotations else []
         found = {d.label for videos in self.detections.values() for items in videos.values() for d in items}
         return [*labels, *sorted(found - set(labels))]
+
+
+def frame_rate_of(sidecar: Mapping[str, Any]) -> Fraction | None:
+    """Return the pictures a second of a video that is a folder of pictures; None for a file."""
+    rate = (sidecar.get("source") or {}).get("frame_rate")
+    return None if rate is None else exact(rate)
 
 
 def local_path(path: object) -> Path | None:

@@ -45,7 +45,11 @@ def make_media(
     """Look at the videos and write thumbnails and copies into `out`; return what each video has."""
     folder = out / MEDIA_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    orders = {video.id: Order(video.path, folder, _stem(video.path)) for video in videos if video.path is not None}
+    orders = {
+        video.id: Order(video.path, folder, _stem(video.path), video.frame_rate)
+        for video in videos
+        if video.path is not None
+    }
     made = previews(orders, thumbnails=config.thumbnails, copies=config.playable_copies, report=report)
     media = {video_id: _media(orders[video_id], found, config) for video_id, found in made.items()}
     kept = {Path(name).name for one in media.values() for name in (one.strip, one.copy) if name}
@@ -61,7 +65,7 @@ def _media(order: Order, found: Preview | VideoError, config: ReportConfig) -> M
     strip = f"{MEDIA_FOLDER}/{order.stem}.jpg" if found.strip and config.thumbnails else ""
     if found.copy:
         return Media(found.seconds, strip, f"{MEDIA_FOLDER}/{found.copy}")
-    note = f"Not all browsers play this file ({found.obstacle}); --playable-copies makes a small copy that they play."
+    note = f"Not all browsers play this video ({found.obstacle}); --playable-copies makes a small copy that they play."
     return Media(found.seconds, strip, note=note if found.obstacle else "")
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from pipeline.annotations import Annotations, adopt_ids, canonical_subset, read_annotations
 from pipeline.annotations.detections import read_detections
-from pipeline.config import EvaluateConfig, ProbeConfig
+from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.metrics.protocols import ACTIVITYNET_TIOUS, THUMOS_TIOUS
 from pipeline.report.curves import read_head_curve, read_sola_curve
-from pipeline.report.facts import WITH, WITHOUT, ReportFacts, RunParts, VideoFact, local_path
+from pipeline.report.facts import WITH, WITHOUT, ReportFacts, RunParts, VideoFact, frame_rate_of, local_path
 from pipeline.stages.evaluate import Evaluation, evaluate
 from pipeline.stages.linear_probe import ProbeResult, probe
 from pipeline.stages.run import AS_PUBLISHED
@@ -103,6 +104,7 @@ def _videos(
                 rows=sidecar["shape"][0] if sidecar else 0,
                 failure=words,
                 seen_in_training=is_seen,
+                frame_rate=frame_rate_of(sidecar or {}),
             )
         )
     return sorted(facts, key=lambda fact: fact.seen_in_training)

@@ -102,7 +102,8 @@ def _cut(video: VideoFile, todo: Sequence[_Wanted], outputs: Outputs, *, exact: 
     outputs.folder.mkdir(parents=True, exist_ok=True)
     with temporary_folder(outputs.folder / "cut") as folder:
         cuts = [Cut(*wanted.item.segment, str(folder / str(n)), exact) for n, wanted in enumerate(todo)]
-        for cut, wanted, result in zip(cuts, todo, cut_video(cached(video.path), cuts), strict=True):
+        results = cut_video(cached(video.path), cuts, video.frame_rate)
+        for cut, wanted, result in zip(cuts, todo, results, strict=True):
             if result.failure:
                 yield result.failure
                 continue

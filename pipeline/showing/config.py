@@ -31,7 +31,12 @@ class ShowConfig:
     """How to cut clips. copy: copy the streams, fast and without loss; a clip begins at the last key frame before the
     action. exact: encode the pictures again; a clip begins and ends at the right frame."""
 
+    frame_rate: float | None = None
+    """With --videos: take folders of numbered pictures as videos, at this many pictures a second."""
+
     def __post_init__(self) -> None:
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+            raise PipelineError(f"frame_rate must be > 0, got {self.frame_rate}")
         for name in ("max_per_video", "max_per_label"):
             value = getattr(self, name)
             if value is not None and value < 1:

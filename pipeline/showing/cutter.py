@@ -59,33 +59,40 @@ class Probed:
     duration: Fraction
 
 
-def probe_video(path: Path) -> Probed:
+def probe_video(path: Path, frame_rate: Fraction | None = None) -> Probed:
     """Return the rate and the duration of a video.
+
+    Args:
+        frame_rate: pictures a second, if the path is a folder of numbered pictures.
 
     Raises:
         VideoError: it cannot be read.
     """
-    with contextlib.closing(_answers(path, [])) as answers:
+    with contextlib.closing(_answers(path, [], frame_rate)) as answers:
         first = next(answers)
     return Probed(Fraction(first["fps"]), Fraction(first["duration"]))
 
 
-def cut_video(path: Path, cuts: Sequence[Cut]) -> Iterator[Result]:
+def cut_video(path: Path, cuts: Sequence[Cut], frame_rate: Fraction | None = None) -> Iterator[Result]:
     """Cut the clips of a video, one after the other; yield what became of each.
+
+    Args:
+        frame_rate: pictures a second, if the path is a folder of numbered pictures.
 
     Raises:
         VideoError: the video cannot be read; or its process hung or died, and the clips that are left are not cut.
     """
-    with contextlib.closing(_answers(path, cuts)) as answers:
+    with contextlib.closing(_answers(path, cuts, frame_rate)) as answers:
         next(answers)
         for answer in answers:
             yield Result(**answer)
 
 
-def _answers(path: Path, cuts: Sequence[Cut]) -> Generator[dict[str, Any], None, None]:
+def _answers(path: Path, cuts: Sequence[Cut], frame_rate: Fraction | None) -> Generator[dict[str, Any], None, None]:
     """Yield the answers of a process: about the video, then about each clip."""
     from pipeline.video.process import decoder_environment
 
+    rate = None if frame_rate is None else str(frame_rate)
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(sys.path), str(os.getpid())],
@@ -98,7 +105,7 @@ def _answers(path: Path, cuts: Sequence[Cut]) -> Generator[dict[str, Any], None,
         assert process.stdin and process.stdout, "they are pipes"
         try:
             with contextlib.suppress(BrokenPipeError):  # why it died is seen below
-                process.stdin.write(json.dumps([str(path), [asdict(cut) for cut in cuts]]).encode())
+                process.stdin.write(json.dumps([str(path), rate, [asdict(cut) for cut in cuts]]).encode())
                 process.stdin.close()
             for _ in range(len(cuts) + 1):
                 yield _next_answer(process, stderr)
@@ -130,13 +137,13 @@ def _next_answer(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> dict[st
 
 def main() -> None:
     """Run the process that cuts: read the video and its clips from standard input, write an answer for each."""
-    from pipeline.video.metadata import probe
+    from pipeline.video.frame_folder import probe_any
     from pipeline.video.worker import die_with, limit_memory
 
     die_with(int(sys.argv[2]))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     limit_memory(_LIMITS.memory_bytes)
-    name, cuts = json.loads(sys.stdin.read())
+    name, rate, cuts = json.loads(sys.stdin.read())
     last_sign = time.monotonic()
 
     def alive() -> None:
@@ -146,7 +153,8 @@ def main() -> None:
             _say("")
 
     try:
-        info = probe(Path(name), max_pixels=_LIMITS.max_pixels, max_seconds=_LIMITS.max_seconds, progress=alive)
+        bounds = {"max_pixels": _LIMITS.max_pixels, "max_seconds": _LIMITS.max_seconds}
+        info = probe_any(Path(name), None if rate is None else Fraction(rate), **bounds, progress=alive)
         _say(json.dumps({"fps": str(info.fps), "duration": str(info.duration)}))
         for cut in cuts:
             _say(json.dumps(asdict(_cut(info, Cut(**cut), alive))))

@@ -15,6 +15,7 @@ import av.error
 from pipeline.showing.encoding import Encoder, PictureSize
 from pipeline.video.container import message_of, open_container, packets_of
 from pipeline.video.errors import VideoError
+from pipeline.video.frame_folder import FORMAT as FRAME_FOLDER
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pyav_backend import DecodeCounts, timed_frames
 from pipeline.video.ranges import entry_before, why_whole
@@ -70,6 +71,8 @@ def copy_clip(info: VideoInfo, start: float, end: float, out: Path, *, progress:
     Raises:
         VideoError: decode_error, if the video has no times, or its container cannot be cut this way.
     """
+    if info.format == FRAME_FOLDER:
+        raise VideoError("decode_error", "a folder of pictures cannot be copied as a video; cut it with --cut exact")
     if info.by_order:
         raise VideoError("decode_error", "the container stores no presentation times; cut it with --cut exact")
     first, after = frames_between(info, start, end)
@@ -141,10 +144,13 @@ def exact_clip(
         VideoError: decode_error, if no picture can be decoded.
     """
     first, after = frames_between(info, start, end)
-    entry = entry_before(info, first) if why_whole(info) is None else 0
-    source, _ = open_container(info.path)
+    if info.format == FRAME_FOLDER:
+        entry, source = first, None
+    else:
+        entry = entry_before(info, first) if why_whole(info) is None else 0
+        source, _ = open_container(info.path)
     try:
-        sound = _sound_of(source) if picture is None else None
+        sound = _sound_of(source) if source is not None and picture is None else None
         suffix = ".mp4" if sound is None or sound.codec_context.name in _SOUND_IN_MP4 else ".mkv"
         with av.open(str(out), "w", format=_FORMATS[suffix]) as clip:
             encoder = Encoder(clip, info, picture)
@@ -159,7 +165,8 @@ def exact_clip(
     except av.error.FFmpegError as error:
         raise VideoError("decode_error", message_of(error)) from None
     finally:
-        source.close()
+        if source is not None:
+            source.close()
     if not encoder.frames:
         raise VideoError("decode_error", _NO_CLIP.format(start, end))
     return Clip(_seconds(info, first), _seconds(info, after), suffix)

@@ -104,7 +104,8 @@ def _cut_all(
     for video_id, those in by_video.items():
         cuts = [Cut(p.start, p.end, str(folder / f"{done + n}"), True, _PICTURE) for n, p in enumerate(those)]
         try:
-            for part, cut, result in zip(those, cuts, cut_video(cached(videos[video_id].path), cuts), strict=True):
+            results = cut_video(cached(videos[video_id].path), cuts, videos[video_id].frame_rate)
+            for part, cut, result in zip(those, cuts, results, strict=True):
                 if result.failure:
                     failed[f"{video_id} {part.start:.3f}-{part.end:.3f} {part.item.label}"] = result.failure
                 else:

@@ -68,7 +68,7 @@ def show(
     notes = list(whole.notes)
     found: dict[str, VideoFile] = {}
     if videos:
-        found, lacking = _found(whole, videos)
+        found, lacking = _found(whole, videos, config.frame_rate)
         whole = whole.only(list(found))
         notes += lacking
     listing, choice = choose(whole, config)
@@ -96,13 +96,15 @@ def show(
     return summary
 
 
-def _found(listing: Listing, inputs: Sequence[AnyPath]) -> tuple[dict[str, VideoFile], list[str]]:
+def _found(
+    listing: Listing, inputs: Sequence[AnyPath], frame_rate: float | None
+) -> tuple[dict[str, VideoFile], list[str]]:
     """Return the listing's videos that `inputs` hold, by the listing's ids, and a note on those that they lack."""
     found: dict[str, VideoFile] = {}
     refusal: PipelineError | None = None
     for ids in ("stem", "path"):
         try:
-            videos = {video.id: video for video in find_videos(inputs, ids=ids)}
+            videos = {video.id: video for video in find_videos(inputs, ids=ids, frame_rate=frame_rate)}
         except PipelineError as error:
             refusal = refusal or error
             continue
@@ -156,7 +158,7 @@ def _write_each(
 
 def _text(listing: Listing, form: str, video_id: str, video: VideoFile | None) -> str:
     if form in ("chapters", "otio") and video is not None:
-        probed = probe_video(cached(video.path))
+        probed = probe_video(cached(video.path), video.frame_rate)
         if form == "otio":
             url = video.path.url if isinstance(video.path, RemotePath) else video.path.absolute().as_uri()
             timeline = otio_timeline(listing, video_id, url=url, fps=probed.fps, duration=probed.duration)

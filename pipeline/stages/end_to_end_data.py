@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,19 +47,6 @@ class Request:
     config: TrainConfig
     settings: EndToEndConfig
     frames: Path | None = None
-
-
-def spec_at_size(spec: EncoderSpec, side: int) -> EncoderSpec:
-    """Return the spec for pictures of `side` pixels, with the usual margin around the crop; 0: the spec itself.
-
-    Raises:
-        PipelineError: the encoder does not take RGB frames.
-    """
-    if spec.modality != "rgb":
-        raise PipelineError(f"encoder must take RGB frames, got {spec.name}, which takes {spec.modality}")
-    if side in (0, spec.crop_size):
-        return spec
-    return replace(spec, crop_size=side, short_side=math.ceil(side * 8 / 7), fixed_size=None)
 
 
 def annotated_videos(request: Request) -> tuple[list[VideoFile], Annotations, list[str]]:

@@ -14,8 +14,8 @@ import numpy as np
 from pipeline.annotations import VideoAnnotations, adopt_ids, read_annotations
 from pipeline.annotations.detections import read_detections
 from pipeline.annotations.segments import Detection, Segment
-from pipeline.config import EvaluateConfig
 from pipeline.errors import PipelineError
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.metrics.error_analysis import ErrorAnalysis, analyse_errors
 from pipeline.metrics.map import (
     ACTIVITYNET_LENGTHS_SECONDS,

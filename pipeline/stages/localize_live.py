@@ -18,7 +18,8 @@ from pipeline.detection.model import LocalizationModel
 from pipeline.detection.overrides import with_options
 from pipeline.errors import PipelineError
 from pipeline.video.errors import VideoError
-from pipeline.video.live_source import is_endless, live_snippets, open_live
+from pipeline.video.live_process import LiveDecoder
+from pipeline.video.live_source import is_endless
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before another try to connect; doubled each time
 
@@ -39,6 +40,8 @@ class LiveLocator:
         self._how: LiveWindows = live_windows(self._model, config.live_window_seconds)
         if model.plain_features.plan.flow:
             raise PipelineError("live: the model needs optical flow, which is too slow; train one with streams 'rgb'")
+        if "audio" in self._model.plain_features.encoder.get("encoders", {}):
+            raise PipelineError("live: the model needs audio, which is not read live; train one with streams 'rgb'")
         locator = Locator(self._model, config)
         self._encoder, self._spec = locator.encoder, locator.features
         self.notes = locator.notes
@@ -75,14 +78,25 @@ class LiveLocator:
             wait = min(_LONGEST_WAIT, 2 * wait)
 
     def _connection(self) -> Iterator[dict[str, Any]]:
-        container = open_live(self._source, idle_seconds=self._config.live_idle_seconds)
-        now = time.monotonic()
-        self._origin = now if self._origin is None else self._origin
-        self._offset, self._seconds = now - self._origin, 0.0
+        decoder = LiveDecoder(
+            self._source,
+            self._spec.plan,
+            self._encoder.spec,
+            idle_seconds=self._config.live_idle_seconds,
+            timeout_seconds=self._config.timeout_seconds,
+        )
+        with decoder:
+            decoder.open()
+            now = time.monotonic()
+            self._origin = now if self._origin is None else self._origin
+            self._offset, self._seconds = now - self._origin, 0.0
+            yield from self._found(decoder)
+
+    def _found(self, decoder: LiveDecoder) -> Iterator[dict[str, Any]]:
         device = (
             self._config.device if self._config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         )
-        rows = self._rows(container)
+        rows = self._rows(decoder)
         for found in live_detections(self._model, self._how, rows, seconds=lambda: self._seconds, device=device):
             for one in found:
                 start, end = (round(self._offset + seconds, 3) for seconds in one.segment)
@@ -95,12 +109,12 @@ class LiveLocator:
                     "found_at": round(self._offset + self._seconds, 3),
                 }
 
-    def _rows(self, container: Any) -> Iterator[np.ndarray]:
+    def _rows(self, decoder: LiveDecoder) -> Iterator[np.ndarray]:
         def heard(seconds: float) -> None:
             self._seconds = seconds
 
-        for snippet in live_snippets(container, self._spec.plan, self._encoder.spec, on_frame=heard):
-            features = self._encoder.begin(torch.from_numpy(snippet.frames[None]))()
+        for snippet in decoder.snippets(on_frame=heard):
+            features = self._encoder.begin(torch.from_numpy(snippet.frames[None].copy()))()
             yield features.numpy().astype(self._spec.dtype)
 
 

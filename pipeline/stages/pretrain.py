@@ -8,7 +8,6 @@ WEIGHTS.checkpoint. The task is one of `pipeline.pretraining.tasks`.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from encoders.catalog import catalog_entry
 from encoders.spec import EncoderSpec
-from encoders.stages import freeze_stages
+from encoders.start import StartEncoder, start_encoder
 from encoders.trained import save_trained
+from encoders.weights import WeightsInfo
 from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.training_curves import draw_pretraining
@@ -33,9 +32,11 @@ from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
 from sola.distributed import ALONE, Team
+from sola.metering import is_counted
 from sola.old_names import stored_settings
 
 _CACHING = 0.2  # share of the progress for filling the cache
+_TRAINED_HERE = "; trained here on clips at"
 
 
 @dataclass
@@ -50,6 +51,7 @@ class PretrainSummary:
         kept_epoch: the epoch whose weights are written, from 1.
         seconds: of training, without filling the cache.
         finished_before: whether an earlier run had made the weights.
+        unit: what a sample is.
     """
 
     outcome: Outcome
@@ -59,12 +61,13 @@ class PretrainSummary:
     kept_epoch: int = 0
     seconds: float = 0.0
     finished_before: bool = False
+    unit: str = "clip"
 
     def text(self) -> str:
         """Return one line: what was measured, samples, time."""
         before = "trained before, unchanged (remove the file to train again): " if self.finished_before else ""
         kept = f"; kept epoch {self.kept_epoch}" if self.kept_epoch < len(self.history) else ""
-        trained_on = f"trained on {counted(self.samples[0], 'clip')} in {self.seconds:.0f} s"
+        trained_on = f"trained on {counted(self.samples[0], self.unit)} in {self.seconds:.0f} s"
         return f"{before}{self.outcome.text}; {trained_on}{kept}"
 
 
@@ -91,21 +94,19 @@ def pretrain(
         team: the processes that share the work; the first writes files.
 
     Raises:
-        PipelineError, EncoderError: there are too few clips, the network is unknown, or the weights do not fit.
+        PipelineError, EncoderError: there are too few clips, the encoder is unknown, or the weights do not fit.
     """
     if out.suffix != ".safetensors":
         raise PipelineError(f"--out must be a .safetensors file, got {out}")
-    spec = training_spec(config)
-    plan = plan_task(Request(source, annotations, spec, config))
-    identity = _identity(plan.facts, config)
+    config = replace(config, size=config.side)  # records say which it was
+    start = start_of(config)
+    plan = plan_task(Request(source, annotations, start.spec, config))
+    identity = _identity(plan.facts, config, start.weights)
     before = team.broadcast(_finished_before(out, identity, plan.files) if team.is_first else None)
     if before is not None:
         if team.is_first:
             out.with_suffix(".checkpoint").unlink(missing_ok=True)
         return before
-
-    if config.frozen_stages:  # refuse a wrong number before the videos are decoded
-        freeze_stages(catalog_entry(config.network).build(), config.frozen_stages)
 
     def caching(done: float, text: str) -> None:
         report(_CACHING * done, text)
@@ -115,13 +116,25 @@ def pretrain(
     team.broadcast(None)
     if not team.is_first:
         task = plan.prepare(out.with_suffix(".frames"), silent)
-    trainer = EncoderTrainer(spec, task, config, identity=identity, team=team)
+    trainer = EncoderTrainer(start, task, config, identity=identity, team=team)
     _train(trainer, checkpoint=out.with_suffix(".checkpoint"), epochs=config.epochs, report=report, team=team)
     outcome = team.broadcast(trainer.finish() if team.is_first else Outcome("", {}))
-    summary = PretrainSummary(outcome, task.samples, task.failed, trainer.history, trainer.kept_epoch, trainer.seconds)
+    summary = PretrainSummary(
+        outcome,
+        task.samples,
+        task.failed,
+        trainer.history,
+        trainer.kept_epoch,
+        trainer.seconds,
+        unit=_unit(config.task),
+    )
     if team.is_first:
-        _write(out, trainer, spec, summary, _about(config, task, outcome), (identity, _bytes_of(plan.files)))
+        _write(out, trainer, start.spec, summary, _about(config, task, outcome), (identity, _bytes_of(plan.files)))
     return summary
+
+
+def _unit(task: str) -> str:
+    return "video" if task == "pal" else "clip"
 
 
 def _about(config: PretrainConfig, task: Task, outcome: Outcome) -> dict[str, Any]:
@@ -141,7 +154,7 @@ def _write(
         save_trained(partial, trainer.network, spec, about=about)
     save_figure(draw_pretraining(summary.history), [out.with_suffix(".png")])
     made = {"identity": identity[0], "bytes_of_clips": identity[1], "sha256": sha256_of_file(out)}
-    facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples")}
+    facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples", "unit")}
     record = {**about, **summary.outcome.details, "outcome": asdict(summary.outcome), **facts, "made": made}
     write_json(out.with_suffix(".json"), record)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
@@ -150,6 +163,8 @@ def _write(
 def _train(trainer: EncoderTrainer, *, checkpoint: Path, epochs: int, report: Report, team: Team) -> None:
     """Train up to epoch `epochs`, from the checkpoint if there is one; write it after each epoch."""
     trainer.load(checkpoint)
+    if team.is_first and trainer.epoch == 0 and is_counted():  # of what the start took, such as global features
+        trainer.save(checkpoint)
     while trainer.epoch < epochs:
         trainer.train()
         if team.is_first:
@@ -165,23 +180,23 @@ def remove_frames(out: Path) -> None:
     shutil.rmtree(out.with_suffix(".frames"), ignore_errors=True)
 
 
-def training_spec(config: PretrainConfig) -> EncoderSpec:
-    """Return the spec of the encoder to train: the catalog's, at the chosen size.
+def start_of(config: PretrainConfig) -> StartEncoder:
+    """Return the encoder to train, with the weights and pictures that it starts with.
 
     Raises:
-        PipelineError, EncoderError: there is no such network, or it does not take RGB frames.
+        EncoderError: there is no such encoder, or it cannot be trained so.
     """
-    spec = catalog_entry(config.network).spec
-    if spec.modality != "rgb":
-        raise PipelineError(f"network must take RGB frames, got {config.network}, which takes {spec.modality}")
-    side = config.size or spec.crop_size
-    return replace(
-        spec,
-        crop_size=side,
-        short_side=math.ceil(side * 8 / 7),  # 256 for 224, as is common
-        fixed_size=None,
-        source=f"{spec.source}; trained here on clips at {side} pixels",
+    start = start_encoder(
+        config.encoder,
+        pool=config.pool,
+        weights=config.weights,
+        seed=config.seed,
+        size=config.side,
+        frozen_stages=config.frozen_stages,
     )
+    before, _, _ = start.spec.source.partition(_TRAINED_HERE)  # of weights that were trained here before
+    source = f"{before}{_TRAINED_HERE} {start.spec.crop_size} pixels"
+    return replace(start, spec=replace(start.spec, source=source))
 
 
 def _finished_before(out: Path, identity: str, files: Sequence[Path]) -> PretrainSummary | None:
@@ -197,7 +212,8 @@ def _finished_before(out: Path, identity: str, files: Sequence[Path]) -> Pretrai
         known = {name: value[name] for name in ("failed", "history", "seconds")}
         epoch = value.get("kept_epoch", len(known["history"]))
         samples = tuple(value["clips"])
-        return PretrainSummary(_outcome(value), samples, kept_epoch=epoch, finished_before=True, **known)
+        unit = _unit(value["settings"].get("task", "classify"))
+        return PretrainSummary(_outcome(value), samples, kept_epoch=epoch, finished_before=True, unit=unit, **known)
     except (PipelineError, OSError, KeyError, TypeError):  # not finished, or made by another version
         return None
 
@@ -214,5 +230,8 @@ def _bytes_of(files: Sequence[Path]) -> int:
     return sum(path.stat().st_size for path in set(files))
 
 
-def _identity(facts: Any, config: PretrainConfig) -> str:
-    return sha256(json.dumps([facts, stored_settings(config)], sort_keys=True, default=str).encode()).hexdigest()
+def _identity(facts: Any, config: PretrainConfig, weights: WeightsInfo) -> str:
+    given = [facts, stored_settings(config)]
+    if not weights.random and weights.url is None:  # a name alone does not say what is in a file
+        given.append(weights.sha256)
+    return sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()

@@ -26,17 +26,18 @@ from pipeline.text.plain import counted
 from pipeline.video.errors import VideoError
 from pipeline.video.find import Ids, find_videos
 from pipeline.video.stills import stills
+from pipeline.video.videos import VideoFile
 
 _SHOWN = 12  # segments of a kind on its sheet
 _HEIGHT = 180  # pixels of a picture
 _BINS = 600  # cells along an axis of the self-similarity
 
 
-def draw_kinds(found: Segmented, videos: Mapping[str, Path], out: Path, *, report: Report = silent) -> list[str]:
+def draw_kinds(found: Segmented, videos: Mapping[str, VideoFile], out: Path, *, report: Report = silent) -> list[str]:
     """Draw OUT/kinds/kind_1.png and so on: the middles of the segments that are most typical of each kind.
 
     Args:
-        videos: files by video id.
+        videos: by video id.
 
     Returns:
         Lines on the pictures that could not be made.
@@ -83,9 +84,14 @@ def draw_map(found: Segmented, out: Path) -> None:
     save_figure(draw_segment_map(places), [out / "map.png"])
 
 
-def files_of(inputs: Sequence[AnyPath], *, ids: Ids) -> dict[str, Path]:
-    """Return the files of videos by id; those in object storage are left out."""
-    return {video.id: video.path for video in find_videos(inputs, ids=ids) if isinstance(video.path, Path)}
+def files_of(inputs: Sequence[AnyPath], *, ids: Ids, frame_rate: float | None = None) -> dict[str, VideoFile]:
+    """Return the videos by id; those in object storage are left out.
+
+    Args:
+        frame_rate: as for `find_videos`.
+    """
+    videos = find_videos(inputs, ids=ids, frame_rate=frame_rate)
+    return {video.id: video for video in videos if isinstance(video.path, Path)}
 
 
 def _varied(of: list[tuple[str, FoundSegment]]) -> list[tuple[str, FoundSegment]]:
@@ -99,7 +105,7 @@ def _varied(of: list[tuple[str, FoundSegment]]) -> list[tuple[str, FoundSegment]
 
 
 def _cells(
-    video_id: str, segments: Iterable[FoundSegment], videos: Mapping[str, Path], notes: dict[str, str]
+    video_id: str, segments: Iterable[FoundSegment], videos: Mapping[str, VideoFile], notes: dict[str, str]
 ) -> dict[tuple[str, FoundSegment], Cell]:
     """Return the cells of a video's segments; without pictures if it cannot be decoded, which is noted."""
     segments = list(segments)
@@ -109,7 +115,8 @@ def _cells(
     else:
         try:
             middles = [sum(one.segment) / 2 for one in segments]
-            pictures = list(stills(videos[video_id], middles, height=_HEIGHT))
+            video = videos[video_id]
+            pictures = list(stills(Path(str(video.path)), middles, height=_HEIGHT, frame_rate=video.frame_rate))
         except (VideoError, OSError) as error:
             notes[video_id] = str(error)
     return {

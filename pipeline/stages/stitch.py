@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from pipeline.annotations import write_annotations
 from pipeline.errors import PipelineError
-from pipeline.pretraining.clips import Clip, clip_frames, count_frames, find_clips, refuse_one_sided, split_by_group
+from pipeline.pretraining.clips import (
+    Clip,
+    Whole,
+    clip_frames,
+    count_frames,
+    find_clips,
+    refuse_one_sided,
+    split_by_group,
+)
 from pipeline.pretraining.config import StitchConfig
 from pipeline.progress import Report, silent
 from pipeline.snippets import exact
@@ -146,7 +154,7 @@ def stitched_frames(plan: StitchedVideo, config: StitchConfig) -> Iterator[NDArr
 
 def _piece_frames(piece: Piece, plan: StitchedVideo, config: StitchConfig) -> NDArray[np.uint8]:
     """Return the frames of a piece, uint8 [piece.frames, H, W, 3]."""
-    frames = clip_frames(piece.path, fps=config.fps, height=config.height, width=config.width)
+    frames = clip_frames(piece.path, fps=config.fps, size=Whole(config.height, config.width))
     if piece.footage == "still":
         return np.repeat(frames[piece.first : piece.first + 1], piece.frames, axis=0)
     part = frames[piece.first : piece.first + piece.frames]

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import whole_file
+from sola.metering import go_on_from, with_operations
 
 CHECKPOINT_FILE = ".train_checkpoint"
 
@@ -23,7 +24,7 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         with whole_file(self._path) as partial:
-            torch.save({"identity": self._identity, "state": state}, partial)
+            torch.save(with_operations({"identity": self._identity, "state": state}), partial)
 
     def load(self) -> dict[str, Any] | None:
         if not self._path.is_file():
@@ -32,7 +33,11 @@ class Checkpoint:
             value = torch.load(self._path, map_location="cpu", weights_only=True)
         except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise PipelineError(f"{self._path} cannot be read ({error}); remove it to train from the start") from None
-        return value["state"] if value.get("identity") == self._identity else None
+        if value.get("identity") != self._identity:
+            return None
+        go_on_from(value)
+        state: dict[str, Any] = value["state"]
+        return state
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -15,10 +15,8 @@ from hashlib import sha256
 
 import numpy as np
 
-from encoders.catalog import catalog_entry
-from encoders.loading import load_network
 from encoders.spec import EncoderSpec
-from encoders.stages import freeze_stages
+from encoders.start import start_encoder
 from encoders.trained import save_trained
 from pipeline.annotations import sha256_of_annotations
 from pipeline.detection.model import ENCODER_FILE, load_model
@@ -28,7 +26,7 @@ from pipeline.extraction.encoders import AnyEncoder
 from pipeline.plots.end_to_end_curves import draw_end_to_end
 from pipeline.plots.figures import save_figure
 from pipeline.progress import Report, silent
-from pipeline.stages.end_to_end_data import CACHING, Request, annotated_videos, samples_of, small_frames, spec_at_size
+from pipeline.stages.end_to_end_data import CACHING, Request, annotated_videos, samples_of, small_frames
 from pipeline.stages.train import TrainSummary, finished_before, save_training
 from pipeline.stages.train_checkpoint import CHECKPOINT_FILE, Checkpoint
 from pipeline.storage.atomic_files import whole_file
@@ -78,13 +76,17 @@ def train_end_to_end(
     """
     config, settings, out = request.config, request.settings, request.out
     _refuse_others(request)
-    entry = catalog_entry(settings.encoder, pool=settings.pool, weights=settings.weights)
-    if settings.frozen_stages:  # refuse a wrong number before the videos are decoded
-        freeze_stages(entry.build(), settings.frozen_stages)
-    network, spec, info = load_network(entry, weights=settings.weights, seed=config.seed)
-    spec = spec_at_size(spec, settings.size)
+    start = start_encoder(
+        settings.encoder,
+        pool=settings.pool,
+        weights=settings.weights,
+        seed=config.seed,
+        size=settings.size,
+        frozen_stages=settings.frozen_stages,
+    )
+    spec = start.spec
     videos, annotations, notes = annotated_videos(request)
-    identity = _identity(request, videos, info.sha256)
+    identity = _identity(request, videos, start.weights.sha256)
     checkpoint = Checkpoint(out / CHECKPOINT_FILE, identity)
     if (before := team.broadcast(_finished_before(request, identity) if team.is_first else None)) is not None:
         return before
@@ -98,7 +100,7 @@ def train_end_to_end(
         remove_abandoned(out)
     job = Job(*samples, labels, spec, config, settings, training_device(config.device), team)
     result = fit_end_to_end(
-        network,
+        start.network,
         job,
         resume=checkpoint.load(),
         save=lambda state: checkpoint.save(state()) if team.is_first else None,

@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.heads.candidates import RowTimes
 from pipeline.heads.resize import rescale_snippets, resize_rows
 from pipeline.heads.targets import SegmentTargets
+from sola.device import sent
 
 # A segment cut by a crop is kept if at least this share of it is inside (as in ActionFormer).
 KEPT_SHARE = 0.5
@@ -70,15 +71,18 @@ class TrainItem:
 
 @dataclass(frozen=True)
 class Batch:
-    """`features` [B, T, C] float32, zeros under padding; `mask` [B, T] bool; `targets` of each row."""
+    """`features` [B, T, C] float32, zeros under padding; `mask` [B, T] bool; `targets` of each row.
+
+    Mask and targets stay on the CPU: what the loss compares is worked out there, so that nothing waits for a GPU.
+    """
 
     features: Tensor
     mask: Tensor
     targets: list[SegmentTargets]
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on `device`."""
-        return Batch(self.features.to(device), self.mask.to(device), [t.to(device) for t in self.targets])
+        """Return the batch with its features on `device`."""
+        return replace(self, features=sent(self.features, device))
 
 
 def make_batch(

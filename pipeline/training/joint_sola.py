@@ -33,7 +33,7 @@ from pipeline.heads.resize import rescale_snippets
 from pipeline.heads.targets import SegmentTargets
 from pipeline.training.batches import Batch, TrainItem, random_crop
 from sola.config import SolaConfig
-from sola.device import resolve_precision
+from sola.device import resolve_precision, sent
 from sola.fit_state import FitState, new_fit_state
 from sola.fit_step import batch_loss
 from sola.module import SolaModule
@@ -166,8 +166,8 @@ def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
         features: [B, T, C] float32.
         mask: [B, T] bool, True where a row is a snippet.
     """
-    padding = ~mask[:, None]
-    x = features.masked_fill(~mask[..., None], 0.0)
+    padding = sent(~mask[:, None], features.device)
+    x = features.masked_fill(padding.transpose(1, 2), 0.0)
     if module.padding == "zeros":
         hidden = x.transpose(1, 2)
         for layer in module.conv_network:
@@ -177,7 +177,7 @@ def enhance_batch(module: SolaModule, features: Tensor, mask: Tensor) -> Tensor:
     radius, count = module.receptive_radius, features.shape[1]
     places = np.arange(-radius, count + radius)
     shown = np.stack([rows_beyond_ends(places, int(length), module.padding) for length in mask.sum(dim=1).tolist()])
-    rows = torch.from_numpy(shown).to(x.device)[..., None].expand(-1, -1, x.shape[2])
+    rows = sent(torch.from_numpy(shown), x.device)[..., None].expand(-1, -1, x.shape[2])
     hidden = module.conv_network(x.gather(1, rows).transpose(1, 2))[:, :, radius : radius + count]
     return x + module.gate() * hidden.masked_fill(padding, 0.0).transpose(1, 2)
 
@@ -194,7 +194,7 @@ def resize_batch(batch: Batch, length: int, *, limit: int, rng: np.random.Genera
         rows.append(resized[places[0, 0] : places[-1, 0] + 1])
         targets.append(target)
     features = torch.stack(rows)
-    return Batch(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device), targets)
+    return Batch(features, torch.ones(features.shape[:2], dtype=torch.bool), targets)
 
 
 def windows_of(batch: Batch, fit_state: FitState, *, step: int) -> WindowBatch:
@@ -230,8 +230,8 @@ def projection_loss(fit_state: FitState, rows: Tensor, mask: Tensor, *, step: in
     place = torch.from_numpy(windows.firsts)[:, None] + torch.tensor(fit_state.config.positions)
     inside = (place >= 0) & (place < lengths[video])
     place = place.clamp(0, rows.shape[1] - 1)
-    z = F.normalize(rows[video.to(rows.device), place.to(rows.device)], dim=-1)
-    return similarity_loss(z, fit_state.predictor(z), fit_state.target, inside.to(rows.device))
+    z = F.normalize(rows[sent(video, rows.device), sent(place, rows.device)], dim=-1)
+    return similarity_loss(z, fit_state.predictor(z), fit_state.target, inside)
 
 
 class _BatchSource:

@@ -59,12 +59,12 @@ def draw_windows(
 
 
 def batch_of(windows: Sequence[DrawnWindow], features: Sequence[Tensor]) -> Batch:
-    """Return the features [n, C] of each window as a padded batch, on their device, with gradient."""
+    """Return the features [n, C] of each window as a padded batch, those on their device, with gradient."""
     rows = [_resized(window, rows) for window, rows in zip(windows, features, strict=True)]
     padded = pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(some) for some in rows], device=padded.device)
-    mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
-    return Batch(padded, mask, [window.targets.to(padded.device) for window in windows])
+    lengths = torch.tensor([len(some) for some in rows])
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    return Batch(padded, mask, [window.targets for window in windows])
 
 
 def _resized(window: DrawnWindow, rows: Tensor) -> Tensor:

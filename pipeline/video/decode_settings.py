@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.snippets import SnippetPlan
+from pipeline.video.audio import AudioSettings
 from pipeline.video.decode import Decoder
 from pipeline.video.flow import FlowSettings
 from pipeline.video.limits import DecodeLimits
@@ -21,6 +22,7 @@ class DecodeSettings:
         decoder: "auto" (PyAV), "decord", "pyav", "torchcodec", or "torchcodec:cuda".
         limits: when a video is given up.
         flow: settings of flow, for a plan with flow.
+        audio: settings of audio, if snippets have it.
     """
 
     spec: Framing
@@ -28,3 +30,4 @@ class DecodeSettings:
     decoder: Decoder = "auto"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     flow: FlowSettings | None = None
+    audio: AudioSettings | None = None

@@ -23,6 +23,7 @@ class Snippets:
             the video.
         held: int64 [P], the ordinals that occur, ascending.
         pictures: uint8 [P, H, W, 3], their frames, RGB; with flow [P, H, W, 5], RGB and flow.
+        audio: int16 [m, N], the samples of their windows; None: not wanted.
     """
 
     video: VideoFile
@@ -30,6 +31,7 @@ class Snippets:
     ordinals: NDArray[np.int64]
     held: NDArray[np.int64]
     pictures: NDArray[np.uint8]
+    audio: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.ordinals)
@@ -46,7 +48,8 @@ class Snippets:
 
     def rows(self, start: int, end: int) -> Snippets:
         """Return some of the snippets, counted from the first."""
-        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures)
+        audio = None if self.audio is None else self.audio[start:end]
+        return Snippets(self.video, self.first_row + start, self.ordinals[start:end], self.held, self.pictures, audio)
 
 
 @dataclass(frozen=True)

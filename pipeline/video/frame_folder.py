@@ -15,7 +15,7 @@ from pipeline.video.container import message_of
 from pipeline.video.errors import VideoError
 from pipeline.video.frame_names import pictures_of
 from pipeline.video.limits import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS
-from pipeline.video.metadata import Progress, VideoInfo, no_progress
+from pipeline.video.metadata import Progress, VideoInfo, no_progress, probe
 from pipeline.video.orientation import orientation_of
 from pipeline.video.pixel_format import bits_of, color_matrix_of, color_range_of
 
@@ -66,7 +66,7 @@ def probe_frames(
         sample_aspect=Fraction(1),
         time_base=1 / rate,
         timestamps=array("q", range(len(pictures))),
-        entries=array("q", [0]),
+        entries=array("q", range(len(pictures))),
         last_duration=1,
         by_order=False,
         container_start=Fraction(0),
@@ -82,13 +82,28 @@ def probe_frames(
     )
 
 
-def frames_of(info: VideoInfo, *, progress: Progress = no_progress) -> Iterator[tuple[int, Any]]:
-    """Yield tick and decoded picture of each frame of a folder.
+def probe_any(
+    path: Path,
+    rate: Fraction | None,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_seconds: int = DEFAULT_MAX_SECONDS,
+    progress: Progress = no_progress,
+) -> VideoInfo:
+    """Return what `probe_frames` finds in a folder of pictures, or with rate None what `probe` finds in a file."""
+    bounds = {"max_pixels": max_pixels, "max_seconds": max_seconds}
+    if rate is None:
+        return probe(path, **bounds, progress=progress)
+    return probe_frames(path, rate, **bounds, progress=progress)
+
+
+def frames_of(info: VideoInfo, *, first: int = 0, progress: Progress = no_progress) -> Iterator[tuple[int, Any]]:
+    """Yield tick and decoded picture of each frame of a folder, from the frame `first` on.
 
     Raises:
         VideoError: unreadable or decode_error, which name the first bad picture.
     """
-    for tick, picture in enumerate(pictures_of(info.path)):
+    for tick, picture in enumerate(pictures_of(info.path)[first:], start=first):
         progress()
         frame = _decoded(picture, DEFAULT_MAX_PIXELS)
         if (frame.width, frame.height) != (info.width, info.height):

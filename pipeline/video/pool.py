@@ -67,6 +67,8 @@ class DecodePool:
             torchcodec_backend.require("cuda" if decoder == "torchcodec:cuda" else "cpu")
         if settings.plan.flow != (settings.flow is not None):
             raise PipelineError("give flow settings for a plan with flow, and only for such a plan")
+        if settings.audio is not None and settings.plan.fps is None:
+            raise PipelineError("audio needs a plan with a rate of its own")
         self.workers = workers if workers is not None else default_workers()
         self._settings = settings
         self._on_pictures = on_pictures
@@ -169,13 +171,18 @@ class DecodePool:
             if values[0]:
                 self._on_pictures(values[0])
         elif name == "snippets":
-            yield from self._snippets(process, job, *values)
+            yield from self._snippets(process, job, *values, samples=message.ticks)
         else:
             end = _end_of(job.video, message)
             process.jobs.popleft()
             yield end
 
-    def _snippets(self, process: Process, job: Job, rows: list[Any], keep_from: int) -> Iterator[Event]:
+    def _snippets(
+        self, process: Process, job: Job, rows: list[Any], keep_from: int, *, samples: bytes
+    ) -> Iterator[Event]:
+        audio = None
+        if (how := self._settings.audio) is not None:
+            audio = np.frombuffer(samples, np.int16).reshape(len(rows), how.samples(self._settings.plan))
         for start in range(0, len(rows), _ROWS_PER_EVENT):
             part = rows[start : start + _ROWS_PER_EVENT]
             if [row for row, _ in part] != list(range(job.next_row, job.next_row + len(part))):
@@ -186,7 +193,8 @@ class DecodePool:
             pictures = process.frames(held)
             if start + _ROWS_PER_EVENT >= len(rows):
                 process.release(keep_from)
-            yield Snippets(job.video, part[0][0], ordinals, held, pictures)
+            heard = None if audio is None else audio[start : start + len(part)]
+            yield Snippets(job.video, part[0][0], ordinals, held, pictures, heard)
         if not rows:
             process.release(keep_from)
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.storage.atomic_files import whole_file
 from pipeline.video.errors import VideoError
-from pipeline.video.metadata import VideoInfo, probe
+from pipeline.video.frame_folder import FORMAT as FRAME_FOLDER
+from pipeline.video.frame_folder import probe_any
+from pipeline.video.metadata import VideoInfo
 from pipeline.video.pictures import Geometry
 from pipeline.video.pyav_backend import DecodeCounts, TimedFrame, shown_frames
 
@@ -54,15 +56,20 @@ class Preview:
     copy: str = ""
 
 
-def preview(video: Path, folder: Path, stem: str, *, thumbnails: bool, copies: bool) -> Preview:
+def preview(
+    video: Path, folder: Path, stem: str, *, thumbnails: bool, copies: bool, frame_rate: Fraction | None = None
+) -> Preview:
     """Look at a video; write its thumbnails `STEM.jpg` and, if browsers may not play it, a copy `STEM.mp4` or `.webm`.
 
     Files that exist are kept: `stem` must tell the content.
 
+    Args:
+        frame_rate: pictures a second, if the video is a folder of numbered pictures.
+
     Raises:
         VideoError: it cannot be read.
     """
-    info = probe(video)
+    info = probe_any(video, frame_rate)
     obstacle, strip = _obstacle(info, video), folder / f"{stem}.jpg"
     if thumbnails and not strip.exists():
         _write_strip(info, strip)
@@ -89,6 +96,8 @@ def copy_codec() -> tuple[str, str, str, dict[str, str]]:
 
 def _obstacle(info: VideoInfo, video: Path) -> str:
     """Return why browsers may not play the video; empty if they do."""
+    if info.format == FRAME_FOLDER:
+        return "it is a folder of pictures"
     name = info.codec.upper() if info.codec in ("h264", "hevc", "vp8", "vp9", "av1") else info.codec
     is_webm = info.format != "matroska,webm" or video.suffix.lower() == ".webm"
     if info.codec in _PLAYED.get(info.format, ()) and is_webm:

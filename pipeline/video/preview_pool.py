@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -27,11 +28,16 @@ _START = (
 
 @dataclass(frozen=True)
 class Order:
-    """A preview to make: of `video`, into `folder`, with the file name `stem`."""
+    """A preview to make: of `video`, into `folder`, with the file name `stem`.
+
+    Args:
+        frame_rate: pictures a second, if the video is a folder of numbered pictures.
+    """
 
     video: Path
     folder: Path
     stem: str
+    frame_rate: Fraction | None = None
 
 
 def previews(
@@ -81,7 +87,9 @@ class _Worker:
         timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
         timer.start()
         try:
-            line = {"video": os.fsdecode(order.video), "folder": str(order.folder), "stem": order.stem}
+            rate = None if order.frame_rate is None else str(order.frame_rate)
+            line: dict[str, str | None] = {"video": os.fsdecode(order.video), "folder": str(order.folder)}
+            line |= {"stem": order.stem, "frame_rate": rate}
             process.stdin.write(json.dumps(line | self._settings).encode() + b"\n")
             process.stdin.flush()
             answer = process.stdout.readline()
@@ -122,7 +130,8 @@ def _serve() -> None:
         print(json.dumps(_answer(order)), file=answers, flush=True)
 
 
-def _answer(order: Mapping[str, str | bool]) -> dict[str, object]:
+def _answer(order: Mapping[str, str | bool | None]) -> dict[str, object]:
+    rate = order["frame_rate"]
     try:
         made = preview(
             Path(str(order["video"])),
@@ -130,6 +139,7 @@ def _answer(order: Mapping[str, str | bool]) -> dict[str, object]:
             str(order["stem"]),
             thumbnails=bool(order["thumbnails"]),
             copies=bool(order["copies"]),
+            frame_rate=None if rate is None else Fraction(str(rate)),
         )
     except VideoError as error:
         return {"kind": error.kind, "reason": error.reason}

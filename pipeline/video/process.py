@@ -100,6 +100,7 @@ class Process:
             "decoder": settings.decoder,
             "shape": shape,
             "flow": settings.flow and asdict(settings.flow),
+            "audio": settings.audio and asdict(settings.audio),
         }
         self.mail.post("settings", packed)
 
@@ -149,7 +150,7 @@ class Process:
             return False, "the decoder's process fell silent"
         words = self._last_words()
         # The process ignores SIGINT and SIGTERM, so this signal came from the kernel, out of memory.
-        return code == -signal.SIGKILL, f"{_ending(code)}{words and ': '}{words}"
+        return code == -signal.SIGKILL, f"{ending(code)}{words and ': '}{words}"
 
     def _last_words(self) -> str:
         size = self._stderr.seek(0, os.SEEK_END)
@@ -179,7 +180,12 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """Return how a process ended, in words.
+
+    Args:
+        code: as `subprocess.Popen.wait` returns it.
+    """
     if code >= 0:
         return f"the decoder's process ended with exit code {code}"
     try:

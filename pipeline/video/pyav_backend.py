@@ -125,7 +125,7 @@ def _in_order(frames: Iterator[tuple[int, Any]], counts: DecodeCounts) -> Iterat
 
 def _timed(info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: int) -> Iterator[tuple[int, Any]]:
     if info.format == FRAME_FOLDER:
-        for one in frames_of(info, progress=progress):
+        for one in frames_of(info, first=entry, progress=progress):
             counts.decoded += 1
             yield one
         return

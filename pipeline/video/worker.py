@@ -13,6 +13,8 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,21 +23,25 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.snippets import SnippetPlan
 from pipeline.video import torchcodec_backend
+from pipeline.video.audio import AudioSettings, AudioTrack
+from pipeline.video.audio_rows import rows_without_pictures
 from pipeline.video.decode import Backend, Chunk, Decoder, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.flow import FlowSettings, estimators
 from pipeline.video.flow_pictures import PictureMaker, WholeFrames, flow_pictures
-from pipeline.video.frame_folder import probe_frames
+from pipeline.video.frame_folder import probe_any
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.mail import Line
 from pipeline.video.messages import pack_info, pack_report, unpack_info, unpack_plan, unpack_spec
-from pipeline.video.metadata import VideoInfo, probe
-from pipeline.video.ranges import cut, part_of
+from pipeline.video.metadata import VideoInfo
+from pipeline.video.ranges import Part, cut, part_of
 from pipeline.video.report import DecodeReport, refuse_damaged, refuse_truncated
 
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 _STDERR = 2
+_AUDIO_BYTES_PER_MESSAGE = 1 << 22
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")  # differs from run to run
 
 
@@ -118,6 +124,8 @@ class Worker:
         self._reported_keep_from = 0  # the last `keep_from` that was sent
         self._last_sign = time.monotonic()
         self._flow = FlowSettings(**settings["flow"]) if settings["flow"] else None
+        self._audio = AudioSettings(**settings["audio"]) if settings["audio"] else None
+        self._track: AudioTrack | None = None  # of the current video
         self._pictures = 0  # with flow, not yet reported to the main process
         if self._flow is not None:
             self._maker = PictureMaker(estimators(self._flow), self._spec, threads=self._flow.threads)
@@ -171,12 +179,8 @@ class Worker:
         info = job.get("info")
         if info is None:
             bounds = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
-            rate = job.get("frame_rate")
-            info = (
-                probe(path, **bounds, progress=self._sign_of_life)
-                if rate is None
-                else probe_frames(path, Fraction(rate), **bounds, progress=self._sign_of_life)
-            )
+            rate = Fraction(job["frame_rate"]) if "frame_rate" in job else None
+            info = probe_any(path, rate, **bounds, progress=self._sign_of_life)
         longest = job.get("longest_seconds")
         if longest is not None and cut(info, self._plan, longest_seconds=longest):
             refuse_truncated(info)
@@ -185,21 +189,33 @@ class Worker:
         plan = self._plan.at(info.fps)
         stderr.about(info.codec)
         first = self._written
+        part = part_of(info, plan, *job["rows"]) if "rows" in job else None
+        with ExitStack() as ending:
+            if self._audio is not None:
+                self._track = AudioTrack(info, self._audio.rate, progress=self._sign_of_life)
+                ending.callback(self._track.close)
+            for item in self._items(info, plan, stderr, part):
+                if isinstance(item, Chunk):
+                    self._hand_over(item, first)
+                else:
+                    self._finish(info, item)
+
+    def _items(
+        self, info: VideoInfo, plan: SnippetPlan, stderr: DecoderStderr, part: Part | None
+    ) -> Iterator[Chunk | DecodeReport]:
+        if self._audio is not None and self._audio.alone:
+            return rows_without_pictures(info, plan, part)
         items = decode(
             info,
             plan,
             self._spec if self._flow is None else WholeFrames(self._spec),
             backend=Backend(self._decoder, stderr),
             progress=self._sign_of_life,
-            part=part_of(info, plan, *job["rows"]) if "rows" in job else None,
+            part=part,
         )
-        if self._flow is not None:
-            items = flow_pictures(items, self._plan, self._maker, progress=self._picture_made)
-        for item in items:
-            if isinstance(item, Chunk):
-                self._hand_over(item, first)
-            else:
-                self._finish(info, item)
+        if self._flow is None:
+            return items
+        return flow_pictures(items, self._plan, self._maker, progress=self._picture_made)
 
     def _describe(self, info: VideoInfo) -> None:
         """Send the description of a video that will be cut, instead of decoding it."""
@@ -217,11 +233,27 @@ class Worker:
             self._written += 1
         rows = [(s.row, [first + ordinal for ordinal in s.ordinals]) for s in chunk.snippets]
         keep_from = first + chunk.keep_from
+        if self._audio is not None:
+            rows = self._send_with_audio(rows)
         if rows or keep_from > self._reported_keep_from:
             self._line.send("snippets", rows, keep_from)
             self._reported_keep_from = keep_from
 
+    def _send_with_audio(self, rows: list[tuple[int, list[int]]]) -> list[tuple[int, list[int]]]:
+        """Send rows with their samples, a few at a time; return the rest: none."""
+        audio, track = self._audio, self._track
+        assert audio is not None and track is not None, "made with the job"
+        count = audio.samples(self._plan)
+        lot = max(1, _AUDIO_BYTES_PER_MESSAGE // (2 * count))
+        for start in range(0, len(rows), lot):
+            some = rows[start : start + lot]
+            windows = [track.window(audio.first_sample(self._plan, row), count) for row, _ in some]
+            self._line.send("snippets", some, self._reported_keep_from, ticks=np.stack(windows).tobytes())
+        return []
+
     def _finish(self, info: VideoInfo, report: DecodeReport) -> None:
         refuse_damaged(info, report, max_corrupt=self._limits.max_corrupt)
+        if self._track is not None:
+            report = replace(report, notes=(*report.notes, *self._track.notes))
         values, ticks = pack_info(info)
         self._line.send("finished", values, pack_report(report), ticks=ticks)

@@ -43,6 +43,41 @@ def test_a_transformer_has_its_embedding_and_its_blocks_also_in_a_wrapper():
         assert stages[0].parameters[0] is inner.position
 
 
+class Encoder(nn.Module):
+    """Nothing but its layers, as the encoders of transformers are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+
+class Tower(nn.Module):
+    """An embedding, a norm, layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = nn.Sequential(nn.Linear(3, 3))
+        self.pre_norm = nn.LayerNorm(3)
+        self.encoder = Encoder()
+
+
+class TwoTowers(nn.Module):
+    """A tower with what projects its output, and a number of their own, as CLIP has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vision_model = Tower()
+        self.projection = nn.Linear(3, 2)
+        self.scale = nn.Parameter(torch.ones(()))
+
+
+def test_a_tower_beside_its_projection_has_stages_of_its_own():
+    stages = stages_of(TwoTowers())
+    tower = ["vision_model.embeddings", "vision_model.encoder.0", "vision_model.encoder.1"]
+    assert [stage.name for stage in stages] == [*tower, "projection"]
+    assert [len(stage.parameters) for stage in stages] == [5, 2, 2, 2]  # the scale and the norm are in the stem
+
+
 def test_frozen_stages_have_no_gradient_and_the_next_has_one():
     network = catalog_entry("tsn_r18").build()
     frozen = freeze_stages(network, 2)

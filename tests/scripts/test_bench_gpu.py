@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -109,8 +110,16 @@ def test_names_of_requirements_and_of_wheels_are_compared():
     assert {_name(need) for need in _needs_of_project()} >= {"torch", "decord", "av", "pytorchvideo", "cyclopts"}
 
 
-def test_every_part_has_a_module():
+def test_every_part_has_a_module_that_imports():
     from gpu_parts.parts import PARTS
 
-    assert all((BENCH / "gpu_parts" / f"{part.module}.py").exists() for part in PARTS)
+    for module in {part.module for part in PARTS}:
+        assert callable(importlib.import_module(f"gpu_parts.{module}").run)
     assert len({part.name for part in PARTS}) == len(PARTS)
+
+
+@pytest.mark.parametrize("name", ["decode", "encode", "metrics", "nms", "sola"])
+def test_the_benchmarks_that_it_calls_import(name):
+    from gpu_parts.timing import sibling
+
+    assert callable(sibling(name).main)

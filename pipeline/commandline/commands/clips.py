@@ -27,7 +27,7 @@ def pretrain(
 ) -> int:
     """Train a snippet encoder on trimmed clips or annotated segments, for footage unlike that of published weights.
 
-    The weights know their picture size and windows: use them by extract --encoder NETWORK --weights WEIGHTS. Ctrl-C
+    The weights know their picture size and windows: use them by extract --encoder ENCODER --weights WEIGHTS. Ctrl-C
     keeps a checkpoint.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pipeline.commandline.app import Flat, app
 from pipeline.commandline.outputs import require_suffix
 from pipeline.commandline.terminal import note, say, show
-from pipeline.config import EvaluateConfig
+from pipeline.metrics.config import EvaluateConfig
 
 
 @app.command(name="evaluate", sort_key=5)

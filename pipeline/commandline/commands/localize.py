@@ -105,6 +105,7 @@ def localize(
             failed=summary.failed,
             located=(out, summary.detections),
             shown_score=loaded.best_score.score if loaded.best_score is not None else None,
+            frame_rate=settings.frame_rate,
         )
         say_report(read_given(given), report, ReportConfig())
     return say_failures(summary.failed)

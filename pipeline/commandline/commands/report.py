@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,8 @@ def report(
     elif is_run:
         facts = read_run(run_or_detections, linear_evaluation=settings.linear_evaluation)
     else:
-        facts = read_given(given_of(run_or_detections, videos or (), annotations, compare or ()))
+        given = given_of(run_or_detections, videos or (), annotations, compare or ())
+        facts = read_given(replace(given, frame_rate=settings.frame_rate))
     say_report(facts, out, settings)
     return 0
 

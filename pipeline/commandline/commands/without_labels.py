@@ -59,7 +59,8 @@ def segment(
         draw_map(found, out)
         notes = draw_videos(found, store, out, most=settings.max_pictures, report=report)
         if shown:
-            notes += draw_kinds(found, files_of(shown, ids=extract.ids), out, report=report)
+            files = files_of(shown, ids=extract.ids, frame_rate=extract.frame_rate)
+            notes += draw_kinds(found, files, out, report=report)
         else:
             notes.append("give --videos to see what each kind looks like")
     for line in notes:
@@ -118,7 +119,7 @@ def run_like(
         from pipeline.report.config import ReportConfig
         from pipeline.report.detection_facts import Given, read_given
 
-        given = Given((), inputs, failed=failures, located=(out, found))
+        given = Given((), inputs, failed=failures, located=(out, found), frame_rate=settings.frame_rate)
         say_report(read_given(given), report_folder, ReportConfig())
     return say_failures(failures)
 
@@ -133,6 +134,7 @@ def _extraction(settings: LocalizeConfig) -> ExtractConfig:
         timeout_seconds=settings.timeout_seconds,
         max_corrupt=settings.max_corrupt,
         ids=settings.ids,
+        frame_rate=settings.frame_rate,
     )
 
 

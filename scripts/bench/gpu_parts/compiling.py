@@ -13,9 +13,6 @@ from gpu_parts.timing import matmul_rate, sibling
 
 
 def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
-    if options.quick and name != "tsn_r50":
-        rows.add(name, skipped="with --quick one encoder is compiled")
-        return
     device = torch.device(options.device)
     began = time.perf_counter()
     try:

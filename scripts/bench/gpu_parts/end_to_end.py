@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.catalog import catalog_entry
-from encoders.loading import load_network
+from encoders.start import start_encoder
 from gpu_parts.rows import Rows
 from gpu_parts.timing import peak_gigabytes, reset_peak, synchronize
 from pipeline.annotations.segments import Segment
 from pipeline.heads.config import HeadConfig, TrainConfig
-from pipeline.stages.end_to_end_data import spec_at_size
 from pipeline.training.batches import TrainItem
 from pipeline.training.end_to_end import start_run
 from pipeline.training.end_to_end_config import EndToEndConfig
@@ -77,8 +75,9 @@ def steps_on_noise(
     Args:
         folder: for the small frames of the video, which are uint8.
     """
-    network, spec, _ = load_network(catalog_entry(settings.encoder), weights="random")
-    spec = spec_at_size(spec, size.side)
+    frozen = settings.frozen_stages
+    start = start_encoder(settings.encoder, pool=None, weights="random", seed=0, size=size.side, frozen_stages=frozen)
+    network, spec = start.network, start.spec
     rows = np.arange(size.snippets)[:, None] * spec.num_frames + np.arange(spec.num_frames)
     shape = (rows.size, spec.short_side, round(spec.short_side * 4 / 3), 3)
     with (folder / "noise.frames").open("wb") as file:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[3]
 WHEELS, VIDEOS, PROJECT = "wheels", "videos", "project.tar.gz"
 MOST_MEGABYTES = 60
 
-# A machine with torch has these, or has them with torchvision and the usual plotting.
-LEFT_OUT = ("torch", "torchvision", "numpy", "matplotlib", "jinja2", "tomli")
+# The machine has torch, torchvision and NumPy, and with them Jinja2 and Pillow. No part draws, or decodes with decord.
+LEFT_OUT = ("torch", "torchvision", "numpy", "jinja2", "pillow", "matplotlib", "decord", "tomli")
 # What the project's needs need in turn, and pytest for the tests.
 NEEDS_OF_NEEDS = (
     "attrs", "docstring-parser>=0.15,<4", "rich-rst>=2.0.1,<3", "markdown-it-py>=2.2", "mdurl", "pygments",

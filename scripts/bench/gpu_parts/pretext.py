@@ -16,7 +16,7 @@ from pipeline.pretraining.task import Request, TaskBatch
 from pipeline.pretraining.tasks import plan_task
 from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.progress import silent
-from pipeline.stages.pretrain import training_spec
+from pipeline.stages.pretrain import start_of
 from pipeline.synthetic import SyntheticSettings, make_synthetic_dataset
 from sola.distributed import Team
 
@@ -52,10 +52,10 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
         annotations = make_synthetic_dataset(
             videos, SyntheticSettings(videos=16, seconds=8.0, height=128, width=176, fps="15")
         )
-        spec = training_spec(config)
+        start = start_of(config)
         labels = None if name == "pal" else annotations
-        task = OneBatch(plan_task(Request(videos, labels, spec, config)).prepare(Path(folder) / "frames", silent))
-        trainer = EncoderTrainer(spec, task, config, identity="")  # type: ignore[arg-type]
+        task = OneBatch(plan_task(Request(videos, labels, start.spec, config)).prepare(Path(folder) / "frames", silent))
+        trainer = EncoderTrainer(start, task, config, identity="")  # type: ignore[arg-type]
         trainer.train()
         synchronize(device)
         reset_peak(device)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, rows: Rows, name: str) -> None:
     assert task.batch is not None
     clips = len(task.batch.pixels)
     rows.add(
-        f"{name}, {config.network}, {clips} clips at {config.size} px",
+        f"{name}, {config.encoder}, {clips} clips at {config.size} px",
         clips_a_second=clips / seconds,
         ms_a_step=seconds * 1e3,
         gigabytes=peak_gigabytes(device),
@@ -83,7 +83,7 @@ def settings(name: str, *, quick: bool, device: str) -> PretrainConfig:
         of_task["pal"] = PalConfig(sources=3 if quick else 4, clips=3 if quick else 4)
     return PretrainConfig(
         task=name,  # type: ignore[arg-type]
-        network="tsn_r18" if quick else "r2plus1d_34",
+        encoder="tsn_r18" if quick else "r2plus1d_34",
         size=32 if quick else 112,
         batch_size=8 if quick else 32,
         epochs=2,

@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.ablation.ablate import ablate
 from pipeline.ablation.cell import CellResult
-from pipeline.ablation.config import AblateConfig, CellConfig
+from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import Cell, read_plan
 from pipeline.ablation.results import draw_results, settings_of, table_of, write_results
 from pipeline.cli import main
-from pipeline.config import ProbeConfig
+from pipeline.config import CellConfig, ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.stages.enhance import enhance_store

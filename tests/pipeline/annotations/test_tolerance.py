@@ -9,14 +9,14 @@ import pytest
 from pipeline.annotations import fit_to_durations, read_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import EvaluateConfig, ProbeConfig
+from pipeline.config import ProbeConfig
 from pipeline.errors import PipelineError
 from pipeline.exports.config import ExportConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.train import train
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.stores import annotate, make_store
 
 TINY = TrainConfig(
@@ -83,7 +83,7 @@ def test_other_faults_of_subsets_that_are_not_in_use_are_notes_too(tmp_path):
         read_annotations(file)
 
 
-def test_commands_mind_only_the_segments_that_they_are_asked_for(tmp_path, command):  # noqa: F811
+def test_commands_mind_only_the_segments_that_they_are_asked_for(tmp_path, command):
     store = make_store(tmp_path / "store", {name: np.ones((20, 4), np.float32) for name in "abc"}).path
     file = annotated(tmp_path, a=("training", [GOOD]), b=("validation", [GOOD]), c=("testing", [GOOD, FAR]))
     given = ("--annotations", file)

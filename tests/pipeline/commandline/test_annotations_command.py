@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.stores import make_store
 
 TABLE = "video;start;end;label\n" + "".join(f"v{i}.mp4;{i};{i + 1};run\nv{i}.mp4;0:08;0:09,5;jump\n" for i in range(5))
@@ -24,7 +23,7 @@ SMALL = [
 ]
 
 
-def test_a_table_is_summed_up_split_and_written(command, tmp_path):  # noqa: F811
+def test_a_table_is_summed_up_split_and_written(command, tmp_path):
     (tmp_path / "t.csv").write_text(TABLE)
     code, out, err = command("annotations", tmp_path / "t.csv", "--validation", 0.2, "--out", tmp_path / "a.json")
     assert code == 0
@@ -35,7 +34,7 @@ def test_a_table_is_summed_up_split_and_written(command, tmp_path):  # noqa: F81
     assert sorted(subsets) == ["training"] * 4 + ["validation"]
 
 
-def test_faults_are_listed_and_nothing_is_written(command, tmp_path):  # noqa: F811
+def test_faults_are_listed_and_nothing_is_written(command, tmp_path):
     (tmp_path / "t.csv").write_text(TABLE + "v1.mp4;5;3;run\n" * 25)
     words = ("annotations", tmp_path / "t.csv", "--out", tmp_path / "a.json")
     code, out, err = command(*words)
@@ -51,7 +50,7 @@ def test_faults_are_listed_and_nothing_is_written(command, tmp_path):  # noqa: F
     assert "25 faults, of which 20 are shown; left out" in err
 
 
-def test_detections_are_written_for_a_tool(command, tmp_path):  # noqa: F811
+def test_detections_are_written_for_a_tool(command, tmp_path):
     write_detections(tmp_path / "d.json", {"a": [Detection((0.0, 1.0), "run", 0.9), Detection((2.0, 3.0), "run", 0.1)]})
     words = ("annotations", tmp_path / "d.json", "--min-score", 0.3, "--out", tmp_path / "via.json", "--to", "via")
     code, out, _ = command(*words)
@@ -59,7 +58,7 @@ def test_detections_are_written_for_a_tool(command, tmp_path):  # noqa: F811
     assert len(json.loads((tmp_path / "via.json").read_text())["metadata"]) == 1
 
 
-def test_a_head_is_trained_and_evaluated_on_labels_of_a_tool_without_subsets(command, tmp_path):  # noqa: F811
+def test_a_head_is_trained_and_evaluated_on_labels_of_a_tool_without_subsets(command, tmp_path):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "t.csv").write_text(TABLE)
     rows = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)

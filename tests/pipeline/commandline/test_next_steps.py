@@ -11,13 +11,13 @@ from pipeline.commandline.app import app
 from pipeline.commandline.completion import WHERE
 from pipeline.commandline.launch import bound_command
 from pipeline.commandline.next_steps import NEXT_STEPS, next_step, tell_next_step
-from tests.pipeline.commandline.test_cli import command, videos  # noqa: F401
+from tests.pipeline.commandline.test_cli import videos  # noqa: F401
 
 
 @dataclass(frozen=True)
 class Settings:
     out: Path = Path("my results")
-    network: str = "tsn_r18"
+    encoder: str = "tsn_r18"
 
 
 GIVEN = {
@@ -60,7 +60,7 @@ def test_the_line_is_the_last_on_standard_error(command, videos, tmp_path):  # n
     assert "next:" not in command("extract", tmp_path / "none", "--out", tmp_path / "store")[2]
 
 
-def test_other_processes_of_a_job_are_silent(command, monkeypatch):  # noqa: F811
+def test_other_processes_of_a_job_are_silent(command, monkeypatch):
     assert "next:" in command("encoders")[2]
     monkeypatch.setenv("RANK", "1")
     assert command("encoders")[2] == ""
@@ -74,7 +74,7 @@ echo "${COMPREPLY[*]}"
 """
 
 
-def test_bash_completes_commands_options_and_values(command, tmp_path):  # noqa: F811
+def test_bash_completes_commands_options_and_values(command, tmp_path):
     code, script, _ = command("--completion", "bash")
     assert (code, WHERE["bash"] in script.splitlines()[1]) == (0, True)
     (tmp_path / "script").write_text(script)
@@ -91,7 +91,7 @@ def test_bash_completes_commands_options_and_values(command, tmp_path):  # noqa:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_their_script(command, shell):  # noqa: F811
+def test_other_shells_get_their_script(command, shell):
     code, script, _ = command("--completion", shell)
     assert code == 0
     assert "min-score" in script

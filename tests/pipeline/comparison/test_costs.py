@@ -1,4 +1,4 @@
-"""What steps cost: operations of networks worked by hand, trained parameters, and steps that are interrupted."""
+"""What steps cost: operations of networks worked by hand, and trained parameters."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from encoders.catalog import catalog_entry
-from pipeline.comparison.costs import Cost, CountedStages, metered, operations, snippet_operations
+from pipeline.comparison.costs import Cost, metered, operations, snippet_operations
 
 # Linear 3 → 5 and 5 → 2 on 7 rows: a multiplication and an addition for each of rows * inputs * outputs.
 FIRST, SECOND = 2 * 7 * 3 * 5, 2 * 7 * 5 * 2
@@ -93,39 +93,6 @@ def test_trained_parameters_are_those_that_an_optimizer_moves():
     with metered() as cost:
         first(rows)
     assert cost().parameters == 0
-
-
-def test_an_interrupted_stage_costs_both_its_parts(tmp_path):
-    first, second, rows = layers()
-    checkpoints: list[int] = []
-
-    def work(stages: CountedStages, *, until: int) -> str:
-        report = stages.kept(lambda done, text: None)
-        while len(checkpoints) < 4:
-            if len(checkpoints) == until:
-                raise KeyboardInterrupt
-            with torch.no_grad():
-                second(first(rows))
-            checkpoints.append(len(checkpoints))
-            report(len(checkpoints) / 4, "")
-        (tmp_path / "result").touch()
-        return "done"
-
-    for until in (1, 3, 99):
-        stages = CountedStages(tmp_path, lambda line: None)
-        assert stages.costs() == {}
-        try:
-            stages.do("work", ["a"], lambda: work(stages, until=until), result=tmp_path / "result")  # noqa: B023
-        except KeyboardInterrupt:
-            continue
-    cost = CountedStages(tmp_path, lambda line: None).costs()["work"]
-    assert cost.operations == 4 * (FIRST + SECOND)
-    assert cost.seconds > 0 and cost.memory_megabytes > 0
-    again = CountedStages(tmp_path, lambda line: None)
-    again.do("work", ["a"], lambda: "", result=tmp_path / "result")
-    assert not again.worked and again.costs()["work"] == cost
-    again.do("work", ["b"], lambda: "", result=tmp_path / "result")  # other settings: a new cost
-    assert again.worked and again.costs()["work"].operations == 0
 
 
 def test_costs_in_a_row_add_up_and_peaks_do_not():

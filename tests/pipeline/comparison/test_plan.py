@@ -48,7 +48,7 @@ def test_settings_of_a_method_stand_over_those_of_all(tmp_path):
     assert [(name, config.epochs, config.task) for name, config in tasks.items()] == [
         *(("tac", 7, "tac"), ("tsp", 3, "tsp"), ("bsp", 7, "bsp"), ("pal", 7, "pal"), ("longer", 7, "classify")),
     ]
-    assert {(config.batch_size, config.network) for config in tasks.values()} == {(4, "x3d_s")}
+    assert {(config.batch_size, config.encoder) for config in tasks.values()} == {(4, "x3d_s")}
 
 
 def test_end_to_end_has_the_snippets_of_all_rows_and_its_own_schedule(tmp_path):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.ablation.cell import CellResult
-from pipeline.ablation.config import CellConfig
 from pipeline.ablation.plan import Cell
 from pipeline.comparison.table import large
 from pipeline.comparison.verdict import verdict
+from pipeline.config import CellConfig
 
 
 def results(**rows: dict[int, float | None]) -> list[CellResult]:

@@ -15,11 +15,13 @@ from pipeline.heads.gtad import (
 from pipeline.heads.gtad_layers import AlignSubGraphs, anchor_rows, nearest_neighbors, neighbor_mean, sample_weights
 from tests.pipeline.heads.test_kinds import small_head
 
+CPU = torch.device("cpu")
+
 
 def test_anchors_are_all_runs_of_rows_up_to_the_longest() -> None:
     want = {(i, j) for i, j in itertools.combinations(range(6), 2) if j - i <= 3}
-    assert {tuple(row) for row in anchor_rows(5, 3).tolist()} == want
-    assert anchor_rows(1, 64).tolist() == [[0, 1]]
+    assert {tuple(row) for row in anchor_rows(5, 3, CPU).tolist()} == want
+    assert anchor_rows(1, 64, CPU).tolist() == [[0, 1]]
 
 
 def test_nearest_neighbors_are_those_of_a_sorted_distance_list_and_include_itself() -> None:
@@ -46,13 +48,13 @@ def test_neighbor_mean_leaves_padding_out() -> None:
 
 def test_sampling_interpolates_at_the_middles_of_equal_parts() -> None:
     # Rows 1 to 4 cover 0.5 to 4.5; two parts of it have their middles at 1.5 and 3.5.
-    index, weight = sample_weights(6, 6, 2, 0.0)
-    at = anchor_rows(6, 6).tolist().index([1, 5])
+    index, weight = sample_weights(6, 6, 2, 0.0, CPU)
+    at = anchor_rows(6, 6, CPU).tolist().index([1, 5])
     values = torch.arange(6.0).repeat(2) * 10
     sampled = (values[index[at]] * weight[at]).reshape(2, 2).sum(dim=1)
     assert sampled.tolist() == [15.0, 35.0]
     # With a context of half its length it reaches from -1.5 to 6.5: middles 0.5 and 4.5.
-    index, weight = sample_weights(6, 6, 2, 0.5)
+    index, weight = sample_weights(6, 6, 2, 0.5, CPU)
     assert (values[index[at]] * weight[at]).reshape(2, 2).sum(dim=1).tolist() == [5.0, 45.0]
 
 
@@ -63,7 +65,7 @@ def test_alignment_equals_sampling_joining_and_projecting() -> None:
     x = torch.randn(2, 5, 6, dtype=torch.float64)
     got = align(x, longest=6)
     dense = align.project.weight.reshape(4, 7, 5).permute(1, 0, 2).reshape(7, 20)  # [outputs, samples * inputs]
-    for at, (first, after) in enumerate(anchor_rows(6, 6).tolist()):
+    for at, (first, after) in enumerate(anchor_rows(6, 6, CPU).tolist()):
         extent = after - first
         joined = []
         for part in range(4):
@@ -99,7 +101,7 @@ def test_balanced_square_error_counts_middle_and_low_targets_like_the_high_ones(
 
 def test_a_pair_is_scored_by_its_first_and_last_snippet_its_quality_and_its_class() -> None:
     head = small_head("gtad")
-    anchors = anchor_rows(3, 8)
+    anchors = anchor_rows(3, 8, CPU)
     outputs = GtadOutput(
         boundary=torch.randn(1, 3, 2),
         mask=torch.ones(1, 3, dtype=torch.bool),

@@ -10,10 +10,10 @@ from pipeline.annotations import VideoAnnotations
 from pipeline.annotations.segments import Segment
 from pipeline.errors import PipelineError
 from pipeline.pretraining.annotated_segments import gaps, segment_clips, span_frames
-from pipeline.pretraining.clips import clip_frames
+from pipeline.pretraining.clips import Whole, clip_frames
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import cache_clips
-from pipeline.stages.pretrain import pretrain, training_spec
+from pipeline.stages.pretrain import pretrain, start_of
 from pipeline.video.errors import VideoError
 from pipeline.video.pyav_backend import TimedFrame
 from tests import videos as make
@@ -47,9 +47,9 @@ def data(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("fps", [5, 10, 12.5, 30])
 def test_the_frames_of_a_part_are_those_of_the_whole_video_there(tmp_path, fps):
     path = make.constant(tmp_path / "v.mp4", FRAMES, 10)
-    whole = clip_frames(path, fps=fps, height=64, width=64)
+    whole = clip_frames(path, fps=fps, size=Whole(64, 64))
     spans = [(3.0, 5.0), (1.0, 2.5), (2.0, 4.1), (5.5, 99.0)]  # in any order, overlapping, beyond the end
-    found = dict(span_frames(path, spans, fps=fps, height=64, width=64))
+    found = dict(span_frames(path, spans, fps=fps, size=Whole(64, 64)))
     assert sorted(found) == [0, 1, 2, 3]
     middles = (np.arange(len(whole)) + 0.5) / fps
     for place, (start, end) in enumerate(spans):
@@ -69,7 +69,7 @@ def test_parts_are_given_as_they_end_and_only_their_frames_are_converted(tmp_pat
             yield TimedFrame(shown.start, shown.end, lambda n=number, s=shown: converted.append(n) or s.picture())
 
     monkeypatch.setattr("pipeline.pretraining.annotated_segments.shown_frames", counted)
-    parts = span_frames(path, [(2.0, 2.5), (1.0, 1.3)], fps=10, height=64, width=64)
+    parts = span_frames(path, [(2.0, 2.5), (1.0, 1.3)], fps=10, size=Whole(64, 64))
     assert next(parts)[0] == 1
     assert seen[-1] == 12
     assert [place for place, _ in parts] == [0]
@@ -79,10 +79,10 @@ def test_parts_are_given_as_they_end_and_only_their_frames_are_converted(tmp_pat
 
 def test_a_part_shorter_than_a_frame_has_one_and_one_behind_the_end_is_refused(tmp_path):
     path = make.constant(tmp_path / "v.mp4", FRAMES, 10)
-    [(_, frames)] = span_frames(path, [(2.06, 2.07)], fps=10, height=64, width=64)
+    [(_, frames)] = span_frames(path, [(2.06, 2.07)], fps=10, size=Whole(64, 64))
     assert [make.index_of(frame) for frame in frames] == [21]  # the first cell whose middle comes after 2.06 s
     with pytest.raises(VideoError, match="begins at 7 s, the video ends at 6 s"):
-        list(span_frames(path, [(7.0, 8.0)], fps=10, height=64, width=64))
+        list(span_frames(path, [(7.0, 8.0)], fps=10, size=Whole(64, 64)))
 
 
 def test_clips_are_the_segments_and_no_video_is_on_both_sides(data):
@@ -122,7 +122,7 @@ def test_a_video_is_decoded_once_for_all_its_segments_and_a_bad_one_costs_only_i
         return span_frames(path, *args, **options)
 
     monkeypatch.setattr("pipeline.pretraining.data.span_frames", counted)
-    spec, labels = training_spec(QUICK), ["lying", "upright"]
+    spec, labels = start_of(QUICK).spec, ["lying", "upright"]
     clips = [*training, replace(training[0], path=broken)]
     cached, failed = cache_clips(clips, labels, spec, tmp_path / "frames", lambda _: None)
     assert [path.stem for path in decoded] == ["v0", "v1", "v2"]

@@ -19,7 +19,7 @@ from pipeline.pretraining.clips import Clip
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.task import Request
 from pipeline.stages.extract import extract
-from pipeline.stages.pretrain import pretrain, training_spec
+from pipeline.stages.pretrain import pretrain, start_of
 from sola.distributed import ALONE, Team
 from tests import videos as make
 from tests.pipeline.pretraining.bsp_videos import SPEC, squares, write_clips
@@ -163,7 +163,7 @@ def test_annotated_segments_are_clips_too_also_where_one_stretch_has_two_classes
         segments = [(0.5, 2.5, "dive"), (0.5, 2.5, "cliff dive"), (3.0, 5.0, "climb")]
         truth[f"v{number}"] = ("training" if number < 3 else "validation", 6.0, segments)
     config = replace(QUICK, bsp=BspConfig(speed_ratios=(2.0,), test_clips=12))
-    request = Request(tmp_path, annotate(tmp_path / "a.json", truth), training_spec(config), config)
+    request = Request(tmp_path, annotate(tmp_path / "a.json", truth), start_of(config).spec, config)
     made = plan_bsp(request).prepare(tmp_path / "frames", lambda done, text: None)
     sources = made._training.planner._sources
     assert sorted({source.label for source in sources}) == ["cliff dive", "climb", "dive"]
@@ -186,7 +186,7 @@ def test_bad_input_is_one_line(clips, tmp_path):
     (tmp_path / "one.csv").write_text("\n".join(["path,label,group", *lines, *lines]))
     with pytest.raises(PipelineError, match="are not on both sides"):  # a class with one group
         pretrain(tmp_path / "one.csv", out, QUICK)
-    one_frame = replace(training_spec(QUICK), num_frames=2)
+    one_frame = replace(start_of(QUICK).spec, num_frames=2)
     with pytest.raises(PipelineError, match="three frames or more, tsn_r18 takes 2"):
         plan_bsp(Request(clips, None, one_frame, QUICK))
 

@@ -18,7 +18,7 @@ from pipeline.pretraining.pal_config import PalConfig
 from pipeline.pretraining.pal_data import stretches_of
 from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.stages.extract import extract
-from pipeline.stages.pretrain import pretrain
+from pipeline.stages.pretrain import pretrain, start_of
 from pipeline.video.errors import VideoError
 from sola.distributed import joined_team
 from sola.old_names import stored_settings
@@ -32,7 +32,7 @@ PAL = PalConfig(
 )
 CONFIG = PretrainConfig(
     task="pal",
-    network=NETWORK,
+    encoder=NETWORK,
     weights="own",
     size=32,
     epochs=3,
@@ -49,7 +49,7 @@ def trainer(
 ) -> tuple[EncoderTrainer, PalTask]:
     sides = [moving_squares(folder / f"{n}-{seed}", n, frames=100, seed=seed) for seed, n in enumerate(numbers)]
     task = PalTask(*sides, SPEC, config, shortened=0, failed={})
-    return EncoderTrainer(SPEC, task, config, identity="x", **kwargs), task
+    return EncoderTrainer(start_of(config), task, config, identity="x", **kwargs), task
 
 
 def everything(one: EncoderTrainer, task: PalTask) -> dict[str, torch.Tensor]:

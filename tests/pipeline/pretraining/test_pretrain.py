@@ -12,13 +12,13 @@ from encoders.catalog import catalog_entry
 from encoders.encoder import load_encoder
 from encoders.errors import EncoderError
 from encoders.trained import carried_spec, save_trained
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SolaPipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.pretraining.clips import find_clips
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import cache_clips, cells_of, held_out_windows, training_batches, window
 from pipeline.stages.extract import extract
-from pipeline.stages.pretrain import pretrain, remove_frames, training_spec
+from pipeline.stages.pretrain import pretrain, remove_frames, start_of
 from sola.distributed import ALONE
 from tests import videos as make
 
@@ -48,7 +48,7 @@ def clips(tmp_path_factory) -> Path:
 
 
 def test_the_network_is_trained_on_the_frames_that_extraction_will_take(clips, tmp_path):
-    spec = training_spec(QUICK)
+    spec = start_of(QUICK).spec
     assert (spec.crop_size, spec.short_side) == (32, 37)
     assert cells_of(spec) == (2, 8, 13)  # the middles of three parts of 16
     found = find_clips(clips, group_pattern=r"_(g\d+)_")
@@ -64,7 +64,7 @@ def test_the_network_is_trained_on_the_frames_that_extraction_will_take(clips, t
 
 
 def test_an_epoch_shows_every_clip_once_and_is_the_same_again(clips, tmp_path):
-    spec = training_spec(QUICK)
+    spec = start_of(QUICK).spec
     found = find_clips(clips, group_pattern=r"_(g\d+)_")
     cached, _ = cache_clips(found, ["lying", "upright"], spec, tmp_path, lambda _: None)
 
@@ -97,7 +97,7 @@ def test_weights_go_straight_into_extraction_with_their_size(clips, tmp_path):
     out = tmp_path / "weights.safetensors"
     pretrain(clips, out, replace(QUICK, epochs=1))
     spec = carried_spec(out)
-    assert spec == training_spec(QUICK)
+    assert spec == start_of(QUICK).spec
     config = ExtractConfig(encoder="tsn_r18", weights=str(out), workers=1, device="cpu", precision="fp32")
     store, _ = extract([clips / "lying" / "v_lying_g00_c01.mp4"], tmp_path / "store", config)
     rows = store.read("v_lying_g00_c01").features
@@ -155,14 +155,14 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": "tsn_r50_flow"}, "network must take RGB frames"),
+        ({"encoder": "tsn_r50_flow"}, "encoder must take RGB frames"),
         ({"size": 16}, "size must be >= 32"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
         ({"batch_size": 1}, "batch_size must be >= 2"),
     ],
 )
 def test_bad_settings_are_refused(clips, tmp_path, changes, words):
-    with pytest.raises(PipelineError, match=words):
+    with pytest.raises(SolaPipelineError, match=words):
         pretrain(clips, tmp_path / "w.safetensors", PretrainConfig(**{**QUICK.__dict__, **changes}))
     with pytest.raises(PipelineError, match=r"must be a \.safetensors file"):
         pretrain(clips, tmp_path / "w.pth", QUICK)

@@ -16,7 +16,7 @@ from pipeline.pretraining.config import PretrainConfig
 from pipeline.pretraining.data import shuffled_steps
 from pipeline.pretraining.task import Outcome, TaskBatch
 from pipeline.pretraining.trainer import EncoderTrainer
-from pipeline.stages.pretrain import training_spec
+from pipeline.stages.pretrain import start_of
 from sola.distributed import Team, joined_team
 from tests import ROOT
 
@@ -68,7 +68,7 @@ class Toy:
 def trainer(task: Toy, team: Team | None = None, **changes) -> EncoderTrainer:
     config = replace(CONFIG, **changes)
     kwargs = {} if team is None else {"team": team}
-    return EncoderTrainer(training_spec(config), task, config, identity="x", **kwargs)
+    return EncoderTrainer(start_of(config), task, config, identity="x", **kwargs)
 
 
 def weights(one: EncoderTrainer) -> torch.Tensor:

@@ -24,7 +24,7 @@ from pipeline.pretraining.tsp_heads import UNLABELED
 from pipeline.pretraining.tsp_plan import plan_tac, plan_tsp
 from pipeline.progress import silent
 from pipeline.stages.extract import extract
-from pipeline.stages.pretrain import pretrain, training_spec
+from pipeline.stages.pretrain import pretrain, start_of
 from sola.distributed import ALONE, Team
 from tests import ROOT
 from tests import videos as make
@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def task_of(data: tuple[Path, Path], folder: Path, plan=plan_tsp, config=CONFIG) -> TspTask:
-    request = Request(data[0], data[1], training_spec(config), config)
+    request = Request(data[0], data[1], start_of(config).spec, config)
     return plan(request).prepare(folder / "weights.frames", silent)
 
 
@@ -62,7 +62,7 @@ def test_every_frame_of_every_clip_is_of_its_row(tmp_path):
         make.constant(tmp_path / f"{name}.mp4", 300, 30)
         truth[name] = ("training", 10.0, [(2.0, 4.0, "x"), (6.0, 7.5, "y")])
     config = replace(CONFIG, tsp=TspConfig(clips_per_row=3))
-    spec = replace(training_spec(config), short_side=32)  # no margin to crop from
+    spec = replace(start_of(config).spec, short_side=32)  # no margin to crop from
     data = tmp_path, annotate(tmp_path / "annotations.json", truth)
     task = plan_tsp(Request(*data, spec, config)).prepare(tmp_path / "w.frames", silent)
     spans = {0: [(6.0, 7.5)], 1: [(2.0, 4.0)], UNLABELED: [(0.0, 2.0), (4.0, 6.0), (7.5, 10.0)]}
@@ -106,7 +106,7 @@ def test_all_frames_of_a_clip_share_crop_and_mirroring():
 
 
 def test_the_global_feature_is_the_maximum_of_what_extraction_writes(data, tmp_path):
-    spec = training_spec(CONFIG)
+    spec = start_of(CONFIG).spec
     network, _, _ = load_network(catalog_entry("tsn_r18"), weights="random", seed=CONFIG.seed)
     save_trained(tmp_path / "initial.safetensors", network, spec, about={})
     extraction = ExtractConfig(
@@ -117,7 +117,7 @@ def test_the_global_feature_is_the_maximum_of_what_extraction_writes(data, tmp_p
     rows = store.read("v1").features
     assert len(rows) == 23  # 12 s of windows of 16/30 s
     task = task_of(data, tmp_path)
-    trainer = EncoderTrainer(spec, task, CONFIG, identity="")
+    trainer = EncoderTrainer(start_of(CONFIG), task, CONFIG, identity="")
     stored = load_file(tmp_path / "weights.gvf.safetensors")
     assert set(stored) == {f"video v{n}" for n in range(6)}
     np.testing.assert_allclose(stored["video v1"], rows.max(axis=0), rtol=1e-3, atol=1e-4)
@@ -146,7 +146,7 @@ def test_the_losses_of_two_ranks_add_up_to_those_of_one(data, tmp_path, plan):
 
 def test_the_stem_stays_and_the_layers_move(data, tmp_path):
     config = replace(CONFIG, frozen_stages=1, optimizer="sgd", head_learning_rate=2e-3)
-    trainer = EncoderTrainer(training_spec(config), task_of(data, tmp_path, config=config), config, identity="")
+    trainer = EncoderTrainer(start_of(config), task_of(data, tmp_path, config=config), config, identity="")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     trainer.train()
     moved = {name for name, value in trainer.network.state_dict().items() if not torch.equal(value, before[name])}
@@ -193,7 +193,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes_and_extracts(data, tmp
     assert len(summary.history) == 2
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert pretrain(data[0], out, config, annotations=data[1]).finished_before
-    assert carried_spec(out) == training_spec(config)
+    assert carried_spec(out) == start_of(config).spec
     extraction = ExtractConfig(encoder="tsn_r18", weights=str(out), workers=1, device="cpu", precision="fp32")
     store, _ = extract([data[0] / "v1.mp4"], tmp_path / "store", extraction)
     assert store.read("v1").features.shape == (23, 512)

@@ -13,7 +13,7 @@ from pipeline.pretraining.task import Request
 from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.pretraining.tsp_plan import TspPlan
 from pipeline.progress import silent
-from pipeline.stages.pretrain import pretrain, training_spec
+from pipeline.stages.pretrain import pretrain, start_of
 from tests import videos as make
 from tests.pipeline.pretraining.test_trainer import Toy
 from tests.pipeline.pretraining.tsp_data import CONFIG, make_videos
@@ -27,7 +27,7 @@ def data(tmp_path_factory) -> tuple[Path, Path]:
 
 def plan_of(data: tuple[Path, Path], *, with_region: bool = True, **changes) -> TspPlan:
     config = replace(CONFIG, task="tsp" if with_region else "tac", **changes)
-    return TspPlan(Request(*data, training_spec(config), config), with_region=with_region)
+    return TspPlan(Request(*data, start_of(config).spec, config), with_region=with_region)
 
 
 def annotated(data: tuple[Path, Path], file: Path, segments: list[tuple[float, float, str]]) -> tuple[Path, Path]:
@@ -106,7 +106,7 @@ def test_a_disk_too_small_is_seen_before_anything_is_written(data, tmp_path, mon
 def test_presets_are_the_published_settings_and_other_options_override_them():
     words = ["pretrain", "v", "--annotations", "a", "--out", "w.safetensors", "--preset"]
     settings = bound_command([*words, "tsp-activitynet"])[1].arguments["settings"]
-    assert (settings.task, settings.network, settings.tsp.min_gap_clips) == ("tsp", "r2plus1d_34", 5.0)
+    assert (settings.task, settings.encoder, settings.tsp.min_gap_clips) == ("tsp", "r2plus1d_34", 5.0)
     assert (settings.learning_rate, settings.head_learning_rate) == (1e-4, 2e-3)
     assert settings.tsp.clips_per_row == 5
     control = bound_command([*words, "tsp-thumos14", "--task", "tac", "--learning-rate", "1e-5"])[1].arguments[
@@ -119,8 +119,8 @@ def test_presets_are_the_published_settings_and_other_options_override_them():
 
 def test_the_published_rates_over_the_epochs():
     options = {name: value for name, value in pretrain_preset("tsp-activitynet").items() if name not in ("tsp",)}
-    config = replace(CONFIG, **{**options, "network": "tsn_r18", "weights": "random", "size": 32})
-    trainer = EncoderTrainer(training_spec(config), Toy([0.0]), config, identity="")
+    config = replace(CONFIG, **{**options, "encoder": "tsn_r18", "weights": "random", "size": 32})
+    trainer = EncoderTrainer(start_of(config), Toy([0.0]), config, identity="")
     rates = [[rate * trainer._pace(epoch) for rate in trainer._rates] for epoch in (0, 1, 2, 3.99, 4, 5.99, 6, 7.99)]
     assert rates[0][0] < 1e-5  # nearly nothing at the start
     assert rates[1] == pytest.approx([1e-4 * 1.1 / 2.1, 2e-3 * 1.1 / 2.1])

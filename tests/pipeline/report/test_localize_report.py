@@ -2,7 +2,6 @@
 
 import json
 
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.report.runs import page_data
 from tests.pipeline.stages.test_localize import data, trained  # noqa: F401
 

@@ -12,7 +12,6 @@ from pipeline.annotations.segments import Detection
 from pipeline.pretraining.clips import find_clips
 from pipeline.showing.config import ShowConfig
 from pipeline.showing.listing import Listing, choose
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.videos import constant, index_of
 
 FOUND = {
@@ -30,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def show(data, command):  # noqa: F811
+def show(data, command):
     def run(form: str, *more: object, file: str = "found.json", videos: bool = True) -> tuple[int, str, str]:
         given = ["--videos", data / "videos"] if videos else []
         return command("show", data / file, "--as", form, *given, *more)
@@ -172,7 +171,7 @@ def test_ids_that_are_paths_are_found(show, data):
         (["--as", "csv", "--videos", "{}/none"], "none of the 2 videos of the file (such as a) is in {}/none"),
     ],
 )
-def test_what_cannot_be_shown_is_said(data, command, words, message):  # noqa: F811
+def test_what_cannot_be_shown_is_said(data, command, words, message):
     constant(data / "none" / "other.mp4", 5, 25)
     code, _, err = command("show", data / "found.json", *(word.format(data) for word in words))
     assert code == 2

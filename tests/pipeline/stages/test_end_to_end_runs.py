@@ -136,7 +136,7 @@ def test_bad_input_is_one_line(data, tmp_path, change: Callable[..., Request], m
     assert "\n" not in str(caught.value)
 
 
-def test_options_of_end_to_end_are_refused_without_it():
+def test_options_of_end_to_end_are_refused_without_it(tmp_path):
     from pipeline.commandline.end_to_end import only_store
     from pipeline.commandline.launch import bound_command
 
@@ -147,7 +147,10 @@ def test_options_of_end_to_end_are_refused_without_it():
         bound_command([*words, "--end-to-end", *option])
     with pytest.raises(PipelineError, match="give one feature store, got 2"):
         only_store([Path("a"), Path("b")])
-    assert only_store([Path("a")]) == Path("a")
+    with pytest.raises(PipelineError, match=r"is not a feature store: .* with --end-to-end"):
+        only_store([tmp_path])
+    (tmp_path / "store.json").touch()
+    assert only_store([tmp_path]) == tmp_path
 
 
 def test_settings_without_sense_are_refused():

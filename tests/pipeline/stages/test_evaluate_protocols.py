@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import EvaluateConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.stages.evaluate import Evaluation, evaluate
 
 PUBLISHED = ("activitynet", "actionformer", "opentad", "thumos")

@@ -26,7 +26,6 @@ from pipeline.storage.temporary_names import partial_name
 from sola.config import SolaConfig
 from tests import videos as make
 from tests.crashes import Killing, victims
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.stages.test_stages import gray_video
 from tests.pipeline.stages.test_train_subsets import TINY
 from tests.pipeline.store.test_leftovers import dead_process
@@ -83,7 +82,7 @@ def read_only(folder: Path):
         yield
 
 
-def test_a_finished_store_on_a_read_only_disk_is_done(tmp_path, monkeypatch, command):  # noqa: F811
+def test_a_finished_store_on_a_read_only_disk_is_done(tmp_path, monkeypatch, command):
     use_toy_encoder(monkeypatch)
     video = gray_video(tmp_path / "videos" / "a.mp4", 10)
     extract([video], tmp_path / "store", ExtractConfig(workers=1))
@@ -100,7 +99,7 @@ def test_a_finished_store_on_a_read_only_disk_is_done(tmp_path, monkeypatch, com
         assert (code, err.count("\n"), "Read-only file system" in err) == (2, 1, True)
 
 
-def test_a_finished_training_is_not_done_again(tmp_path, store, truth, monkeypatch, command):  # noqa: F811
+def test_a_finished_training_is_not_done_again(tmp_path, store, truth, monkeypatch, command):
     model = tmp_path / "model"
     first = train(store, truth, model, TINY)
     before = files_of(model)

@@ -8,12 +8,13 @@ import pytest
 
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import EvaluateConfig, LocalizeConfig
+from pipeline.config import LocalizeConfig
 from pipeline.detection.model import load_model
 from pipeline.detection.video_scores import read_video_scores
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.stages.enhance import enhance_store
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.extract import extract

@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.detection import locator
 from pipeline.stages import localize_record as localized
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.stages.test_localize import data, trained  # noqa: F401
 from tests.pipeline.stages.test_stages import gray_video
 

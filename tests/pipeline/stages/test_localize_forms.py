@@ -11,7 +11,6 @@ from pipeline.commandline.found_table import found_table
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.metrics.best_score import best_score
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.stages.test_localize import data, trained  # noqa: F401
 
 

@@ -6,7 +6,9 @@ import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from pipeline.stages import localize_live
 from pipeline.stages.localize import localize
 from pipeline.stages.localize_live import LiveLocator
 from pipeline.video.errors import VideoError
+from pipeline.video.live_process import LiveDecoder
 from sola.config import SolaConfig
 from sola.enhance import enhance_array
 from sola.module import SolaModule
@@ -53,14 +56,29 @@ def as_set(detections: list[Detection]) -> list[tuple[float, float, str, float]]
     return sorted(rows, key=lambda row: (row[3], row))
 
 
-@pytest.mark.parametrize("store", ["store", "enhanced"])
-def test_a_growing_file_gives_the_detections_of_the_finished_one_within_the_stated_delay(data, store):  # noqa: F811
+def fragmented(path: Path) -> None:
+    """Turn an MP4 file into one of fragments of a second, as cameras and recorders write it."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    with av.open(str(path)) as container, av.open(f"{path}.part", "w", format="mp4", options=options) as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    Path(f"{path}.part").replace(path)
+
+
+@pytest.mark.parametrize(("store", "suffix"), [("store", "ts"), ("enhanced", "ts"), ("store", "mp4")])
+def test_a_growing_file_gives_the_detections_of_the_finished_one_within_the_stated_delay(data, store, suffix):  # noqa: F811
     model = load_model(trained(data, store))
     model = replace(model, post=replace(model.post, voting_tiou=0.0))  # it averages over windows
-    finished = constant(data / "finished.ts", FRAMES, 10, size=(32, 32), draw=drift, b_frames=0)
+    finished = constant(data / f"finished.{suffix}", FRAMES, 10, size=(32, 32), draw=drift, b_frames=0)
+    if suffix == "mp4":
+        fragmented(finished)
     offline = localize([finished], model, CONFIG).detections["finished"]
-    thread = grow(finished, data / "growing.ts", pieces=30, pause=0.02)
-    live = LiveLocator(str(data / "growing.ts"), model, CONFIG, note=print)
+    growing = data / f"growing.{suffix}"
+    thread = grow(finished, growing, pieces=30, pause=0.02)
+    live = LiveLocator(str(growing), model, CONFIG, note=print)
     assert live.write(data / "found.jsonl") == len(offline) > 20
     thread.join()
     lines = [json.loads(line) for line in (data / "found.jsonl").read_text().splitlines()]
@@ -110,7 +128,7 @@ def test_a_camera_that_breaks_off_is_connected_to_again_after_a_growing_wait(dat
     waits: list[float] = []
     notes: list[str] = []
 
-    def refuse(source: str, *, idle_seconds: float):
+    def refuse(decoder: LiveDecoder) -> None:
         raise VideoError("unreadable", "Connection refused")
 
     def sleep(seconds: float) -> None:
@@ -118,13 +136,35 @@ def test_a_camera_that_breaks_off_is_connected_to_again_after_a_growing_wait(dat
         if len(waits) == 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(localize_live, "open_live", refuse)
-    monkeypatch.setattr(localize_live.time, "sleep", sleep)
+    monkeypatch.setattr(LiveDecoder, "open", refuse)
+    monkeypatch.setattr(localize_live, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     live = LiveLocator("rtsp://camera/1", model, CONFIG, note=notes.append)
     with pytest.raises(KeyboardInterrupt):
         list(live.lines())
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert notes[0] == "rtsp://camera/1: unreadable: Connection refused; connecting again in 1 s"
+
+
+def test_a_decoder_that_crashes_is_connected_to_again_and_the_job_goes_on(data, monkeypatch):  # noqa: F811
+    model = load_model(trained(data, "store"))
+    film = constant(data / "film.ts", FRAMES, 10, size=(32, 32), draw=drift, b_frames=0)
+    entries = iter(["tests.pipeline.video.misbehaving:crashing_live", "pipeline.video.live_process:main"])
+    notes: list[str] = []
+
+    class Camera(LiveDecoder):
+        def __init__(self, *given, **settings):
+            super().__init__(*given, **settings, entry=next(entries))
+
+    monkeypatch.setattr(localize_live, "LiveDecoder", Camera)
+    monkeypatch.setattr(localize_live, "is_endless", lambda source: True)
+    no_wait = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr(localize_live, "time", no_wait)
+    found = []
+    with pytest.raises(RuntimeError):  # no third entry: the second connection has ended
+        for line in LiveLocator(str(film), model, CONFIG, note=notes.append).lines():
+            found.append(line)
+    assert "ended by SIGSEGV; connecting again in 1 s" in notes[0] and "the source has ended" in notes[1]
+    assert len(found) > 20
 
 
 def test_a_source_that_is_none_is_refused(data):  # noqa: F811

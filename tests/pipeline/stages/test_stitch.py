@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.annotations import read_annotations
 from pipeline.errors import PipelineError
-from pipeline.pretraining.clips import Clip, clip_frames, count_frames, find_clips, split_by_group
+from pipeline.pretraining.clips import Clip, Whole, clip_frames, count_frames, find_clips, split_by_group
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.stages.pretrain import pretrain
 from pipeline.stages.stitch import stitch, stitched_frames
@@ -36,11 +36,11 @@ def clips(tmp_path) -> Path:
 
 def test_a_clip_on_another_grid_shows_the_frames_that_a_player_shows(tmp_path):
     path = make.constant(tmp_path / "clip.mp4", 20, 10, size=(64, 96))
-    frames = clip_frames(path, fps=5, height=64, width=64)
+    frames = clip_frames(path, fps=5, size=Whole(64, 64))
     assert frames.shape == (10, 64, 64, 3)
     assert len(frames) == count_frames(path, fps=5)
     assert [make.index_of(frame) for frame in frames] == [2 * n + 1 for n in range(10)]  # at (n + 1/2) / 5 s
-    doubled = clip_frames(path, fps=20, height=64, width=64)
+    doubled = clip_frames(path, fps=20, size=Whole(64, 64))
     assert [make.index_of(frame) for frame in doubled] == [n // 2 for n in range(40)]
 
 
@@ -51,7 +51,7 @@ def test_clips_cover_the_size_and_are_cut_around_their_center(tmp_path):
         return picture
 
     path = make.constant(tmp_path / "clip.mp4", 3, 10, size=(48, 96), draw=halves)
-    frames = clip_frames(path, fps=10, height=48, width=48)
+    frames = clip_frames(path, fps=10, size=Whole(48, 48))
     assert frames.shape[1:] == (48, 48, 3)
     assert frames[:, :, 3:-3].min() > 200
 
@@ -100,7 +100,7 @@ def test_every_frame_shows_what_the_annotations_say(clips, tmp_path, fade):
     assert summary.made == len(truth.videos) == 6
     for video_id, video in truth.videos.items():
         path = tmp_path / "out" / f"{video_id}.mp4"
-        levels = clip_frames(path, fps=10, height=32, width=48).mean(axis=(1, 2, 3))
+        levels = clip_frames(path, fps=10, size=Whole(32, 48)).mean(axis=(1, 2, 3))
         assert len(levels) == round(video.duration * 10)
         told = np.full(len(levels), LEVELS["still"])
         for segment in video.segments:

@@ -15,10 +15,11 @@ from pipeline.annotations.detections import read_detections
 from pipeline.cli import main
 from pipeline.cluster.config import settings_of_results
 from pipeline.commandline.launch import bound_command
-from pipeline.config import EvaluateConfig, LocalizeConfig, TsmConfig
+from pipeline.config import LocalizeConfig, TsmConfig
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
 from pipeline.heads.config import HeadConfig, TrainConfig
+from pipeline.metrics.config import EvaluateConfig
 from pipeline.plots.tsm import tsm_view
 from pipeline.pretraining.config import PretrainConfig, StitchConfig
 from pipeline.stages.enhance import enhance_store

@@ -9,7 +9,6 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.store.tools.contents import sequence_lines, totals
 from pipeline.store.tools.merge import merge
 from pipeline.store.tools.verify import verify_store
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.store.test_tools import VIDEOS, store  # noqa: F401
 from tests.stores import PLAN, make_store
 

@@ -16,7 +16,6 @@ from pipeline.store.tools.merge import merge
 from pipeline.store.tools.pack import pack
 from pipeline.store.tools.unpack import unpack
 from pipeline.store.tools.verify import verify_store
-from tests.pipeline.commandline.test_cli import command  # noqa: F401
 from tests.pipeline.store.test_leftovers import dead_process
 from tests.remote import files_of, remote
 from tests.stores import make_store
@@ -168,7 +167,7 @@ def test_remote_stores_are_packed_unpacked_and_merged(bucket, store, tmp_path):
     assert verify_store(merged, deep=True) == []
 
 
-def test_the_commands_say_what_they_did(store, tmp_path, command):  # noqa: F811
+def test_the_commands_say_what_they_did(store, tmp_path, command):
     code, out, _ = command("store", "ls", store.path)
     assert (code, out.splitlines()[-1]) == (0, "e\t104\t52.00\tfloat32")
     code, out, _ = command("store", "ls", store.path, "--json")
@@ -254,7 +253,7 @@ def test_ranges_of_unfinished_videos_are_neither_packed_nor_merged(store, tmp_pa
         pack(store, tmp_path / "packed", megabytes=SMALL)
 
 
-def test_a_packed_store_given_to_a_command_is_named_as_such(store, tmp_path, command):  # noqa: F811
+def test_a_packed_store_given_to_a_command_is_named_as_such(store, tmp_path, command):
     packed = tmp_path / "packed"
     pack(store, packed)
     says = f"error: {packed} is a packed store; unpack it first: `store unpack {packed} --out FOLDER`\n"

@@ -31,9 +31,9 @@ def misbehaving_worker() -> None:
     """Run a worker that treats each video as its name says."""
     from pipeline.video import worker
 
-    real = worker.probe
+    real = worker.probe_any
 
-    def probe(path: Path, **settings):
+    def probe(path: Path, rate: None, **settings):
         if path.stem == "hang":
             ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock, as decord does when it spins
         if path.stem == "crash":
@@ -55,9 +55,9 @@ def misbehaving_worker() -> None:
             for byte in _message(b'["alive", 0]'):
                 os.write(int(sys.argv[3]), bytes([byte]))
                 time.sleep(0.5)
-        return real(path, **settings)
+        return real(path, rate, **settings)
 
-    worker.probe = probe
+    worker.probe_any = probe
     worker.main()
 
 
@@ -71,3 +71,11 @@ def deaf_worker() -> None:
     line.receive()
     line.send("ready")
     time.sleep(1000)
+
+
+def crashing_live() -> None:
+    """Run a process that opens a live source and dies at its first picture."""
+    line = Line(int(sys.argv[3]))
+    line.receive()
+    line.send("opened")
+    ctypes.string_at(0)

@@ -1,4 +1,4 @@
-"""Commands in this process."""
+"""A fixture: commands in this process."""
 
 import pytest
 
