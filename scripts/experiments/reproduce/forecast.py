@@ -32,7 +32,7 @@ from pipeline.stages.enhance import enhance_store
 from pipeline.stages.linear_probe import probe
 from pipeline.stages.localize import localize
 from pipeline.stages.train import train
-from pipeline.store.feature_store import FeatureStore
+from pipeline.store.feature_store import MODULE_FILE, FeatureStore
 from pipeline.store.spec import StoreSpec
 from pipeline.store.window_source import StoreSource
 from pipeline.text.plain import counted
@@ -105,7 +105,11 @@ def _parts(folder: Path, size: dict[str, Any], channels: int, cells: Sequence[Ce
         step, located = _head(store, annotations, folder / kind, config)
         steps = config.epochs * steps_per_epoch(size["training"], config)
         parts.append((f"{kind}: {steps:,} steps, then all videos", len(of_kind), steps * step + share * located))
-    enhanced = _seconds(lambda: enhance_store(store, folder / "e", SolaConfig(steps=1, hidden=512, adapt=False)))
+    one_step = SolaConfig(steps=1, hidden=512, adapt=False)
+    # A fit and its measures take as long whatever the number of videos, so they do not count here.
+    _seconds(lambda: enhance_store(store, folder / "f", one_step))
+    module = folder / "f" / MODULE_FILE
+    enhanced = _seconds(lambda: enhance_store(store, folder / "e", one_step, module_file=module))
     changed = sum(c.config.use_sola or c.config.filter is not None or c.config.rotate for c in cells)
     parts.append(("enhance or filter all rows", changed, share * enhanced))
     settings = ProbeConfig(seeds=(0,), train_subset="training", test_subset="validation")
