@@ -90,6 +90,7 @@ BESIDE = {
     "ray-decoders": "executor ray",
     "ray-range-minutes": "executor ray",
     "weights-flow": "streams flow",
+    "audio-encoder": "streams audio",
     "decode-device": "decoder torchcodec",
     "blocked-videos": "protocol opentad",
     "export videos": "to fiftyone",

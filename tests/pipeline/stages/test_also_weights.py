@@ -129,5 +129,5 @@ def test_real_encoders_see_pictures_of_three_channels_and_refuse_other_sizes():
 
 
 def test_flow_alone_takes_no_second_weights_of_pictures():
-    with pytest.raises(PipelineError, match="also_weights needs streams 'rgb' or 'rgb,flow'"):
+    with pytest.raises(PipelineError, match="also_weights needs rgb among the streams"):
         ExtractConfig(streams="flow", also_weights="bsp.safetensors")

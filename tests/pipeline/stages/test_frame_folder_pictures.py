@@ -21,7 +21,6 @@ from pipeline.stages.segment_pictures import files_of
 from pipeline.store.spec import StoreSpec
 from pipeline.video.stills import stills
 from pipeline.video.videos import VideoFile
-from tests.pipeline.commandline.conftest import command  # noqa: F401
 from tests.toys import toy_store_spec
 from tests.videos import index_of, picture_of
 
@@ -60,7 +59,7 @@ def test_a_report_has_thumbnails_and_a_copy_that_browsers_play(frames, tmp_path)
         assert len(list(container.decode(video=0))) == 30
 
 
-def test_clips_are_cut_out_of_folders(frames, tmp_path, command):  # noqa: F811
+def test_clips_are_cut_out_of_folders(frames, tmp_path, command):
     write_detections(tmp_path / "found.json", {"a": [Detection((0.52, 1.5), "jump", 0.9)]})
     given = ["show", tmp_path / "found.json", "--videos", frames.parent, "--frame-rate", 10, "--as"]
     code, _, err = command(*given, "clips")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from encoders.weights import WeightsInfo
 from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
 from pipeline.annotations.detections import read_detections
@@ -35,6 +36,7 @@ from sola.fit import fit
 from sola.old_names import stored_settings
 from tests import ROOT
 
+RANDOM = WeightsInfo("random", None, None, "", random=True, seed=0)
 OLD = ROOT / "tests" / "fixtures" / "version_0_1"
 KNOWN = json.loads((OLD / "known.json").read_text())
 # The settings in tests/fixtures/version_0_1/make, by their names of now.
@@ -129,7 +131,7 @@ def test_what_tells_whether_a_stage_is_done_is_as_it_was():
         digest(stored_settings(EvaluateConfig(protocol="activitynet", diagnose=True, tolerance_seconds=3.0)))
         != KNOWN["evaluate"]
     )
-    assert _identity([], PretrainConfig(max_segment_seconds=3.0)) == KNOWN["pretrain"]
+    assert _identity([], PretrainConfig(max_segment_seconds=3.0), RANDOM) == KNOWN["pretrain"]
     assert json.loads(json.dumps(stored_settings(StitchConfig(max_action_seconds=3.0)))) == KNOWN["stitch"]
 
 

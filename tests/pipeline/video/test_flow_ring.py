@@ -111,10 +111,12 @@ def test_the_ring_is_not_much_larger_than_a_video_needs():
 
 def run_pool(path: Path, chosen: SnippetPlan, counts: list[int] | None = None, **settings) -> np.ndarray:
     flow = FlowSettings(threads=settings.pop("threads", 2))
+    worker = {"entry": settings.pop("worker")} if "worker" in settings else {}
     rows = []
     with DecodePool(
         1,
         DecodeSettings(FLOW_SPEC, chosen, flow=flow, **settings),
+        **worker,
         on_pictures=[].append if counts is None else counts.append,
     ) as pool:
         for event in pool.decode([VideoFile("v", path)]):
@@ -183,7 +185,7 @@ def test_slow_flow_is_no_timeout_and_reports_its_progress(tmp_path):
     path = constant(tmp_path / "v.mp4", 16, 25, size=(64, 96))
     counts: list[int] = []
     limits = DecodeLimits(timeout_seconds=2)  # less than the eight seconds that a snippet takes
-    rows = run_pool(path, plan(16, 16, 16), counts, threads=1, limits=limits, entry=f"{__name__}:slow_worker")
+    rows = run_pool(path, plan(16, 16, 16), counts, threads=1, limits=limits, worker=f"{__name__}:slow_worker")
     assert len(rows) == 1
     assert len(counts) >= 5
 
