@@ -36,7 +36,7 @@ from sola.fit import fit
 from sola.old_names import stored_settings
 from tests import ROOT
 
-RANDOM = WeightsInfo("random", None, None, "", random=True, seed=0)
+RANDOM = WeightsInfo(name="random", path=None, url=None, sha256="", random=True, seed=0)
 OLD = ROOT / "tests" / "fixtures" / "version_0_1"
 KNOWN = json.loads((OLD / "known.json").read_text())
 # The settings in tests/fixtures/version_0_1/make, by their names of now.
