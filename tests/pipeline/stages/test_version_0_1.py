@@ -131,7 +131,7 @@ def test_what_tells_whether_a_stage_is_done_is_as_it_was():
         digest(stored_settings(EvaluateConfig(protocol="activitynet", diagnose=True, tolerance_seconds=3.0)))
         != KNOWN["evaluate"]
     )
-    assert _identity([], PretrainConfig(max_segment_seconds=3.0), RANDOM) == KNOWN["pretrain"]
+    assert _identity([], PretrainConfig(max_segment_seconds=3.0, size=112), RANDOM) == KNOWN["pretrain"]
     assert json.loads(json.dumps(stored_settings(StitchConfig(max_action_seconds=3.0)))) == KNOWN["stitch"]
 
 
