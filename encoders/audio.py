@@ -109,7 +109,8 @@ class AudioEncoder:
     def _forward(self, samples: Tensor) -> Tensor:
         padded = samples.new_zeros((self.batch_size, samples.shape[1]))
         padded[: len(samples)] = samples
-        features = self._network(padded.float() / _LOUDEST)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # fp32 is real fp32, as for pictures
+            features = self._network(padded.float() / _LOUDEST)
         return features[: len(samples)].float()
 
 

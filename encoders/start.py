@@ -50,7 +50,7 @@ def start_encoder(
     if entry.spec.modality != "rgb":
         raise EncoderError(f"encoder must take RGB frames, got {name}, which takes {entry.spec.modality}")
     network, spec, info = load_network(entry, weights=weights, seed=seed)
-    freeze_stages(network, frozen_stages)
+    freeze_stages(network, frozen_stages)  # refuses what leaves nothing to learn; training freezes again
     at_size = spec_at_size(spec, size)
     _refuse_misfit(network, at_size, spec.crop_size)
     return StartEncoder(network, at_size, info)

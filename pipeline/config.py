@@ -1,8 +1,8 @@
 """The settings of the stages. Each option is written once, with its unit and default.
 
 From here it reaches the command line and its help, TOML files, and the provenance that is saved with results. (The
-settings of SoLa are in `sola.config`; those of heads, of evaluation, of ablations,
-comparisons and reports in their rooms.)
+settings of SoLa are in `sola.config`; those of heads, of evaluation, of ablations, comparisons and
+reports in their rooms.)
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import Tensor
 from sola.config import Padding
 from sola.device import sent
 from sola.padding import rows_beyond_ends
-from sola.sampling import FeatureSource, WindowBatch, Windows
+from sola.sampling import FeatureSource, WindowBatch, Windows, rows_of
 
 # Of the free memory; the rest is for the windows and what training computes from them.
 SHARE = 0.5
@@ -47,11 +47,16 @@ class ResidentFeatures:
 
 
 def load_features(source: FeatureSource, lengths: np.ndarray, channels: int, device: torch.device) -> ResidentFeatures:
-    """Read all videos, one at a time, onto the device."""
+    """Read all videos, one at a time, onto the device.
+
+    Raises:
+        SolaError: a video does not have C channels.
+    """
     rows = torch.empty((int(lengths.sum()), channels), device=device)
     at = 0
     for index, length in enumerate(lengths.tolist()):
-        rows[at : at + length] = torch.from_numpy(np.asarray(source.rows(index, 0, length)))
+        # A copy: what is mapped from a file is read-only, and torch warns of that.
+        rows[at : at + length] = torch.from_numpy(np.array(rows_of(source, index, 0, length, channels=channels)))
         at += length
     return ResidentFeatures(rows, lengths)
 

@@ -140,6 +140,21 @@ def steps_in_epoch(videos: int, config: SolaConfig) -> int:
     return -(-videos * config.windows_per_video // config.batch_size)
 
 
+def rows_of(source: FeatureSource, video: int, start: int, stop: int, *, channels: int) -> np.ndarray:
+    """Return the rows [start, stop) of a video, [n, C].
+
+    Raises:
+        SolaError: the video does not have C channels.
+    """
+    block = source.rows(video, start, stop)
+    if block.shape != (stop - start, channels):
+        raise SolaError(
+            f"video number {video} gave features of shape {list(block.shape)} for {stop - start} snippets; "
+            f"all videos of one fit must have {channels} channels"
+        )
+    return block
+
+
 def read_windows(
     source: FeatureSource,
     windows: Windows,
@@ -182,12 +197,7 @@ def read_windows(
         start, stop = int(starts[item]), int(stops[item])
         if start >= stop:
             continue
-        block = source.rows(int(video), start + int(offset), stop + int(offset))
-        if block.shape != (stop - start, channels):
-            raise SolaError(
-                f"video number {int(video)} gave features of shape {list(block.shape)} for {stop - start} snippets; "
-                f"all videos of one fit must have {channels} channels"
-            )
+        block = rows_of(source, int(video), start + int(offset), stop + int(offset), channels=channels)
         if padding == "zeros":
             rows[item, start - low : stop - low] = block
         else:

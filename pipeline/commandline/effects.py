@@ -117,7 +117,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "train.": _TRAIN,
         "train.module.": _SIMILARITY,
     },
-    "show": {"": (Rule("cut", "as", ("clips",)),)},
+    "show": {"": (Rule("cut", "as", ("clips",)), Rule("frame_rate", "videos", GIVEN))},
+    "report": {"": (Rule("frame_rate", "videos", GIVEN),)},
     "annotations": {"": (Rule("to skip_faults", "out", GIVEN), Rule("seed", "validation", ABOVE_ZERO))},
     "ablate": {"": (Rule("store", "videos", NOT_GIVEN),)},
     "pretrain": {

@@ -41,6 +41,7 @@ def _select(known: Candidates, group: Tensor, config: PostConfig) -> tuple[Tenso
         return ranked, known.scores[ranked]
     slices = list(_slices(group).values())
     scores = known.scores.clone()
+    least = float(scores.new_tensor(config.min_score))  # in the precision of the scores, as candidates are selected
     # The best of each class: a step changes one class, so only there the best is looked for again.
     best_of = [_best(scores, *bounds) for bounds in slices]
     kept: list[tuple[int, float]] = []
@@ -48,7 +49,7 @@ def _select(known: Candidates, group: Tensor, config: PostConfig) -> tuple[Tenso
     while best_of and len(kept) < config.max_detections:
         number = max(range(len(best_of)), key=lambda n: best_of[n][1])
         best, score = best_of[number]
-        if score < config.min_score:
+        if score < least:
             break
         kept.append((best, score))
         begin, end = slices[number]

@@ -187,7 +187,7 @@ class ExtractConfig:
         if not with_rgb and self.also_weights is not None:
             raise PipelineError(f"also_weights needs rgb among the streams, got {self.streams!r}")
         if not self.with_flow and self.weights_flow is not None:
-            raise PipelineError(f"weights_flow needs streams 'flow' or 'rgb,flow', got {self.streams!r}")
+            raise PipelineError(f"weights_flow needs flow among the streams, got {self.streams!r}")
         if not self.with_audio and self.audio_encoder != "logmel":
             raise PipelineError(f"audio_encoder needs audio among the streams, got {self.streams!r}")
         if self.with_audio and self.fps == "video":

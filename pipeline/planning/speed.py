@@ -54,17 +54,17 @@ def flow_speed(decoding: Decoding, encoder: AnyEncoder) -> float:
     return settings.threads / (time.perf_counter() - start)
 
 
-def encoder_speed(encoder: AnyEncoder, plan: SnippetPlan | None = None) -> float:
+def encoder_speed(encoder: AnyEncoder, plan: SnippetPlan) -> float:
     """Return snippets a second of the encoder alone, on noise, after a batch to warm up.
 
     Args:
-        plan: how long its windows are; needed for audio.
+        plan: how long its windows are.
     """
     random = np.random.default_rng(0)
     one = encoder.snippet_shape if isinstance(encoder, StreamEncoder) else encoder.spec.snippet_shape
     shape = (encoder.batch_size, *one)
     noise = [torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))]
-    if (audio := audio_settings(encoder)) is not None and plan is not None:
+    if (audio := audio_settings(encoder)) is not None:
         samples = random.integers(-1000, 1000, (encoder.batch_size, audio.samples(plan)), dtype=np.int16)
         noise.append(torch.from_numpy(samples))
     encoder.encode(*noise)

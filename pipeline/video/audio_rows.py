@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pipeline.snippets import SnippetPlan
 from pipeline.video import pyav_backend
 from pipeline.video.decode import Chunk
-from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
 from pipeline.video.ranges import Part
-from pipeline.video.report import DecodeReport, refuse_truncated
+from pipeline.video.report import DecodeReport, refuse_truncated, rows_in
 from pipeline.video.schedule import SnippetFrames
 
 _ROWS_PER_CHUNK = 64
@@ -23,10 +22,7 @@ def rows_without_pictures(info: VideoInfo, plan: SnippetPlan, part: Part | None)
         VideoError: truncated, too_short.
     """
     refuse_truncated(info)
-    rows = plan.count(info.duration)
-    if rows == 0:
-        window = float(plan.window_seconds)
-        raise VideoError("too_short", f"{float(info.duration):.3f} s hold no window of {window:.3f} s; give tail='pad'")
+    rows = rows_in(info.duration, plan)
     first, end, frames = 0, rows, info.num_frames
     if part is not None:
         first, end, frames = part.first_row, part.end_row, part.end_frame - part.first_frame

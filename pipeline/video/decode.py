@@ -18,7 +18,7 @@ from pipeline.video.metadata import Progress, VideoInfo, no_progress
 from pipeline.video.pictures import Framing, Geometry
 from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 from pipeline.video.ranges import Part, as_announced
-from pipeline.video.report import DecodeReport, refuse_truncated
+from pipeline.video.report import DecodeReport, refuse_truncated, rows_in
 from pipeline.video.schedule import Schedule, SnippetFrames
 
 # The last is torchcodec with the decoders of an NVIDIA card: `--decoder torchcodec --decode-device cuda`.
@@ -213,13 +213,7 @@ def _end(start: int, first_tick: int, info: VideoInfo, plan: SnippetPlan) -> _En
     end = info.timestamps[-1] + info.last_duration
     stop = next((t for t in info.timestamps if t > tick), end if end > tick else tick + info.last_duration)
     duration = (stop - first_tick) * info.time_base
-    rows = plan.count(duration)
-    if rows == 0:
-        window = float(plan.window_seconds)
-        raise VideoError(
-            "too_short", f"{float(duration):.3f} s hold no window of {window:.3f} s; tail='pad' keeps the video"
-        )
-    return _End(duration, rows)
+    return _End(duration, rows_in(duration, plan))
 
 
 def _end_of_part(end: _End | None, info: VideoInfo, part: Part) -> _End:

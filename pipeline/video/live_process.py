@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.video.errors import VideoError
 from pipeline.video.limits import DecodeLimits
@@ -23,15 +23,10 @@ from pipeline.video.live_source import LiveSnippet, live_snippets, open_live
 from pipeline.video.mail import Line, Mailbox, Message, wait
 from pipeline.video.messages import pack_plan, pack_spec, unpack_plan, unpack_spec
 from pipeline.video.pictures import Framing
-from pipeline.video.process import decoder_environment, ending
+from pipeline.video.process import ending, kill, start_process
 from pipeline.video.worker import die_with, limit_memory
 
 _WORKER = "pipeline.video.live_process:main"
-_START = (
-    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "module, name = sys.argv[4].split(':'); getattr(importlib.import_module(module), name)()"
-)
-_SECONDS_TO_DIE = 2.0
 
 
 class LiveDecoder:
@@ -58,16 +53,9 @@ class LiveDecoder:
     ) -> None:
         self._patience = idle_seconds + timeout_seconds
         ours, theirs = socket.socketpair()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(os.getpid()), str(theirs.fileno()), entry],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # so that a Ctrl-C never reaches it
-                env=decoder_environment(),
-            )
+            self._process = start_process(entry, theirs.fileno(), stderr=self._stderr)
         finally:
             theirs.close()
         self._mail = Mailbox(ours)
@@ -80,10 +68,9 @@ class LiveDecoder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_SECONDS_TO_DIE)
+        kill(self._process)
         self._mail.close()
+        self._stderr.close()
 
     def open(self) -> None:
         """Wait until the source is open.
@@ -132,7 +119,7 @@ class LiveDecoder:
 
     def _exit_reason(self) -> str:
         try:
-            return ending(self._process.wait(timeout=_SECONDS_TO_DIE))
+            return ending(self._process.wait(timeout=5.0), self._stderr)
         except subprocess.TimeoutExpired:
             return "the decoder's process fell silent"
 
@@ -158,5 +145,7 @@ def _serve(line: Line) -> None:
         line.send("ended")
     except VideoError as error:
         line.send("failed", error.kind, error.reason)
+    except PipelineError as error:  # the source is gone; it was there when the job began
+        line.send("failed", "unreadable", str(error))
     except MemoryError:
         line.send("failed", "out_of_memory", f"the decoder asked for more than {limit >> 20} MiB")

@@ -36,7 +36,7 @@ from pipeline.video.videos import VideoFile
 # script that uses the pool would need a guard.
 _START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "module, name = sys.argv[5].split(':'); getattr(importlib.import_module(module), name)()"
+    "module, name = sys.argv[-1].split(':'); getattr(importlib.import_module(module), name)()"
 )
 # Addresses and times, removed so that equal runs give equal messages.
 _BY_CHANCE = re.compile(r"( @ )?0x[0-9a-f]+|^\[\d\d:\d\d:\d\d\] \S+:\d+: ")
@@ -78,16 +78,7 @@ class Process:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
         try:
             self._memory = mmap.mmap(memory, int(np.prod(shape)))
-            arguments = [json.dumps(sys.path), str(os.getpid()), str(theirs.fileno()), str(memory), entry]
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", _START, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                pass_fds=(theirs.fileno(), memory),
-                start_new_session=True,  # so that a Ctrl-C never reaches it
-                env=decoder_environment(),
-            )
+            self._popen = start_process(entry, theirs.fileno(), memory, stderr=self._stderr)
         finally:
             theirs.close()
             os.close(memory)
@@ -135,10 +126,8 @@ class Process:
         self.mail.post("release", before)
 
     def kill(self) -> None:
-        """End the process at once; do not wait for one that hangs in the system, on a disk that does not answer."""
-        self._popen.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(timeout=_SECONDS_TO_DIE)
+        """End the process at once, see `kill`."""
+        kill(self._popen)
         self.mail.close()
         self._stderr.close()
 
@@ -148,15 +137,36 @@ class Process:
             code = self._popen.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
             return False, "the decoder's process fell silent"
-        words = self._last_words()
         # The process ignores SIGINT and SIGTERM, so this signal came from the kernel, out of memory.
-        return code == -signal.SIGKILL, f"{ending(code)}{words and ': '}{words}"
+        return code == -signal.SIGKILL, ending(code, self._stderr)
 
-    def _last_words(self) -> str:
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - 2000))
-        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
-        return _BY_CHANCE.sub("", lines[-1]) if lines else ""
+
+def start_process(entry: str, *descriptors: int, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process that decodes, out of reach of a Ctrl-C and without credentials.
+
+    Args:
+        entry: "module:function", what it runs. It finds the number of this process and the descriptors in
+            `sys.argv[2:]`.
+        descriptors: files that it inherits.
+        stderr: takes what it prints, for `ending`.
+    """
+    arguments = [json.dumps(sys.path), str(os.getpid()), *map(str, descriptors), entry]
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        pass_fds=descriptors,
+        start_new_session=True,  # so that a Ctrl-C never reaches it
+        env=decoder_environment(),
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process at once; do not wait for one that hangs in the system, on a disk that does not answer."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_SECONDS_TO_DIE)
 
 
 def ring_shape(spec: Framing, plan: SnippetPlan) -> tuple[int, int, int, int]:
@@ -180,19 +190,31 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_SECRETS)}
 
 
-def ending(code: int) -> str:
-    """Return how a process ended, in words.
+def ending(code: int, stderr: IO[bytes]) -> str:
+    """Return how a process ended, in words, with the last line that it printed.
 
     Args:
         code: as `subprocess.Popen.wait` returns it.
+        stderr: as given to `start_process`.
     """
+    words = _last_words(stderr)
+    return f"the decoder's process {_how(code)}{words and ': '}{words}"
+
+
+def _how(code: int) -> str:
     if code >= 0:
-        return f"the decoder's process ended with exit code {code}"
+        return f"ended with exit code {code}"
     try:
-        name = signal.Signals(-code).name
+        return f"was ended by {signal.Signals(-code).name}"
     except ValueError:
-        name = f"signal {-code}"
-    return f"the decoder's process was ended by {name}"
+        return f"was ended by signal {-code}"
+
+
+def _last_words(stderr: IO[bytes]) -> str:
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - 2000))
+    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
+    return _BY_CHANCE.sub("", lines[-1]) if lines else ""
 
 
 def _anonymous_file(size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipeline.snippets import SnippetPlan
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import VideoInfo
 
@@ -38,6 +39,21 @@ class DecodeReport:
     num_snippets: int
     notes: tuple[str, ...]
     start_offset: Fraction = Fraction(0)
+
+
+def rows_in(duration: Fraction, plan: SnippetPlan) -> int:
+    """Return T, the number of a video's rows.
+
+    Raises:
+        VideoError: too_short: it holds no window.
+    """
+    rows = plan.count(duration)
+    if rows == 0:
+        window = float(plan.window_seconds)
+        raise VideoError(
+            "too_short", f"{float(duration):.3f} s hold no window of {window:.3f} s; tail='pad' keeps the video"
+        )
+    return rows
 
 
 def refuse_truncated(info: VideoInfo) -> None:

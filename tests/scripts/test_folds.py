@@ -3,6 +3,7 @@
 import csv
 import importlib.machinery
 import importlib.util
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from pipeline.ablation.config import AblateConfig
 from pipeline.ablation.plan import read_plan
+from pipeline.errors import SOME_FAILED
 from pipeline.synthetic.stitch_plan import Piece, StitchedVideo
 from tests import ROOT
 
@@ -53,6 +55,23 @@ def results(folder: Path, cells: dict[tuple[str, int], float]) -> Path:
             table.writerow([variant, "gtad", seed, score, score / 2, score / 4, ""])
         table.writerow(["SoLa", "gtad", 9, 0.0, 0.0, 0.0, "it failed"])
     return file
+
+
+def test_a_cell_that_fails_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = script("ablate_folds")
+    for name in ("fold0", "fold1"):
+        (tmp_path / "folds" / name).mkdir(parents=True)
+
+    def ablate(words: list[str]) -> None:
+        results(Path(words[words.index("--out") + 1]), {("without SoLa", 0): 0.8})
+        sys.exit(SOME_FAILED)
+
+    monkeypatch.setattr(folds, "command", ablate)
+    words = ["ablate_folds", "rows.toml", "--folds", str(tmp_path / "folds"), "--out", str(tmp_path / "out")]
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(sys, "argv", words)
+    assert folds.main() == SOME_FAILED
+    assert "| without SoLa | 2 |" in (tmp_path / "out" / "results.md").read_text()
 
 
 @pytest.mark.parametrize(("turned", "told"), [((0.83, 0.79), False), ((0.83, 0.81), True)])

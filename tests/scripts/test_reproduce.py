@@ -135,7 +135,7 @@ def test_the_plan_is_the_papers(helpers, tmp_path):
     assert {cell.config.train.module.padding for cell in unified} == {"zeros"}
 
 
-def test_without_class_scores_heads_learn_the_classes(helpers, tmp_path):
+def test_without_class_scores_heads_learn_the_classes(helpers):
     from experiment import experiment, read_source
 
     plan = experiment(read_source("thumos14_i3d"), heads=["gtad"], seeds=2, quick=False, video_scores=None)

@@ -11,6 +11,7 @@ import torch
 
 import sola.fit
 from sola.config import SolaConfig
+from sola.errors import SolaError
 from sola.fit import fit
 from sola.fit_state import FitState, new_fit_state
 from sola.fit_step import batch_loss, train_step
@@ -100,6 +101,22 @@ def test_a_step_waits_for_nothing_until_its_measures_are_fetched(resident, optio
         batch = batch or read_windows(source, drawn, positions, channels=6, **place)
         assert train_step(state, batch, step=1, loss_of=loss_of) == measures
     assert fetched == [0] and seen.calls.total() == 0
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_video_of_other_channels_is_refused(channels):
+    source = Videos()
+    source.videos[1] = source.videos[1][:, :channels]
+    with pytest.raises(SolaError, match=rf"video number 1 gave features of shape \[5, {channels}\] .* 6 channels"):
+        load_features(source, lengths_of(source), 6, CPU)
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_that_cannot_be_written_are_read_without_a_warning():
+    source = Videos()
+    for video in source.videos:
+        video.flags.writeable = False
+    assert len(load_features(source, lengths_of(source), 6, CPU).rows) == 151
 
 
 @pytest.mark.parametrize("look", ["item", "mask", "copy"])

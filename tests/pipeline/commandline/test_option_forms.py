@@ -121,7 +121,7 @@ def test_the_head_goes_by_its_short_name_beside_its_other_options(form):
         bound_command(["train", *BASES["train"].split(), "--head", "gtad", "--head.kind", "gtad"])
 
 
-def test_the_cache_is_set_in_both_forms(tmp_path, monkeypatch):
+def test_the_cache_is_set_in_both_forms(monkeypatch):
     from pipeline.storage.local import FOLDER_VARIABLE, GIGABYTES_VARIABLE, cache_bytes
 
     monkeypatch.setenv(FOLDER_VARIABLE, "")

@@ -120,7 +120,7 @@ def missing_in_picture(out: Path) -> list[str]:
     return (out / "comparison.png").read_text().splitlines()
 
 
-def test_the_picture_names_what_is_still_to_come(tmp_path):
+def test_the_picture_names_what_is_still_to_come():
     figure = draw_quality_against_cost([Mark("a", 1e9, 40.0, 1.0)], ["TSP"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["TSP: not yet", "a: 40.0 ± 1.0"]
 

@@ -125,6 +125,13 @@ def test_hard_suppression_with_min_score_0_returns_no_removed_candidate() -> Non
     assert suppress(candidates, PostConfig(nms="hard", min_score=0.0)).scores.tolist() == [0.5]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_score_that_equals_min_score_stays_in_single_precision_too(method: str) -> None:
+    segments = torch.tensor([[0.0, 1.0], [5.0, 6.0]])
+    known = Candidates(segments, torch.tensor([0, 0]), torch.tensor([0.7, 0.9]))  # 0.7 is 0.69999999 in float32
+    assert len(suppress(known, PostConfig(nms=method, min_score=0.7)).scores) == 2
+
+
 def test_a_narrow_sigma_removes_overlaps_and_keeps_the_rest_exactly() -> None:
     candidates = Candidates(
         torch.tensor([[0.0, 10], [1, 10], [50, 60]], dtype=torch.float64),

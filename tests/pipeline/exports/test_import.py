@@ -184,7 +184,7 @@ def test_pickles_are_read_only_when_asked_for_and_only_arrays(tmp_path, arrays, 
 def test_a_bad_file_costs_only_itself(tmp_path, arrays):
     folder = write_npy(tmp_path / "in", arrays)
     (folder / "torn.npy").write_bytes(b"\x93NUMPY")
-    np.save(folder / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save(folder / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)  # a pickle, to be refused
     np.save(folder / "flat.npy", np.zeros(4, np.float32))
     np.save(folder / "empty.npy", np.zeros((0, 5), np.float32))
     np.save(folder / "integers.npy", np.zeros((4, 5), np.int64))

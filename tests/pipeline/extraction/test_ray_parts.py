@@ -64,7 +64,7 @@ def write(store: FeatureStore, part: VideoRange, rows: np.ndarray = ROWS, **repo
     assert writer.take(Finished(part, part.info, done)) == PartWritten()
 
 
-def test_ranges_become_the_sequence_that_one_writer_would_have_written(store, video, tmp_path):
+def test_ranges_become_the_sequence_that_one_writer_would_have_written(store, video):
     parts = parts_of(video)
     for part in reversed(parts):
         write(store, part)

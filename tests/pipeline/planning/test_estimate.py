@@ -115,5 +115,5 @@ def test_encoder_speed_counts_snippets_not_batches(monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr("pipeline.planning.speed.time.perf_counter", lambda: next(clock) * 0.5)
     # Start at 0; one look after two batches says 0.5 s, one after three 1.0 s, the last reading is 1.5 s.
-    assert encoder_speed(encoder) == 3 * 4 / 1.5
+    assert encoder_speed(encoder, toy_store_spec(CONFIG).plan) == 3 * 4 / 1.5
     assert encoder.encoded == 4 * 4  # one batch to warm up

@@ -254,7 +254,7 @@ def test_cores_are_shared_among_processes_and_threads_and_never_oversubscribed(
 
 
 def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(PipelineError, match="weights_flow needs streams"):
+    with pytest.raises(PipelineError, match="weights_flow needs flow among the streams"):
         ExtractConfig(weights_flow="x.pt")
     with pytest.raises(PipelineError, match="give weights_flow, not weights"):
         ExtractConfig(streams="flow", weights="x.pt")

@@ -139,7 +139,7 @@ def test_training_twice_gives_the_same_model(data):
     assert first == second
 
 
-def test_interrupted_training_goes_on_and_ends_the_same(data, monkeypatch):
+def test_interrupted_training_goes_on_and_ends_the_same(data):
     expected = (trained(data, "store") / "head.safetensors").read_bytes()
     reports = []
 

@@ -101,7 +101,7 @@ def test_a_file_that_says_nothing_of_its_making_is_made_anew(data, located):  # 
     assert located("store")[2] == 3
 
 
-def test_a_table_is_not_made_anew_either(data, located, monkeypatch):  # noqa: F811
+def test_a_table_is_not_made_anew_either(data, located):  # noqa: F811
     located("videos")
     code, first, searched = located("videos", suffix=".csv")
     assert (code, searched) == (0, 3)

@@ -17,6 +17,7 @@ from pipeline.config import LocalizeConfig
 from pipeline.detection.live import LiveWindows, enhanced_soon, live_detections
 from pipeline.detection.model import load_model
 from pipeline.errors import PipelineError
+from pipeline.extraction.config import ExtractConfig
 from pipeline.stages import localize_live
 from pipeline.stages.localize import localize
 from pipeline.stages.localize_live import LiveLocator
@@ -26,6 +27,7 @@ from sola.config import SolaConfig
 from sola.enhance import enhance_array
 from sola.module import SolaModule
 from tests.pipeline.stages.test_localize import data, trained  # noqa: F401  (a fixture)
+from tests.toys import TOY_SPEC, toy_store_spec
 from tests.videos import constant
 
 FRAMES = 150  # 15 s at 10 frames a second: 60 rows of 0.25 s, in windows of 8
@@ -172,3 +174,10 @@ def test_a_source_that_is_none_is_refused(data):  # noqa: F811
     for source in ("nowhere.ts", "http://camera/1"):
         with pytest.raises(PipelineError, match="live: no such source"):
             LiveLocator(source, model, CONFIG, note=print)
+
+
+def test_a_source_that_has_gone_meanwhile_is_named(tmp_path):
+    spec = toy_store_spec(ExtractConfig())
+    decoder = LiveDecoder(str(tmp_path / "video9"), spec.plan, TOY_SPEC, idle_seconds=1, timeout_seconds=20)
+    with decoder, pytest.raises(VideoError, match="no such source"):
+        decoder.open()

@@ -67,7 +67,7 @@ def test_decoders_do_not_get_the_credentials_of_object_storage(monkeypatch):
 
 
 def test_a_remote_path_goes_to_other_processes(bucket):
-    (bucket / "a").iterdir()
+    (bucket / "a").iterdir()  # opens a connection; multiprocessing pickles the path all the same
     assert pickle.loads(pickle.dumps(bucket / "a")) == copy.deepcopy(bucket / "a") == bucket / "a"
 
 

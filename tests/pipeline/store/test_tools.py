@@ -87,7 +87,7 @@ def test_an_interrupted_pack_goes_on_with_the_next_shard_and_equals_one_that_was
     assert files_of(tmp_path / "again") == files_of(store.path)
 
 
-def test_an_interrupted_unpack_goes_on(store, tmp_path, monkeypatch):
+def test_an_interrupted_unpack_goes_on(store, tmp_path):
     pack(store, tmp_path / "packed", megabytes=SMALL)
     steps = []
 
