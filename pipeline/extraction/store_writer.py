@@ -18,6 +18,7 @@ from pipeline.extraction.video_status import differs, source_of
 from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec, rows_as_json
+from pipeline.video.audio import SILENCE
 from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.flow import library_version
 from pipeline.video.report import DecodeReport
@@ -32,6 +33,7 @@ class Outcome:
         rows: number of rows in the store; 0 for a failed video.
         kind: kind of failure; empty for success.
         reason: reason of the failure, in words.
+        silent: whether its rows of audio are silence, since it has none.
         worker: worker of a cluster that did it, or how the last worker died over it; for the log.
     """
 
@@ -39,6 +41,7 @@ class Outcome:
     rows: int = 0
     kind: str = ""
     reason: str = ""
+    silent: bool = False
     worker: str = ""
 
 
@@ -54,6 +57,7 @@ class StoreWriter:
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the files of videos that have begun
         self._attempts: dict[str, int] = {}  # for videos whose attempts another process counts
+        self._silent: set[str] = set()
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -85,6 +89,8 @@ class StoreWriter:
         elif isinstance(event, Failed):
             yield self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
+            if is_silent(event.report):
+                self._silent.add(video.id)
             self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
         else:
             assert isinstance(event, Rows), "only a CuttableVideo can be a LongVideo"
@@ -103,7 +109,9 @@ class StoreWriter:
         for video, unchanged in published:
             if unchanged:
                 del self._stamps[video.id]
-                yield Outcome(video, self._writers.pop(video.id).rows)
+                silent = video.id in self._silent
+                self._silent.discard(video.id)
+                yield Outcome(video, self._writers.pop(video.id).rows, silent=silent)
             else:
                 reason = "the file was changed while it was read; the next run takes it anew"
                 yield self._fail(video, "changed", reason)
@@ -164,6 +172,11 @@ def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
         return False
     store.remove(video.id)
     return True
+
+
+def is_silent(report: DecodeReport) -> bool:
+    """Return whether a video that was to give audio has none."""
+    return any(note.endswith(SILENCE) for note in report.notes)
 
 
 def details(video: VideoFile, report: DecodeReport, fps: Fraction, spec: StoreSpec) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class ExtractSummary:
         changed: number of videos encoded again, since their file has changed; `done` includes them.
         failed: id → "kind: reason" of the videos that failed, now or earlier.
         snippets: number of rows written now.
+        silent: number of videos encoded now that have no audio, though rows of it were asked for.
         notes: for the user, on the encoder.
     """
 
@@ -55,6 +56,7 @@ class ExtractSummary:
     changed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     snippets: int = 0
+    silent: int = 0
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -64,7 +66,8 @@ class ExtractSummary:
         counts = f"{done} done{again}, {self.skipped} were done before, {len(self.failed)} failed"
         kinds = Counter(reason.split(":")[0] for reason in self.failed.values())
         by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
-        return f"{counts}{by_kind}; {counted(self.snippets, 'snippet')}"
+        no_audio = f"; {counted(self.silent, 'video')} without audio, whose rows are silence" if self.silent else ""
+        return f"{counts}{by_kind}; {counted(self.snippets, 'snippet')}{no_audio}"
 
 
 def extract(
@@ -199,6 +202,7 @@ class _Job:
             self.summary.done += 1
             self.summary.changed += video.id in self._changed
             self.summary.snippets += outcome.rows
+            self.summary.silent += outcome.silent
             self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)
 

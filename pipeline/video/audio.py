@@ -20,6 +20,7 @@ from pipeline.video.frame_folder import FORMAT as FRAME_FOLDER
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
 
 # Containers round times, to a millisecond or more. A larger step is a gap, or a restart.
+SILENCE = "its rows are silence"  # the end of notes on videos without audio
 _SLACK_SECONDS = Fraction(1, 25)
 
 Piece = tuple[int, NDArray[np.int16]]  # place of its first sample, counted from the first picture; the samples
@@ -143,13 +144,13 @@ class AudioTrack:
 def _open(info: VideoInfo) -> tuple[Any, Any, str]:
     """Return the container, its stream of audio, and why there is none."""
     if info.format == FRAME_FOLDER:
-        return None, None, "a folder of pictures has no audio: its rows are silence"
+        return None, None, f"a folder of pictures has no audio: {SILENCE}"
     container, _ = open_container(info.path)
     stream = container.streams.best("audio")
     if stream is None:
-        return container, None, "no audio: its rows are silence"
+        return container, None, f"no audio: {SILENCE}"
     if stream.codec_context is None:
-        return container, None, "no decoder for its audio: its rows are silence"
+        return container, None, f"no decoder for its audio: {SILENCE}"
     stream.codec_context.thread_count = 1
     return container, stream, ""
 

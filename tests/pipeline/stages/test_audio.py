@@ -57,6 +57,7 @@ def test_rows_of_pictures_and_audio_stand_side_by_side_and_only_those_that_cover
     store, summary = extract([videos], tmp_path / "both", BOTH)
     rgb, _ = extract([videos], tmp_path / "rgb", RGB)
     assert summary.failed == {}
+    assert summary.text().endswith("; 1 video without audio, whose rows are silence")
     # Windows [0.4 i, 0.4 i + 0.8) that meet the beep at 1.0: 1, 2; at 0.5: 0, 1.
     for name, rows, loud in (("a", 6, {1, 2}), ("b", 5, {0, 1}), ("c", 5, set())):
         features = store.read(name).features
