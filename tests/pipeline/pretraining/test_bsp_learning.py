@@ -81,9 +81,17 @@ def test_the_types_are_learned_and_shuffled_labels_are_not(tmp_path):
     found = validated(task, trained(task, batches, epochs=8))
     assert found["accuracy"] > 0.8
     assert min(found[name] for name in TYPES) > 0.5
-    generator = torch.Generator().manual_seed(0)
-    shuffled = [(pixels, types[torch.randperm(len(types), generator=generator)]) for pixels, types in batches]
-    assert validated(task, trained(task, shuffled, epochs=3))["accuracy"] == pytest.approx(0.25, abs=0.07)
+    # One network that has learned chance leans to some type; several together do not.
+    by_chance = [validated(task, trained(task, shuffled(batches, seed), epochs=3))["accuracy"] for seed in range(6)]
+    assert sum(by_chance) / 6 == pytest.approx(0.25, abs=0.06)
+
+
+def shuffled(batches: list[tuple[Tensor, Tensor]], seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the batches with the types of all clips mixed; mixed within a batch, its share of a type would tell."""
+    types = torch.cat([types for _, types in batches])
+    types = types[torch.randperm(len(types), generator=torch.Generator().manual_seed(seed))]
+    pixels = [pixels for pixels, _ in batches]
+    return list(zip(pixels, types.split([len(part) for part in pixels]), strict=True))
 
 
 def test_without_the_order_of_the_frames_the_speeds_are_not_told_apart(tmp_path):
