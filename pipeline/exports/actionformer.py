@@ -17,6 +17,7 @@ from pipeline.exports.arrays import FEATURES, check_arrays, training_length, wri
 from pipeline.exports.job import Job, database
 from pipeline.storage.atomic_files import write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.text.plain import counted
 
 ANNOTATIONS, CONFIG = "annotations.json", "dataset.yaml"
 _DROPPED_INDEX, _DROPPED_LABEL = 4, "CliffDiving"  # before May 2022
@@ -73,11 +74,12 @@ def _notes(job: Job) -> tuple[str, ...]:
     notes = []
     empty = sum(not video.annotations.segments for video in job.subset(training=True))
     if empty:
-        notes.append(f"{empty} training videos without segments are left out: ActionFormer cannot train on them")
+        notes.append(f"left out {counted(empty, 'training video')} without segments: ActionFormer cannot train on them")
     validated = {s.label for video in job.subset(training=False) for s in video.annotations.segments}
     if missing := [label for label in job.labels if label not in validated]:
         notes.append(
-            f"{len(missing)} classes do not occur in the validation subset ({', '.join(missing[:3])}): ActionFormer's "
+            f"{counted(len(missing), 'class', 'does', 'do')} not occur in the validation subset "
+            f"({', '.join(missing[:3])}): ActionFormer's "
             "evaluation renumbers classes, so detections of these count for other classes; use `evaluate` instead"
         )
     return tuple(notes)

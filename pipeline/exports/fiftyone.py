@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.storage.atomic_files import whole_file, write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.text.plain import counted
 
 LABELS, DATA, CONFIG = "labels.json", "data", "load.py"
 
@@ -46,7 +47,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     if not gone:
         return ()
     return (
-        f"{len(gone)} videos are left out, since they have moved or changed since their features were made "
+        f"left out {counted(len(gone), 'video')}, moved or changed since the features were made "
         f"({', '.join(gone[:3])}): put them back and export again",
     )
 

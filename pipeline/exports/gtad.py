@@ -23,6 +23,7 @@ from pipeline.exports.clock import Clock
 from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.storage.atomic_files import whole_file, write_text
+from pipeline.text.plain import counted
 from pipeline.text.table import csv_text
 
 COLUMNS = ("video", "type", "type_idx", "start", "end", "startFrame", "endFrame")
@@ -182,8 +183,9 @@ def _notes(job: Job, names: dict[str, str]) -> tuple[str, ...]:
     notes = []
     empty = sum(not video.annotations.segments for video in job.videos)
     if empty:
-        notes.append(f"{empty} videos without segments are left out: G-TAD's CSV files cannot name them")
+        notes.append(f"left out {counted(empty, 'video')} without segments: G-TAD's CSV files cannot name them")
     renamed = sum(names[video.id] != video.name for video in job.videos)
     if renamed:
-        notes.append(f"{renamed} videos have other names, since G-TAD tells the subset by the name ({NAMES})")
+        videos = counted(renamed, "video", "has another name", "have other names")
+        notes.append(f"{videos}, since G-TAD tells the subset by the name ({NAMES})")
     return tuple(notes)

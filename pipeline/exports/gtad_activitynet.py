@@ -19,6 +19,7 @@ from pipeline.exports.hdf5 import open_hdf5
 from pipeline.exports.job import ExportVideo, Job, database
 from pipeline.storage.atomic_files import whole_file, write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.text.plain import counted
 from pipeline.text.table import csv_text
 
 FEATURES, INFO, ANNOTATIONS, TRUTH = "features.hdf5", "video_info_new.csv", "anet_anno_action.json", "activity_net.json"
@@ -40,7 +41,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     write_json(folder / TRUTH, truth)
     write_text(folder / OPTIONS, _options(job))
     empty = len(job.videos) - len(videos)
-    return (f"{empty} videos without segments are left out: G-TAD cannot use them",) if empty else ()
+    return (f"left out {counted(empty, 'video')} without segments: G-TAD cannot use them",) if empty else ()
 
 
 def check(job: Job, folder: Path) -> list[str]:

@@ -21,6 +21,7 @@ from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.spec import StoreSpec, rows_as_json
+from pipeline.text.plain import counted
 
 _ROWS_AT_ONCE = 4096
 _CHANNELS_UNIT = 64  # encoders have this number of channels, or a multiple
@@ -96,7 +97,7 @@ def import_features(
     unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:
         remedy = "give annotations with durations" if annotations is None else "the annotations lack their durations"
-        report.notes.append(f"{unknown} videos are assumed to end with their last row: {remedy}")
+        report.notes.append(f"{counted(unknown, 'video', 'is', 'are')} assumed to end with their last row: {remedy}")
     report.notes += lengths.notes(store.spec.channels, config)
     return store, report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.exports.resizing import resize_to_span
 from pipeline.snippets import exact
 from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureSequence, FeatureStore
+from pipeline.text.plain import counted
 
 
 @dataclass(frozen=True)
@@ -133,20 +135,13 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
     )
     occurring = {segment.label for video in videos for segment in video.annotations.segments}
     if not occurring:
-        raise PipelineError(f"there are no segments in the {len(videos)} videos that have features in {store.path}")
+        raise PipelineError(
+            f"there are no segments in the {counted(len(videos), 'video')} with features in {store.path}"
+        )
     notes = list(fitted.problems)
     if found.only_in_annotations or found.only_in_store:
         notes.append(f"left out: {found.message()}")
-    odd = [
-        f"{video_id}: {len(sequence.features)}, not {_rows(sequence)}"
-        for video_id, sequence in sequences.items()
-        if abs(len(sequence.features) - _rows(sequence)) > 1
-    ]
-    if odd:
-        notes.append(f"{len(odd)} videos have another number of rows than their duration gives ({'; '.join(odd[:3])})")
-    renamed = [f"{video.id!r} is {video.name!r}" for video in videos if video.name != video.id]
-    if renamed:
-        notes.append(f"{len(renamed)} ids are encoded to be file names ({', '.join(renamed[:3])})")
+    notes += _surprises(sequences, videos)
     return Job(
         store=store,
         config=config,
@@ -156,6 +151,25 @@ def prepare(store: FeatureStore, annotations: Annotations, config: ExportConfig,
         notes=tuple(notes),
         home=home,
     )
+
+
+def _surprises(sequences: Mapping[str, FeatureSequence], videos: Sequence[ExportVideo]) -> list[str]:
+    """Return lines about videos with odd numbers of rows, and about ids that no file can have as its name."""
+    notes: list[str] = []
+    odd = [
+        f"{video_id}: {len(sequence.features)}, not {_rows(sequence)}"
+        for video_id, sequence in sequences.items()
+        if abs(len(sequence.features) - _rows(sequence)) > 1
+    ]
+    if odd:
+        notes.append(
+            f"{counted(len(odd), 'video', 'has', 'have')} another number of rows than the duration gives "
+            f"({'; '.join(odd[:3])})"
+        )
+    renamed = [f"{video.id!r} is {video.name!r}" for video in videos if video.name != video.id]
+    if renamed:
+        notes.append(f"{counted(len(renamed), 'id', 'is', 'are')} encoded to be a file name ({', '.join(renamed[:3])})")
+    return notes
 
 
 def _rows(sequence: FeatureSequence) -> int:

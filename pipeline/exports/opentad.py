@@ -18,6 +18,7 @@ from pipeline.exports.job import Job, database
 from pipeline.exports.opentad_config import TRAIN, VAL, configuration
 from pipeline.storage.atomic_files import write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.text.plain import counted
 
 ANNOTATIONS, CLASSES, CONFIG = "annotations.json", "category_idx.txt", "dataset.py"
 
@@ -30,7 +31,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     write_text(folder / CLASSES, "".join(f"{label}\n" for label in job.labels))
     write_text(folder / CONFIG, configuration(job, annotations=ANNOTATIONS, classes=CLASSES))
     empty = sum(not video.annotations.segments for video in job.videos)
-    return (f"OpenTAD leaves out the {empty} videos that have no segments",) if empty else ()
+    return (f"OpenTAD leaves out {counted(empty, 'video')} without segments",) if empty else ()
 
 
 def check(job: Job, folder: Path) -> list[str]:

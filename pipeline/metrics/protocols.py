@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.annotations.segments import Detection, Segment
 from pipeline.errors import PipelineError
+from pipeline.text.plain import counted
 
 ACTIVITYNET_TIOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 THUMOS_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -118,7 +119,9 @@ def prepare(
     """
     chosen = find_protocol(protocol)
     if blocked_videos and not chosen.takes_blocked:
-        raise PipelineError(f"blocked_videos must be empty for protocol={protocol}, got {len(blocked_videos)} videos")
+        raise PipelineError(
+            f"blocked_videos must be empty for protocol={protocol}, got {counted(len(blocked_videos), 'video')}"
+        )
     blocked = set(blocked_videos)
     truth = {video: rows for video, rows in ground_truth.items() if video not in blocked}
     found = {video: rows for video, rows in detections.items() if video not in blocked}

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.location import local
 from pipeline.storage.read_files import read_text
+from pipeline.text.plain import counted
 from pipeline.video.decode import Backend, Chunk, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.find import find_videos
@@ -93,7 +94,7 @@ def find_clips(source: Path, *, group_pattern: str) -> list[Clip]:
     if len({clip.label for clip in clips}) < 2:
         raise PipelineError(
             f"{source} must hold clips of two classes or more, in a folder for each class (or a CSV file with path and "
-            f"label), got {len(clips)} clips of {len({clip.label for clip in clips})} classes"
+            f"label), got {counted(len(clips), 'clip')} of {counted(len({clip.label for clip in clips}), 'class')}"
         )
     return sorted(clips, key=lambda clip: str(clip.path))
 

@@ -110,7 +110,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
         )
     if not any(truth.values()):
         raise PipelineError(
-            f"the {len(truth)} videos of subset {config.subset!r} have no segments in {annotations_file}"
+            f"{annotations_file} has no segments in the {counted(len(truth), 'video')} of subset {config.subset!r}"
         )
     sets = {"activitynet": ACTIVITYNET_TIOUS, "thumos": THUMOS_TIOUS}
     if config.tious:

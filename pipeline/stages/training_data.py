@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pipeline.annotations import Annotations, canonical_subset
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
+from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 
 
@@ -31,7 +32,9 @@ def training_data(
     one, other = config.train_subset, config.validation_subset
     if canonical_subset(one) == canonical_subset(other):
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {one!r} and {other!r}")
-    counts = ", ".join(f"{name}: {number} videos" for name, number in annotations.subsets().items()) or "none"
+    counts = (
+        ", ".join(f"{name}: {counted(number, 'video')}" for name, number in annotations.subsets().items()) or "none"
+    )
     train_items, val_items = (items_of(subset) for subset in (one, other))
     if not train_items:
         raise PipelineError(
@@ -40,8 +43,8 @@ def training_data(
         )
     if not any(item.segments for item in train_items):
         raise PipelineError(
-            f"the {len(train_items)} videos of subset {one!r} that have features have no segments in {where} (subsets "
-            f"there: {counts}): there is nothing to learn; choose another --train-subset"
+            f"no segments in the {counted(len(train_items), 'video')} of subset {one!r} of {where} with features "
+            f"(subsets there: {counts}): there is nothing to learn; choose another --train-subset"
         )
     if not any(item.segments for item in val_items):
         missing = "segments" if val_items else "features"

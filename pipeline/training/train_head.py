@@ -16,6 +16,7 @@ from pipeline.heads.base import Head
 from pipeline.heads.config import TrainConfig
 from pipeline.heads.registry import build_head
 from pipeline.metrics.map import MapResult
+from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem, feature_statistics, make_batch, one_deviation
 from pipeline.training.joint_sola import HeadWithSola, joined, joint_losses, module_config, start_fit
 from pipeline.training.schedule import epoch_batches, learning_rate_at, steps_per_epoch
@@ -108,7 +109,7 @@ def fit_head(
         SolaError: the device is cuda, and there is none.
     """
     if not any(len(item.segments) for item in data.train):
-        raise PipelineError(f"data.train must have segments, got none in {len(data.train)} videos")
+        raise PipelineError(f"data.train must have segments, got none in {counted(len(data.train), 'video')}")
     if config.class_agnostic:
         data = data.as_proposals()
     device = training_device(config.device)

@@ -177,7 +177,7 @@ def test_actionformer_gets_no_training_video_without_segments(tmp_path):
     annotations = make_annotations({"empty": VideoAnnotations("empty", "training", 10.0, None, ())})
     report = export(store, annotations, tmp_path / "out", ExportConfig(to="actionformer"))
     assert "empty" not in json.loads((tmp_path / "out/annotations.json").read_text())["database"]
-    assert any("1 training videos without segments are left out" in note for note in report.notes)
+    assert any("left out 1 training video without segments" in note for note in report.notes)
 
 
 def test_actionformer_users_are_told_of_classes_that_validation_lacks(tmp_path):
@@ -213,7 +213,7 @@ def test_ids_that_are_no_file_names_are_encoded_alike_in_files_and_annotations(t
     report = export(store, annotations, tmp_path / "out", ExportConfig(to="opentad"))
     assert (tmp_path / "out/features/day 1%2Fclip.npy").is_file()
     assert "day 1%2Fclip" in json.loads((tmp_path / "out/annotations.json").read_text())["database"]
-    assert any("1 ids are encoded to be file names" in note for note in report.notes)
+    assert any("1 id is encoded to be a file name" in note for note in report.notes)
 
 
 def test_subsets_are_mapped(tmp_path):

@@ -95,7 +95,7 @@ def test_videos_that_are_gone_or_have_changed_are_left_out_and_told(tmp_path):
     constant(tmp_path / "videos/walk_a.mp4", 5, FPS)
     report = export(store, make_annotations(ANNOTATIONS), tmp_path / "out", ExportConfig(to="fiftyone"))
     assert {path.name for path in read_as_fiftyone(tmp_path / "out")} == {"carnival.mp4", "a.b"}
-    assert any(note.startswith("2 videos are left out, since they have moved or changed") for note in report.notes)
+    assert any(note.startswith("left out 2 videos, moved or changed since") for note in report.notes)
 
 
 def test_without_any_video_nothing_is_exported(tmp_path):

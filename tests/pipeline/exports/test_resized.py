@@ -152,7 +152,7 @@ def test_the_annotations_of_gtads_activitynet_layout_are_bsns(tmp_path):
     report = export(
         store, make_annotations({"empty": empty}), tmp_path / "out", ExportConfig(to="gtad", resize_snippets=10)
     )
-    assert any("1 videos without segments are left out" in note for note in report.notes)
+    assert any("left out 1 video without segments" in note for note in report.notes)
     read = read_annotations(tmp_path / "out/anet_anno_action.json")
     assert read.dialect == "bsn"
     assert read.subsets() == {"training": 2, "validation": 1}

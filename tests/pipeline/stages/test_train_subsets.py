@@ -52,11 +52,11 @@ def test_classes_of_videos_without_features_are_not_learned(tmp_path, store):
     ("videos", "config", "says"),
     [
         ({"a": ("val", "x"), "b": ("test", "x")}, TINY, "is in subset 'training' of"),
-        ({"a": ("val", "x"), "b": ("test", "x")}, TINY, "subsets there: val: 1 videos, test: 1 videos"),
+        ({"a": ("val", "x"), "b": ("test", "x")}, TINY, "subsets there: val: 1 video, test: 1 video"),
         (
             {"a": ("training", ""), "b": ("validation", "x")},
             TINY,
-            "the 1 videos of subset 'training' that have features",
+            "no segments in the 1 video of subset 'training'",
         ),
         ({"a": ("training", "x")}, replace(TINY, validation_subset="train"), "must be two subsets"),
         ({"q": ("training", "x")}, TINY, "3 with features but not annotated (a, b, c)"),

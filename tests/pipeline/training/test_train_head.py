@@ -223,7 +223,7 @@ def test_averaged_weights_trail_the_trained_ones_unless_switched_off() -> None:
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(PipelineError, match=r"data\.train must have segments, got none in 1 videos"):
+    with pytest.raises(PipelineError, match=r"data\.train must have segments, got none in 1 video$"):
         fit_head(TrainingData([item("v", 5)], [], LABELS), tiny_config())
     with pytest.raises(PipelineError, match=r"labels of video 'one' .* got \['b'\]"):
         fit_head(TrainingData(tiny_items()[:1], [], ("a",)), tiny_config())
