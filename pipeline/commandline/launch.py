@@ -35,7 +35,6 @@ for _name in COMMANDS.split():
 Bound = tuple[Callable[..., Any], inspect.BoundArguments]
 
 app.meta.group_parameters = Group("All commands", sort_key=99)
-add_examples(app, DISTRIBUTION)
 
 
 @app.meta.default
@@ -56,8 +55,7 @@ def _launch(
         help_all: Show all options of the command.
     """
     if help_all:
-        GroupedApp.shows_all = GroupedApp.shows_help = True
-        add_examples(app, DISTRIBUTION)
+        _prepare_help(asked=True, shows_all=True)
         shown: Bound = app.meta.parse_args([*words, "--help"], exit_on_error=False, print_error=False)[:2]
         return shown
     # In the environment, so that processes that this one starts have them as well.
@@ -70,6 +68,11 @@ def _launch(
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     names, apps, _ = app.parse_commands(words)
     return (_with_next_step(command, " ".join(names), bound) if command is apps[-1].default_command else command), bound
+
+
+def _prepare_help(*, asked: bool, shows_all: bool) -> None:
+    GroupedApp.shows_help, GroupedApp.shows_all = asked, shows_all
+    add_examples(app, DISTRIBUTION)
 
 
 def _with_next_step(command: Callable[..., int], name: str, bound: inspect.BoundArguments) -> Callable[..., int]:
@@ -92,7 +95,7 @@ def bound_command(words: Sequence[str]) -> Bound:
     Raises:
         CycloptsError, PipelineError, SolaError: the words do not make a command.
     """
-    GroupedApp.shows_help = "--help" in words
+    _prepare_help(asked="--help" in words, shows_all=False)
     launch, given, _ = app.meta.parse_args(with_current_command(words), exit_on_error=False, print_error=False)
     if launch is not _launch:  # --help, --version
         return launch, given

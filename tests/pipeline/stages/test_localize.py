@@ -195,7 +195,7 @@ def test_evaluation_refuses_a_subset_without_detections(data):
     with pytest.raises(PipelineError, match=r"1 videos in .* \(a\) is in subset .* \(c\); choose another --subset"):
         evaluate(data / "d.json", data / "annotations.json", EvaluateConfig())
     (data / "none.json").write_text(json.dumps({"database": {"a": {"subset": "validation", "annotations": []}}}))
-    with pytest.raises(PipelineError, match="the 1 videos of subset 'validation' have no segments"):
+    with pytest.raises(PipelineError, match=r"none\.json has no segments in the 1 video of subset 'validation'"):
         evaluate(data / "d.json", data / "none.json", EvaluateConfig())
 
 
