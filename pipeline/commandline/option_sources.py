@@ -74,10 +74,26 @@ class OptionSources:
         for source, given in _preset_values(command, arguments):
             _take(given, source, app, commands, arguments)
         if command == "plan":  # it estimates `extract`, with its settings
+            _require_table(values.get("extract", {}), file, "extract")
             _take(values.get("extract", {}), str(file), app, commands, arguments)
         _name_the_kind_of_head(arguments)
+        _refuse_fractions(arguments)
         remember(arguments)
         refuse_without_effect(commands, arguments)
+
+
+def _refuse_fractions(arguments: ArgumentCollection) -> None:
+    """Refuse 2.5 where a whole number is expected; cyclopts would round it."""
+    for argument in arguments:
+        if argument.hint not in (int, int | None):
+            continue
+        for token in argument.tokens:
+            try:
+                is_whole = float(token.value) == int(float(token.value))
+            except (ValueError, OverflowError):  # cyclopts says what is wrong
+                continue
+            if not is_whole:
+                raise PipelineError(f"{argument.name} must be a whole number, got {token.value}")
 
 
 def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -89,7 +105,14 @@ def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any
     if table is None and not (command == "plan" and "extract" in values):
         wanted = command.replace("-", "_").replace(" ", ".")
         raise PipelineError(f"settings: {file} has no table [{wanted}], so --config has no effect")
+    _require_table(table or {}, file, command)
     return table or {}
+
+
+def _require_table(table: Any, file: Path | None, command: str) -> None:
+    if not isinstance(table, dict):
+        name = command.replace("-", "_").replace(" ", ".")
+        raise PipelineError(f"settings: {file}: {name} must be a table [{name}] of options, got {table!r:.40}")
 
 
 def _take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +33,8 @@ def refusing(kind: str) -> Iterator[None]:
     except BadArray:
         raise
     except Exception as error:  # on damaged files, readers raise almost any exception
-        raise BadArray(f"cannot be read as {kind}: {error or type(error).__name__}") from None
+        words = re.sub(r"<\S+ object at 0x\w+>", "an expression", str(error)) or type(error).__name__
+        raise BadArray(f"cannot be read as {kind}: {words}") from None
 
 
 def check_features(shape: Any, dtype: Any, *, least_rows: int = 1, most_axes: int = 2) -> int:

@@ -56,11 +56,11 @@ class _Recorder(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PICKLED:
-            raise BadArray(f"it holds {module}.{name}; only NumPy arrays are accepted")
+            raise BadArray(f"holds {module}.{name}; only NumPy arrays are accepted")
         return _Name(module, name)
 
     def load_other(self) -> None:
-        raise BadArray("it holds more than an array of numbers; only NumPy arrays are accepted")
+        raise BadArray("holds more than an array of numbers; only NumPy arrays are accepted")
 
     def load_reduce(self) -> None:
         arguments = self.stack.pop()

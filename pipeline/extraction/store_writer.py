@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.encode import Event, Rows
 from pipeline.extraction.publisher import Publisher
 from pipeline.extraction.video_status import differs, source_of
+from pipeline.storage.location import real_path
 from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
 from pipeline.store.spec import StoreSpec, rows_as_json
@@ -151,7 +152,7 @@ def record_failure(
         reason += "; its features stay, because it is unknown whether the file has changed"
         return Outcome(video, kind=kind, reason=reason)
     # Store no identity for a file that changed while it was read, so that the next run tries it again.
-    source = {"path": str(video.path.resolve())} if kind == "changed" else source_of(video)
+    source = {"path": real_path(video.path)} if kind == "changed" else source_of(video)
     store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
     return Outcome(video, kind=kind, reason=f"{reason}{REMOVED if removed else ''}")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Retries
-from pipeline.storage.location import RemotePath
+from pipeline.storage.location import RemotePath, real_path
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.stamps import has_changed, size_of, stamp_of
 from pipeline.store.feature_store import FeatureStore
@@ -77,7 +77,7 @@ def source_of(video: VideoFile) -> dict[str, Any]:
             return {"path": str(path), "bytes": entry.st_size, "etag": entry.etag, "sha256": sha256}
         stamp = stamp_of(path) or (None, None)
         return {
-            "path": str(path.resolve()),
+            "path": real_path(path),
             "bytes": stamp[0],
             "modified_ns": stamp[1],
             "sha256": sha256_of_file(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -203,6 +204,11 @@ def location(text: str | AnyPath) -> AnyPath:
     if not rest.strip("/"):
         raise PipelineError(f"a URL must name a bucket, as in {scheme}://bucket/folder, got {text}")
     return RemotePath(f"{scheme}://{rest}")
+
+
+def real_path(path: AnyPath) -> str:
+    """Return the path without links, or the URL; a link that leads in a circle stays."""
+    return os.path.realpath(path) if isinstance(path, Path) else str(path.resolve())
 
 
 def local_only(text: str) -> Path:

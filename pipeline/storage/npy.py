@@ -49,4 +49,5 @@ def _refuse_false_header(path: Path) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    line = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return "its header is not a plain literal" if " object at 0x" in line else line

@@ -18,7 +18,7 @@ from pipeline.progress import Report, silent
 from pipeline.snippets import exact
 from pipeline.storage.file_names import identifier_of
 from pipeline.storage.local import temporary_copy
-from pipeline.storage.location import AnyPath
+from pipeline.storage.location import AnyPath, real_path
 from pipeline.storage.npy import read_npy
 from pipeline.storage.read_files import read_json
 from pipeline.storage.stamps import has_changed
@@ -95,7 +95,7 @@ def verify_against_videos(store: FeatureStore, inputs: Sequence[AnyPath]) -> lis
         if not isinstance(source, dict) or "bytes" not in source:  # imported features
             continue
         # `verify_store` compares the file at the recorded path, with or without --videos.
-        elsewhere = str(paths[video_id].resolve()) != source.get("path")
+        elsewhere = real_path(paths[video_id]) != source.get("path")
         if (elsewhere or "etag" in source) and has_changed(paths[video_id], source):
             problems.append(_changed(store, video_id, paths[video_id]))
     return problems

@@ -1,0 +1,40 @@
+"""Inputs that once ended with a traceback or were rounded without a word."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.storage.npy import read_npy
+from tests.videos import constant
+
+
+def test_a_link_in_a_circle_costs_only_itself(command, tmp_path):
+    constant(tmp_path / "videos" / "good.mp4", 10, 10)
+    (tmp_path / "videos" / "circle.mp4").symlink_to("circle.mp4")
+    own = ["--encoder", "tests/toy_encoder.py:toy", "--weights", "own", "--workers", "1"]
+    for _ in range(2):
+        code, _, errors = command("extract", tmp_path / "videos", "--out", tmp_path / "store", *own)
+        assert code == 1, errors
+    assert (tmp_path / "store" / "failures" / "circle.json").is_file()
+    assert (tmp_path / "store" / "features" / "good.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extract = 5", "extract must be a table [extract] of options, got 5"),
+        ("[extract]\nbatch_size = 2.5", "batch_size must be a whole number, got 2.5"),
+    ],
+)
+def test_a_file_of_settings_of_other_types_is_one_line(command, tmp_path, text, words):
+    (tmp_path / "settings.toml").write_text(text)
+    code, _, errors = command("extract", tmp_path, "--out", tmp_path / "s", "--config", tmp_path / "settings.toml")
+    assert (code, len(errors.strip().splitlines())) == (2, 1), errors
+    assert words in errors.replace("--batch-size", "batch_size")
+
+
+def test_a_message_about_a_header_is_the_same_each_time(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,) * 400, }".ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(Exception, match=r"not a readable \.npy file: its header is not a plain literal$"):
+        read_npy(tmp_path / "a.npy", what="features")
