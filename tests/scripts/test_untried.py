@@ -21,10 +21,11 @@ from tests.sola.test_options import CHANNELS, SMALL, Videos
 from tests.stores import annotate, make_store
 
 FOLDER = ROOT / "scripts" / "experiments" / "untried"
-sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]
-import fits
-import losses
-import tables
+sys.path.insert(0, str(FOLDER.parent))
+sys.path.insert(0, str(FOLDER))
+import untried_fits as fits
+import untried_losses as losses
+import untried_tables as tables
 
 
 def test_the_variance_term_is_what_channels_lack_of_a_deviation_of_one() -> None:
@@ -143,7 +144,7 @@ def test_the_splice_is_seen_by_the_loss_and_short_videos_are_not_cut(monkeypatch
 
 
 def scores(boundary: float, mean_ap: float) -> dict[str, float]:
-    return {name: 0.8 for name in tables.COLUMNS} | {tables.BOUNDARY: boundary, tables.HEAD: mean_ap, "rank": 9.0}
+    return dict.fromkeys(tables.COLUMNS, 0.8) | {tables.BOUNDARY: boundary, tables.HEAD: mean_ap, "rank": 9.0}
 
 
 def test_an_idea_earns_its_place_with_both_gains_on_two_data_sets_only() -> None:

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from losses import covariance_term, segment_infonce, slow_directions, spliced, spliced_target, variance_term
 from sola_variants import Variant, fit_variant
 from torch import Tensor
+from untried_losses import covariance_term, segment_infonce, slow_directions, spliced, spliced_target, variance_term
 
 from pipeline.segmentation.change_points import find_change_points
 from pipeline.segmentation.directions import directions, mean_row

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from fits import IDEAS
+from untried_fits import IDEAS
 
 # Scores from 0 to 1, except for the rank.
 BOUNDARY, HEAD = "logistic_accuracy_within_1", "map_own"
