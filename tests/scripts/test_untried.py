@@ -20,12 +20,13 @@ from tests import ROOT
 from tests.sola.test_options import CHANNELS, SMALL, Videos
 from tests.stores import annotate, make_store
 
-FOLDER = ROOT / "scripts" / "experiments" / "untried"
-sys.path.insert(0, str(FOLDER.parent))
-sys.path.insert(0, str(FOLDER))
+sys.path.insert(0, str(ROOT / "scripts" / "experiments"))
+sys.path.insert(0, str(ROOT / "scripts" / "experiments" / "untried"))
 import untried_fits as fits
 import untried_losses as losses
 import untried_tables as tables
+
+FOLDER = ROOT / "scripts" / "experiments" / "untried"
 
 
 def test_the_variance_term_is_what_channels_lack_of_a_deviation_of_one() -> None:
