@@ -38,7 +38,7 @@ def test_the_variance_term_is_what_channels_lack_of_a_deviation_of_one() -> None
 def test_the_covariance_term_counts_each_pair_of_channels_twice() -> None:
     rows = torch.tensor([[1.0, 2.0, 5.0], [-1.0, -2.0, 5.0], [0.0, 0.0, 5.0]])  # cov(0, 1) = (2 + 2) / 2 = 2
     assert losses.covariance_term(rows).item() == pytest.approx(2 * 2**2 / 3)
-    assert losses.covariance_term(torch.eye(2)[[0, 1]] * 0 + torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item() == 0
+    assert losses.covariance_term(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item() == 0
 
 
 def test_infonce_compares_rows_of_a_segment_with_all_other_rows_but_not_with_each_other() -> None:
@@ -51,12 +51,12 @@ def test_infonce_compares_rows_of_a_segment_with_all_other_rows_but_not_with_eac
     assert torch.isfinite(z.grad).all()
 
 
-@pytest.mark.parametrize(("segments", "expected"), [([1, 1, 1], 0.0), ([1, 2, 3], 0.0)])
-def test_infonce_without_positives_or_without_negatives_is_no_loss(segments: list[int], expected: float) -> None:
+@pytest.mark.parametrize("segments", [[1, 1, 1], [1, 2, 3]])
+def test_infonce_without_positives_or_without_negatives_is_no_loss(segments: list[int]) -> None:
     z = torch.eye(3, requires_grad=True)
     loss = losses.segment_infonce(z, torch.tensor(segments), temperature=0.1)
     loss.backward()
-    assert loss.item() == expected and torch.isfinite(z.grad).all()
+    assert loss.item() == 0 and torch.isfinite(z.grad).all()
 
 
 def test_a_splice_shows_the_other_video_from_the_cut_on_and_its_target_is_unrelated_across() -> None:
@@ -113,14 +113,16 @@ def test_every_fit_changes_features_except_plain_ones_and_repeats(row: str) -> N
 def test_variance_and_covariance_hold_against_the_collapse() -> None:
     random = np.random.default_rng(0)
     videos = Videos((120,) * 6)
-    for rows in videos.sequences:
-        rows[:] = np.cumsum(random.normal(size=rows.shape), axis=0)
-    config = SolaConfig(**{**vars(SMALL), "steps": 150, "hidden": 16, "normalize": "center", "predictor": False})
-    ranks = [
+    for rows in videos.sequences:  # one slow channel, and noise in five
+        rows[:] = random.normal(size=rows.shape)
+        rows[:, 0] = np.sqrt(2) * np.sin(np.arange(len(rows)) / 9 + 9 * random.normal())
+    config = SolaConfig(**{**vars(SMALL), "steps": 60, "hidden": 16, "normalize": "center", "predictor": False})
+    before, without, with_terms = (
         effective_dimensions(torch.from_numpy(np.concatenate([change(rows) for rows in videos.sequences])))
-        for change in (fits.published(videos, config), fits.vicreg(videos, config))
-    ]
-    assert ranks[1] > ranks[0] + 0.5, ranks
+        for change in (fits.plain(videos, config), fits.published(videos, config), fits.vicreg(videos, config))
+    )
+    assert before == pytest.approx(6, abs=0.1)
+    assert without < 4 and with_terms > 4.8
 
 
 def test_segments_are_numbered_over_videos() -> None:
