@@ -61,10 +61,6 @@ def published(source: FeatureSource, config: SolaConfig) -> Transform:
     return of_module(fit(source, config, channels=channels_of(source)).module)
 
 
-def centered(source: FeatureSource, config: SolaConfig) -> Transform:
-    return published(source, replace(config, normalize="center"))
-
-
 def input_aware(source: FeatureSource, config: SolaConfig) -> Transform:
     return published(source, replace(config, normalize="center", input_weight=1.0))
 
@@ -138,7 +134,6 @@ FITS: dict[str, Callable[[FeatureSource, SolaConfig], Transform]] = {
     "plain": plain,
     "bilateral filter": bilateral,
     "SoLa, published": published,
-    "SoLa, centered": centered,
     "SoLa, centered, input-aware": input_aware,
     "no predictor, VICReg": vicreg,
     "slow directions joined": slow_joined,
@@ -146,7 +141,7 @@ FITS: dict[str, Callable[[FeatureSource, SolaConfig], Transform]] = {
     "no leak": no_leak,
     "scales 1, 2 and 4": scales,
 }
-IDEAS = tuple(FITS)[5:]
+IDEAS = tuple(FITS)[4:]
 
 
 def config_for(videos: int, *, steps: int, seed: int) -> SolaConfig:
