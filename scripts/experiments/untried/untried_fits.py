@@ -167,7 +167,7 @@ def fitted(source: FeatureSource, config: SolaConfig, loss: Loss) -> Transform:
     for windows, batch in batches(source, state):
         value = loss(state, windows, batch)
         state.optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         state.optimizer.step()
     return of_module(state.module.eval())
 
@@ -203,7 +203,7 @@ def segment_numbers(videos: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def of_module(module: torch.nn.Module) -> Transform:
-    return lambda rows: enhance_array(module, rows)  # type: ignore[arg-type]
+    return lambda rows: enhance_array(module, rows)
 
 
 def sequences_of(source: FeatureSource, lengths: np.ndarray) -> list[np.ndarray]:
