@@ -71,7 +71,12 @@ def live_windows(model: LocalizationModel, seconds: float) -> LiveWindows:
 
 
 def live_detections(
-    model: LocalizationModel, how: LiveWindows, rows: Iterable[np.ndarray], *, seconds: Callable[[], float], device: str
+    model: LocalizationModel,
+    how: LiveWindows,
+    rows: Iterable[np.ndarray],
+    *,
+    seconds: Callable[[], float],
+    device: torch.device,
 ) -> Iterator[list[Detection]]:
     """Yield the detections of each window as soon as it is whole, best first; hold one window at most.
 
@@ -85,7 +90,7 @@ def live_detections(
         rows = enhanced_soon(module, rows, size=how.rows // 2)
     for window in windows(rows, length=how.rows):
         found = to_seconds(
-            answer(head, window, model.post, torch.device(device)),
+            answer(head, window, model.post, device),
             RowTimes.of(plan, seconds() if window.owned[1] == float("inf") else float("inf")),
         )
         kept = suppress(found, model.post)
