@@ -82,7 +82,7 @@ def test_files_of_other_tools_may_hold_strings_and_any_finite_score(tmp_path):
         ('{"results": {"a": [{"segment": [2, 1], "label": "x", "score": 1}]}}', "ends before it starts"),
         (
             '{"results": {"a": [{"segment": [1, NaN], "label": "x", "score": 1}]}}',
-            "segment must be finite numbers, got nan",
+            "must be finite numbers, got nan",
         ),
         ('{"results": {"a": [{"segment": [1, 2], "score": 1}]}}', "label must be a name, got None"),
         ('{"results": {"a": [{"segment": [1, 2], "label": "x"}]}}', "score must be finite numbers, got None"),
