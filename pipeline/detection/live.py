@@ -76,7 +76,7 @@ def live_detections(
     rows: Iterable[np.ndarray],
     *,
     seconds: Callable[[], float],
-    device: torch.device,
+    device: str | torch.device,
 ) -> Iterator[list[Detection]]:
     """Yield the detections of each window as soon as it is whole, best first; hold one window at most.
 
@@ -90,7 +90,7 @@ def live_detections(
         rows = enhanced_soon(module, rows, size=how.rows // 2)
     for window in windows(rows, length=how.rows):
         found = to_seconds(
-            answer(head, window, model.post, device),
+            answer(head, window, model.post, torch.device(device)),
             RowTimes.of(plan, seconds() if window.owned[1] == float("inf") else float("inf")),
         )
         kept = suppress(found, model.post)
