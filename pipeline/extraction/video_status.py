@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, cast
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Retries
@@ -81,7 +81,7 @@ def source_of(video: VideoFile) -> SourceRecord:
         return {
             "path": str(path.resolve()),
             "bytes": stamp[0],
-            "modified_ns": stamp[1],
+            "modified_ns": cast("int | None", stamp[1]),  # a local file has no version
             "sha256": sha256_of_file(path),
             **frames,
         }

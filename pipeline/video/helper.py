@@ -120,7 +120,8 @@ class Helper:
 def _failure(values: Sequence[Any]) -> VideoError:
     """Return what the process failed with; its words are not trusted."""
     kind, reason = values if len(values) == 2 else ("crashed", "the decoder's process sent no reason")
-    return VideoError(kind if kind in get_args(FailureKind) else "crashed", str(reason))
+    known: FailureKind = kind if kind in get_args(FailureKind) else "crashed"
+    return VideoError(known, str(reason))
 
 
 def serve(work: Callable[[Line, Message], None]) -> None:
