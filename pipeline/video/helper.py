@@ -119,9 +119,9 @@ class Helper:
 
 def _failure(values: Sequence[Any]) -> VideoError:
     """Return what the process failed with; its words are not trusted."""
-    kind, reason = values if len(values) == 2 else ("crashed", "the decoder's process sent no reason")
-    known: FailureKind = kind if kind in get_args(FailureKind) else "crashed"
-    return VideoError(known, str(reason))
+    if len(values) != 2 or values[0] not in get_args(FailureKind):
+        return VideoError("crashed", f"the decoder's process failed, with {values!r:.200}")
+    return VideoError(values[0], str(values[1]))
 
 
 def serve(work: Callable[[Line, Message], None]) -> None:

@@ -110,8 +110,9 @@ def test_a_process_that_shows_signs_of_life_is_waited_for(helper):
     ("lie", "reason"),
     [
         (["else"], "sent 'else'"),
-        (["failed", "a kind of its own", "x"], "crashed: x"),
-        (["failed"], "sent no reason"),
+        (["failed", "a kind of its own", "x"], "failed, with"),
+        (["failed"], "failed, with"),
+        (["failed", ["corrupt"], "x"], "failed, with"),
         (["echoed", "no number"], "sent what it should not"),
     ],
 )
