@@ -20,6 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.video.errors import VideoError
 from pipeline.video.live_process import LiveDecoder
 from pipeline.video.live_source import is_endless
+from sola.device import resolve_device
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before another try to connect; doubled each time
 
@@ -93,9 +94,7 @@ class LiveLocator:
             yield from self._found(decoder)
 
     def _found(self, decoder: LiveDecoder) -> Iterator[dict[str, Any]]:
-        device = (
-            self._config.device if self._config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        device = resolve_device(self._config.device)
         rows = self._rows(decoder)
         for found in live_detections(self._model, self._how, rows, seconds=lambda: self._seconds, device=device):
             for one in found:
