@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ class LiveLocator:
         self._origin: float | None = None  # of the first connection, on the monotonic clock
         self._offset = self._seconds = 0.0  # of this connection; of its last frame
         self._heard_at = 0.0  # when the last frame came, on the monotonic clock
+        self._broken: VideoError | None = None  # what ended this connection
 
     def write(self, out: Path) -> int:
         """Append lines to `out` until the source ends; return their number. A camera does not end: press Ctrl-C."""
@@ -98,14 +100,19 @@ class LiveLocator:
             decoder.open()
             now = time.monotonic()
             self._origin = now if self._origin is None else self._origin
-            self._offset, self._seconds = now - self._origin, 0.0
+            self._offset, self._seconds, self._broken = now - self._origin, 0.0, None
             yield from self._found(decoder)
+            if self._broken is not None:
+                raise self._broken
 
     def _found(self, decoder: LiveDecoder) -> Iterator[dict[str, Any]]:
         device = (
             self._config.device if self._config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         )
         rows = self._rows(decoder)
+        if (first := next(rows, None)) is None:
+            return
+        rows = itertools.chain([first], rows)
         for found in live_detections(self._model, self._how, rows, seconds=lambda: self._seconds, device=device):
             for one in found:
                 start, end = (round(self._offset + seconds, 3) for seconds in one.segment)
@@ -122,9 +129,12 @@ class LiveLocator:
         def heard(seconds: float) -> None:
             self._seconds, self._heard_at = seconds, time.monotonic()
 
-        for snippet in decoder.snippets(on_frame=heard):
-            features = self._encoder.begin(torch.from_numpy(snippet.frames[None].copy()))()
-            yield features.numpy().astype(self._spec.dtype)
+        try:
+            for snippet in decoder.snippets(on_frame=heard):
+                features = self._encoder.begin(torch.from_numpy(snippet.frames[None].copy()))()
+                yield features.numpy().astype(self._spec.dtype)
+        except VideoError as error:  # the rows so far are searched all the same
+            self._broken = error
 
 
 def _write(file: IO[str], line: dict[str, Any]) -> None:

@@ -179,20 +179,26 @@ class _Cutter:
     def snippets(self, frames: Iterator[tuple[int, Any]], on_frame: Callable[[float], None]) -> Iterator[LiveSnippet]:
         before: tuple[int, Any] | None = None
         first = step = 0
-        for tick, frame in frames:
-            if before is None:
-                first = tick
-            else:
-                step = tick - before[0]
-                yield from self._advance(before[0] - first, tick - first, before[1], None)
-            on_frame(float((tick - first) * self._time_base))
-            before = (tick, frame)
+        broken: VideoError | None = None
+        try:
+            for tick, frame in frames:
+                if before is None:
+                    first = tick
+                else:
+                    step = tick - before[0]
+                    yield from self._advance(before[0] - first, tick - first, before[1], None)
+                on_frame(float((tick - first) * self._time_base))
+                before = (tick, frame)
+        except VideoError as error:  # what came before it is as good as a source that has ended
+            broken = error
         if before is not None:
             start = before[0] - first
             step = step or max(1, round(1 / (self._plan.rate * self._time_base)))
             rows = self._plan.count((start + step) * self._time_base)
             on_frame(float((start + step) * self._time_base))
             yield from self._advance(start, None, before[1], rows)
+        if broken is not None:
+            raise broken
 
     def _advance(self, start: int, end: int | None, frame: Any, rows: int | None) -> Iterator[LiveSnippet]:
         ordinal = self._schedule.kept
