@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.video.errors import VideoError
 from pipeline.video.live_process import LiveDecoder
 from pipeline.video.live_source import is_endless, without_password
+from sola.device import resolve_device
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before another try to connect; doubled each time
 
@@ -106,9 +107,7 @@ class LiveLocator:
                 raise self._broken
 
     def _found(self, decoder: LiveDecoder) -> Iterator[dict[str, Any]]:
-        device = (
-            self._config.device if self._config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        device = resolve_device(self._config.device)
         rows = self._rows(decoder)
         if (first := next(rows, None)) is None:
             return

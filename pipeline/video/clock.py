@@ -10,6 +10,8 @@ from typing import Any
 
 # Containers whose files can be concatenated byte by byte.
 _FORMATS = frozenset(("mpegts", "mpeg", "flv"))
+_OWN_HEADERS = frozenset(("matroska,webm", "ogg"))  # these too; each part then has its own header
+_BACK = 1  # seconds: a key frame this far before a frame that is stored before it begins a new part of such a file
 _SLACK = Fraction(1, 10)  # seconds that a clock may step back without a restart
 _AWAY = 10  # seconds: if the packets before and after a leap are this near to each other, the time between is wrong
 _LONG = 60  # seconds: a clock that leaps this far may belong to another file
@@ -24,6 +26,8 @@ class Clock:
 
     def __init__(self, container_format: str, time_base: Fraction) -> None:
         self._applies = container_format in _FORMATS
+        self._has_own_headers = container_format in _OWN_HEADERS
+        self._back = round(_BACK / time_base)
         self._slack, self._away, self._long = (round(seconds / time_base) for seconds in (_SLACK, _AWAY, _LONG))
         self._held: Any = None  # the packet that waits for the next one
         self._raw: int | None = None  # stored time of the previous packet
@@ -36,6 +40,8 @@ class Clock:
 
     def take(self, packet: Any) -> list[Any]:
         """Return the packets that are ready, with their times set; drop those before the first key frame of a part."""
+        if self._has_own_headers:
+            self._continue_at_key_frames(packet)
         if not self._applies:
             return [packet]
         if packet.size == 0:
@@ -65,11 +71,25 @@ class Clock:
             if not packet.is_keyframe:
                 return False
             self._offset, self._begin, self._waits = self._end - shown, self._end, False
+        self._shift(packet)
+        self._end = max(self._end, shown + self._offset + max(1, packet.duration or 0))
+        return self._begin is None or shown + self._offset >= self._begin
+
+    def _continue_at_key_frames(self, packet: Any) -> None:
+        """Shift the times of a part that begins again. Key frames alone tell: other frames are stored out of order."""
+        shown = packet.pts if packet.pts is not None else packet.dts
+        if shown is None:
+            return
+        if packet.is_keyframe and shown + self._offset < self._end - self._back:
+            self.restarts += 1
+            self._offset = self._end - shown
+        self._shift(packet)
+        self._end = max(self._end, shown + self._offset + max(1, packet.duration or 0))
+
+    def _shift(self, packet: Any) -> None:
         if self._offset:
             packet.pts = None if packet.pts is None else packet.pts + self._offset
             packet.dts = None if packet.dts is None else packet.dts + self._offset
-        self._end = max(self._end, shown + self._offset + max(1, packet.duration or 0))
-        return self._begin is None or shown + self._offset >= self._begin
 
     def _is_wrong(self, raw: int, following: int | None) -> bool:
         if self._raw is None or following is None or -self._slack <= raw - self._raw <= self._away:

@@ -201,7 +201,8 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
     del timestamps[:undecodable]
     constant, fps = rate_of(timestamps, time_base, stream.guessed_rate)
     if container.format.name == "avi" and stream.guessed_rate:
-        fps = Fraction(stream.guessed_rate)  # an AVI has slots at this rate; at an empty one the frame before stays
+        # An AVI has slots at this rate: a frame or a field in each, and at an empty one the frame before stays.
+        fps = Fraction(stream.guessed_rate) * len(timestamps) / (len(timestamps) + packets.fields)
     picture = frame if frame is not None else context
     pixel_format = (picture.format.name if picture.format else None) or "unknown"
     orientation = orientation_of(frame) if frame is not None else Orientation()
@@ -250,6 +251,8 @@ def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int
     """Return the notes for the user: those that apply."""
     claimed, held = info.claimed_frames, info.num_frames + undecodable + packets.discarded
     held += packets.fields + packets.unchanged
+    if info.format == "avi":  # it claims slots, also those that are empty
+        held = max(held, int(packets.reach.end / info.time_base))
     stays = packets.unchanged if info.codec == "mpeg4" else 0  # VP8 has frames that are never shown
     placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
     notes = (

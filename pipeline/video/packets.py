@@ -146,16 +146,17 @@ class Packets:
             self.key_seen, self.first_key = True, pts
         if packet.is_discard:
             self.discarded += 1
-        elif shows == "field":
-            self.fields += 1
-        elif shows == "nothing":
-            self._note_unchanged(packet)
-        else:
+        elif shows == "picture":
             self.before_key += not self.key_seen
             if pts is None:
                 self.timeless[bool(self.shown)] += 1
             else:
                 self._note_picture(packet, pts)
+        else:
+            self.fields += shows == "field"
+            self.unchanged += shows == "nothing"
+            if shows == "nothing" or self._avi:  # a field has a slot of its own there
+                self._extend_last(packet)
 
     def stay_until_slot(self, slots: int) -> None:
         """Extend the last picture to the last slot of an AVI's index."""
@@ -163,8 +164,7 @@ class Packets:
         self._stays_until = (max(self._stays_until[0], slots + delay), max(self._stays_until[1], slots))
         self.reach.extend(slots)
 
-    def _note_unchanged(self, packet: Any) -> None:
-        self.unchanged += 1
+    def _extend_last(self, packet: Any) -> None:
         pts, dts = ((time or 0) + (packet.duration or 0) for time in (packet.pts, packet.dts))
         self._stays_until = (max(self._stays_until[0], pts), max(self._stays_until[1], dts))
 

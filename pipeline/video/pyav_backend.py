@@ -166,12 +166,19 @@ def _decoded(info: VideoInfo, counts: DecodeCounts, progress: Progress, entry: i
             except av.error.EOFError:
                 continue
             except av.error.FFmpegError as error:
-                counts.refused += 1
-                counts.words = counts.words or message_of(error)
+                if not _is_before(packet, info.timestamps[0]):
+                    counts.refused += 1
+                    counts.words = counts.words or message_of(error)
                 continue
             yield from frames
     finally:
         container.close()
+
+
+def _is_before(packet: Any, tick: int) -> bool:
+    """Return whether a packet refers to frames from before the stream's beginning."""
+    shown = packet.pts if packet.pts is not None else packet.dts
+    return shown is not None and shown < tick
 
 
 def _packets(container: Any, stream: Any, info: VideoInfo, counts: DecodeCounts) -> Iterator[Any]:

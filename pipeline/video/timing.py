@@ -18,6 +18,9 @@ _SANE_FPS = (Fraction(1, 100), Fraction(1000))
 # FFmpeg computes the durations of these from the packets, so they are no claims; and no packet says how long it lasts.
 _WITHOUT_CLAIMS = frozenset(("mpegts", "mpeg", "h264", "hevc"))
 _WITHOUT_DURATIONS = _WITHOUT_CLAIMS | {"avi", "flv"}
+# Only the duration of the whole file is stored. FFmpeg may state it as that of a stream, and it computes a longer one
+# for an ASF whose streams begin late.
+_WHOLE_FILE_CLAIMS = frozenset(("matroska,webm", "asf", "flv"))
 # The claim for a whole file is taken as the end of its last frame only if near: a file that lost its end claims more.
 _NEAR_SECONDS, _NEAR_SHARE = Fraction(1, 2), Fraction(1, 10)
 
@@ -76,12 +79,23 @@ def _claimed_end(timestamps: array[int], packets: Packets, container: Any, strea
         return 0
     time_base = Fraction(stream.time_base)
     first, last = timestamps[0] * time_base, timestamps[-1] * time_base
-    ends = [stream.duration * time_base] if stream.duration else []
+    ends = [stream.duration * time_base] if _has_own_claim(container, stream) else []
     if container.duration and packets.reach_of_others.end <= last:  # else it may be the end of the sound
-        whole = Fraction(container.duration, av.time_base)
+        whole = _whole_claim(container, stream)
         ends += [whole, whole + first]
     near = max(_NEAR_SECONDS, _NEAR_SHARE * (last - first))
     return min((max(1, round((end - last) / time_base)) for end in ends if 0 < end - last <= near), default=0)
+
+
+def _has_own_claim(container: Any, stream: Any) -> bool:
+    return bool(stream.duration) and container.format.name not in _WHOLE_FILE_CLAIMS
+
+
+def _whole_claim(container: Any, stream: Any) -> Fraction:
+    """Return the seconds that the container claims for the whole file; it must claim some."""
+    whole = Fraction(container.duration, av.time_base)
+    is_stated = stream.duration and container.format.name in _WHOLE_FILE_CLAIMS
+    return min(whole, stream.duration * Fraction(stream.time_base)) if is_stated else whole
 
 
 def claim_of(path: Path, container: Any, stream: Any, packets: Packets) -> tuple[Fraction | None, Fraction]:
@@ -91,7 +105,7 @@ def claim_of(path: Path, container: Any, stream: Any, packets: Packets) -> tuple
     if container.format.name == "avi" and stream.frames:
         # FFmpeg shortens the duration, not the count, of an AVI that lost its end
         return stream.frames * stream.time_base, packets.reach.span
-    if stream.duration:
+    if _has_own_claim(container, stream):
         # A file that begins with a later fragment lacks its beginning, not its end.
         late = container.format.name.startswith("mov") and is_fragmented(path)
         return stream.duration * stream.time_base, packets.reach.end if late else packets.reach.span
@@ -99,7 +113,6 @@ def claim_of(path: Path, container: Any, stream: Any, packets: Packets) -> tuple
         # Compare a claim for the whole file with whatever reaches furthest; some containers count it from the first
         # packet, others from zero.
         others = packets.reach_of_others
-        return Fraction(container.duration, av.time_base), max(
-            packets.reach.end, others.end, packets.reach.span, others.span
-        )
+        reached = max(packets.reach.end, others.end, packets.reach.span, others.span)
+        return _whole_claim(container, stream), reached
     return None, packets.reach.span

@@ -59,8 +59,8 @@ def localize(
     if live is not None:
         from pipeline.commandline.live_command import run_live
 
-        others = {"--like": like, "--query": query, "--video-scores": video_scores, "--report": report}
-        others["videos"] = videos_or_store
+        others: dict[str, object] = {"videos": videos_or_store, "--like": like, "--query": query}
+        others |= {"--video-scores": video_scores, "--report": report}
         return run_live(live, model, out, settings, refused=[name for name, value in others.items() if value])
     if not videos_or_store:
         raise PipelineError("give videos or a store, or --live SOURCE")
