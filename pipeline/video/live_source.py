@@ -122,7 +122,7 @@ def open_live(source: str, *, idle_seconds: float) -> Any:
 
 def _without_length(container: Any) -> Any:
     """Return a stream; refuse a file, which would be read again and again."""
-    if container.size > 0:
+    if (container.size or 0) > 0:  # PyAV 19 says None where there is no length, before a number below 0
         container.close()
         raise VideoError("refused_container", "it is a file, not a stream; download it")
     return container
