@@ -9,8 +9,6 @@ import os
 import pickle
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +147,7 @@ def download(source: PublishedWeights, path: Path) -> None:
         sha256 = _fetch(source.url, partial)
         check_promised(source, path, sha256)
         partial.replace(path)
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         reason = getattr(error, "reason", None) or error
         raise EncoderError(
             f"weights {path.name} are not in {path.parent} and could not be fetched from {source.url} ({reason}): "
@@ -172,6 +170,8 @@ def check_promised(source: PublishedWeights, path: Path, sha256: str) -> None:
 
 def _fetch(url: str, path: Path) -> str:
     """Download `url` to `path` and return the SHA-256; raise OSError if the response is cut short."""
+    import urllib.request  # here, so that `--help` does not load what speaks HTTP
+
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
         expected = answer.headers.get("Content-Length")

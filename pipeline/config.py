@@ -31,7 +31,7 @@ class LocalizeConfig:
     ADDED: ClassVar[tuple[str, ...]] = (
         *("min_score", "max_detections", "nms", "sigma", "nms_tiou"),
         *("also_weights", "frame_rate", "live_window_seconds", "live_idle_seconds", "audio_encoder"),
-        "decode_device",
+        *("decode_device", "live_retry_seconds"),
     )
 
     encoder: str | None = None
@@ -96,12 +96,15 @@ class LocalizeConfig:
     """With --live: search windows about this long; a detection comes at most about one such time after its action."""
 
     live_idle_seconds: float = 30.0
-    """With --live: a file has ended when it has not grown for this long."""
+    """With --live: a file or a pipe has ended when nothing was written to it for this long."""
+
+    live_retry_seconds: float = 300.0
+    """With --live: connect again to a camera or a stream that breaks off; give up after this long without a picture."""
 
     execution: Annotated[ExecutionConfig, FLAT] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
-        for name in ("live_window_seconds", "live_idle_seconds"):
+        for name in ("live_window_seconds", "live_idle_seconds", "live_retry_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PipelineError(f"{name} must be > 0, got {getattr(self, name)}")
         # The limits are those of extraction and of training, checked there.

@@ -247,6 +247,12 @@ def test_files_that_the_docs_name_are_there() -> None:
             assert (ROOT / name).exists(), f"{page} names {name}"
 
 
+def test_contributing_names_every_room_and_every_file_beside_them() -> None:
+    named = set(re.findall(r"`([\w./-]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    found = [path for path in (ROOT / "pipeline").iterdir() if path.name not in ("__pycache__", "py.typed")]
+    assert {f"{path.name}/" if path.is_dir() else path.name for path in found} - named == set()
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:  # mkdocs checks those of the docs
     for target in re.findall(r"\]\((?!https:)([^)#]+)", PAGES["README"]):
         assert (ROOT / target).is_file(), target

@@ -14,7 +14,7 @@ from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment, check_tolerance
 
 _RELATIVE_TOLERANCE = 0.01  # containers and annotation tools have different clocks, which drift apart in long videos
-_MOST, _LEAST = 1e12, 1e-6  # of seconds, frames and rates
+_MOST, _LEAST = 1e12, 1e-6  # of seconds, frames, rates and scores: larger ones overflow in sums and products
 _MOST_FPS = 1e6
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.annotations.checking import number
 from pipeline.annotations.content import Content
+from pipeline.annotations.faults import Fault
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
@@ -17,7 +19,6 @@ from pipeline.storage.read_files import read_json
 VERSION = "1.0"
 DIALECT = "detections"
 _SECONDS_DIGITS = 6  # a microsecond: finer than any frame, coarse enough to read
-_MOST = 1e12  # for seconds and scores: larger values overflow in sums and products
 _SCORE_DIGITS = 9  # finer than float32 for all scores that matter
 
 
@@ -104,13 +105,9 @@ def _parse(item: Any, where: str) -> Detection:
 
 def _number(value: Any, name: str, where: str) -> float:
     try:
-        result = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
-    except (ValueError, OverflowError):
-        result = math.nan
-    if not abs(result) <= _MOST:  # also refuses NaN
-        accepted = f"{_MOST:g} at most" if math.isfinite(result) else "finite"
-        raise PipelineError(f"{where}: {name} must be {accepted}, got {value!r:.60}")
-    return result
+        return number(value, name)
+    except Fault as fault:
+        raise PipelineError(f"{where}: {fault}") from None
 
 
 def _checked(detection: Detection, video: str) -> Detection:

@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.annotations.checking import check, check_bounds, clip_segment
-from pipeline.annotations.detections import DIALECT
 from pipeline.annotations.faults import Fault, Faults, Notes
-from pipeline.annotations.formats import files_of, translate
 from pipeline.annotations.frames import FpsOf, in_seconds
 from pipeline.annotations.model import Annotations, VideoAnnotations
 from pipeline.annotations.segments import TOLERANCE_SECONDS, Segment
@@ -47,6 +45,9 @@ def read_annotations(
             a segment is reversed, negative, not two finite numbers, without label, or beyond its video by more than
             the tolerance.
     """
+    from pipeline.annotations.detections import DIALECT
+    from pipeline.annotations.formats import translate
+
     raw = translate([path])
     if raw.dialect == DIALECT:
         raise PipelineError(
@@ -63,6 +64,8 @@ def sha256_of_annotations(path: Path) -> str:
     Raises:
         PipelineError: there is no such file or folder.
     """
+    from pipeline.annotations.formats import files_of
+
     if not path.is_dir():
         if not path.is_file():
             raise PipelineError(f"annotations: no file {path}")

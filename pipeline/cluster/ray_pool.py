@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.cluster.ray_start import Capacity
 from pipeline.cluster.worker import JobResult, RayWorker, RowsAdded
@@ -18,13 +18,6 @@ _MAX_FAILED_STARTS = 3  # workers in a row that may die before they are ready
 _SECONDS_PER_CALL = 1.0  # how long a worker waits for a result before it answers
 _SECONDS_TO_STOP = 5.0
 _SECONDS_TO_START = 300.0  # clusters that grow on demand take minutes
-
-
-class Job(Protocol):
-    """A small object that says what to do; its key is unique among all jobs."""
-
-    @property
-    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -131,6 +124,9 @@ class RayPool:
         """Run jobs; yield their results and the progress of the others as reports arrive.
 
         Jobs are taken one by one, when a worker has room.
+
+        Args:
+            jobs: small objects that say what to do, each with a `key` of its own.
 
         Raises:
             PipelineError: no worker can be started.

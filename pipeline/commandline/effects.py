@@ -87,9 +87,9 @@ _TRAIN = (
         _WITH_LOSS,
     ),
 )
-# The options that find, decode and encode videos; a store needs none of them.
+# The options that find, decode and encode videos, beside encoder; a store needs none of them.
 _OF_VIDEOS = (
-    "encoder weights also_weights weights_flow raft_weights audio_encoder decode_device batch_size timeout_seconds "
+    "weights also_weights weights_flow raft_weights audio_encoder decode_device batch_size timeout_seconds "
     "max_corrupt ids executor"
 )
 _FINDING = ("ids", "frame_rate", "execution")
@@ -110,7 +110,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
             Rule("preset baseline filters published train. localize. evaluate.", "annotations", GIVEN),
             Rule("sola_preset baseline filters published sola.", "use_sola", (True,)),
             Rule("filters published", "baseline", (True,)),
-            Rule(" ".join(f"localize.{name}" for name in _OF_VIDEOS.split()), "out", NEVER, _ON_FEATURES),
+            Rule(" ".join(f"localize.{name}" for name in f"encoder {_OF_VIDEOS}".split()), "out", NEVER, _ON_FEATURES),
         ),
         "extract.": _EXTRACT,
         "sola.": _SOLA,
@@ -165,7 +165,8 @@ def refuse_without_effect(commands: Sequence[str], arguments: ArgumentCollection
     known = {name: argument for argument in arguments for name in argument.names}
     rules = dict(RULES.get(" ".join(commands), {}))
     if tuple(commands) == ("localize",) and _is_store(arguments[0]):
-        rules = {"": (*rules[""], Rule(_OF_VIDEOS, "out", NEVER, _ON_FEATURES))}
+        texts = Rule("encoder", "query", GIVEN, _ON_FEATURES)  # the model that reads the queries
+        rules = {"": (*rules[""], texts, Rule(_OF_VIDEOS, "out", NEVER, _ON_FEATURES))}
     if tuple(commands) == ("segment",) and _is_store(arguments[0]):
         on_features = Rule(_EXTRACTING, "out", NEVER, "on features that are there")
         rules = {"": (on_features, Rule("frame_rate", "videos", GIVEN))}

@@ -71,7 +71,12 @@ def live_windows(model: LocalizationModel, seconds: float) -> LiveWindows:
 
 
 def live_detections(
-    model: LocalizationModel, how: LiveWindows, rows: Iterable[np.ndarray], *, seconds: Callable[[], float], device: str
+    model: LocalizationModel,
+    how: LiveWindows,
+    rows: Iterable[np.ndarray],
+    *,
+    seconds: Callable[[], float],
+    device: str | torch.device,
 ) -> Iterator[list[Detection]]:
     """Yield the detections of each window as soon as it is whole, best first; hold one window at most.
 

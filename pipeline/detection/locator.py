@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 
 from encoders.catalog import CATALOG, brings_weights, catalog_entry
 from encoders.weights import is_url
@@ -25,6 +24,7 @@ from pipeline.snippets import SnippetPlan
 from pipeline.store.spec import StoreSpec
 from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.videos import VideoFile
+from sola.device import resolve_device
 from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
 
@@ -235,12 +235,11 @@ def _detect(
     times: RowTimes | Callable[[], RowTimes],
     config: LocalizeConfig,
 ) -> list[Detection]:
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return detect(
         model.head,
         chunks if module is None else enhanced_by(module, chunks),
         times,
         labels=model.labels,
         post=model.post,
-        device=device,
+        device=resolve_device(config.device),
     )

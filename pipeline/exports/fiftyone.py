@@ -8,14 +8,13 @@ therefore leaves out videos that are gone.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.exports.job import ExportVideo, Job
 from pipeline.storage.atomic_files import whole_file, write_json, write_text
 from pipeline.storage.read_files import read_json
+from pipeline.store.records import SourceRecord
 from pipeline.text.plain import counted
 
 LABELS, DATA, CONFIG = "labels.json", "data", "load.py"
@@ -81,7 +80,7 @@ def _sources(job: Job) -> dict[ExportVideo, Path]:
     return sources
 
 
-def _recorded(job: Job, video: ExportVideo) -> Mapping[str, Any]:
+def _recorded(job: Job, video: ExportVideo) -> SourceRecord:
     """Return the video's source as recorded in its sidecar."""
     source = job.store.require_sidecar(video.id).get("source")
     return source if isinstance(source, dict) else {}

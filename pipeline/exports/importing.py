@@ -20,6 +20,7 @@ from pipeline.exports.published import Published, find_published
 from pipeline.snippets import SnippetPlan, exact
 from pipeline.storage.file_names import file_name_of
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.records import VideoDetails
 from pipeline.store.spec import StoreSpec, rows_as_json
 from pipeline.text.plain import counted
 
@@ -187,7 +188,7 @@ def _add(
     plan = store.spec.plan.at(rate or Fraction(1))
     last_row_ends = (len(found.rows) - 1) * plan.stride_seconds + plan.window_seconds
     exact_duration: Fraction = exact(duration) if duration else last_row_ends
-    details: dict[str, Any] = {
+    details: VideoDetails = {
         "rows": rows_as_json(plan),
         "duration_seconds": float(exact_duration),
         "duration_exact": str(exact_duration),
@@ -258,7 +259,7 @@ class _Lengths:
         )
 
 
-def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details: Mapping[str, Any]) -> None:
+def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details: VideoDetails) -> None:
     """Write the rows [T, C] of a video and commit them.
 
     Raises:
@@ -271,7 +272,7 @@ def write_rows(store: FeatureStore, video_id: str, features: np.ndarray, details
                 writer.append(rows)
             except PipelineError as error:
                 raise BadArray(_not_finite(rows, store.spec.dtype, first=start) or str(error)) from None
-        writer.commit(dict(details))
+        writer.commit(details)
 
 
 def _not_finite(rows: np.ndarray, dtype: str, *, first: int) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from pipeline.snippets import exact
 from pipeline.storage.file_names import file_name_of
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.records import VideoDetails
 from pipeline.store.spec import StoreSpec, plan_from_json
 
 _LONGEST_SECONDS = 1e9  # thirty years
@@ -59,7 +60,7 @@ def import_export(source: Path, out: Path) -> tuple[FeatureStore, ImportReport]:
             _check_hash(features, sidecar, spec)
             store = store or FeatureStore.create(out, spec)
             details = {key: value for key, value in sidecar.items() if key == "rows" or key not in shared}
-            write_rows(store, video_id, features, details)
+            write_rows(store, video_id, features, cast(VideoDetails, details))
         except BadArray as error:
             report.failed[name] = str(error)
             continue

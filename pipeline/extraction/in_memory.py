@@ -17,7 +17,8 @@ from pipeline.errors import PipelineError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.encode import Rows, encode_videos, on_all_devices, open_encoder
 from pipeline.storage.location import AnyPath, location
-from pipeline.store.feature_store import FeatureSequence
+from pipeline.store.records import Sidecar
+from pipeline.store.sequence import FeatureSequence
 from pipeline.store.spec import rows_as_json
 from pipeline.video.events import Failed, Finished, Restarted
 from pipeline.video.find import find_videos
@@ -81,5 +82,6 @@ def encode_folder(
                 on_failure(video, event.kind, event.reason)
             continue
         assert isinstance(event, Finished), "only a CuttableVideo can be a LongVideo"
-        sidecar = {"duration_seconds": float(event.report.duration), "rows": rows_as_json(spec.plan.at(event.info.fps))}
+        meaning = rows_as_json(spec.plan.at(event.info.fps))
+        sidecar: Sidecar = {"duration_seconds": float(event.report.duration), "rows": meaning}
         yield FeatureSequence(id=video.id, features=np.concatenate(rows), sidecar=sidecar)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
 from importlib.metadata import version
-from typing import Any
 
 from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
@@ -18,6 +17,7 @@ from pipeline.extraction.video_status import differs, source_of
 from pipeline.storage.location import real_path
 from pipeline.storage.stamps import Stamp, stamp_of
 from pipeline.store.feature_store import FeatureStore, SequenceWriter
+from pipeline.store.records import SourceRecord, VideoDetails
 from pipeline.store.spec import StoreSpec, rows_as_json
 from pipeline.video.audio import SILENCE
 from pipeline.video.events import Failed, Finished, Restarted
@@ -152,7 +152,7 @@ def record_failure(
         reason += "; its features stay, because it is unknown whether the file has changed"
         return Outcome(video, kind=kind, reason=reason)
     # Store no identity for a file that changed while it was read, so that the next run tries it again.
-    source = {"path": real_path(video.path)} if kind == "changed" else source_of(video)
+    source: SourceRecord = {"path": real_path(video.path)} if kind == "changed" else source_of(video)
     store.write_failure(video.id, kind=kind, reason=reason, source=source, attempt=attempt)
     return Outcome(video, kind=kind, reason=f"{reason}{REMOVED if removed else ''}")
 
@@ -180,7 +180,7 @@ def is_silent(report: DecodeReport) -> bool:
     return any(note.endswith(SILENCE) for note in report.notes)
 
 
-def details(video: VideoFile, report: DecodeReport, fps: Fraction, spec: StoreSpec) -> dict[str, Any]:
+def details(video: VideoFile, report: DecodeReport, fps: Fraction, spec: StoreSpec) -> VideoDetails:
     """Return what the sidecar says about one video, beyond the spec."""
     return {
         "rows": rows_as_json(spec.plan.at(fps)),

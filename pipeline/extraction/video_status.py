@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Literal, cast
 
 from pipeline.errors import PipelineError
 from pipeline.extraction.config import Retries
@@ -13,6 +13,7 @@ from pipeline.storage.location import RemotePath, real_path
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.stamps import has_changed, size_of, stamp_of
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.records import SourceRecord
 from pipeline.video.videos import VideoFile
 
 _MAX_MEASURED = 2000  # videos whose sizes are read at once
@@ -66,10 +67,11 @@ def _rate(video: VideoFile) -> str | None:
     return None if video.frame_rate is None else str(video.frame_rate)
 
 
-def source_of(video: VideoFile) -> dict[str, Any]:
+def source_of(video: VideoFile) -> SourceRecord:
     """Return the identity of a video file: URL and version if it is remote; nulls if it cannot be read."""
     path = video.path
-    frames = {} if video.frame_rate is None else {"kind": "frames", "frame_rate": _rate(video)}
+    rate = _rate(video)
+    frames: SourceRecord = {} if rate is None else {"kind": "frames", "frame_rate": rate}
     try:
         if isinstance(path, RemotePath):
             entry = path.stat()
@@ -79,7 +81,7 @@ def source_of(video: VideoFile) -> dict[str, Any]:
         return {
             "path": real_path(path),
             "bytes": stamp[0],
-            "modified_ns": stamp[1],
+            "modified_ns": cast("int | None", stamp[1]),  # a local file has no version
             "sha256": sha256_of_file(path),
             **frames,
         }
@@ -87,7 +89,7 @@ def source_of(video: VideoFile) -> dict[str, Any]:
         return {"path": str(path), "bytes": None, "modified_ns": None, "sha256": None, **frames}
 
 
-def _is_unchanged(video: VideoFile, source: dict[str, Any]) -> bool:
+def _is_unchanged(video: VideoFile, source: SourceRecord) -> bool:
     """Return whether the file is still the one that `source` describes, or still cannot be read."""
     changed = differs(video, source)
     return source.get("bytes", 0) is None if changed is None else not changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotations import Annotations, VideoAnnotations, adopt_ids, canonical_subset, read_annotations
-from pipeline.annotations.frames import FpsOf
-from pipeline.annotations.match import find_name, names_by_form
 from pipeline.errors import PipelineError
 from pipeline.pretraining.clips import MAX_CORRUPT, Clip, Whole, cut
 from pipeline.pretraining.config import PretrainConfig
@@ -23,6 +21,7 @@ from pipeline.video.find import find_videos
 from pipeline.video.metadata import probe
 from pipeline.video.pictures import Geometry
 from pipeline.video.pyav_backend import DecodeCounts, shown_frames
+from pipeline.video.rates import fps_among
 from pipeline.video.report import refuse_truncated
 from pipeline.video.videos import VideoFile
 
@@ -76,20 +75,9 @@ def annotated_videos(
         raise PipelineError(f"train_subset and validation_subset must be two subsets, got {wanted[0]!r} twice")
     videos = {video.id: video for video in find_videos([source])}
     truth = read_annotations(
-        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=_rates(videos)
+        annotations_file, tolerance_seconds=config.tolerance_seconds, subsets=wanted, fps_of=fps_among(videos)
     )
     return adopt_ids(truth, videos), videos
-
-
-def _rates(videos: Mapping[str, VideoFile]) -> FpsOf:
-    """Return a function from a video's id to its frame rate."""
-    forms = names_by_form(videos)
-
-    def fps_of(name: str) -> float | None:
-        known = find_name(name, forms)
-        return None if known is None else float(probe(local(videos[known].path)).fps)
-
-    return fps_of
 
 
 def _clips_of(file: VideoFile, video: VideoAnnotations, config: PretrainConfig, shortest: float) -> Iterator[Clip]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from encoders.catalog import brings_weights
 from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 from pipeline.pretraining.bsp_config import BspConfig
@@ -152,6 +151,8 @@ class PretrainConfig:
     @property
     def side(self) -> int:
         """The side of the pictures in pixels, 0 for that of the weights: `size`, or its default."""
+        from encoders.catalog import brings_weights  # here, so that `--help` does not load the catalog
+
         if self.size is not None:
             return self.size
         return 0 if brings_weights(self.encoder) else _SIDE

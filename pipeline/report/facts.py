@@ -14,7 +14,9 @@ from pipeline.report.curves import HeadCurve, SolaCurve
 from pipeline.snippets import exact
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import ProbeResult
+from pipeline.stages.run_record import StageRecord
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.records import FailureRecord, VideoDetails
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
 
@@ -57,11 +59,11 @@ class RunParts:
     """
 
     settings: Mapping[str, Any]
-    stages: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, StageRecord]
     store: FeatureStore
     enhanced: FeatureStore | None
     linear: ProbeResult | None
-    failures: Mapping[str, Mapping[str, Any]]
+    failures: Mapping[str, FailureRecord]
     sola: SolaCurve | None
 
 
@@ -139,7 +141,7 @@ class ReportFacts:
         return [*labels, *sorted(found - set(labels))]
 
 
-def frame_rate_of(sidecar: Mapping[str, Any]) -> Fraction | None:
+def frame_rate_of(sidecar: VideoDetails) -> Fraction | None:
     """Return the pictures a second of a video that is a folder of pictures; None for a file."""
     rate = (sidecar.get("source") or {}).get("frame_rate")
     return None if rate is None else exact(rate)

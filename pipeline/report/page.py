@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.plots.colors import class_colors
 from pipeline.progress import Report, silent
 from pipeline.report.config import ReportConfig
+from pipeline.report.content import ComparedContent, PageContent, PageData, RunContent, VideoEntry
 from pipeline.report.facts import ComparedMethods, ReportFacts
 from pipeline.report.found_kinds import copy_pictures
 from pipeline.report.media import MEDIA_FOLDER, make_media
@@ -27,7 +28,7 @@ from pipeline.report.tables import (
     stage_table,
 )
 from pipeline.report.text import clock, duration, percent, script_json, shown
-from pipeline.report.timelines import VIDEO_FOLDER, VideoEntry, video_entries, write_timelines
+from pipeline.report.timelines import VIDEO_FOLDER, video_entries, write_timelines
 from pipeline.report.verdict import Verdict, verdict
 from pipeline.storage.atomic_files import write_text
 from pipeline.text.plain import counted
@@ -90,7 +91,7 @@ def _template() -> Template:
     return environment.from_string(files("pipeline.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
 
 
-def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: ReportConfig) -> dict[str, Any]:
+def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: ReportConfig) -> PageContent:
     """Return the variables of the template."""
     found = verdict(facts)
     return {
@@ -114,7 +115,7 @@ def _content(facts: ReportFacts, out: Path, entries: list[VideoEntry], config: R
     }
 
 
-def _compared_content(compared: ComparedMethods, out: Path) -> dict[str, Any]:
+def _compared_content(compared: ComparedMethods, out: Path) -> ComparedContent:
     """Return what `compare` found, with its picture beside the page."""
     place = f"{PICTURE_FOLDER}/comparison.png"
     (out / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,7 @@ def _compared_content(compared: ComparedMethods, out: Path) -> dict[str, Any]:
     return {"sentence": compared.sentence, "table": table, "picture": picture, "notes": compared.notes}
 
 
-def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | None) -> dict[str, Any]:
+def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | None) -> PageData:
     """Return what the page's scripts know from the start."""
     labels = facts.labels()
     scores = [d.score for way in facts.detections.values() for items in way.values() for d in items]
@@ -141,12 +142,20 @@ def _page_data(facts: ReportFacts, entries: list[VideoEntry], found: Verdict | N
     }
 
 
-def _run_content(facts: ReportFacts, out: Path, config: ReportConfig) -> dict[str, Any]:
+def _run_content(facts: ReportFacts, out: Path, config: ReportConfig) -> RunContent:
     """Return the variables that only a run fills."""
     run = facts.run
     if run is None:
-        names = ("random_weights", "sola", "linear", "tsms", "stages", "failures", "settings")
-        return {**dict.fromkeys(names), "more_failures": 0}
+        return {
+            "random_weights": False,
+            "sola": None,
+            "linear": None,
+            "tsms": [],
+            "stages": None,
+            "failures": [],
+            "more_failures": 0,
+            "settings": [],
+        }
     return {
         "random_weights": _has_random_weights(run.store.spec.weights),
         "sola": run.sola,

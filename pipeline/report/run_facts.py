@@ -21,6 +21,7 @@ from pipeline.stages.run import AS_PUBLISHED
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.rates import fps_in
+from pipeline.store.records import FailureRecord
 from sola.old_names import current_names
 
 DETECTIONS_FILE = "detections.json"
@@ -63,7 +64,7 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> ReportFacts:
         if linear_evaluation:
             linear = _linear(store, enhanced, annotations_file, notes)
     curves = {way: read_head_curve(path / "model") for way, path in folders.items()}
-    failures = {video_id: dict(store.failure(video_id) or {}) for video_id in store.failed_ids()}
+    failures = {video_id: store.failure(video_id) or FailureRecord() for video_id in store.failed_ids()}
     trained = (settings.get("train") or {}).get("train_subset", "training")
     return ReportFacts(
         title=folder.resolve().name,
@@ -87,7 +88,7 @@ def read_run(folder: Path, *, linear_evaluation: bool = True) -> ReportFacts:
 
 
 def _videos(
-    store: FeatureStore, failures: Mapping[str, Mapping[str, Any]], annotations: Annotations | None, trained: str
+    store: FeatureStore, failures: Mapping[str, FailureRecord], annotations: Annotations | None, trained: str
 ) -> list[VideoFact]:
     """Return the videos by id, those of the training subset last."""
     known = annotations.videos if annotations else {}

@@ -9,41 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
 
 from pipeline.annotations.segments import Detection, Segment
+from pipeline.report.content import VideoEntry, VideoTimes
 from pipeline.report.facts import ReportFacts
 from pipeline.report.media import Media
 from pipeline.report.text import script_json
 
 VIDEO_FOLDER = "videos"
 _DIGITS = 3  # milliseconds
-
-
-class VideoEntry(TypedDict):
-    """A video in the list on the page.
-
-    Keys:
-        file: its script; None for a failed video.
-        strip: the picture of its thumbnails; empty without.
-        annotated: whether the annotations have it, perhaps without segments.
-        truth: number of segments by class index.
-        best: best score by class index, of each way.
-        seen: whether the head was trained on it.
-        failure: "kind: reason" of a failed video, otherwise None.
-    """
-
-    id: str
-    file: str | None
-    strip: str
-    subset: str
-    seconds: float | None
-    rows: int
-    annotated: bool
-    truth: dict[int, int]
-    best: dict[str, dict[int, float]]
-    seen: bool
-    failure: str | None
 
 
 def video_entries(facts: ReportFacts, media: Mapping[str, Media]) -> list[VideoEntry]:
@@ -98,7 +72,7 @@ def write_timelines(
         if entry["file"] is None:
             continue
         made = media.get(video.id, Media())
-        value = {
+        value: VideoTimes = {
             "id": video.id,
             "address": made.copy or _address(video.path, out),
             "note": made.note,

@@ -10,21 +10,20 @@ import numpy as np
 
 from encoders.spec import EncoderSpec
 from pipeline.annotations import Annotations, VideoAnnotations, fit_to_durations
-from pipeline.annotations.match import find_name, names_by_form
 from pipeline.errors import PipelineError
 from pipeline.heads.config import TrainConfig
 from pipeline.progress import Report
 from pipeline.snippets import SnippetPlan
 from pipeline.stages.ground_truth import matched_annotations
 from pipeline.stages.training_data import learned_labels, training_data
-from pipeline.storage.location import AnyPath, local
+from pipeline.storage.location import AnyPath
 from pipeline.text.plain import counted
 from pipeline.training.batches import TrainItem
 from pipeline.training.end_to_end_config import EndToEndConfig
 from pipeline.training.end_to_end_step import Sample
 from pipeline.training.frame_cache import CachedVideo, cache_videos
 from pipeline.video.find import find_videos
-from pipeline.video.metadata import probe
+from pipeline.video.rates import fps_among
 from pipeline.video.videos import VideoFile
 
 CACHING = 0.1  # share of the progress for decoding
@@ -56,19 +55,13 @@ def annotated_videos(request: Request) -> tuple[list[VideoFile], Annotations, li
         PipelineError: there are no videos, the annotations are wrong, or they are of other videos.
     """
     videos = {video.id: video for video in find_videos(request.inputs)}
-    forms = names_by_form(videos)
-
-    def fps_of(name: str) -> float | None:
-        known = find_name(name, forms)
-        return None if known is None else float(probe(local(videos[known].path)).fps)
-
     config = request.config
     wanted = (config.train_subset, config.validation_subset)
     annotations, notes = matched_annotations(
         request.annotations,
         videos.keys(),
         where=_named(request),
-        fps_of=fps_of,
+        fps_of=fps_among(videos),
         subsets=wanted,
         tolerance_seconds=config.tolerance_seconds,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from pipeline.errors import PipelineError
 from pipeline.progress import Report
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.sequence import FeatureSequence, chunks_of, video_details
+from pipeline.store.sequence import FeatureSequence, chunks_of, origin_of, video_details
 from sola.distributed import ALONE, Team
 from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
@@ -68,17 +67,13 @@ def enhance_sequences(
     return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
-def _origin(sidecar: Mapping[str, Any]) -> dict[str, str]:
-    return {"array_sha256": sidecar["sha256"]}
-
-
 def _is_enhanced(source: FeatureStore, video_id: str, store: FeatureStore) -> bool:
     before = store.sidecar(video_id)
-    return before is not None and before.get("enhanced_from") == _origin(source.require_sidecar(video_id))
+    return before is not None and before.get("enhanced_from") == origin_of(source.require_sidecar(video_id))
 
 
 def _enhance_one(sequence: FeatureSequence, by: SolaModule | Filter, store: FeatureStore) -> None:
     with store.writer(sequence.id) as writer:
         for rows in enhanced_by(by, chunks_of(sequence.features)):
             writer.append(rows)
-        writer.commit({**video_details(sequence.sidecar), "enhanced_from": _origin(sequence.sidecar)})
+        writer.commit({**video_details(sequence.sidecar), "enhanced_from": origin_of(sequence.sidecar)})

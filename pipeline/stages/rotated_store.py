@@ -8,7 +8,7 @@ from pipeline.stages.enhanced_store import refuse_as_source
 from pipeline.stages.probe_views import rotation
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.sequence import video_details
+from pipeline.store.sequence import origin_of, video_details
 
 
 def rotated_store(source: FeatureStore, out: AnyPath) -> FeatureStore:
@@ -27,12 +27,10 @@ def rotated_store(source: FeatureStore, out: AnyPath) -> FeatureStore:
     store = FeatureStore.create(out, replace(source.spec, encoder=encoder))
     turn = rotation(source.spec.channels, source.spec.stream_channels)
 
-    def origin(video_id: str) -> dict[str, str]:
-        return {"array_sha256": source.require_sidecar(video_id)["sha256"]}
-
-    to_do = [i for i in source.ids() if (store.sidecar(i) or {}).get("turned_from") != origin(i)]
+    origins = {video_id: origin_of(source.require_sidecar(video_id)) for video_id in source.ids()}
+    to_do = [i for i, origin in origins.items() if (store.sidecar(i) or {}).get("turned_from") != origin]
     for sequence in source.sequences(to_do):
         with store.writer(sequence.id) as writer:
             writer.append(turn(sequence.features).astype(source.spec.dtype))
-            writer.commit({**video_details(sequence.sidecar), "turned_from": origin(sequence.id)})
+            writer.commit({**video_details(sequence.sidecar), "turned_from": origin_of(sequence.sidecar)})
     return store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,8 @@ from pipeline.store.feature_store import FeatureStore
 from pipeline.text.plain import counted
 from pipeline.video.errors import VideoError
 from pipeline.video.find import Ids, find_videos
-from pipeline.video.stills import stills
+from pipeline.video.helper import Helper
+from pipeline.video.stills import ask_for_stills, stills_helper
 from pipeline.video.videos import VideoFile
 
 _SHOWN = 12  # segments of a kind on its sheet
@@ -46,18 +47,19 @@ def draw_kinds(found: Segmented, videos: Mapping[str, VideoFile], out: Path, *, 
     notes: dict[str, str] = {}
     for old in (out / "kinds").glob("kind_*.png"):  # of an earlier run, which may have found more kinds
         old.unlink()
-    for kind in range(1, found.kinds + 1):
-        of = found.of_kind(kind)
-        shown = _varied(of)
-        cells: dict[tuple[str, FoundSegment], Cell] = {}
-        for video_id, group in groupby(sorted(shown, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-            cells |= _cells(video_id, [one for _, one in group], videos, notes)
-        name = f"{label_of(kind)}: {counted(len(of), 'segment')} in {counted(len({i for i, _ in of}), 'video')}"
-        save_figure(
-            draw_contact_sheet(name, [cells[video_id, one] for video_id, one in shown]),
-            [out / "kinds" / f"{label_of(kind).replace(' ', '_')}.png"],
-        )
-        report(kind / found.kinds, f"{kind}/{found.kinds} contact sheets")
+    with stills_helper() as helper:
+        for kind in range(1, found.kinds + 1):
+            of = found.of_kind(kind)
+            shown = _varied(of)
+            cells: dict[tuple[str, FoundSegment], Cell] = {}
+            for video_id, group in groupby(sorted(shown, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+                cells |= _cells(video_id, [one for _, one in group], videos.get(video_id), helper, notes)
+            name = f"{label_of(kind)}: {counted(len(of), 'segment')} in {counted(len({i for i, _ in of}), 'video')}"
+            save_figure(
+                draw_contact_sheet(name, [cells[video_id, one] for video_id, one in shown]),
+                [out / "kinds" / f"{label_of(kind).replace(' ', '_')}.png"],
+            )
+            report(kind / found.kinds, f"{kind}/{found.kinds} contact sheets")
     return [f"no picture of {video_id}: {reason}" for video_id, reason in sorted(notes.items())]
 
 
@@ -105,19 +107,18 @@ def _varied(of: list[tuple[str, FoundSegment]]) -> list[tuple[str, FoundSegment]
 
 
 def _cells(
-    video_id: str, segments: Iterable[FoundSegment], videos: Mapping[str, VideoFile], notes: dict[str, str]
+    video_id: str, segments: list[FoundSegment], video: VideoFile | None, helper: Helper, notes: dict[str, str]
 ) -> dict[tuple[str, FoundSegment], Cell]:
     """Return the cells of a video's segments; without pictures if it cannot be decoded, which is noted."""
-    segments = list(segments)
     pictures: list[NDArray[np.uint8] | None] = [None] * len(segments)
-    if video_id not in videos:
+    if video is None:
         notes[video_id] = "it is not among the videos given"
     else:
         try:
             middles = [sum(one.segment) / 2 for one in segments]
-            video = videos[video_id]
-            pictures = list(stills(Path(str(video.path)), middles, height=_HEIGHT, frame_rate=video.frame_rate))
-        except (VideoError, OSError) as error:
+            path = Path(str(video.path))
+            pictures = [*ask_for_stills(helper, path, middles, height=_HEIGHT, frame_rate=video.frame_rate)]
+        except VideoError as error:
             notes[video_id] = str(error)
     return {
         (video_id, one): Cell(picture, f"{video_id} @ {one.segment[0]:.1f}-{one.segment[1]:.1f} s")

@@ -19,10 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import write_json, write_new_json
@@ -31,7 +30,7 @@ from pipeline.storage.location import AnyPath
 from pipeline.storage.npy import read_npy
 from pipeline.storage.read_files import read_json
 from pipeline.store.folder import has_foreign_files, is_packed, list_anew, remove_store_leftovers
-from pipeline.store.records import FailureRecord, Sidecar
+from pipeline.store.records import FailureRecord, Sidecar, SourceRecord
 from pipeline.store.sequence import FeatureSequence, check_hash
 from pipeline.store.sequence_writer import SequenceWriter
 from pipeline.store.spec import SCHEMA, StoreSpec
@@ -188,7 +187,7 @@ class FeatureStore(StoreFiles):
         return int((self.failure(video_id) or {}).get("attempts", 0)) + 1
 
     def write_failure(
-        self, video_id: str, *, kind: str, reason: str, source: Mapping[str, Any], attempt: int | None = None
+        self, video_id: str, *, kind: str, reason: str, source: SourceRecord, attempt: int | None = None
     ) -> None:
         """Record that a video failed, and why.
 
@@ -198,5 +197,5 @@ class FeatureStore(StoreFiles):
             attempt: its number; None: one more than is recorded.
         """
         attempts = attempt or self.next_attempt(video_id)
-        record = FailureRecord(id=video_id, kind=kind, reason=reason, attempts=attempts, source=dict(source))
+        record = FailureRecord(id=video_id, kind=kind, reason=reason, attempts=attempts, source=source)
         write_json(self.failure_path(video_id), record)

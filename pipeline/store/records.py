@@ -58,6 +58,23 @@ class SourceRecord(TypedDict, total=False):
     features: str  # path of an imported array, in the place of all the others
 
 
+class DecoderRecord(TypedDict):
+    """The decoder that ran, why, and what it met: numbers of frames, and remarks in words."""
+
+    backend: str
+    version: str
+    reason: str
+    decoded_frames: int
+    corrupt_frames: int
+    notes: list[str]
+
+
+class OriginRecord(TypedDict):
+    """The features that a sequence was made from."""
+
+    array_sha256: str
+
+
 class VideoDetails(TypedDict, total=False):
     """What a sidecar says about its video, as opposed to its array."""
 
@@ -67,10 +84,11 @@ class VideoDetails(TypedDict, total=False):
     duration_from: Literal["annotations", "rows"]  # of an import
     video_fps: float | None
     start_offset_seconds: float
-    decoder: dict[str, Any]
+    decoder: DecoderRecord
     source: SourceRecord
     libraries: dict[str, str]
-    enhanced_from: dict[str, str]  # SHA-256 of the plain features
+    enhanced_from: OriginRecord
+    turned_from: OriginRecord  # of a control with its channels turned
 
 
 class Sidecar(VideoDetails, total=False):
@@ -96,4 +114,4 @@ class FailureRecord(TypedDict, total=False):
     kind: str
     reason: str
     attempts: int
-    source: dict[str, Any]
+    source: SourceRecord

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.snippets import SnippetPlan
 from pipeline.storage.location import AnyPath
 from pipeline.storage.npy import read_npy
-from pipeline.store.records import VideoDetails
+from pipeline.store.records import OriginRecord, Sidecar, VideoDetails
 from pipeline.store.spec import plan_from_json
 
 _CHUNK_ROWS = 4096
@@ -27,12 +27,12 @@ class FeatureSequence:
     Args:
         id: the video's id.
         features: [T, C] float32 or float16; memory-mapped when it comes from a store.
-        sidecar: a `Sidecar`, or at least its `rows` and `duration_seconds`.
+        sidecar: what the store says about it; in memory only its `rows` and `duration_seconds`.
     """
 
     id: str
     features: np.ndarray
-    sidecar: Mapping[str, Any]
+    sidecar: Sidecar
 
     @property
     def duration_seconds(self) -> float:
@@ -44,11 +44,17 @@ class FeatureSequence:
         return plan_from_json(self.sidecar["rows"])
 
 
-def video_details(sidecar: Mapping[str, Any]) -> VideoDetails:
+def video_details(sidecar: Sidecar) -> VideoDetails:
     """Return what a sidecar says about its video; features made from it inherit this."""
     times = ("duration_seconds", "duration_exact", "video_fps", "start_offset_seconds")
     names = ("rows", *times, "decoder", "source", "libraries")
-    return cast(VideoDetails, {name: sidecar[name] for name in names if name in sidecar})
+    given: Mapping[str, object] = sidecar
+    return cast(VideoDetails, {name: given[name] for name in names if name in given})
+
+
+def origin_of(sidecar: Sidecar) -> OriginRecord:
+    """Return what features made from this sequence record about it, to be made again when it changes."""
+    return {"array_sha256": sidecar["sha256"]}
 
 
 def check_hash(array: Path, sha256: str, *, where: AnyPath) -> None:

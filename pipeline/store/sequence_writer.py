@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.storage.atomic_files import partial_path, publish, write_json
+from pipeline.store.records import VideoDetails
 from pipeline.store.spec import SCHEMA
 from pipeline.store.store_files import StoreFiles, array_header
 
@@ -76,11 +76,11 @@ class SequenceWriter:
         self._opened().write(data)
         self._rows += len(rows)
 
-    def commit(self, details: Mapping[str, Any]) -> None:
+    def commit(self, details: VideoDetails) -> None:
         """Publish the array, then the sidecar.
 
         Args:
-            details: the `VideoDetails` of this video. They need `rows` only where rows follow each video's own rate;
+            details: of this video. They need `rows` only where rows follow each video's own rate;
                 otherwise the spec gives it.
         """
         store, spec = self._store, self._store.spec

@@ -20,7 +20,7 @@ _SIGNS_OF_A_PLAYLIST = (
     b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"[playlist]", b"[Reference]", b"http:", b"https:", b"rtsp:",
 )  # fmt: skip
 # Before version 19, PyAV raises at metadata that is not UTF-8, unless told not to.
-_OLD_PYAV: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+OLD_PYAV: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 _MAX_SKIPPED = 100_000  # packets in a row
 _PAGE = "an HTML page, not a video; download the video again"
 # First bytes of files that are often found in place of a video, in lower case.
@@ -78,7 +78,7 @@ def _try_to_open(path: Path) -> tuple[Any, list[str]]:
             # With the protocol and the absolute path, a name like "concat:a|b" is a file name.
             opened = av.open(
                 f"file:{path.absolute()}",
-                **_OLD_PYAV,
+                **OLD_PYAV,
                 options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             )
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:

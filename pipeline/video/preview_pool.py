@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -17,13 +12,12 @@ from queue import SimpleQueue
 from pipeline.cluster.cores import usable_cores
 from pipeline.progress import Report, silent
 from pipeline.video.errors import VideoError
+from pipeline.video.helper import Helper, serve
+from pipeline.video.mail import Line, Message
 from pipeline.video.preview import Preview, preview
-from pipeline.video.process import decoder_environment
 
-_TIMEOUT_SECONDS = 600.0
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pipeline.video.preview_pool import _serve; _serve()"
-)
+_PATIENCE_SECONDS = 600.0
+_PROCESS = "pipeline.video.preview_pool:main"
 
 
 @dataclass(frozen=True)
@@ -47,17 +41,17 @@ def previews(
     count = min(len(orders), usable_cores())
     if not count:
         return {}
-    workers = [_Worker(thumbnails=thumbnails, copies=copies) for _ in range(count)]
-    free: SimpleQueue[_Worker] = SimpleQueue()
-    for worker in workers:
-        free.put(worker)
+    helpers = [Helper(_PROCESS, patience_seconds=_PATIENCE_SECONDS) for _ in range(count)]
+    free: SimpleQueue[Helper] = SimpleQueue()
+    for helper in helpers:
+        free.put(helper)
 
     def make(order: Order) -> Preview | VideoError:
-        worker = free.get()
+        helper = free.get()
         try:
-            return worker.make(order)
+            return _make(helper, order, thumbnails, copies)
         finally:
-            free.put(worker)
+            free.put(helper)
 
     results = {}
     try:
@@ -67,82 +61,29 @@ def previews(
                 results[waiting[future]] = future.result()
                 report(len(results) / len(orders), f"{len(results)}/{len(orders)} videos")
     finally:
-        for worker in workers:
-            worker.end()
+        for helper in helpers:
+            helper.close()
     return results
 
 
-class _Worker:
-    """A process that makes one preview after another; a new one takes the place of one that ended."""
-
-    def __init__(self, *, thumbnails: bool, copies: bool) -> None:
-        self._settings = {"thumbnails": thumbnails, "copies": copies}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def make(self, order: Order) -> Preview | VideoError:
-        if self._process is None:
-            self._process = _started()
-        process = self._process
-        assert process.stdin is not None and process.stdout is not None
-        timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
-        timer.start()
-        try:
-            rate = None if order.frame_rate is None else str(order.frame_rate)
-            line: dict[str, str | None] = {"video": os.fsdecode(order.video), "folder": str(order.folder)}
-            line |= {"stem": order.stem, "frame_rate": rate}
-            process.stdin.write(json.dumps(line | self._settings).encode() + b"\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
-        except OSError:
-            answer = b""
-        finally:
-            timer.cancel()
-        if not answer:
-            self.end()
-            return VideoError("crashed", "the decoder's process ended, or took longer than ten minutes")
-        value = json.loads(answer)
-        return Preview(**value) if "seconds" in value else VideoError(value["kind"], value["reason"])
-
-    def end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-
-def _started() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _START, json.dumps(sys.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C ends the caller, which ends it
-        env=decoder_environment(),
-    )
-
-
-def _serve() -> None:
-    """Answer each line on standard input with one on standard output."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
-    for line in sys.stdin:
-        order = json.loads(line)
-        print(json.dumps(_answer(order)), file=answers, flush=True)
-
-
-def _answer(order: Mapping[str, str | bool | None]) -> dict[str, object]:
-    rate = order["frame_rate"]
+def _make(helper: Helper, order: Order, thumbnails: bool, copies: bool) -> Preview | VideoError:
+    rate = None if order.frame_rate is None else str(order.frame_rate)
+    helper.ask("preview", str(order.video), str(order.folder), order.stem, rate, thumbnails, copies)
     try:
-        made = preview(
-            Path(str(order["video"])),
-            Path(str(order["folder"])),
-            str(order["stem"]),
-            thumbnails=bool(order["thumbnails"]),
-            copies=bool(order["copies"]),
-            frame_rate=None if rate is None else Fraction(str(rate)),
-        )
+        message = helper.answer("made")
+        with helper.distrusted():
+            return Preview(**message.values[0])
     except VideoError as error:
-        return {"kind": error.kind, "reason": error.reason}
-    except (OSError, ValueError, ArithmeticError, MemoryError) as error:
-        return {"kind": "decode_error", "reason": str(error) or type(error).__name__}
-    return asdict(made)
+        return error
+
+
+def main() -> None:
+    """Run the process: make one preview after another."""
+    serve(_answer)
+
+
+def _answer(line: Line, message: Message) -> None:
+    video, folder, stem, rate, thumbnails, copies = message.values
+    of_pictures = None if rate is None else Fraction(rate)
+    made = preview(Path(video), Path(folder), stem, thumbnails=thumbnails, copies=copies, frame_rate=of_pictures)
+    line.send("made", asdict(made))

@@ -14,10 +14,15 @@ from pipeline.snippets import exact, tick_of
 from pipeline.video.errors import VideoError
 from pipeline.video.frame_folder import FORMAT as FRAME_FOLDER
 from pipeline.video.frame_folder import probe_any
+from pipeline.video.helper import Helper, serve
+from pipeline.video.mail import Line, Message
 from pipeline.video.metadata import VideoInfo
 from pipeline.video.pictures import Geometry
 from pipeline.video.pyav_backend import DecodeCounts, shown_frames
 from pipeline.video.ranges import why_whole
+
+_PROCESS = "pipeline.video.stills:main"
+_PATIENCE_SECONDS = 120.0
 
 
 def stills(
@@ -40,6 +45,39 @@ def stills(
     width = max(1, round(height * shown_width / shown_height))
     whole = Geometry(height, width, 0, 0, max(height, width), info.rotation, info.mirrored)
     return [_still(info, whole, max(0.0, time)) for time in times]
+
+
+def stills_helper() -> Helper:
+    """Return a process that takes stills, for `ask_for_stills`; a context manager."""
+    return Helper(_PROCESS, patience_seconds=_PATIENCE_SECONDS)
+
+
+def ask_for_stills(
+    helper: Helper, path: Path, times: Sequence[float], *, height: int, frame_rate: Fraction | None = None
+) -> list[NDArray[np.uint8]]:
+    """Return what `stills` returns, from another process.
+
+    Raises:
+        VideoError: the video cannot be decoded there; crashed or timeout.
+    """
+    helper.ask("stills", str(path), list(times), height, None if frame_rate is None else str(frame_rate))
+    pictures = []
+    for _ in times:
+        message = helper.answer("still")
+        with helper.distrusted():
+            pictures.append(np.frombuffer(message.ticks, np.uint8).reshape(message.values))
+    return pictures
+
+
+def main() -> None:
+    """Run the process that takes stills."""
+    serve(_answer)
+
+
+def _answer(line: Line, message: Message) -> None:
+    path, times, height, rate = message.values
+    for picture in stills(Path(path), times, height=height, frame_rate=None if rate is None else Fraction(rate)):
+        line.send("still", *picture.shape, ticks=picture.tobytes())
 
 
 def _still(info: VideoInfo, geometry: Geometry, time: float) -> NDArray[np.uint8]:

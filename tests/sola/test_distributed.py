@@ -176,7 +176,7 @@ def store(tmp_path) -> FeatureStore:
 def test_the_command_under_torchrun_does_what_it_does_alone(store, tmp_path):
     process = torchrun(store.path, tmp_path / "two", "--steps", "40")
     _, summary = enhance_store(store, tmp_path / "one", COMMANDED)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     lines = output.splitlines()
     assert lines[0] == f"{tmp_path / 'two'}: {summary.text()}"  # once, of all
@@ -203,7 +203,7 @@ def test_a_team_that_is_ended_goes_on_from_its_checkpoint(store, tmp_path, end):
         os.kill(int(members[-1]), end)
     else:
         process.send_signal(end)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode != 0
     if end == signal.SIGKILL:
         assert "stops because another one has ended" in errors

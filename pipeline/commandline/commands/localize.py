@@ -41,9 +41,9 @@ def localize(
         query: Instead of a model: what to find, in words ("a person falls"), one or more. Needs --encoder hf:… of CLIP
             or SigLIP, or a store of its features. A baseline without any training.
         background: With --query: what the rest of a video shows, in words.
-        live: In place of videos, a source that goes on: rtsp://…, a webcam (/dev/video0), or a file that still grows.
-            Detections are appended to OUT (.jsonl) as they are found, one JSON line each, until the source ends or you
-            press Ctrl-C.
+        live: In place of videos, a source that goes on: rtsp://…, http://… (MPEG-TS), a webcam (/dev/video0), or a file
+            or pipe that another program writes. Detections are appended to OUT (.jsonl) as they are found, one JSON
+            line each, until the source ends or you press Ctrl-C.
         out: Detections: a .json file in ActivityNet's submission format; a table, .csv or .jsonl, with video, start,
             end (seconds), label and score; or, of the detections worth showing, subtitles (.srt, .vtt) or a file of
             ELAN (.eaf), where several videos get a folder of this name, with a file each.
@@ -59,7 +59,8 @@ def localize(
     if live is not None:
         from pipeline.commandline.live_command import run_live
 
-        others = {"--like": like, "--query": query, "--video-scores": video_scores, "--report": report}
+        others: dict[str, object] = {"videos": videos_or_store, "--like": like, "--query": query}
+        others |= {"--video-scores": video_scores, "--report": report}
         return run_live(live, model, out, settings, refused=[name for name, value in others.items() if value])
     if not videos_or_store:
         raise PipelineError("give videos or a store, or --live SOURCE")

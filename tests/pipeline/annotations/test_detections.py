@@ -80,12 +80,15 @@ def test_files_of_other_tools_may_hold_strings_and_any_finite_score(tmp_path):
         ('{"results": {"a": [3]}}', "video 'a', detection 0: must be an object"),
         ('{"results": {"a": [{"segment": [1], "label": "x", "score": 1}]}}', "two numbers"),
         ('{"results": {"a": [{"segment": [2, 1], "label": "x", "score": 1}]}}', "ends before it starts"),
-        ('{"results": {"a": [{"segment": [1, NaN], "label": "x", "score": 1}]}}', "segment must be finite, got nan"),
+        (
+            '{"results": {"a": [{"segment": [1, NaN], "label": "x", "score": 1}]}}',
+            "must be finite numbers, got nan",
+        ),
         ('{"results": {"a": [{"segment": [1, 2], "score": 1}]}}', "label must be a name, got None"),
-        ('{"results": {"a": [{"segment": [1, 2], "label": "x"}]}}', "score must be finite, got None"),
+        ('{"results": {"a": [{"segment": [1, 2], "label": "x"}]}}', "score must be finite numbers, got None"),
         (
             '{"results": {"a": [{"segment": [1, 2], "label": "x", "score": "high"}]}}',
-            "score must be finite, got 'high'",
+            "score must be finite numbers, got 'high'",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from tests import ROOT
 from tests.stores import make_store
 
 HEAVY = ("torch", "torchvision", "pytorchvideo", "matplotlib", "av", "decord", "ray", "cv2", "safetensors", "fsspec")
-LIBRARIES = (*HEAVY, "numpy", "jinja2")
+LIBRARIES = (*HEAVY, "numpy", "jinja2", "urllib.request", "encoders.catalog", "pipeline.annotations.formats")
 COMMANDS = [name for name in app if not name.startswith("-")]
 STORE_COMMANDS = [f"store {name}" for name in app["store"] if not name.startswith("-")]
 

@@ -171,7 +171,7 @@ def test_a_decoder_that_crashes_is_connected_to_again_and_the_job_goes_on(data, 
 
 def test_a_source_that_is_none_is_refused(data):  # noqa: F811
     model = load_model(trained(data, "store"))
-    for source in ("nowhere.ts", "http://camera/1"):
+    for source in ("nowhere.ts", "ftp://camera/1"):
         with pytest.raises(PipelineError, match="live: no such source"):
             LiveLocator(source, model, CONFIG, note=print)
 

@@ -62,7 +62,16 @@ def test_the_command_writes_detections_and_says_that_it_is_a_baseline(clip, vide
     assert ended.value.code == 0
     printed = capsys.readouterr()
     assert "text queries are a baseline without training" in printed.err
-    assert set(json.loads((tmp_path / "d.json").read_text())["results"]) == {"a", "b"}
+    found = json.loads((tmp_path / "d.json").read_text())["results"]
+    assert set(found) == {"a", "b"}
+    # The store knows its model's folder by name alone: the command takes --encoder for it, which has no effect else.
+    sampling = {"window_frames": 16, "stride_frames": 16, "precision": "auto"}
+    store, _ = extract([videos], tmp_path / "store", settings(f"hf:{clip}", **sampling))
+    words[1], words[-1] = str(store.path), str(tmp_path / "again.json")
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert json.loads((tmp_path / "again.json").read_text())["results"] == found
 
 
 def test_what_does_not_fit_is_refused(clip, videos, tmp_path):  # noqa: F811

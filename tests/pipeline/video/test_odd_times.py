@@ -58,8 +58,15 @@ def test_packed_b_pictures_come_in_order(tmp_path):
     assert (reading.report.duration, reading.info.notes) == (Fraction(40, 25), ())
 
 
+OLD_WRITER = pytest.mark.skipif(int(av.__version__.split(".")[0]) < 18, reason="PyAV 17 writes such pictures as fields")
+
+
 @pytest.mark.parametrize(
-    ("suffix", "timed"), [("mkv", "fields"), ("ts", "fields"), ("ts", "first"), ("mkv", "pictures"), ("h264", "none")]
+    ("suffix", "timed"),
+    [
+        *[("mkv", "fields"), ("ts", "fields"), ("ts", "first"), ("h264", "none")],
+        pytest.param("mkv", "pictures", marks=OLD_WRITER),
+    ],
 )
 def test_two_fields_are_one_picture(tmp_path, suffix, timed):
     reading = read(write_fields(tmp_path / f"v.{suffix}", 40, timed=timed))

@@ -3,8 +3,21 @@
 import pytest
 
 from pipeline.video.errors import VideoError
-from pipeline.video.stills import stills
+from pipeline.video.stills import ask_for_stills, stills, stills_helper
 from tests.videos import constant, index_of, rotate_track
+
+
+def test_another_process_returns_the_same_stills_and_outlives_a_bad_file(tmp_path):
+    path = constant(tmp_path / "a.mp4", 60, 10)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    times = [0.55, 3.19]
+    with stills_helper() as helper:
+        for _ in range(2):
+            found = ask_for_stills(helper, path, times, height=64)
+            assert [index_of(picture) for picture in found] == [5, 31]
+            assert all((a == b).all() for a, b in zip(found, stills(path, times, height=64), strict=True))
+            with pytest.raises(VideoError, match="unreadable"):
+                ask_for_stills(helper, tmp_path / "bad.mp4", times, height=64)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])  # AVI has no times of its own: decoding begins at the start
