@@ -145,8 +145,8 @@ def _fit_step(store: FeatureStore, config: SolaConfig) -> float:
     windows = -(-config.batch_size // (LEARNED + TESTED))
     short, long = (replace(config, steps=steps, windows_per_video=windows) for steps in (2, 6))
     source = StoreSource(store)
-    times = [_seconds(lambda c=c: fit(source, c, channels=store.spec.channels)) for c in (short, short, long)]
-    return max(1e-4, (times[2] - times[1]) / 4)
+    times = [_seconds(lambda c=c: fit(source, c, channels=store.spec.channels)) for c in (short, long) * 2]
+    return _each(min(times[::2]), min(times[1::2]), long.steps - short.steps)
 
 
 def _head(store: FeatureStore, annotations: Path, out: Path, config: TrainConfig) -> tuple[float, float]:
@@ -160,7 +160,12 @@ def _head(store: FeatureStore, annotations: Path, out: Path, config: TrainConfig
     steps = steps_per_epoch(LEARNED, long) - steps_per_epoch(LEARNED, short)
     model = load_model(out / "0")
     located = _seconds(lambda: localize([store.path], model, LocalizeConfig()))
-    return max(1e-4, (trained[1] - trained[0]) / steps), located
+    return _each(*trained, steps), located
+
+
+def _each(short: float, long: float, more: int) -> float:
+    """Return the seconds of each of the steps that the longer work has more; at most those of all its work."""
+    return (long - short if long > short else long) / more  # on a busy machine the shorter work may take longer
 
 
 def _seconds(work: Callable[[], object]) -> float:
