@@ -67,7 +67,7 @@ def test_a_pickle_makes_no_memory_and_runs_nothing(folder, capsys):
     (folder / "good.pkl").write_bytes(pickle.dumps(FEATURES))
     failed = failures(folder, format="pkl")
     assert set(failed) == set(bad)
-    assert "it holds \\x1b[31mos.system; only NumPy arrays are accepted" in failed["escape"]
+    assert "holds \\x1b[31mos.system; only NumPy arrays are accepted" in failed["escape"]
     assert "only NumPy arrays are accepted" in failed["code"]
     assert capsys.readouterr().out == ""
 
