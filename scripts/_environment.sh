@@ -117,12 +117,17 @@ prepare_browser() {
     for program in chromium chromium-browser google-chrome; do
         command -v "$program" >/dev/null && return
     done
-    if ((EUID == 0)) && command -v apt-get >/dev/null; then
-        say "installing Chromium, for the tests in a browser"
-        if apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y \
-            chromium fonts-dejavu-core >&2; then
-            return
-        fi
-    fi
-    say "warning: no Chromium, so tests in a browser are skipped; install one, on Debian: sudo apt install chromium"
+    install_packages chromium fonts-dejavu-core ||
+        say "warning: no Chromium, so tests in a browser are skipped; install one, on Debian: sudo apt install chromium"
+}
+
+prepare_ffmpeg() { # its libraries, for the tests of torchcodec
+    command -v ffmpeg >/dev/null || install_packages ffmpeg ||
+        say "warning: no FFmpeg, so tests of torchcodec are skipped; install it, on Debian: sudo apt install ffmpeg"
+}
+
+install_packages() { # NAME…: of Debian or Ubuntu, as root
+    ((EUID == 0)) && command -v apt-get >/dev/null || return
+    say "installing $*"
+    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y "$@" >&2
 }

@@ -22,9 +22,16 @@ from pipeline.video.pool import DecodePool
 from tests.pipeline.video.test_decode import MS, PLAN, SPEC, indexes_of, snippets_of
 from tests.videos import constant, flip_bits, rotate_track, write_video
 
-needs_torchcodec = pytest.mark.skipif(
-    importlib.util.find_spec("torchcodec") is None, reason="torchcodec is not installed"
-)
+
+def why_it_does_not_run() -> str:
+    try:
+        torchcodec_backend.require("cpu")
+    except PipelineError as error:
+        return str(error)
+    return ""
+
+
+needs_torchcodec = pytest.mark.skipif(bool(why_it_does_not_run()), reason=why_it_does_not_run())
 # Measured on smooth pictures: swscale scales brightness and color before it makes RGB, here RGB is scaled.
 MOST_IN_GRAY, MOST_IN_COLOR, MEAN_IN_COLOR = 3, 18, 5
 
