@@ -127,6 +127,8 @@ def _readable(items: Mapping[str, Published], config: ImportConfig, report: Impo
 
 def _other_width(shape: tuple[int, ...], first: tuple[int, ...], config: ImportConfig) -> str:
     text = f"has [T, C] = {list(shape)}, but the rows of the store have {first[1]} channels"
+    if shape[0] == first[1]:
+        return f"{text}; it seems to have its axes changed, unlike the others: turn it, or import such files alone"
     if shape[0] != first[0]:
         return text
     # The arrays agree in the assumed time axis and differ in the assumed channel axis.

@@ -252,14 +252,18 @@ def _is_same_module(fitted: AnyPath, module: SolaModule, config: SolaConfig) -> 
 
 
 def export_reference(module_file: AnyPath, file: Path) -> str:
-    """Write a fitted module in the format of the method's authors; return their settings for it as text.
+    """Write a fitted module in the format of the method's authors; return their settings for it, and what differs.
 
     Raises:
         SolaError: their network cannot hold it.
     """
     module, _, _ = load_module(cached(module_file))
     settings = save_reference(file, module)
-    return ", ".join(f"{name}: {value}" for name, value in settings.items())
+    text = ", ".join(f"{name}: {value}" for name, value in settings.items())
+    if module.padding == "zeros":
+        return text
+    ends = f"their code pads with zeros, this module was fitted with {module.padding}"
+    return f"{text}; {ends}: rows near the ends of a video will differ (fit with --padding zeros to have them equal)"
 
 
 def _differences(earlier: SolaConfig, now: SolaConfig) -> str:

@@ -195,7 +195,9 @@ def test_the_command_writes_a_fitted_module_in_their_form(tmp_path: Path, capsys
     with pytest.raises(SystemExit) as ended:
         main([*words, "--export-reference", str(reference)])
     assert ended.value.code == 0
-    assert "kernel_size1: 5, dilation1: 1, kernel_size2: 1, dilation2: 1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "kernel_size1: 5, dilation1: 1, kernel_size2: 1, dilation2: 1" in said
+    assert "their code pads with zeros, this module was fitted with replicate: rows near the ends" in said
     module, _, _ = load_module(tmp_path / "out" / MODULE_FILE)
     loaded, _ = load_reference(reference)
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), loaded.parameters(), strict=True))

@@ -117,6 +117,12 @@ def lines_of(capsys, *words) -> list[str]:
     return (printed.out + printed.err).splitlines()
 
 
+def test_one_array_with_its_axes_changed_gets_a_hint(tmp_path, capsys):
+    folder = write_npy(tmp_path / "in", {"a": np.ones((9, 7), np.float32), "b": np.ones((7, 12), np.float32)})
+    lines = lines_of(capsys, folder, "--out", tmp_path / "out")
+    assert any("b.npy has [T, C] = [7, 12]" in line and "it seems to have its axes changed" in line for line in lines)
+
+
 @pytest.mark.parametrize("case", ["other lengths", "one length", "durations"])
 def test_arrays_that_seem_to_have_their_axes_changed_get_a_hint(tmp_path, capsys, case):
     rng = np.random.default_rng(0)
