@@ -122,8 +122,9 @@ def _open(info: VideoInfo, geometry: Geometry, device: str) -> Any:
     from torchcodec.decoders import VideoDecoder
 
     # With the absolute path, a name like "concat:a|b" is a file name; the probe has refused playlists.
-    settings = {"stream_index": info.stream_index, "dimension_order": "NHWC", "device": device, "seek_mode": "exact"}
-    reader = _call(lambda: VideoDecoder(f"file:{info.path.absolute()}", **settings))
+    settings: dict[str, Any] = {"dimension_order": "NHWC", "device": device, "seek_mode": "exact"}
+    name = f"file:{info.path.absolute()}"
+    reader = _call(lambda: VideoDecoder(name, stream_index=info.stream_index, **settings))
     if len(reader) != info.num_frames:
         raise VideoError("decode_error", f"torchcodec sees {len(reader)} frames, the container holds {info.num_frames}")
     return reader
