@@ -31,7 +31,8 @@ def why_it_does_not_run() -> str:
     return ""
 
 
-needs_torchcodec = pytest.mark.skipif(bool(why_it_does_not_run()), reason=why_it_does_not_run())
+WHY_NOT = why_it_does_not_run()
+needs_torchcodec = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 # Measured on smooth pictures: swscale scales brightness and color before it makes RGB, here RGB is scaled.
 MOST_IN_GRAY, MOST_IN_COLOR, MEAN_IN_COLOR = 3, 18, 5
 
