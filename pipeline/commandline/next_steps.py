@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.commandline.app import called_as
 from pipeline.commandline.terminal import hint
+from pipeline.store.folder import is_packed, json_files
 
 # By command: what comes next. {name} is what the command was given; without it, the line is left out.
 NEXT_STEPS = {
@@ -48,7 +49,7 @@ def next_step(command: str, arguments: Mapping[str, Any], program: str) -> str:
             given |= {option.name: getattr(value, option.name) for option in fields(value)}
     given |= arguments
     template = NEXT_STEPS.get(command, "")
-    if given.get("dry_run") or (command == "localize" and not _shows(given)):
+    if given.get("dry_run") or (command == "localize" and not _shows(given)) or _is_empty_store(given.get("out")):
         return ""
     words = []
     for word in shlex.split(template):
@@ -65,6 +66,13 @@ def _shows(given: Mapping[str, Any]) -> bool:
     """Whether `show` can take what `localize` wrote, and the videos that it was given."""
     inputs: Sequence[Any] = given["videos_or_store"]
     return Path(given["out"]).suffix.lower() == ".json" and not (inputs[0] / "store.json").is_file()
+
+
+def _is_empty_store(out: Any) -> bool:
+    """Whether a command made a store without rows, since all of its videos failed."""
+    if not isinstance(out, Path) or not (out / "store.json").is_file() or is_packed(out):
+        return False
+    return next(json_files(out / "features"), None) is None
 
 
 def tell_next_step(command: str, arguments: Mapping[str, Any], program: str) -> None:

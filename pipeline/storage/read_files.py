@@ -107,12 +107,18 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def sha256_of_file(path: AnyPath) -> str:
-    """Return the SHA-256 of a file's bytes, hexadecimal; for a folder, of the names and hashes of the files in it."""
+    """Return the SHA-256 of a file's bytes, hexadecimal; for a folder, of the names and hashes of the files in it.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device, which may have no end.
+    """
     digest = hashlib.sha256()
     if isinstance(path, Path) and path.is_dir():
         for inner in files_in(path):
             digest.update(f"{sha256_of_file(inner)}  ".encode() + os.fsencode(inner.name) + b"\n")
         return digest.hexdigest()
+    if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"not a regular file: {path}")
     # One buffer for all blocks: large allocations that are cut to small ones fragment the heap, by 96 bytes a file.
     block = memoryview(bytearray(_BLOCK_BYTES))
     with path.open("rb") as file:

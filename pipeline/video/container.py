@@ -12,6 +12,7 @@ import av.error
 import av.logging
 
 from pipeline.video.errors import VideoError
+from pipeline.video.joined import boxes
 
 # Demuxers that read one file and nothing else: no playlists, concat files, image sequences or devices.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
@@ -110,19 +111,7 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
 
 def is_fragmented(path: Path) -> bool:
     """Return whether an MP4 file consists of fragments, each with its own index (ISO/IEC 14496-12, 8.8.4)."""
-    with path.open("rb") as file:
-        at, size = 0, path.stat().st_size
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            if head[4:8] == b"moof":
-                return True
-            length = int.from_bytes(head[:4], "big")
-            length = int.from_bytes(head[8:16], "big") if length == 1 else length
-            if length < 8:
-                return False
-            at += length
-    return False
+    return b"moof" in boxes(path)
 
 
 def avi_slots(path: Path, stream_index: int) -> int:

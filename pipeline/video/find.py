@@ -167,26 +167,27 @@ def _search_below(folder: Path, above: frozenset[str], *, frames: bool) -> Itera
 
 
 def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
-    """Return the sorted names of the videos and folders among `entries`, and those of the folders alone."""
+    """Return the sorted names of the videos and folders among `entries`, and those of the folders alone.
+
+    All else with the suffix of a video counts as one; what cannot be read (a broken link, a pipe) fails by itself later.
+    """
     names, folders = [], set()
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        is_folder, is_video = _kind(entry)
-        if is_folder:
+        if _is_folder(entry):
             folders.add(entry.name)
-        elif not is_video or PurePath(entry.name).suffix.lower() not in SUFFIXES:
+        elif PurePath(entry.name).suffix.lower() not in SUFFIXES:
             continue
         names.append(entry.name)
     return sorted(names), folders
 
 
-def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Return whether an entry is a folder, and whether it can be a video: a file, or a broken link (fails later)."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir(), entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+        return entry.is_dir()
     except OSError:  # links in a circle
-        return False, True
+        return False
 
 
 def _relative_name(path: AnyPath, root: AnyPath, *, whole: bool) -> str:

@@ -80,7 +80,8 @@ def is_endless(source: str) -> bool:
     path = Path(source)
     if "://" in source or not path.exists():
         raise PipelineError(
-            f"live: no such source: {source}; give rtsp://…, http://…, a webcam such as /dev/video0, or a file"
+            f"live: no such source: {without_password(source)}; give rtsp://…, http://…, a webcam such as "
+            "/dev/video0, or a file"
         )
     mode = path.stat().st_mode
     if not (stat.S_ISCHR(mode) or stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):

@@ -13,6 +13,7 @@ from av.stream import Disposition
 
 from pipeline.video.container import avi_slots, open_container
 from pipeline.video.errors import VideoError
+from pipeline.video.joined import num_joined
 from pipeline.video.limits import DEFAULT_MAX_PIXELS, DEFAULT_MAX_SECONDS
 from pipeline.video.orientation import Orientation, orientation_of
 from pipeline.video.packets import Packets, Progress
@@ -25,6 +26,7 @@ _LEAPS = (
     "its clock leaps by more than a minute and the frame before stays meanwhile; if files were put together, "
     "remux each first (ffmpeg -i PART -c copy PART.mkv)"
 )
+_JOIN = "join them with ffmpeg -f concat -i LIST -c copy OUT"
 # Decoders that return no picture whose reference pictures are missing.
 _SURE_CODECS = frozenset(("h264", "hevc", "av1", "vp9", "mpeg1video", "mpeg2video"))
 
@@ -253,6 +255,7 @@ def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int
     held += packets.fields + packets.unchanged
     if info.format == "avi":  # it claims slots, also those that are empty
         held = max(held, int(packets.reach.end / info.time_base))
+    joined = num_joined(info.path, info.format)
     stays = packets.unchanged if info.codec == "mpeg4" else 0  # VP8 has frames that are never shown
     placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
     notes = (
@@ -260,6 +263,7 @@ def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int
         (info.interlaced, "interlaced; frames are used as they are"),
         (bool(packets.error), f"reading stopped early: {packets.error}"),
         (claimed > held, f"the container claims {claimed} frames and holds {held}"),
+        (joined > 1, f"{joined} files put together, of which the first alone is read; {_JOIN}"),
         (packets.discarded > 0, f"an edit list hides {packets.discarded} packets"),
         (undecodable > 0, f"it begins between key frames; frames at its start that cannot be decoded: {undecodable}"),
         (stays > 0, f"pictures that are not coded: {stays}; the one before stays"),

@@ -60,6 +60,12 @@ def test_the_line_is_the_last_on_standard_error(command, videos, tmp_path):  # n
     assert "next:" not in command("extract", tmp_path / "none", "--out", tmp_path / "store")[2]
 
 
+def test_nothing_follows_if_all_videos_failed(command, tmp_path):
+    (tmp_path / "bad.mp4").write_text("no video")
+    code, _, err = command("extract", tmp_path / "bad.mp4", "--out", tmp_path / "store", "--weights", "random")
+    assert (code, "bad: unreadable" in err, "next:" in err) == (1, True, False), err
+
+
 def test_other_processes_of_a_job_are_silent(command, monkeypatch):
     assert "next:" in command("encoders")[2]
     monkeypatch.setenv("RANK", "1")

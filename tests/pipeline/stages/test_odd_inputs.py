@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pipeline.storage.npy import read_npy
 from tests.videos import constant
 
 
-def test_a_link_in_a_circle_costs_only_itself(command, tmp_path):
+@pytest.mark.parametrize("kind", ["circle", "pipe"])
+def test_a_link_in_a_circle_or_a_pipe_costs_only_itself(command, tmp_path, kind):
     constant(tmp_path / "videos" / "good.mp4", 10, 10)
-    (tmp_path / "videos" / "circle.mp4").symlink_to("circle.mp4")
+    bad = tmp_path / "videos" / f"{kind}.mp4"
+    if kind == "pipe":
+        os.mkfifo(bad)
+    else:
+        bad.symlink_to(bad.name)
     own = ["--encoder", "tests/toy_encoder.py:toy", "--weights", "own", "--workers", "1"]
     for _ in range(2):
         code, _, errors = command("extract", tmp_path / "videos", "--out", tmp_path / "store", *own)
         assert code == 1, errors
-    assert (tmp_path / "store" / "failures" / "circle.json").is_file()
+    assert (tmp_path / "store" / "failures" / f"{kind}.json").is_file()
     assert (tmp_path / "store" / "features" / "good.json").is_file()
 
 

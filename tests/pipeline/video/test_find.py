@@ -81,10 +81,10 @@ def test_links_that_lead_back_up_are_skipped_and_dead_links_are_listed(tmp_path)
     assert ids(tmp_path) == ["dead", "a"]
 
 
-def test_a_named_pipe_is_no_video(tmp_path):
+def test_a_named_pipe_is_listed_like_a_dead_link(tmp_path):
     touch(tmp_path, "a.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
-    assert ids(tmp_path) == ["a"]
+    assert ids(tmp_path) == ["a", "pipe"]
 
 
 def test_files_are_not_measured_one_by_one(tmp_path, monkeypatch):

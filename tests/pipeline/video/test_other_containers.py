@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.video.joined import boxes
 from pipeline.video.metadata import probe
 from tests.fields import write_fields
 from tests.pipeline.video.test_times import MS, read, regular, without_times
@@ -25,6 +26,27 @@ def test_concatenated_matroska_files_follow_each_other(tmp_path, suffix, codec, 
     assert reading.shown == [*range(40), *range(60)]
     assert [abs(start - right) <= MS for start, right in zip(reading.starts, regular(100), strict=True)] == [True] * 100
     assert reading.info.notes == ("restarts of its clock: 1; each part follows the last",)
+
+
+JOINED = "2 files put together, of which the first alone is read; join them with ffmpeg -f concat -i LIST -c copy OUT"
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("flv", "flv"), ("wmv", "wmv2"), ("mp4", "libx264"), ("mov", "mpeg4")])
+def test_files_put_together_of_which_only_the_first_is_read_are_named(tmp_path, suffix, codec):
+    one = constant(tmp_path / f"one.{suffix}", 40, 25, codec=codec, b_frames=0)
+    other = constant(tmp_path / f"other.{suffix}", 60, 25, codec=codec, b_frames=0)
+    assert probe(one).notes == ()
+    both = tmp_path / f"both.{suffix}"
+    both.write_bytes(one.read_bytes() + other.read_bytes())
+    reading = read(both)
+    assert (reading.shown, reading.info.notes) == (list(range(40)), (JOINED,))
+
+
+def test_outermost_boxes_of_any_length(tmp_path):
+    path = tmp_path / "v.mp4"
+    long = (1).to_bytes(4, "big") + b"free" + (20).to_bytes(8, "big") + b"moov"  # a length of eight bytes
+    path.write_bytes(long + b"\0\0\0\x08moov" + b"\0\0\0\0mdat" + b"\0\0\0\x08moov")  # mdat goes on to the end
+    assert list(boxes(path)) == [b"free", b"moov", b"mdat"]
 
 
 def test_a_long_pause_in_a_matroska_file_is_no_restart(tmp_path):
