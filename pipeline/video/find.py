@@ -169,7 +169,7 @@ def _search_below(folder: Path, above: frozenset[str], *, frames: bool) -> Itera
 def _listing(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], set[str]]:
     """Return the sorted names of the videos and folders among `entries`, and those of the folders alone.
 
-    All else with the suffix of a video counts as one; what cannot be read (a broken link, a pipe) fails by itself later.
+    All else with the suffix of a video counts as one; what cannot be read (a broken link, a pipe) fails later.
     """
     names, folders = [], set()
     for entry in entries:

@@ -47,7 +47,7 @@ def _asf_objects(path: Path) -> Iterator[bytes]:
 
 
 def _num_joined_flv(path: Path) -> int:
-    """Walk over the tags, each followed by its size (FLV Specification 10.1, E.3); a header may stand in a tag's place."""
+    """Count headers that stand in the place of a tag; a tag is followed by its size (FLV Specification 10.1, E.3)."""
     count = 0
     with path.open("rb") as file:
         at, size = 0, path.stat().st_size

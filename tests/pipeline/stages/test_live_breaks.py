@@ -195,7 +195,7 @@ def test_a_device_that_is_no_webcam_is_given_up_and_one_that_does_not_exist_is_r
         LiveLocator("/dev/video9", model, CONFIG, note=print)
     with pytest.raises(PipelineError, match="is no file, pipe or device"):
         LiveLocator("/dev", model, CONFIG, note=print)
-    with pytest.raises(PipelineError, match="live: no such source: ftp://host/v.ts"):
+    with pytest.raises(PipelineError, match=r"live: no such source: ftp://host/v\.ts"):
         LiveLocator("ftp://user:word@host/v.ts", model, CONFIG, note=print)
 
 
