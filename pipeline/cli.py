@@ -15,7 +15,7 @@ from cyclopts import CycloptsError
 from pipeline.commandline.explain import explained
 from pipeline.commandline.launch import bound_command
 from pipeline.commandline.memory import is_lack_of_memory
-from pipeline.commandline.terminal import complain
+from pipeline.commandline.terminal import complain, open_missing_streams
 from pipeline.errors import BAD_INPUT, INTERRUPTED, SolaPipelineError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,6 +30,7 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     # Decoders and encoder share the cores: threads that spin while they wait would slow the decoders.
     # Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)

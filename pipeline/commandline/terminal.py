@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.commandline.spelling import as_typed
@@ -15,6 +16,21 @@ from pipeline.errors import BAD_INPUT, SOME_FAILED
 from pipeline.text.plain import counted, plain, plain_json
 
 _SHOWN_FAULTS = 20
+
+
+def open_missing_streams() -> None:
+    """Open the null device in place of each standard stream that is closed, as after `>&-`.
+
+    A file that is opened later would take its number, and get what is meant for the terminal.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (for as long as the process lives)
 
 
 def say(text: object) -> None:
@@ -77,8 +93,10 @@ def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text + "\n")
         stream.flush()
-    except BrokenPipeError:
-        # Nobody reads any more, as after `| head`. Go on with the work and keep its exit code.
+    except OSError as error:
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise
+        # Nobody reads any more, as after `| head`, or notes have no room. Go on with the work and keep its exit code.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

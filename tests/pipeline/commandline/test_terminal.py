@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path):
     done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_streams_that_take_nothing_cost_neither_the_result_nor_the_exit_code(tmp_path, streams):
+    if "full" in streams and not Path("/dev/full").exists():
+        pytest.skip("this system has no full device")
+    found, truth = write_truth(tmp_path, "run")
+    words = [sys.executable, "-m", "pipeline", "evaluate", str(found), "--annotations", str(truth)]
+    line = f"{shlex.join([*words, '--out', str(tmp_path / 'e.json')])} {streams}"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert json.loads((tmp_path / "e.json").read_text())["videos"] == 1
 
 
 def test_a_terminal_of_another_encoding_gets_a_table_in_ascii(tmp_path):
