@@ -199,6 +199,6 @@ def _stuck_gate(last: Curve) -> list[str]:
     if last.step < 500 or abs(last.gate) >= 1e-3:
         return []
     return [
-        f"after {last.step} steps the gate is {last.gate:.1e}, so the module still passes its input through: "
-        "raise gate_learning_rate (1e-3, say), or give more steps"
+        f"after {_counted(last.step, 'step')} the gate is {last.gate:.1e}, so the module still passes its input "
+        "through: raise gate_learning_rate (1e-3, say), or give more steps"
     ]

@@ -63,6 +63,6 @@ def adapted(config: SolaConfig, lengths: np.ndarray) -> tuple[SolaConfig, str]:
         changes["windows_per_video"] = windows
     said = ", ".join(f"{name}={value:g}" for name, value in changes.items())
     return replace(kept, **changes), (
-        f"{videos} videos give {budget} steps in {config.epochs} epochs, too few: {said} instead (--no-adapt keeps the "
-        "published settings)"
+        f"{videos} {'video gives' if videos == 1 else 'videos give'} {budget} steps in {config.epochs} epochs, "
+        f"too few: {said} instead (--no-adapt keeps the published settings)"
     )

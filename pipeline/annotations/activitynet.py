@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.annotations.content import Content
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
+from pipeline.text.plain import counted
 
 _FILE_FIELDS = frozenset({"version", "database"})
 _VIDEO_FIELDS = frozenset({"subset", "duration", "fps", "frame", "annotations"})
@@ -91,15 +92,18 @@ def _dialect(database: dict[str, Any]) -> str:
 
 def _losses(content: dict[str, Any], database: dict[str, Any]) -> tuple[str, ...]:
     lines = [f"the file's field {name!r} is not kept" for name in content if name not in _FILE_FIELDS]
-    lines += lost_fields(database.values(), _VIDEO_FIELDS, "videos")
+    lines += lost_fields(database.values(), _VIDEO_FIELDS, "video")
     segments = (item for entry in database.values() for item in entry.get("annotations") or ())
-    return (*lines, *lost_fields(segments, _SEGMENT_FIELDS, "segments"))
+    return (*lines, *lost_fields(segments, _SEGMENT_FIELDS, "segment"))
 
 
 def lost_fields(objects: Iterable[dict[str, Any]], kept: frozenset[str], what: str) -> list[str]:
     """Return one line for each field that is not kept: how many objects have it, and its name."""
     counts = Counter(name for item in objects for name in item if name not in kept)
-    return [f"{count} {what} have a field {name!r}, which is not kept" for name, count in sorted(counts.items())]
+    return [
+        f"{counted(count, what, 'has', 'have')} a field {name!r}, which is not kept"
+        for name, count in sorted(counts.items())
+    ]
 
 
 def kind(value: Any) -> str:

@@ -16,6 +16,7 @@ from pipeline.annotations.content import Content
 from pipeline.annotations.raw import RawAnnotations, RawVideo
 from pipeline.errors import PipelineError
 from pipeline.storage.read_files import read_text
+from pipeline.text.plain import counted
 
 SUBSETS_NAME = "video_info_new.csv"
 _FIELDS = frozenset({"duration_second", "duration_frame", "annotations", "subset"})
@@ -57,10 +58,13 @@ def translate(content: dict[str, dict[str, Any]], *, source: str, subsets: Path)
         )
         for name, entry in content.items()
     ]
-    losses = lost_fields(content.values(), _FIELDS, "videos")
+    losses = lost_fields(content.values(), _FIELDS, "video")
     unknown = sum(video.subset is None for video in videos)
     if unknown:
-        losses.append(f"{unknown} videos have no subset: this dialect keeps them in {SUBSETS_NAME} beside the file")
+        losses.append(
+            f"{counted(unknown, 'video', 'has', 'have')} no subset: this dialect keeps them in {SUBSETS_NAME} beside "
+            "the file"
+        )
     return RawAnnotations(dialect="bsn", videos=videos, losses=tuple(losses))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -90,7 +91,7 @@ def _video(raw: RawVideo, tolerance_seconds: float, mend: bool, notes: Notes, fa
         segments.sort(key=lambda segment: segment.segment)
     for segment, count in Counter(segments).items():
         if count > 1:
-            notes.add("segments given more than once, kept", f"{raw.id} {describe(segment)} × {count}")
+            notes.add("segments given more than once", f"{raw.id} {describe(segment)} × {count}")
     return VideoAnnotations(
         id=raw.id,
         subset=(raw.subset or "").strip(),
@@ -150,10 +151,12 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
     names = sorted({segment.label for video in videos.values() for segment in video.segments})
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        alike[name.casefold()].append(name)
+        alike[_spelling(name)].append(name)
     for same in alike.values():
         if len(same) > 1:
-            notes.add("groups of labels that differ only in case, taken as classes of their own", " / ".join(same))
+            notes.add(
+                "groups of labels that differ only in case or spaces, taken as classes of their own", " / ".join(same)
+            )
     ids: dict[str, set[Any]] = defaultdict(set)
     for raw_segment in (segment for video in raw.videos for segment in video.segments):
         label_id = raw_segment.label_id
@@ -168,6 +171,11 @@ def _labels(raw: RawAnnotations, videos: Mapping[str, VideoAnnotations], notes: 
         notes.add("disagreement of label and label_id; classes are ordered by name", "; ".join(odd[:1]) or "shared ids")
         return tuple(names)
     return tuple(sorted(names, key=lambda name: given[name]))
+
+
+def _spelling(label: str) -> str:
+    """Return what labels have in common that people take for the same: one case, one form of letters and spaces."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").split())
 
 
 def number(value: Any, what: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.annotations.model import canonical_subset
 from pipeline.errors import PipelineError
+from pipeline.text.plain import counted
 
 _EXAMPLES = 3
 
@@ -89,5 +90,5 @@ class Faults:
             FaultyAnnotationsError: there are faults.
         """
         if self._lines:
-            more = f" (and {len(self._lines) - 1} more faults in this file)" if len(self._lines) > 1 else ""
+            more = f" (and {counted(len(self._lines) - 1, 'more fault')} in this file)" if len(self._lines) > 1 else ""
             raise FaultyAnnotationsError(f"annotations {source}: {self._lines[0]}{more}", self._lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.annotations.raw import RawAnnotations, RawSegment, RawVideo
 from pipeline.errors import PipelineError
 from pipeline.storage.read_files import read_text
+from pipeline.text.plain import counted
 
 _NAME = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt", re.IGNORECASE)
 _SUBSETS = {"val": "validation", "test": "test"}
@@ -42,7 +43,9 @@ def translate(path: Path) -> RawAnnotations:
             segments.setdefault(video, []).append(RawSegment((start, end), match["label"]))
     videos = [RawVideo(id=video, segments=segments[video], subset=subsets[video]) for video in sorted(segments)]
     skipped = [file.name for file in files if not _NAME.fullmatch(file.name)]
-    losses = [f"{len(skipped)} other text files are not read ({', '.join(skipped[:3])})"] if skipped else []
+    losses = []
+    if skipped:
+        losses.append(f"{counted(len(skipped), 'other text file', 'is', 'are')} not read ({', '.join(skipped[:3])})")
     losses.append("these files have no durations and do not name videos without segments")
     return RawAnnotations(dialect="thumos14-text", videos=videos, losses=tuple(losses))
 

@@ -43,16 +43,16 @@ def plan_lines(result: Plan) -> Iterator[str]:
     videos, machine, shared = result.collection, result.machine, result.shared
     margin = f" ± {result.margin:.0%}" if 0 < result.margin < float("inf") else ""
     yield (
-        f"{videos.seconds / 3600:,.2f} h of video in {videos.videos:,.0f} files, {videos.video_bytes / 1e9:,.2f} GB; "
-        f"{videos.snippets:,.0f} snippets{margin}, {videos.feature_bytes / 1e9:,.2f} GB of features in "
-        f"{FILES_A_VIDEO * videos.videos:,.0f} files"
+        f"{videos.seconds / 3600:,.2f} h of video in {_counted(videos.videos, 'file')}, "
+        f"{videos.video_bytes / 1e9:,.2f} GB; {_counted(videos.snippets, 'snippet')}{margin}, "
+        f"{videos.feature_bytes / 1e9:,.2f} GB of features in {_counted(FILES_A_VIDEO * videos.videos, 'file')}"
     )
     where = "on the processor" if machine.shares_cores else "on GPU"
     yield (
         f"this machine, measured: {machine.decode:.1f} snippets/s a decoder process, {machine.decoders} of them on "
-        f"{machine.cores} cores; {machine.encode:.1f} snippets/s encoded {where}; both take {machine.slowdown:.2f} "
-        f"times as long together; {machine.publish * 1e3:.1f} ms to publish a video; {machine.hash / 1e6:.0f} MB/s "
-        f"hashed a core; {machine.start:.1f} s to start"
+        f"{_counted(machine.cores, 'core')}; {machine.encode:.1f} snippets/s encoded {where}; both take "
+        f"{machine.slowdown:.2f} times as long together; {machine.publish * 1e3:.1f} ms to publish a video; "
+        f"{machine.hash / 1e6:.0f} MB/s hashed a core; {machine.start:.1f} s to start"
     )
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stations(videos, machine).items())
     yield f"work of one machine, side by side: {parts}"
@@ -78,3 +78,7 @@ def plan_advice(result: Plan) -> Iterator[str]:
     files = FILES_A_VIDEO * result.collection.videos
     if files > _MANY_FILES:
         yield f"a store is one folder, here of {files:,.0f} files: make several stores, one for each list"
+
+
+def _counted(number: float, thing: str) -> str:
+    return f"{number:,.0f} {thing}" + ("" if round(number) == 1 else "s")

@@ -23,6 +23,7 @@ from pipeline.stages.localize import localize
 from pipeline.storage.atomic_files import write_json
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 from sola.old_names import stored_settings
 
 # Stages of a cell that belong to training; the others apply what was trained.
@@ -81,7 +82,7 @@ def _with_joint_head(
         loaded = load_model(model)
         summary = localize([store.path], loaded, cell.config.localize)
         write_detections(detections, summary.detections, extra={"model": loaded.identity})
-        return f"{len(summary.detections)} videos"
+        return counted(len(summary.detections), "video")
 
     def do_evaluate() -> str:
         result = evaluate(detections, annotations, cell.config.evaluate)

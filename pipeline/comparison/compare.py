@@ -29,6 +29,7 @@ from pipeline.pretraining.clips import find_clips, split_by_group
 from pipeline.progress import progress
 from pipeline.stages.stitch import ANNOTATIONS_NAME, stitch
 from pipeline.storage.atomic_files import write_text
+from pipeline.text.plain import counted
 from pipeline.text.table import csv_text
 
 P = ParamSpec("P")
@@ -172,7 +173,7 @@ def _data(plan: Plan, out: Path, say: Say) -> Comparison:
     videos = out / "videos"
     with progress("stitch", total=1) as report:
         summary = stitch(None if plan.synthetic else plan.clips, videos, plan.stitch, report=report)
-    say(f"stitch: {summary.made} videos made now")
+    say(f"stitch: {counted(summary.made, 'video')} made now")
     clips = None if plan.synthetic else _training_clips(plan, out)
     return Comparison(plan, out, videos, videos / ANNOTATIONS_NAME, clips)
 

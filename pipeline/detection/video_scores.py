@@ -13,6 +13,7 @@ from pipeline.annotations.segments import Detection
 from pipeline.errors import PipelineError
 from pipeline.storage.npy import read_npy
 from pipeline.storage.read_files import read_json, read_text
+from pipeline.text.plain import counted
 
 _FORMS = (
     'accepted are {id: {label: score}} or {"results": {id: [scores]}, "class": [labels]} as .json, or an array '
@@ -83,7 +84,7 @@ def scores_for(scores: Mapping[str, Mapping[str, float]], ids: Sequence[str]) ->
         known = ", ".join(sorted(scores)[:3])
         raise PipelineError(
             f"video scores: {len(missing)} of {len(ids)} videos have none, for example {missing[0]}; there are scores "
-            f"for {len(scores)} videos ({known}, …)"
+            f"for {counted(len(scores), 'video')} ({known}{', …' if len(scores) > 3 else ''})"
         )
     return {i: scores[name] for i, name in names.items() if name is not None}
 

@@ -54,7 +54,7 @@ class ExportReport:
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         return [
-            f"{self.out}: {self.training} training and {self.validation} validation videos, "
+            f"{self.out}: {self.training} training and {counted(self.validation, 'validation video')}, "
             f"{counted(self.segments, 'segment')} of {counted(self.classes, 'class')}, checked",
             *(f"  {note}" for note in self.notes),
         ]

@@ -25,7 +25,7 @@ def write(job: Job, folder: Path) -> tuple[str, ...]:
     sources = _sources(job)
     if not sources:
         raise PipelineError(
-            f"none of the {len(job.videos)} videos is where its features were made from, for example "
+            f"no video is where its features were made from, for example "
             f"{_recorded(job, job.videos[0]).get('path')}: put them back there"
         )
     (folder / DATA).mkdir(parents=True)

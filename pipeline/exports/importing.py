@@ -256,8 +256,8 @@ class _Lengths:
                 "stride for all videos, so give --fps resized --stride-frames 1 --window-frames 1"
             )
         return (
-            f"{len(self.odd)} of {len(self.all)} videos have another number of rows than their duration gives "
-            f"({'; '.join(shown)}): check fps, stride, window and tail{remedy}"
+            f"{len(self.odd)} of {len(self.all)} videos {'has' if len(self.odd) == 1 else 'have'} another number of "
+            f"rows than their duration gives ({'; '.join(shown)}): check fps, stride, window and tail{remedy}"
         )
 
 

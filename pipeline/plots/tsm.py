@@ -18,6 +18,7 @@ from pipeline.config import TsmConfig
 from pipeline.errors import PipelineError
 from pipeline.store.feature_store import FeatureSequence, FeatureStore
 from pipeline.store.rates import fps_in
+from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_from_dict
 from sola.filters import filter_of
 from sola.similarity import self_similarity, target_tsm
@@ -119,7 +120,7 @@ def find_sequence(store: FeatureStore, video_id: str) -> FeatureSequence:
     if video_id not in ids:
         nearest = get_close_matches(video_id, ids, n=3, cutoff=0.5) or ids[:3]
         raise PipelineError(
-            f"video must be one of the {len(ids)} ids in {store.path}, got {video_id!r}; "
+            f"video must be one of {counted(len(ids), 'id')} in {store.path}, got {video_id!r}; "
             f"nearest: {', '.join(nearest) or 'none'}"
         )
     sequence = store.read(video_id)

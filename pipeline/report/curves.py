@@ -15,6 +15,7 @@ from pipeline.plots.training_curves import is_number
 from pipeline.stages.enhance import HISTORY_FILE
 from pipeline.storage.read_files import read_json
 from pipeline.store.feature_store import FeatureStore
+from pipeline.text.plain import counted
 from sola.config import SolaConfig, config_from_dict
 from sola.diagnostics import CLEAR_GAIN, data_warnings, fit_warnings, gain
 from sola.errors import SolaError
@@ -83,7 +84,7 @@ def read_sola_curve(source: FeatureStore, enhanced: FeatureStore) -> SolaCurve |
 def _text(history: Sequence[Mapping[str, Any]], gauge: Mapping[str, Any]) -> str:
     """Return what the fit won: in the words of its gauge, or else as its loss says."""
     first, last = history[0]["loss"], history[-1]["loss"]
-    text = f"The loss went from {first:.4f} to {last:.4f} in {history[-1]['step']} steps."
+    text = f"The loss went from {first:.4f} to {last:.4f} in {counted(history[-1]['step'], 'step')}."
     if isinstance(gauge.get("verdict"), str):
         return f"{text} {gauge['verdict']}"
     try:

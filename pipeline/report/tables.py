@@ -14,6 +14,7 @@ from pipeline.report.facts import ReportFacts, RunParts
 from pipeline.report.text import duration, percent
 from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.linear_probe import ProbeResult, probe_rows
+from pipeline.text.plain import counted
 from sola.config import SolaConfig
 from sola.old_names import current_names
 
@@ -104,7 +105,8 @@ def linear_table(linear: ProbeResult) -> Table:
     header = ["measure", *(store.view or ("with SoLa" if store.sola else "without SoLa") for store in linear.stores)]
     train, test = linear.videos
     seeds = len(linear.config.seeds)
-    title = f"Foreground against background, {train} videos to learn from, {test} to test on, {seeds} seeds, %"
+    many = f"{counted(train, 'video')} to learn from, {test} to test on, {counted(seeds, 'seed')}"
+    title = f"Foreground against background, {many}, %"
     return Table(title, header, [list(row) for row in probe_rows(linear)])
 
 
@@ -122,7 +124,7 @@ def _map_tables(way: str, evaluation: Evaluation) -> list[Table]:
             for label, count, values in zip(result.labels, result.segments, result.per_class, strict=True)
         ]
         rows.append(["mAP", str(int(result.segments.sum())), *map(percent, result.map), percent(result.average)])
-        rules = f"protocol {result.protocol}, {evaluation.videos} videos of subset {evaluation.subset}"
+        rules = f"protocol {result.protocol}, {counted(evaluation.videos, 'video')} of subset {evaluation.subset}"
         tables.append(Table(f"AP in %, {way}, thresholds of {name}; {rules}", header, rows, 1))
     return tables
 

@@ -9,6 +9,7 @@ from pipeline.progress import Report
 from pipeline.storage.location import AnyPath
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.sequence import FeatureSequence, chunks_of, origin_of, video_details
+from pipeline.text.plain import counted
 from sola.distributed import ALONE, Team
 from sola.filters import Filter, enhanced_by
 from sola.module import SolaModule
@@ -60,7 +61,7 @@ def enhance_sequences(
         report((skipped + done) / len(ids), f"{skipped + done}/{len(ids)} sequences")
     if team.is_first and (gone := sorted(set(store.ids()) - set(source.ids()))):
         note(
-            f"{store.path} has {len(gone)} sequences of videos that {source.path} no longer has "
+            f"{store.path} has {counted(len(gone), 'sequence')} of videos that {source.path} no longer has "
             f"({', '.join(gone[:3])}): remove them, or choose another --out"
         )
     parts = team.all_gather((done, skipped))

@@ -104,7 +104,7 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     found = {i: rows for i, rows in detections.items() if i not in blocked}
     if not truth.keys() & found.keys():
         raise PipelineError(
-            f"none of the {len(detections)} videos in {detections_file} ({first_of(sorted(detections))}) is in subset "
+            f"no video of {detections_file} ({first_of(sorted(detections))}) is in subset "
             f"{config.subset!r} of {annotations_file} ({first_of(sorted(truth))}); choose another --subset, or make "
             "the ids agree"
         )

@@ -126,7 +126,7 @@ def probe(
     for subset in (config.train_subset, config.test_subset):
         videos = _videos_of(annotations, subset, common)
         if len(videos) > config.max_videos:
-            notes.append(f"{config.max_videos} of the {len(videos)} {subset} videos are used (max_videos)")
+            notes.append(f"of {len(videos)} {subset} videos {config.max_videos} are used (max_videos)")
             videos = _some_of(videos, config.max_videos)
         chosen.append(videos)
     found = []

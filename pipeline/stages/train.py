@@ -58,7 +58,7 @@ class TrainSummary:
     def text(self) -> str:
         """Return one line: the data and the best epoch."""
         score = "not validated" if self.best_map is None else f"validation mAP {100 * self.best_map:.1f}%"
-        data = f"{self.training_videos} training and {self.validation_videos} validation videos"
+        data = f"{self.training_videos} training and {counted(self.validation_videos, 'validation video')}"
         text = f"{data}, {counted(len(self.labels), 'class')}; kept epoch {self.best_epoch}, {score}"
         if (best := self.best_score) is not None:
             text += (

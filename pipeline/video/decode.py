@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.snippets import SnippetPlan
+from pipeline.text.plain import counted
 from pipeline.video import decord_backend, pyav_backend, torchcodec_backend
 from pipeline.video.errors import VideoError
 from pipeline.video.metadata import Progress, VideoInfo, no_progress
@@ -226,7 +227,7 @@ def _end_of_part(end: _End | None, info: VideoInfo, part: Part) -> _End:
 def _notes(info: VideoInfo, counts: DecodeCounts) -> tuple[str, ...]:
     notes = list(info.notes)
     if counts.disordered:
-        notes.append(f"{counts.disordered} frames left out: not later than the frame before")
+        notes.append(f"{counted(counts.disordered, 'frame')} left out: not later than the frame before")
     if counts.refused:
         notes.append(f"{counts.refused} packets refused: {counts.words}")
     return tuple(notes)

@@ -45,6 +45,8 @@ def show_annotations(
         note(line)
     if done.annotations is not None:
         found = annotation_summary(done.annotations)
+        if not found.videos and done.faults:
+            return say_faults(done.faults, "nothing is left without them")
         if not found.videos:
             raise PipelineError(f"annotations {', '.join(map(str, files))}: it has no videos")
         for line in found.lines():

@@ -70,8 +70,9 @@ def merge(sources: Sequence[FeatureStore], out: AnyPath, *, report: Report = sil
     if clashes:
         more = f", and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
         raise PipelineError(
-            f"{len(clashes)} videos have different features in two stores: {', '.join(clashes[:_SHOWN])}{more}; "
-            "remove those that are not wanted (an array and its sidecar), or merge into another --out"
+            f"{counted(len(clashes), 'video', 'has', 'have')} different features in two stores: "
+            f"{', '.join(clashes[:_SHOWN])}{more}; remove those that are not wanted (an array and its sidecar), or "
+            "merge into another --out"
         )
     todo = [video_id for video_id in sorted(origin) if origin[video_id] is not store]
     for number, video_id in enumerate(todo):

@@ -191,7 +191,7 @@ def test_repeated_segments_are_kept_and_reported(tmp_path):
     items = [{"segment": [1, 2], "label": "run"}] * 3
     annotations = read_annotations(write(tmp_path, {"a": {"annotations": items}}))
     assert len(annotations.videos["a"].segments) == 3
-    assert annotations.problems == ("1 segment given more than once, kept (a [1, 2] run × 3)",)
+    assert annotations.problems == ("1 segment given more than once (a [1, 2] run × 3)",)
 
 
 def test_written_annotations_read_back_equal(tmp_path):

@@ -41,7 +41,7 @@ def test_thumos14_text_files_become_annotations(tmp_path):
         Segment((10.0, 12.5), "HighJump"),
     )
     assert annotations.videos["video_validation_0000002"].ambiguous == (Segment((20.0, 21.0), "Ambiguous"),)
-    assert "1 other text files are not read (classes.txt)" in annotations.problems
+    assert "1 other text file is not read (classes.txt)" in annotations.problems
     assert any("no durations" in line for line in annotations.problems)
 
 
@@ -118,7 +118,7 @@ def test_relatives_of_the_activitynet_form_are_told_apart(tmp_path, name, entry,
     assert annotations.dialect == dialect
     assert annotations.videos[name].duration == 12.5
     assert annotations.videos[name].segments == (Segment((1.0, 2.5), "run"),)
-    assert ("1 videos have a field 'url', which is not kept" in annotations.problems) == ("url" in entry)
+    assert ("1 video has a field 'url', which is not kept" in annotations.problems) == ("url" in entry)
 
 
 def test_lost_fields_of_segments_are_named(tmp_path):

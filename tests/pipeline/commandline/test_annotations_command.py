@@ -50,6 +50,14 @@ def test_faults_are_listed_and_nothing_is_written(command, tmp_path):
     assert "25 faults, of which 20 are shown; left out" in err
 
 
+def test_a_file_of_faults_alone_shows_the_faults(command, tmp_path):
+    (tmp_path / "t.csv").write_text("video,start,end,label\nv,1,two,run\n")
+    code, out, err = command("annotations", tmp_path / "t.csv")
+    assert (code, out) == (2, "")
+    assert "segment bounds must be finite numbers, got 'two'" in err
+    assert err.endswith("1 fault; nothing is left without them\n")
+
+
 def test_detections_are_written_for_a_tool(command, tmp_path):
     write_detections(tmp_path / "d.json", {"a": [Detection((0.0, 1.0), "run", 0.9), Detection((2.0, 3.0), "run", 0.1)]})
     words = ("annotations", tmp_path / "d.json", "--min-score", 0.3, "--out", tmp_path / "via.json", "--to", "via")
@@ -66,7 +74,7 @@ def test_a_head_is_trained_and_evaluated_on_labels_of_a_tool_without_subsets(com
     given = ("--annotations", tmp_path / "labels")
     code, out, err = command("train", tmp_path / "store", *given, "--out", tmp_path / "model", *SMALL)
     assert code == 0
-    assert "4 training and 1 validation videos" in out
+    assert "4 training and 1 validation video" in out
     chosen = "note: no subset is named validation: 1 video is for validation ("
     assert chosen in err
     code, out, _ = command("train", tmp_path / "store", *given, "--out", tmp_path / "model", *SMALL)

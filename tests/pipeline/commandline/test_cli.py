@@ -138,7 +138,15 @@ def test_an_annotation_file_without_videos_is_refused_and_labels_of_two_cases_ar
     (tmp_path / "a.json").write_text(json.dumps(truth))
     code, out, _ = command("annotations", tmp_path / "a.json")
     assert code == 0
-    assert "1 group of labels that differ only in case, taken as classes of its own (RUN / Run / run)" in out
+    assert "1 group of labels that differ only in case or spaces, taken as classes of its own (RUN / Run / run)" in out
+
+
+@pytest.mark.parametrize("other", ["high  jump", "high\u00a0jump", "high_jump", "High Jump", "high\tjump"])
+def test_labels_that_look_the_same_are_named(command, tmp_path, other):
+    segments = [{"segment": [i, i + 1], "label": label} for i, label in enumerate(("high jump", other, "run"))]
+    truth = {"database": {"a": {"subset": "training", "duration": 9, "annotations": segments}}}
+    (tmp_path / "a.json").write_text(json.dumps(truth))
+    assert "1 group of labels that differ only in case or spaces" in command("annotations", tmp_path / "a.json")[1]
 
 
 def test_sola_names_the_gate_and_the_loss_of_the_note(command, tmp_path):

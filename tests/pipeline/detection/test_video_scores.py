@@ -49,7 +49,7 @@ def test_untrimmednets_array_for_thumos14_needs_no_lists(tmp_path):
 def test_the_prefix_of_activitynet_is_no_obstacle():
     found = scores_for({"a": {"run": 1.0}, "v_b": {"run": 0.5}}, ["v_a", "b"])
     assert found == {"v_a": {"run": 1.0}, "b": {"run": 0.5}}
-    with pytest.raises(PipelineError, match=r"1 of 2 .* none, for example c; there are scores for 1 videos \(a, …"):
+    with pytest.raises(PipelineError, match=r"1 of 2 .* none, for example c; there are scores for 1 video \(a\)"):
         scores_for({"a": {}}, ["a", "c"])
 
 

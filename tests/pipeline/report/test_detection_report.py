@@ -79,7 +79,7 @@ def test_annotations_of_other_subsets_are_used_too(tmp_path, films):
     annotate(truth, {"other": ("validation", 8.0, [(2, 4, "jump")])})
     facts = read_given(Given([tmp_path / "d.json"], [films], truth))
     assert facts.evaluations == {}
-    assert facts.notes[0].startswith("There is no evaluation: none of the 1 videos")
+    assert facts.notes[0].startswith("There is no evaluation: no video of ")
 
 
 def test_a_store_knows_where_its_videos_are(tmp_path, films):

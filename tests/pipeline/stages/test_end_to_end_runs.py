@@ -100,7 +100,7 @@ def test_processes_under_torchrun_share_the_snippets_and_give_the_same_weights(d
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("3 training and 1 validation videos, 2 classes") == 1
+        assert done.stdout.count("3 training and 1 validation video, 2 classes") == 1
         assert "of the gradient's norm is in the encoder" in done.stderr
     for file in ("head.safetensors", "encoder.safetensors"):
         one, two = (load_file(tmp_path / name / file) for name in ("one", "two"))

@@ -192,7 +192,7 @@ def test_blocked_videos_count_neither_for_nor_against(data):
 
 def test_evaluation_refuses_a_subset_without_detections(data):
     write_detections(data / "d.json", {"a": []})
-    with pytest.raises(PipelineError, match=r"1 videos in .* \(a\) is in subset .* \(c\); choose another --subset"):
+    with pytest.raises(PipelineError, match=r"no video of .* \(a\) is in subset .* \(c\); choose another --subset"):
         evaluate(data / "d.json", data / "annotations.json", EvaluateConfig())
     (data / "none.json").write_text(json.dumps({"database": {"a": {"subset": "validation", "annotations": []}}}))
     with pytest.raises(PipelineError, match=r"none\.json has no segments in the 1 video of subset 'validation'"):

@@ -29,7 +29,7 @@ def test_merged_stores_hold_the_sequences_of_all(tmp_path):
 
 def test_stores_that_contradict_each_other_are_not_merged(tmp_path):
     one, other = make_store(tmp_path / "one", VIDEOS), make_store(tmp_path / "other", {"e": VIDEOS["e"] + 1})
-    with pytest.raises(PipelineError, match=r"1 videos have different features in two stores: e \(.*one and .*other\)"):
+    with pytest.raises(PipelineError, match=r"1 video has different features in two stores: e \(.*one and .*other\)"):
         merge([one, other], tmp_path / "merged")
     assert FeatureStore.open(tmp_path / "merged").ids() == []
     unlike = make_store(tmp_path / "unlike", VIDEOS, plan=replace(PLAN, tail="drop"))
