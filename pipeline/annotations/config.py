@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.annotations.segments import TOLERANCE_SECONDS, check_tolerance
 from pipeline.errors import PipelineError
 
 To = Literal["activitynet", "csv", "elan", "via", "cvat", "label-studio", "boris", "audacity"]
@@ -33,6 +34,10 @@ class ConvertConfig:
     min_score: float | None = None
     """Take only detections with this score or more. Detections are made annotations only with this option."""
 
+    tolerance_seconds: float = TOLERANCE_SECONDS
+    """How far a segment may overshoot its video: this much, or 1 % of the duration if that is more. It is then cut at
+    the video's end; one that overshoots by more is a fault."""
+
     skip_faults: bool = False
     """Leave out lines and videos that have a fault. By default nothing is written then."""
 
@@ -43,3 +48,4 @@ class ConvertConfig:
             raise PipelineError(f"fps must be >= 0, got {self.fps}")
         if self.min_score is not None and not abs(self.min_score) < 1e12:
             raise PipelineError(f"min_score must be finite, got {self.min_score}")
+        check_tolerance(self.tolerance_seconds)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,8 @@ def convert(
     if config.validation:
         raw, chosen = with_split(raw, share=config.validation, seed=config.seed)
         notes.append(chosen.text())
-    annotations, faults = _checked(raw, ", ".join(map(str, files)), skip=config.skip_faults or out is None)
+    checked = partial(check, raw, source=", ".join(map(str, files)), tolerance_seconds=config.tolerance_seconds)
+    annotations, faults = _without_faults(raw, checked, skip=config.skip_faults or out is None)
     written = [] if out is None else [out]
     if out is not None and tool is None:
         write_annotations(out, annotations)
@@ -209,14 +211,16 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {by_form[near[0]]!r}?" if near else "; put it there, or remove its labels"
 
 
-def _checked(raw: RawAnnotations, source: str, *, skip: bool) -> tuple[Annotations, list[str]]:
+def _without_faults(
+    raw: RawAnnotations, checked: Callable[..., Annotations], *, skip: bool
+) -> tuple[Annotations, list[str]]:
     """Return the annotations, and the faults that were left out."""
     try:
-        return check(raw, source=source), []
+        return checked(), []
     except FaultyAnnotationsError as error:
         if not skip:
             raise
-        found, faults = check(raw, source=source, subsets=()), error.lines
+        found, faults = checked(subsets=()), error.lines
     # A video of which nothing is left would count as one without actions.
     emptied = {video.id for video in raw.videos if video.segments}
     kept = {n: v for n, v in found.videos.items() if v.segments or v.ambiguous or n not in emptied}

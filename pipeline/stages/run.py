@@ -40,6 +40,8 @@ from sola.config import FilterName, SolaConfig, preset
 from sola.old_names import stored_settings
 
 AS_PUBLISHED = "with SoLa as published"
+# In place of a rate that only the video tells: no time in frames is then beyond its video.
+_HIGHEST_FPS = 1e6
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
     """
     config.out.mkdir(parents=True, exist_ok=True)
     if config.annotations is not None:
-        read_annotations(config.annotations, subsets=())  # a file in no known form is refused before hours of work
+        _refuse_faults(config, config.annotations)  # before hours of work
     stages = Stages(config.out / "run.json", say)
     stages.describe(_whole_paths(config))
     store, summary = _extract(config, stages)
@@ -67,6 +69,15 @@ def run(config: RunConfig, *, say: Say) -> RunResult:
     if config.annotations is None:
         say("no annotations: the features are ready, no head is trained")
     return RunResult(config.out, summary.failed, evaluations)
+
+
+def _refuse_faults(config: RunConfig, annotations: Path) -> None:
+    """Refuse ground truth that `train` or `evaluate` would refuse, as far as the file tells without the videos."""
+    for subsets, tolerance in (
+        ((config.train.train_subset, config.train.validation_subset), config.train.tolerance_seconds),
+        (None if config.evaluate.subset == "all" else (config.evaluate.subset,), config.evaluate.tolerance_seconds),
+    ):
+        read_annotations(annotations, tolerance_seconds=tolerance, subsets=subsets, fps_of=lambda _: _HIGHEST_FPS)
 
 
 def _whole_paths(config: RunConfig) -> dict[str, Any]:

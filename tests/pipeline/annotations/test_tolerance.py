@@ -9,13 +9,14 @@ import pytest
 from pipeline.annotations import fit_to_durations, read_annotations
 from pipeline.annotations.detections import write_detections
 from pipeline.annotations.segments import Detection
-from pipeline.config import ProbeConfig
+from pipeline.config import ProbeConfig, RunConfig
 from pipeline.errors import PipelineError
 from pipeline.exports.config import ExportConfig
 from pipeline.heads.config import HeadConfig, TrainConfig
 from pipeline.metrics.config import EvaluateConfig
 from pipeline.pretraining.config import PretrainConfig
 from pipeline.stages.evaluate import evaluate
+from pipeline.stages.run import run
 from pipeline.stages.train import train
 from tests.stores import annotate, make_store
 
@@ -112,3 +113,14 @@ def test_a_tolerance_that_is_none_is_refused(seconds):
     for config in (EvaluateConfig, ProbeConfig, TrainConfig, PretrainConfig, partial(ExportConfig, to="gtad")):
         with pytest.raises(PipelineError, match="tolerance_seconds must be >= 0, got"):
             config(tolerance_seconds=seconds)
+
+
+@pytest.mark.parametrize("subset", ["training", "validation"])
+def test_run_refuses_a_fault_before_it_extracts(tmp_path, subset):
+    file = annotated(tmp_path, a=("training", [GOOD]), b=("validation", [GOOD]), c=(subset, [FAR]))
+    config = RunConfig(videos=(tmp_path / "no videos",), out=tmp_path / "out", annotations=file)
+    with pytest.raises(PipelineError, match=r"video 'c', segment 0: \[8.0, 13.0\] ends after"):
+        run(config, say=print)
+    wide = replace(config, train=TrainConfig(tolerance_seconds=3))
+    with pytest.raises(PipelineError, match="video 'c', segment 0" if subset == "validation" else "no videos"):
+        run(wide, say=print)

@@ -50,6 +50,18 @@ def test_faults_are_listed_and_nothing_is_written(command, tmp_path):
     assert "25 faults, of which 20 are shown; left out" in err
 
 
+def test_the_tolerance_that_a_fault_names_is_an_option(command, tmp_path):
+    (tmp_path / "a.json").write_text(
+        '{"database": {"v": {"subset": "training", "duration": 5, "annotations": [{"segment": [1, 9], "label": "x"}]}}}'
+    )
+    words = ("annotations", tmp_path / "a.json", "--out", tmp_path / "b.json")
+    code, _, err = command(*words)
+    assert code == 2 and "allow more (--tolerance-seconds)" in err
+    assert command(*words, "--tolerance-seconds", 4)[0] == 0
+    database = json.loads((tmp_path / "b.json").read_text())["database"]
+    assert database["v"]["annotations"][0]["segment"] == [1, 5]
+
+
 def test_a_file_of_faults_alone_shows_the_faults(command, tmp_path):
     (tmp_path / "t.csv").write_text("video,start,end,label\nv,1,two,run\n")
     code, out, err = command("annotations", tmp_path / "t.csv")
