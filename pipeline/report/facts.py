@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.annotations import Annotations
 from pipeline.annotations.segments import Detection, Segment
-from pipeline.report.curves import HeadCurve, SolaCurve
 from pipeline.snippets import exact
 from pipeline.stages.evaluate import Evaluation
-from pipeline.stages.linear_probe import ProbeResult
 from pipeline.stages.run_record import StageRecord
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.records import FailureRecord, VideoDetails
+
+if TYPE_CHECKING:  # these load torch
+    from pipeline.report.curves import HeadCurve, SolaCurve
+    from pipeline.stages.linear_probe import ProbeResult
 
 WITH, WITHOUT = "with SoLa", "without SoLa"
 

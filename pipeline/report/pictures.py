@@ -14,9 +14,6 @@ from pipeline.plots.figures import new_figure
 from pipeline.plots.map_curve import draw_map_curve
 from pipeline.plots.page_style import page_style, save_for_page
 from pipeline.plots.training_curves import draw_head_curves, draw_sola_losses
-from pipeline.plots.tsm import tsm_view
-from pipeline.plots.tsm_figure import draw_panel, tsm_panels
-from pipeline.plots.tsm_words import change_in_words
 from pipeline.report.facts import ReportFacts, RunParts
 from pipeline.report.verdict import Verdict
 
@@ -89,6 +86,10 @@ def draw_curves(facts: ReportFacts, out: Path) -> list[Picture]:
 
 def draw_tsms(facts: ReportFacts, run: RunParts, out: Path, video_ids: Sequence[str]) -> list[TsmPictures]:
     """Draw the temporal self-similarity of some videos before and after SoLa."""
+    from pipeline.plots.tsm import tsm_view  # it loads torch
+    from pipeline.plots.tsm_figure import draw_panel, tsm_panels
+    from pipeline.plots.tsm_words import change_in_words
+
     stores = [run.store] if run.enhanced is None else [run.store, run.enhanced]
     of_class = class_colors(facts.labels())
     pictures = []

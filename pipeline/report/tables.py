@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.annotations import summary
 from pipeline.config import RunConfig
@@ -13,10 +13,12 @@ from pipeline.plots.errors import MEANINGS, length_names
 from pipeline.report.facts import ReportFacts, RunParts
 from pipeline.report.text import duration, percent
 from pipeline.stages.evaluate import Evaluation
-from pipeline.stages.linear_probe import ProbeResult, probe_rows
 from pipeline.text.plain import counted
 from sola.config import SolaConfig
 from sola.old_names import current_names
+
+if TYPE_CHECKING:
+    from pipeline.stages.linear_probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def data_set_tables(facts: ReportFacts) -> list[Table]:
 
 def linear_table(linear: ProbeResult) -> Table:
     """Return the linear evaluation, a column a store."""
+    from pipeline.stages.linear_probe import probe_rows  # it loads torch
+
     header = ["measure", *(store.view or ("with SoLa" if store.sola else "without SoLa") for store in linear.stores)]
     train, test = linear.videos
     seeds = len(linear.config.seeds)

@@ -43,7 +43,6 @@ def report(
     from pipeline.report.comparison_facts import COMPARISON_FILE, read_comparison
     from pipeline.report.detection_facts import given_of, read_given
     from pipeline.report.page import require_report_folder
-    from pipeline.report.run_facts import read_run
 
     is_run = run_or_detections.is_dir()
     if is_run and (videos or annotations or compare):
@@ -58,6 +57,8 @@ def report(
     if (run_or_detections / COMPARISON_FILE).is_file():
         facts = read_comparison(run_or_detections)
     elif is_run:
+        from pipeline.report.run_facts import read_run  # it loads torch
+
         facts = read_run(run_or_detections, linear_evaluation=settings.linear_evaluation)
     else:
         given = given_of(run_or_detections, videos or (), annotations, compare or ())

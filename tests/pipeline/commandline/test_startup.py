@@ -75,6 +75,11 @@ def test_what_needs_no_network_loads_none(files, words):
     assert loaded_by([word.format(files) for word in words.split()]).isdisjoint(HEAVY)
 
 
+def test_a_report_of_detections_loads_no_network_library(files):
+    words = ["report", f"{files}/d.json", "--annotations", f"{files}/a.json", "--out", f"{files}/report"]
+    assert "torch" not in loaded_by(words)
+
+
 def test_the_check_sees_what_is_loaded(files):
     picture = ["--errors-plot", str(files / "p.png")]
     assert "matplotlib" in loaded_by(["evaluate", f"{files}/d.json", "--annotations", f"{files}/a.json", *picture])
