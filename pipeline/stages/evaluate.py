@@ -102,6 +102,8 @@ def evaluate(detections_file: Path, annotations_file: Path, config: EvaluateConf
     videos = {i: video for i, video in chosen.videos.items() if i not in blocked}
     truth = {i: [*v.segments, *_ambiguous(v, protocol)] for i, v in videos.items()}
     found = {i: rows for i, rows in detections.items() if i not in blocked}
+    if not detections:
+        raise PipelineError(f"detections {detections_file}: it has no videos")
     if not truth.keys() & found.keys():
         raise PipelineError(
             f"no video of {detections_file} ({first_of(sorted(detections))}) is in subset "
