@@ -5,7 +5,7 @@ Source: github.com/musicalOffering/sola at bf88bb2.
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +122,20 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """Return the module's tensors by name, without what a checkpoint may wrap around them."""
     if not isinstance(content, Mapping):
         raise SolaError(f"{path} is not a state dict but a {type(content).__name__}")
-    candidates = [content, *(value for value in content.values() if isinstance(value, Mapping))]
-    tensors = [{str(k): v for k, v in values.items() if isinstance(v, Tensor)} for values in candidates]
+    tensors = [{str(k): v for k, v in values.items() if isinstance(v, Tensor)} for values in _mappings(content, 4)]
     for values in tensors:
         if any(_WEIGHT.search(name) for name in values):
             # A wrapped module has "module." or the like before every name.
             return {match[1] if (match := _OURS.fullmatch(name)) else name: value for name, value in values.items()}
     return tensors[0]
+
+
+def _mappings(content: Mapping[Any, Any], levels: int) -> Iterator[Mapping[Any, Any]]:
+    """Yield the mapping and those in it, down to some levels."""
+    yield content
+    for value in content.values() if levels else ():
+        if isinstance(value, Mapping):
+            yield from _mappings(value, levels - 1)
 
 
 def _check_values(path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -98,7 +98,8 @@ _ON_FEATURES = "where actions are located in features that are there"
 _OF_END_TO_END = " ".join(field.name for field in fields(EndToEndConfig))
 _OF_CLIPS = ("classify", "bsp")
 _OF_ROWS = ("tac", "tsp")  # tasks that take rows of segments and gaps
-_FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name != "device")
+# A checkpoint of the authors, which `sola --module` takes, does not state its dilations.
+_FITTING = " ".join(field.name for field in fields(SolaConfig) if field.name not in ("device", "dilations"))
 
 # By command and group of options; the names in a rule are relative to the group.
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {

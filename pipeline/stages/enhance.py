@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoders.stand_ins import stand_in_of
 from pipeline.errors import PipelineError
 from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
@@ -221,8 +222,13 @@ def _take_module(job: _Job, path: Path, settings: SolaConfig) -> tuple[SolaModul
         settings: only `dilations` is used, for the authors' file, which does not state its own.
     """
     source, fitted = job.source, job.fitted
+    if what := stand_in_of(path):
+        raise PipelineError(f"module: {path} is {what}")
     if not path.is_file() or is_safetensors(path):
         module, config, extra = load_module(path)
+        if settings.dilations not in (config.dilations, SolaConfig.dilations):
+            stated = " ".join(map(str, config.dilations))
+            raise PipelineError(f"dilations must not be given for {path}, which states its own, {stated}")
     else:
         given = None if set(settings.dilations) == {1} else settings.dilations
         module, config = load_reference(path, dilations=given)

@@ -82,12 +82,13 @@ def test_ours_comes_back_as_their_checkpoint_and_equal_modules_make_equal_files(
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
-@pytest.mark.parametrize("wrap", ["module", "inside", "old format"])
+@pytest.mark.parametrize("wrap", ["module", "inside", "deep inside", "old format"])
 def test_what_training_code_puts_around_a_state_dict_is_taken_off(tmp_path: Path, wrap: str) -> None:
     state = authors_state()
     content = {
         "module": {f"module.{name}": value for name, value in state.items()},
         "inside": {"epoch": 3, "state_dict": state},
+        "deep inside": {"step": 3, "nets": {"transformer": {"state_dict": state}}},
         "old format": state,
     }[wrap]
     torch.save(content, tmp_path / "m.pt", _use_new_zipfile_serialization=wrap != "old format")
@@ -175,6 +176,43 @@ def test_a_store_is_enhanced_with_their_checkpoint_and_again(tmp_path: Path, nam
     torch.save(authors_state(seed=1), tmp_path / name)
     with pytest.raises(PipelineError, match="is another module than"):
         enhance_store(store, tmp_path / "out", SolaConfig(), module_file=tmp_path / name)
+
+
+def sola(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["sola", *map(str, words), "--device", "cpu"])
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def test_the_command_takes_the_dilations_of_their_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, state = make_store(tmp_path / "store"), authors_state()
+    torch.save(state, tmp_path / "their.pth")
+    words = (store.path, "--module", tmp_path / "their.pth", "--dilations", 2, 3, 1)
+    code, said = sola(capsys, *words, "--out", tmp_path / "out")
+    assert code == 0 and "--dilations 2 3 1 is used" in said
+    (video_id, *_) = store.ids()
+    x = torch.from_numpy(np.array(store.read(video_id).features))[None]
+    found = FeatureStore.open(tmp_path / "out").read(video_id).features
+    np.testing.assert_allclose(found, authors_forward(state, x, (2, 3, 1))[0].numpy(), atol=1e-6)
+    ours = tmp_path / "out" / MODULE_FILE
+    words = (store.path, "--module", ours, "--out", tmp_path / "again", "--dilations")
+    assert sola(capsys, *words, 2, 3, 1)[0] == 0
+    code, said = sola(capsys, *words, 2, 2, 1)
+    assert code == 2 and "--dilations must not be given for" in said and "which states its own, 2 3 1" in said
+
+
+def test_a_file_in_place_of_a_module_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path / "store")
+    for text, name in (
+        ("version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        ("<html>", "a web page"),
+        ("", "empty"),
+    ):
+        (tmp_path / "m.pth").write_text(text)
+        code, said = sola(capsys, store.path, "--module", tmp_path / "m.pth", "--out", tmp_path / "out")
+        assert code == 2 and name in said
 
 
 def test_the_command_writes_a_fitted_module_in_their_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
