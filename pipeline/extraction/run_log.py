@@ -6,23 +6,20 @@ the start, every half minute), and at the end `end` or `interrupted` (the sums a
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pipeline.storage.atomic_files import unless_read_only
 from pipeline.text.plain import plain_json
 
 ENDS = ("end", "interrupted")
 PROGRESS_SECONDS = 30.0
 _SILENT_SECONDS = 600.0  # a process that has logged nothing for this long was probably killed
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class RunLog:
@@ -32,7 +29,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        with _unless_read_only():
+        with unless_read_only():
             folder.mkdir(parents=True, exist_ok=True)
         started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.path = folder / f"{started}-{socket.gethostname()}-{os.getpid()}.jsonl"
@@ -42,7 +39,7 @@ class RunLog:
         """Add a line: the time (UTC), the event's name, and its fields."""
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
         # The file is opened again for each line: a video takes seconds, and the log survives any end of the process.
-        with _unless_read_only(), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        with unless_read_only(), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(plain_json(line) + "\n")
 
     def write_progress(self, **fields: Any) -> None:
@@ -54,15 +51,6 @@ class RunLog:
     def others_at_work(self) -> bool:
         """Return whether another process seems to be at work: its log is young and has no end."""
         return any(_is_running(path) for path in self.path.parent.glob("*.jsonl") if path != self.path)
-
-
-@contextmanager
-def _unless_read_only() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _READ_ONLY:
-            raise
 
 
 def _is_running(log: Path) -> bool:

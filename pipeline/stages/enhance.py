@@ -21,7 +21,7 @@ from pipeline.plots.figures import save_figure
 from pipeline.plots.sola_curve import draw_curve
 from pipeline.progress import Report, silent
 from pipeline.stages.enhanced_store import enhance_sequences, refuse_as_source
-from pipeline.storage.atomic_files import partial_path, publish_new, write_json
+from pipeline.storage.atomic_files import partial_path, publish_new, remove, write_json
 from pipeline.storage.local import cached, work_folder
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.read_files import sha256_of_file
@@ -104,7 +104,7 @@ def enhance_store(
     sola = {"module_sha256": sha256, "settings": config_to_dict(config)}
     store = FeatureStore.create(out, replace(source.spec, sola=sola), beside=BESIDE)
     if team.is_first:
-        _checkpoint_file(out).unlink(missing_ok=True)
+        remove(_checkpoint_file(out))
     job.summary.done, job.summary.skipped = enhance_sequences(
         source, store, module, report=report, note=job.note, team=team
     )

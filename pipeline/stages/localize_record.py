@@ -23,6 +23,7 @@ from pipeline.detection.model import LocalizationModel
 from pipeline.errors import PipelineError
 from pipeline.showing.files import files_of, write_form
 from pipeline.showing.listing import PROPOSED_SCORE
+from pipeline.storage.atomic_files import remove
 from pipeline.storage.location import AnyPath
 from pipeline.storage.read_files import sha256_of_file
 from pipeline.storage.stamps import stamp_of
@@ -86,7 +87,7 @@ class Localized:
             self._record.unlink(missing_ok=True)  # it stands for a whole table, also if this is interrupted
             write_form(self._out, found, self.proposed_score)
             self._unfinished.replace(self._record)
-        self._unfinished.unlink(missing_ok=True)
+        remove(self._unfinished)
         return is_new
 
     def _ids_written(self) -> Set[str]:

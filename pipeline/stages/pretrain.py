@@ -28,7 +28,7 @@ from pipeline.pretraining.task import Outcome, Request, Task
 from pipeline.pretraining.tasks import plan_task
 from pipeline.pretraining.trainer import EncoderTrainer
 from pipeline.progress import Report, silent
-from pipeline.storage.atomic_files import whole_file, write_json
+from pipeline.storage.atomic_files import remove, whole_file, write_json
 from pipeline.storage.read_files import read_json, sha256_of_file
 from pipeline.text.plain import counted
 from sola.distributed import ALONE, Team
@@ -105,7 +105,7 @@ def pretrain(
     before = team.broadcast(_finished_before(out, identity, plan.files) if team.is_first else None)
     if before is not None:
         if team.is_first:
-            out.with_suffix(".checkpoint").unlink(missing_ok=True)
+            remove(out.with_suffix(".checkpoint"))
         return before
 
     def caching(done: float, text: str) -> None:
@@ -157,7 +157,7 @@ def _write(
     facts = {name: value for name, value in asdict(summary).items() if name not in ("outcome", "samples", "unit")}
     record = {**about, **summary.outcome.details, "outcome": asdict(summary.outcome), **facts, "made": made}
     write_json(out.with_suffix(".json"), record)
-    out.with_suffix(".checkpoint").unlink(missing_ok=True)
+    remove(out.with_suffix(".checkpoint"))
 
 
 def _train(trainer: EncoderTrainer, *, checkpoint: Path, epochs: int, report: Report, team: Team) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import write_json
+from pipeline.storage.atomic_files import unless_read_only, write_json
 from pipeline.storage.read_files import read_json
 
 Say = Callable[[str], None]
@@ -95,7 +95,8 @@ class Stages:
 
     def _write(self, name: str, record: StageRecord) -> None:
         self._records[name] = record
-        write_json(self._file, {"settings": self._settings, "stages": self._records})
+        with unless_read_only():  # what is done needs no record, and results cannot be written there anyway
+            write_json(self._file, {"settings": self._settings, "stages": self._records})
 
 
 def peak_memory_megabytes() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.storage.atomic_files import whole_file
+from pipeline.storage.atomic_files import remove, whole_file
 from sola.metering import go_on_from, with_operations
 
 CHECKPOINT_FILE = ".train_checkpoint"
@@ -40,4 +40,4 @@ class Checkpoint:
         return state
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        remove(self._path)

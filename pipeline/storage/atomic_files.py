@@ -15,6 +15,7 @@ from pipeline.storage.local import new_partial
 from pipeline.storage.location import AnyPath, RemotePath
 from pipeline.storage.temporary_names import partial_name, remove_abandoned_once
 
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -32,7 +33,23 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
         yield partial
         publish(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
+
+
+@contextmanager
+def unless_read_only() -> Iterator[None]:
+    """Pass over a disk that takes no files, for what is of use but not needed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there; on a read-only disk `unlink` fails also where there is none."""
+    if os.path.lexists(path):
+        path.unlink(missing_ok=True)
 
 
 def partial_path(path: AnyPath) -> Path:
@@ -93,10 +110,15 @@ def publish_new(partial: Path, path: AnyPath) -> bool:
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write `text` to `path` in one step."""
-    with whole_file(path) as partial:
-        # File names need not be UTF-8; other bytes are written as JSON writes them, \udcff.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    """Write `text` to `path` in one step; a read-only disk that has it already is fine."""
+    # File names need not be UTF-8; other bytes are written as JSON writes them, \udcff.
+    content = text.encode("utf-8", errors="backslashreplace")
+    try:
+        with whole_file(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        if error.errno not in _READ_ONLY or not path.is_file() or path.read_bytes() != content:
+            raise
 
 
 def write_json(path: AnyPath, value: Any) -> None:

@@ -22,6 +22,7 @@ from pipeline.stages.extract import extract
 from pipeline.stages.pretrain import pretrain
 from pipeline.stages.run_record import Stages
 from pipeline.stages.train import train
+from pipeline.storage.atomic_files import write_json
 from pipeline.storage.temporary_names import partial_name
 from sola.config import SolaConfig
 from tests import videos as make
@@ -75,8 +76,7 @@ def read_only(folder: Path):
         plain_mkdir(path, *args, **kwargs)
 
     def unlinked(path: Path, missing_ok: bool = False) -> None:
-        if path.exists():
-            refuse(path)
+        refuse(path)  # also if there is no such file: a read-only mount is seen first
 
     with patch.multiple(Path, open=opened, mkdir=made, unlink=unlinked):
         yield
@@ -172,6 +172,8 @@ def test_a_module_of_another_process_is_not_replaced(tmp_path, store, monkeypatc
 
 def test_an_applied_module_is_written_once_and_what_the_store_has_no_more_is_told(tmp_path, store):
     enhance_store(store, tmp_path / "fitted", SOLA)
+    with read_only(tmp_path / "fitted"):
+        assert enhance_store(store, tmp_path / "fitted", SOLA)[1].skipped == 3
     module = tmp_path / "fitted" / "sola.safetensors"
     enhanced, _ = enhance_store(store, tmp_path / "applied", SOLA, module_file=module)
     with read_only(tmp_path / "applied"):
@@ -179,7 +181,18 @@ def test_an_applied_module_is_written_once_and_what_the_store_has_no_more_is_tol
     assert (summary.skipped, summary.notes) == (3, [])
     store.remove("b")
     _, summary = enhance_store(store, tmp_path / "applied", SOLA, module_file=module)
-    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequences of videos that {store.path} no longer has (b)")
+    assert summary.notes[0].startswith(f"{enhanced.path} has 1 sequence of videos that {store.path} no longer has (b)")
+
+
+def test_what_a_read_only_disk_has_already_is_written(tmp_path):
+    write_json(tmp_path / "a.json", {"ü": 1})
+    stages = Stages(tmp_path / "run.json", lambda text: None)
+    with read_only(tmp_path):
+        write_json(tmp_path / "a.json", {"ü": 1})
+        stages.finish("extract", "0 videos done", seconds=0)
+        for name, value in (("a.json", {"ü": 2}), ("b.json", {"ü": 1})):
+            with pytest.raises(OSError, match="Read-only"):
+                write_json(tmp_path / name, value)
 
 
 def test_an_interrupted_removal_of_results_that_are_in_the_way_is_gone_on_with(tmp_path):
