@@ -219,7 +219,7 @@ def test_links_to_nothing_are_videos_that_will_fail(tmp_path):
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     (tmp_path / "notes").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.mp4")
-    assert [video.id for video in find_videos([tmp_path])] == ["a", "gone", "loop"]
+    assert [video.id for video in find_videos([tmp_path])] == ["a", "gone", "loop", "pipe"]
 
 
 def test_the_remedy_for_two_videos_of_one_id_helps(tmp_path):
