@@ -98,7 +98,8 @@ def import_features(
     unknown = sum(video_id not in known or not known[video_id].duration for video_id in report.done)
     if unknown:
         remedy = "give annotations with durations" if annotations is None else "the annotations lack their durations"
-        report.notes.append(f"{counted(unknown, 'video', 'is', 'are')} assumed to end with their last row: {remedy}")
+        whose = "its" if unknown == 1 else "their"
+        report.notes.append(f"{counted(unknown, 'video', 'is', 'are')} assumed to end with {whose} last row: {remedy}")
     report.notes += lengths.notes(store.spec.channels, config)
     return store, report
 
