@@ -25,15 +25,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
-
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Dict
+from typing import Any
 
 from pipeline.ablation.config import AblateConfig
+from pipeline.ablation.parse_settings import settings_from
 from pipeline.cluster.config import settings_of_results
 from pipeline.config import CellConfig
-from pipeline.errors import PipelineError, SolaPipelineError
+from pipeline.errors import PipelineError
 from pipeline.stages.probe_views import ROTATED
 from pipeline.storage.read_files import read_toml
 from sola.filters import FILTERS
@@ -43,9 +41,6 @@ _STAGES = ("extract", "sola", "train", "localize", "evaluate", "linear_probe")
 _OWN = ("annotations", "store", "videos", "seeds", "baselines", "grid", "variants")
 _OF_ALL = (*_STAGES, "use_sola", "video_scores")
 DATA = ("videos", "annotations", "video_scores", "out")  # options of a cell that are places, not settings
-
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,25 +233,6 @@ def _check_name(file: Path, name: str, *, from_store: bool) -> None:
 def _refuse_seeds(file: Path, names: Iterable[str]) -> None:
     for name in {"sola.seed", "train.seed", "linear_probe.seeds"} & set(names):
         raise PipelineError(f"{file}: {name} must not be set by itself; seeds = [...] sets it")
-
-
-def settings_from(values: dict[str, Any], kind: type[Settings], source: Path) -> Settings:
-    """Return settings of a class from the values of a file, by the rules and with the errors of the command line.
-
-    Raises:
-        PipelineError: a value is unknown or not accepted; the message names `source`.
-    """
-    app = App(config=(Dict(values, source=str(source)),), default_parameter=Parameter(consume_multiple=True))
-
-    def take(*, settings: Any = None) -> None: ...
-
-    take.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
-    app.default(take)
-    try:
-        _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
-    except (CycloptsError, SolaPipelineError) as error:
-        raise PipelineError(f"{source}: {error}") from None
-    return cast(Settings, bound.arguments.get("settings") or kind())
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:

@@ -18,6 +18,7 @@ from pipeline.extraction.presets import FeaturePreset, feature_preset
 from pipeline.heads.presets import preset
 from pipeline.pretraining.presets import PretrainPreset, pretrain_preset
 from pipeline.storage.read_files import read_toml
+from pipeline.text.option_values import refuse_wrong_kinds
 from sola.config import SolaPreset
 from sola.config import preset as sola_preset
 
@@ -77,23 +78,9 @@ class OptionSources:
             _require_table(values.get("extract", {}), file, "extract")
             _take(values.get("extract", {}), str(file), app, commands, arguments)
         _name_the_kind_of_head(arguments)
-        _refuse_fractions(arguments)
+        refuse_wrong_kinds(arguments)
         remember(arguments)
         refuse_without_effect(commands, arguments)
-
-
-def _refuse_fractions(arguments: ArgumentCollection) -> None:
-    """Refuse 2.5 where a whole number is expected; cyclopts would round it."""
-    for argument in arguments:
-        if argument.hint not in (int, int | None):
-            continue
-        for token in argument.tokens:
-            try:
-                is_whole = float(token.value) == int(float(token.value))
-            except (ValueError, OverflowError):  # cyclopts says what is wrong
-                continue
-            if not is_whole:
-                raise PipelineError(f"{argument.name} must be a whole number, got {token.value}")
 
 
 def _table_of(command: str, values: dict[str, Any], file: Path) -> dict[str, Any]:

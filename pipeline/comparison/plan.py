@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.plan import settings_from
+from pipeline.ablation.parse_settings import settings_from
 from pipeline.comparison.config import CompareConfig
 from pipeline.comparison.rows import CLASSES, END_TO_END, LONGER, SEGMENTS, START, Row, all_rows
 from pipeline.config import CellConfig

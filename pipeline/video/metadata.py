@@ -246,10 +246,13 @@ def _describe(path: Path, container: Any, stream: Any, packets: Packets, frame: 
         reordered=bool(context.has_b_frames),
         notes=(),
     )
-    return replace(info, notes=_notes(info, packets, orientation.note, undecodable, nominal))
+    streams = sum(not _is_cover(one) for one in container.streams.video)
+    return replace(info, notes=_notes(info, packets, streams, orientation.note, undecodable, nominal))
 
 
-def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int, nominal: Fraction) -> tuple[str, ...]:
+def _notes(
+    info: VideoInfo, packets: Packets, streams: int, orientation: str, undecodable: int, nominal: Fraction
+) -> tuple[str, ...]:
     """Return the notes for the user: those that apply."""
     claimed, held = info.claimed_frames, info.num_frames + undecodable + packets.discarded
     held += packets.fields + packets.unchanged
@@ -260,6 +263,7 @@ def _notes(info: VideoInfo, packets: Packets, orientation: str, undecodable: int
     placed = "they are put between the others" if packets.shown else f"they are shown at {float(nominal):g} a second"
     notes = (
         (bool(orientation), orientation),
+        (streams > 1, f"video streams: {streams}; that with the index {info.stream_index} is read"),
         (info.interlaced, "interlaced; frames are used as they are"),
         (bool(packets.error), f"reading stopped early: {packets.error}"),
         (claimed > held, f"the container claims {claimed} frames and holds {held}"),

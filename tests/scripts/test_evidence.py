@@ -216,7 +216,7 @@ def test_a_stage_is_done_again_when_something_before_it_has_changed(tmp_path, mo
 @pytest.mark.slow
 def test_an_experiment_runs_through_and_a_second_call_does_nothing(tmp_path):
     (tmp_path / "s.toml").write_text(SETTINGS)
-    (tmp_path / "linear.toml").write_text(ABLATION + '[grid]\nprobe.comparison = ["raw", "centred"]\n')
+    (tmp_path / "linear.toml").write_text(ABLATION + '[grid]\nlinear_probe.normalize = ["none", "center"]\n')
     small = "[train]\nepochs = 1\nmin_steps_per_epoch = 1\n[train.head]\nwidth = 8\nlevels = 2\n"
     kinds = '[grid]\ntrain.head.kind = ["actionness", "anchor_free"]\n[evaluate]\ntious = [0.5]\n'
     (tmp_path / "heads.toml").write_text(ABLATION + kinds + small)
@@ -224,7 +224,7 @@ def test_an_experiment_runs_through_and_a_second_call_does_nothing(tmp_path):
     done = gather(*words)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out" / "evidence.md").read_text()
-    assert text.count("| raw | without | 1 |") == text.count("| anchor_free | SoLa | 1 |") == 1
+    assert text.count("| none | without | 1 |") == text.count("| anchor_free | SoLa | 1 |") == 1
     assert "encoder (tsn_r18, 32 px)" in text
     assert (tmp_path / "out" / "run" / "report" / "index.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}

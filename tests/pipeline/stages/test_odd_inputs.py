@@ -26,6 +26,16 @@ def test_a_link_in_a_circle_or_a_pipe_costs_only_itself(command, tmp_path, kind)
     assert (tmp_path / "store" / "features" / "good.json").is_file()
 
 
+@pytest.mark.parametrize("given", ["in the file", "on the command line"])
+def test_a_value_for_a_whole_table_is_not_given_to_its_first_option(command, tmp_path, given):
+    (tmp_path / "run.toml").write_text(
+        f'videos = ["{tmp_path}"]\nout = "o"\n' + "sola = 5\n" * (given == "in the file")
+    )
+    more = ["--sola", "5"] if given == "on the command line" else []
+    code, _, errors = command("run", tmp_path / "run.toml", *more)
+    assert (code, errors) == (2, "error: --sola is a group of options and takes no value; got 5\n")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -79,6 +79,7 @@ def test_the_best_of_several_streams_is_chosen(tmp_path):
     patch(path, path.read_bytes().index(b"tkhd") + 4, ">I", 2)  # or the first track would be the enabled one
     info = probe(path)
     assert (info.stream_index, info.num_video_streams, info.width) == (1, 3, 96)
+    assert info.notes == ("video streams: 3; that with the index 1 is read",)
 
 
 @pytest.mark.parametrize(

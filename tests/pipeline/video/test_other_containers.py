@@ -42,6 +42,23 @@ def test_files_put_together_of_which_only_the_first_is_read_are_named(tmp_path, 
     assert (reading.shown, reading.info.notes) == (list(range(40)), (JOINED,))
 
 
+def test_a_part_with_another_number_of_its_stream_is_named(tmp_path):
+    one = constant(tmp_path / "one.ts", 40, 25, b_frames=0)
+    other = constant(tmp_path / "other.ts", 60, 25, b_frames=0)
+    with av.open(str(other)) as container, av.open(str(tmp_path / "renumbered.ts"), "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        stream.id = 0x190
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + (tmp_path / "renumbered.ts").read_bytes())
+    reading = read(both)
+    assert reading.shown == list(range(40))
+    assert reading.info.notes == ("video streams: 2; that with the index 0 is read",)
+
+
 def test_outermost_boxes_of_any_length(tmp_path):
     path = tmp_path / "v.mp4"
     long = (1).to_bytes(4, "big") + b"free" + (20).to_bytes(8, "big") + b"moov"  # a length of eight bytes
