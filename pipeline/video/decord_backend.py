@@ -8,6 +8,7 @@ setting changes this. Its forks do the same.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Generator
 from itertools import islice
@@ -24,6 +25,9 @@ from pipeline.video.pyav_backend import DecodeCounts, TimedFrame
 
 _CODECS = frozenset(("h264", "hevc", "mpeg4", "h263", "mpeg1video", "mpeg2video", "vp9"))
 _FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
+# At the end of a file decord asks its own thread this often for the last frames, without waiting. By default it asks
+# 10,240 times: too few where that thread has no core for some milliseconds.
+_ASK_AT_END = 10_000_000
 _WHERE_AND_WHEN = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")  # removed, so that equal runs give equal messages
 
 
@@ -112,6 +116,7 @@ def _open(info: VideoInfo, geometry: Geometry) -> Any:
         wrong = f"the encoder's frames are scaled {geometry.interpolation}, decord's bilinear"
     if wrong:
         raise VideoError("decode_error", f"decord is not exact here ({wrong}); use decoder 'auto' or 'pyav'")
+    os.environ["DECORD_EOF_RETRY_MAX"] = str(_ASK_AT_END)
     # At this level decord's FFmpeg reports all damage that it conceals; at ERROR it hides some.
     decord.logging.set_level(decord.logging.INFO)
     url = str(info.path.absolute())

@@ -169,6 +169,13 @@ def test_frames_in_avi_come_in_order(tmp_path, codec, b_frames):
 
 
 @needs_decord
+def test_decord_does_not_give_up_the_last_frames_while_its_thread_has_no_core(tmp_path, monkeypatch):
+    path = constant(tmp_path / "v.mp4", 200, 25)
+    monkeypatch.setenv("DECORD_EOF_RETRY_MAX", "1")  # with that a thread that is only a little late is too late
+    assert indexes_of(path, decoder="decord") == indexes_of(path, decoder="pyav")
+
+
+@needs_decord
 def test_decord_reads_avi_without_b_frames_alike(tmp_path):
     path = constant(tmp_path / "v.avi", 30, 25, codec="mpeg4", b_frames=0)
     assert decord_backend.why_wrong(probe(path)) is None
