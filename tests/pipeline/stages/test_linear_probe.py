@@ -91,7 +91,7 @@ def test_of_too_many_videos_always_the_same_are_taken(tmp_path):
     config = ProbeConfig(seeds=(0,), max_videos=2)
     result = probe([good], truth, config)
     assert result.videos == (2, 1)
-    assert any("2 of the 3 training videos" in note for note in result.notes)
+    assert any("of 3 training videos 2 are used" in note for note in result.notes)
     assert probe([good], truth, config).as_json() == result.as_json()
 
 
