@@ -18,7 +18,10 @@ def refuse_wrong_kinds(arguments: ArgumentCollection) -> None:
     for argument in arguments:
         for token in argument.tokens:
             if is_dataclass(argument.hint) and token.value:
-                raise PipelineError(f"{argument.name} is a group of options and takes no value; got {token.value:.40}")
+                raise PipelineError(
+                    f"{argument.name} is a group of options and takes no value, got {token.value:.40}; give an option "
+                    f"of it, such as {argument.children[0].name}"
+                )
             if argument.hint in (int, int | None) and _is_fraction(token.value):
                 raise PipelineError(f"{argument.name} must be a whole number, got {token.value}")
 

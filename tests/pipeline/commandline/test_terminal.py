@@ -168,6 +168,7 @@ def test_streams_that_take_nothing_cost_neither_the_result_nor_the_exit_code(tmp
     found, truth = write_truth(tmp_path, "run")
     words = [sys.executable, "-m", "pipeline", "evaluate", str(found), "--annotations", str(truth)]
     line = f"{shlex.join([*words, '--out', str(tmp_path / 'e.json')])} {streams}"
+    # Only a shell starts a program whose streams are closed.
     done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert json.loads((tmp_path / "e.json").read_text())["videos"] == 1

@@ -33,7 +33,8 @@ def test_a_value_for_a_whole_table_is_not_given_to_its_first_option(command, tmp
     )
     more = ["--sola", "5"] if given == "on the command line" else []
     code, _, errors = command("run", tmp_path / "run.toml", *more)
-    assert (code, errors) == (2, "error: --sola is a group of options and takes no value; got 5\n")
+    words = "--sola is a group of options and takes no value, got 5; give an option of it, such as --sola.hidden"
+    assert (code, errors) == (2, f"error: {words}\n")
 
 
 @pytest.mark.parametrize(
