@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.cluster.worker import RowsAdded
 from pipeline.errors import PipelineError
 from pipeline.extraction.encode import Event, Rows
-from pipeline.extraction.store_writer import Outcome, details, is_silent, record_failure
+from pipeline.extraction.store_writer import Outcome, details, record_failure
 from pipeline.storage.atomic_files import whole_file, write_json
 from pipeline.storage.file_names import file_name_of
 from pipeline.storage.location import local
@@ -114,7 +114,7 @@ def join(store: FeatureStore, video: VideoFile, parts: Sequence[VideoRange]) -> 
                 return record_failure(store, video, "not_finite", str(error))
         report = _joined(reports, num_rows=parts[0].num_rows)
         writer.commit(details(video, report, parts[0].info.fps, store.spec))
-    return Outcome(video, writer.rows, silent=is_silent(report))
+    return Outcome(video, writer.rows, notes=report.notes)
 
 
 def remove_settled_parts(store: FeatureStore) -> None:

@@ -34,7 +34,7 @@ class Outcome:
         rows: number of rows in the store; 0 for a failed video.
         kind: kind of failure; empty for success.
         reason: reason of the failure, in words.
-        silent: whether its rows of audio are silence, since it has none.
+        notes: what is odd about the video, in words; its sidecar has them too.
         worker: worker of a cluster that did it, or how the last worker died over it; for the log.
     """
 
@@ -42,7 +42,7 @@ class Outcome:
     rows: int = 0
     kind: str = ""
     reason: str = ""
-    silent: bool = False
+    notes: tuple[str, ...] = ()
     worker: str = ""
 
 
@@ -58,7 +58,7 @@ class StoreWriter:
         self._writers: dict[str, SequenceWriter] = {}
         self._stamps: dict[str, Stamp | None] = {}  # of the files of videos that have begun
         self._attempts: dict[str, int] = {}  # for videos whose attempts another process counts
-        self._silent: set[str] = set()
+        self._notes: dict[str, tuple[str, ...]] = {}  # of videos that are being published
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -90,8 +90,7 @@ class StoreWriter:
         elif isinstance(event, Failed):
             yield self._fail(video, event.kind, event.reason)
         elif isinstance(event, Finished):
-            if is_silent(event.report):
-                self._silent.add(video.id)
+            self._notes[video.id] = event.report.notes
             self._publisher.submit(video, partial(self._publish, event, self._writer(video)))
         else:
             assert isinstance(event, Rows), "only a CuttableVideo can be a LongVideo"
@@ -108,11 +107,10 @@ class StoreWriter:
 
     def _outcomes_of(self, published: Iterator[tuple[VideoFile, bool]]) -> Iterator[Outcome]:
         for video, unchanged in published:
+            notes = self._notes.pop(video.id)
             if unchanged:
                 del self._stamps[video.id]
-                silent = video.id in self._silent
-                self._silent.discard(video.id)
-                yield Outcome(video, self._writers.pop(video.id).rows, silent=silent)
+                yield Outcome(video, self._writers.pop(video.id).rows, notes=notes)
             else:
                 reason = "the file was changed while it was read; the next run takes it anew"
                 yield self._fail(video, "changed", reason)
@@ -175,9 +173,9 @@ def remove_outdated(store: FeatureStore, video: VideoFile) -> bool | None:
     return True
 
 
-def is_silent(report: DecodeReport) -> bool:
-    """Return whether a video that was to give audio has none."""
-    return any(note.endswith(SILENCE) for note in report.notes)
+def is_silent(notes: Iterable[str]) -> bool:
+    """Return whether a video that was to give audio has none, as its notes say."""
+    return any(note.endswith(SILENCE) for note in notes)
 
 
 def details(video: VideoFile, report: DecodeReport, fps: Fraction, spec: StoreSpec) -> VideoDetails:

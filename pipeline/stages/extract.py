@@ -22,7 +22,7 @@ from pipeline.extraction.encoders import AnyEncoder
 from pipeline.extraction.ray_driver import workers
 from pipeline.extraction.ray_worker import About
 from pipeline.extraction.run_log import RunLog
-from pipeline.extraction.store_writer import REMOVED, Outcome, StoreWriter, remove_outdated
+from pipeline.extraction.store_writer import REMOVED, Outcome, StoreWriter, is_silent, remove_outdated
 from pipeline.extraction.video_status import total_bytes, video_status_of
 from pipeline.progress import Report, silent
 from pipeline.storage.local import work_folder
@@ -34,6 +34,7 @@ from pipeline.text.plain import counted
 from pipeline.video.find import find_videos
 from pipeline.video.videos import VideoFile, VideoList
 
+_SHOWN_ODD = 5
 Outcomes = Generator[Outcome | RowsAdded, None, None]
 
 
@@ -48,6 +49,7 @@ class ExtractSummary:
         failed: id → "kind: reason" of the videos that failed, now or earlier.
         snippets: number of rows written now.
         silent: number of videos encoded now that have no audio, though rows of it were asked for.
+        odd: id → what is odd about a video encoded now, such as frames without a time.
         notes: for the user, on the encoder.
     """
 
@@ -57,7 +59,16 @@ class ExtractSummary:
     failed: dict[str, str] = field(default_factory=dict)
     snippets: int = 0
     silent: int = 0
+    odd: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def odd_lines(self) -> Iterator[str]:
+        """Yield a line for each of the first odd videos, and one for the others."""
+        for video_id in sorted(self.odd)[:_SHOWN_ODD]:
+            yield f"{video_id}: {self.odd[video_id]}"
+        if len(self.odd) > _SHOWN_ODD:
+            more = counted(len(self.odd) - _SHOWN_ODD, "more video", "has", "have")
+            yield f"{more} such notes: see decoder.notes in the JSON files beside the features"
 
     def text(self) -> str:
         """Return one line of counts."""
@@ -202,7 +213,9 @@ class _Job:
             self.summary.done += 1
             self.summary.changed += video.id in self._changed
             self.summary.snippets += outcome.rows
-            self.summary.silent += outcome.silent
+            self.summary.silent += is_silent(outcome.notes)
+            if odd := [note for note in outcome.notes if not is_silent([note])]:
+                self.summary.odd[video.id] = "; ".join(odd)
             self._log.write("done", **about, snippets=outcome.rows)
         self._tell(video)
 

@@ -130,7 +130,7 @@ def _extract(config: RunConfig, stages: Stages) -> tuple[FeatureStore, ExtractSu
     with progress("extract", total=1) as report:
         store, summary = extract(config.videos, config.out / "features", config.extract, report=report)
     stages.finish("extract", summary.text(), seconds=time.perf_counter() - started)
-    for line in summary.notes:
+    for line in (*summary.notes, *summary.odd_lines()):
         stages.say(f"  note: {line}")
     for video_id, reason in summary.failed.items():
         stages.say(f"  failed: {video_id}: {reason}")

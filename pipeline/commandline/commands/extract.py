@@ -46,7 +46,7 @@ def extract(
         return 0
     with progress("extract", total=1) as report:
         store, summary = extract(videos, out, settings, report=report)
-    for line in summary.notes:
+    for line in (*summary.notes, *summary.odd_lines()):
         note(line)
     say(f"{store.path}: {summary.text()}")
     return say_failures(summary.failed)

@@ -26,6 +26,19 @@ def test_a_link_in_a_circle_or_a_pipe_costs_only_itself(command, tmp_path, kind)
     assert (tmp_path / "store" / "features" / "good.json").is_file()
 
 
+def test_what_is_odd_about_a_video_is_said(command, tmp_path):
+    one = constant(tmp_path / "one.mp4", 20, 10)
+    for number in range(7):
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / f"{number}.mp4").write_bytes(one.read_bytes() * 2)
+    own = ["--encoder", "tests/toy_encoder.py:toy", "--weights", "own", "--workers", "1"]
+    code, _, errors = command("extract", tmp_path / "videos", one, "--out", tmp_path / "store", *own)
+    notes = [line for line in errors.splitlines() if line.startswith("note: ")]
+    assert code == 0
+    assert [note[:29] for note in notes[:5]] == [f"note: {number}: 2 files put together" for number in range(5)]
+    assert notes[5:] == ["note: 2 more videos have such notes: see decoder.notes in the JSON files beside the features"]
+
+
 @pytest.mark.parametrize("given", ["in the file", "on the command line"])
 def test_a_value_for_a_whole_table_is_not_given_to_its_first_option(command, tmp_path, given):
     (tmp_path / "run.toml").write_text(
